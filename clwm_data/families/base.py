@@ -1,0 +1,171 @@
+"""What a task family is: tasks with parameters and splits, and the environments that simulate them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
+
+if TYPE_CHECKING:
+    from clwm_data.families.envs import TaskEnv, TaskVectorEnv
+    from clwm_data.families.simulator import Simulator
+
+Split = Literal["train", "id", "ood"]
+SPLITS: tuple[Split, ...] = ("train", "id", "ood")
+
+Parameters = Mapping[str, float | tuple[float, ...]]
+
+#: A hand-written behaviour: (observation [L, obs], privileged [L, p] or None) -> action [L, act].
+ScriptedPolicy = Callable[[NDArray[np.float32], NDArray[np.float64] | None], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One MDP of a family.
+
+    Attributes:
+        index: position in the family, from 0.
+        split: ``train``, ``id`` (unseen, parameters inside the train range) or ``ood`` (outside it).
+        parameters: what distinguishes the task, in the simulator's units; numbers or tuples of numbers.
+    """
+
+    index: int
+    split: Split
+    parameters: Parameters
+
+
+class TaskFamily(ABC):
+    """A set of MDPs that differ in reward or dynamics through a few parameters.
+
+    A subclass sets the attributes, lists its tasks and builds a simulator; environments, vector
+    environments, collection and evaluation follow from these.
+
+    Attributes:
+        name: as typed on the command line.
+        benchmark: where the base simulation comes from, e.g. ``gymnasium-mujoco``.
+        summary: one line: what the agent does and what varies.
+        observation_size: entries of an observation.
+        action_size: entries of an action, each in [-1, 1].
+        horizon: agent steps after which an episode is truncated.
+        dynamics_vary: the transition function differs between tasks (else only the reward does).
+        has_success: steps report whether the task is solved.
+        behaviours: policies that can collect data here, besides any that are trained later.
+    """
+
+    name: str
+    benchmark: str
+    summary: str
+    observation_size: int
+    action_size: int
+    horizon: int
+    dynamics_vary: bool = False
+    has_success: bool = False
+    behaviours: tuple[str, ...] = ("random",)
+
+    @abstractmethod
+    def list_tasks(self) -> Iterable[Task]:
+        """All tasks in order of their index."""
+
+    @abstractmethod
+    def make_simulator(
+        self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
+    ) -> Simulator:
+        """A simulator with one lane for each entry of ``tasks`` (repeats allowed).
+
+        Args:
+            tasks: task index of each lane.
+            threads: upper bound on the threads it may step with.
+            render_mode: ``None`` or ``"rgb_array"``; models may leave textures out when ``None``.
+        """
+
+    def scripted_policy(self, task: int) -> ScriptedPolicy:
+        """The hand-written policy of a task.
+
+        Raises:
+            ClwmError: the family has none.
+        """
+        raise ClwmError(f"family {self.name} has no scripted behaviour; it has: {', '.join(self.behaviours)}")
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks; ``tasks[i].index == i``."""
+        tasks = tuple(self.list_tasks())
+        if [task.index for task in tasks] != list(range(len(tasks))):
+            raise ValueError(f"family {self.name}: task indices must be 0, 1, 2, ...")
+        return tasks
+
+    def split(self, split: Split) -> tuple[int, ...]:
+        """Indices of the tasks of one split, ascending; empty where the family has no such split."""
+        return tuple(task.index for task in self.tasks if task.split == split)
+
+    def task(self, index: int) -> Task:
+        """The task of an index.
+
+        Raises:
+            ClwmError: no such task.
+        """
+        if not 0 <= index < len(self.tasks):
+            raise ClwmError(
+                f"family {self.name} has no task {index}: its tasks are 0 to {len(self.tasks) - 1}"
+            )
+        return self.tasks[index]
+
+    def make_env(self, task: int, *, render_mode: str | None = None) -> TaskEnv:
+        """A Gymnasium environment of one task; actions in [-1, 1], truncated after ``horizon`` steps.
+
+        Raises:
+            ClwmError: no such task.
+            MissingExtraError: the simulator is not installed.
+        """
+        self.task(task)
+        self._require_gymnasium()
+        from clwm_data.families.envs import TaskEnv
+
+        return TaskEnv(self, task, render_mode=render_mode)
+
+    def make_vec_env(self, tasks: Sequence[int], *, threads: int = 1) -> TaskVectorEnv:
+        """A Gymnasium vector environment with one lane per entry of ``tasks``.
+
+        Raises:
+            ClwmError: no such task, or ``tasks`` is empty.
+            MissingExtraError: the simulator is not installed.
+        """
+        if not tasks:
+            raise ClwmError(f"family {self.name}: a vector environment needs at least one task")
+        for task in tasks:
+            self.task(task)
+        self._require_gymnasium()
+        from clwm_data.families.envs import TaskVectorEnv
+
+        return TaskVectorEnv(self, tasks, threads=threads)
+
+    def _require_gymnasium(self) -> Any:
+        return require("gymnasium", "sim", f"simulating {self.name}")
+
+
+def splits_of(train: Iterable[int], in_distribution: Iterable[int], ood: Iterable[int]) -> dict[int, Split]:
+    """Map each task index to its split.
+
+    Raises:
+        ValueError: an index stands in two splits.
+    """
+    named: tuple[tuple[Split, Iterable[int]], ...] = (
+        ("train", train),
+        ("id", in_distribution),
+        ("ood", ood),
+    )
+    result: dict[int, Split] = {}
+    for split, indices in named:
+        for index in indices:
+            if index in result:
+                raise ValueError(f"task {index} is in two splits: {result[index]} and {split}")
+            result[index] = split
+    return result

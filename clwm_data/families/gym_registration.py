@@ -1,0 +1,29 @@
+"""``gymnasium.make("clwm/<family>-v0", task=i)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clwm_data.families.registry import family_names, get_family
+
+
+def make(family: str, task: int, render_mode: str | None = None) -> Any:
+    """Entry point of every registered id; arguments as :meth:`TaskFamily.make_env`."""
+    return get_family(family).make_env(task, render_mode=render_mode)
+
+
+def register_environments() -> None:
+    """Register one Gymnasium id per family; nothing happens where Gymnasium is not installed.
+
+    Gymnasium has no plugin discovery of its own, so this runs on ``import clwm_data``.
+    """
+    try:
+        import gymnasium
+    except ModuleNotFoundError:
+        return
+    for name in family_names():
+        gymnasium.register(
+            id=f"clwm/{name}-v0",
+            entry_point="clwm_data.families.gym_registration:make",
+            kwargs={"family": name},
+        )

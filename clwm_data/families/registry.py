@@ -1,0 +1,66 @@
+"""Names to families: built in, or brought by another package through the entry point ``clwm.families``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from clwm_data.errors import ClwmError
+from clwm_data.families.base import TaskFamily
+
+ENTRY_POINT_GROUP = "clwm.families"
+
+Factory = Callable[[], TaskFamily]
+FamilyClass = TypeVar("FamilyClass", bound=type[TaskFamily])
+
+_factories: dict[str, Factory] = {}
+
+
+def register(name: str, factory: Factory) -> None:
+    """Make a family known under a name; it is built when first asked for.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _factories:
+        raise ValueError(f"family {name} is registered twice")
+    _factories[name] = factory
+
+
+def register_family(cls: FamilyClass) -> FamilyClass:
+    """Class decorator: register a family that is built without arguments under its ``name``."""
+    register(cls.name, cls)
+    return cls
+
+
+@cache
+def _load_all() -> None:
+    # Imported here, since these modules import this one to register themselves.
+    from clwm_data.families import builtin  # noqa: F401
+
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        entry_point.load()
+
+
+def family_names() -> list[str]:
+    """Names of all families, in the order of their registration."""
+    _load_all()
+    return list(_factories)
+
+
+@cache
+def get_family(name: str) -> TaskFamily:
+    """The family of a name; the same object for the same name.
+
+    Raises:
+        ClwmError: no such family.
+    """
+    _load_all()
+    if name not in _factories:
+        close = difflib.get_close_matches(name, _factories, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "`clwm families` lists them"
+        raise ClwmError(f"no task family is called {name!r}: {hint}")
+    return _factories[name]()

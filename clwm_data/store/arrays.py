@@ -1,0 +1,173 @@
+"""The arrays of one task, in memory.
+
+Alignment, for a task with two episodes of 3 and 2 steps (N = 5 transitions, E = 2 episodes)::
+
+    observation   o0 o1 o2 o3 | p0 p1 p2        [N + E]  one more row per episode than actions
+    action        a0 a1 a2    | b0 b1           [N]
+    reward        r0 r1 r2    | s0 s1           [N]      r0 belongs to (o0, a0, o1)
+    row           0  1  2     | 3  4
+    episode_start 0             3               [E]
+
+The observation before transition ``row`` of episode ``e`` is ``observation[row + e]``, the one after it
+``observation[row + e + 1]``: the next observation is never stored twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode of n steps, as views into the arrays of its task.
+
+    Attributes:
+        observation: [n + 1, obs] float32.
+        action: [n, act] float32, as executed, in [-1, 1].
+        reward: [n] float32.
+        terminated: [n] bool.
+        truncated: [n] bool.
+        success: [n] bool, or ``None`` where the family has no success.
+        initial_state: [state] float64, the simulator's state after reset.
+        seed: seed of the episode; everything random in it derives from this number.
+        behaviour: index into the task's mixture of behaviours.
+    """
+
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    success: NDArray[np.bool_] | None
+    initial_state: NDArray[np.float64]
+    seed: int
+    behaviour: int
+
+
+@dataclass(frozen=True)
+class TaskArrays:
+    """All episodes of one task, one after another; the module's docstring draws the alignment.
+
+    Attributes:
+        observation: [N + E, obs] float32.
+        action: [N, act] float32.
+        reward: [N] float32.
+        terminated: [N] bool.
+        truncated: [N] bool.
+        success: [N] bool, or ``None``.
+        episode_start: [E] int64, first transition row of each episode.
+        episode_length: [E] int64, transitions.
+        episode_return: [E] float64, sum of the stored rewards.
+        episode_seed: [E] uint64.
+        episode_behaviour: [E] int16, index into the task's mixture of behaviours.
+        episode_initial_state: [E, state] float64.
+    """
+
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    success: NDArray[np.bool_] | None
+    episode_start: NDArray[np.int64]
+    episode_length: NDArray[np.int64]
+    episode_return: NDArray[np.float64]
+    episode_seed: NDArray[np.uint64]
+    episode_behaviour: NDArray[np.int16]
+    episode_initial_state: NDArray[np.float64]
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes E."""
+        return len(self.episode_length)
+
+    @property
+    def transitions(self) -> int:
+        """Number of transitions N."""
+        return len(self.reward)
+
+    def observation_row(self) -> NDArray[np.int64]:
+        """[N] row of the observation before each transition; the one after it is the next row."""
+        episode = np.repeat(np.arange(self.episodes), self.episode_length)
+        return np.arange(self.transitions) + episode
+
+    def episode(self, index: int) -> Episode:
+        """One episode as views.
+
+        Raises:
+            IndexError: no such episode.
+        """
+        start, length = int(self.episode_start[index]), int(self.episode_length[index])
+        index %= self.episodes
+        rows = slice(start, start + length)
+        return Episode(
+            observation=self.observation[start + index : start + index + length + 1],
+            action=self.action[rows],
+            reward=self.reward[rows],
+            terminated=self.terminated[rows],
+            truncated=self.truncated[rows],
+            success=None if self.success is None else self.success[rows],
+            initial_state=self.episode_initial_state[index],
+            seed=int(self.episode_seed[index]),
+            behaviour=int(self.episode_behaviour[index]),
+        )
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(index) for index in range(self.episodes))
+
+    def named(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays by name, in the order of the format; ``success`` only where it exists."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: array for name, array in pairs if array is not None}
+
+    @staticmethod
+    def from_episodes(episodes: Sequence[Episode]) -> TaskArrays:
+        """Lay episodes out one after another.
+
+        Raises:
+            ValueError: no episodes.
+        """
+        if not episodes:
+            raise ValueError("a task needs at least one episode")
+        length = np.array([len(episode.reward) for episode in episodes], np.int64)
+        successes = [episode.success for episode in episodes if episode.success is not None]
+        return TaskArrays(
+            observation=np.concatenate([episode.observation for episode in episodes]),
+            action=np.concatenate([episode.action for episode in episodes]),
+            reward=np.concatenate([episode.reward for episode in episodes]),
+            terminated=np.concatenate([episode.terminated for episode in episodes]),
+            truncated=np.concatenate([episode.truncated for episode in episodes]),
+            success=np.concatenate(successes) if successes else None,
+            episode_start=np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64),
+            episode_length=length,
+            episode_return=np.array([episode_return(episode.reward) for episode in episodes]),
+            episode_seed=np.array([episode.seed for episode in episodes], np.uint64),
+            episode_behaviour=np.array([episode.behaviour for episode in episodes], np.int16),
+            episode_initial_state=np.stack([episode.initial_state for episode in episodes]),
+        )
+
+
+#: Stored type of every array; little-endian.
+DTYPES: dict[str, DTypeLike] = {
+    "observation": np.float32,
+    "action": np.float32,
+    "reward": np.float32,
+    "terminated": np.bool_,
+    "truncated": np.bool_,
+    "success": np.bool_,
+    "episode_start": np.int64,
+    "episode_length": np.int64,
+    "episode_return": np.float64,
+    "episode_seed": np.uint64,
+    "episode_behaviour": np.int16,
+    "episode_initial_state": np.float64,
+}
+
+
+def episode_return(reward: NDArray[np.float32]) -> float:
+    """Undiscounted return: the stored float32 rewards added in float64."""
+    return float(np.sum(reward, dtype=np.float64))

@@ -1,0 +1,1 @@
+"""Manifests bundled with clwm: one YAML file per dataset."""
