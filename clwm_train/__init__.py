@@ -1,0 +1,1 @@
+"""Trainer: contextual latent world models, their baselines, and their evaluation."""

@@ -1,0 +1,1 @@
+"""Behaviour policies: who acts when a dataset is collected."""

@@ -1,0 +1,1 @@
+"""Collection: from a manifest to a store."""

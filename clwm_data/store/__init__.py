@@ -1,0 +1,1 @@
+"""The store: one Zarr hierarchy per dataset, one group per task."""
