@@ -58,6 +58,7 @@ class TaskFamily(ABC):
         dynamics_vary: the transition function differs between tasks (else only the reward does).
         has_success: steps report whether the task is solved.
         behaviours: policies that can collect data here, besides any that are trained later.
+        lanes: episodes that one process collects side by side.
     """
 
     name: str
@@ -69,6 +70,7 @@ class TaskFamily(ABC):
     dynamics_vary: bool = False
     has_success: bool = False
     behaviours: tuple[str, ...] = ("random",)
+    lanes: int = 32
 
     @abstractmethod
     def list_tasks(self) -> Iterable[Task]:

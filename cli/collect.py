@@ -1,0 +1,55 @@
+"""``clwm collect``: from a manifest to a store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from .common import default_store, progress_bar
+
+from clwm_data.collect.collector import collect as collect_store
+from clwm_data.manifest import load_manifest
+from clwm_data.ranges import format_indices, parse_indices
+
+
+@click.command()
+@click.argument("manifest")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the store.  [default: data/NAME.zarr]"
+)
+@click.option("--tasks", help="Only these of the manifest's tasks, e.g. 0-4,7; the others can follow later.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that simulate."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Collect anew; the old store is replaced when that is complete."
+)
+def collect(manifest: str, out: Path | None, tasks: str | None, workers: int, overwrite: bool) -> None:
+    """Collect the dataset that MANIFEST describes.
+
+    MANIFEST is a YAML file or the name of a bundled manifest. An interrupted collection is resumed by the
+    same command; the result is the same, byte for byte, whatever the interruptions and the workers.
+
+    \b
+    Examples:
+      clwm collect point-robot
+      clwm collect mw-reach --workers 2
+      clwm collect my-data.yaml --out /data/mine.zarr --tasks 0-4,7
+    """
+    recipe = load_manifest(manifest)
+    chosen = None if tasks is None else parse_indices(tasks, recipe.task_indices())
+    target = out or default_store(recipe.name)
+    with progress_bar(None, "episode", f"collecting {recipe.name}") as bar:
+
+        def progress(episodes: int, total: int) -> None:
+            bar.total = total
+            bar.update(episodes)
+
+        store = collect_store(
+            recipe, target, tasks=chosen, workers=workers, overwrite=overwrite, progress=progress
+        )
+    transitions = sum(task.record.transitions for task in store.tasks.values())
+    click.echo(f"{target}: {len(store.tasks)} tasks, {transitions:,} transitions")
+    if store.missing_tasks:
+        click.echo(f"not collected yet: tasks {format_indices(store.missing_tasks)}", file=sys.stderr)

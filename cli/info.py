@@ -1,0 +1,78 @@
+"""``clwm info``: what a store holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from .common import echo_json, echo_table, find_store, human_bytes, json_option
+
+from clwm_data.store import open_store
+from clwm_data.store.summary import summarise
+
+
+@click.command()
+@click.argument("store")
+@json_option
+def info(store: str, as_json: bool) -> None:
+    """Show what STORE holds: tasks, episodes, returns, size and provenance.
+
+    STORE is a path, or the name of a store under data/. Only metadata is read.
+
+    \b
+    Examples:
+      clwm info point-robot
+      clwm info data/point-robot.zarr --json
+    """
+    summary = summarise(open_store(find_store(store)))
+    if as_json:
+        echo_json(summary)
+        return
+    manifest, provenance = summary["manifest"], summary["provenance"]
+    click.echo(f"{summary['name']}  (family {summary['family']}, format {summary['format_version']})")
+    if manifest["description"]:
+        click.echo(manifest["description"].strip())
+    mixture = [_behaviour(entry) for entry in manifest["behaviours"]]
+    facts = {
+        "size": f"{summary['transitions']:,} transitions, {summary['episodes']:,} episodes, "
+        f"{len(summary['tasks'])} tasks, {human_bytes(summary['bytes'])}",
+        "behaviours": ", ".join(mixture),
+        "missing": f"tasks {summary['missing_tasks']}" if summary["missing_tasks"] else "",
+        "seed": str(manifest["seed"]),
+        "licence": manifest["licence"] or "not stated",
+        "authors": ", ".join(manifest["authors"]) or "not stated",
+        "collected": f"{provenance['created']} by `{provenance['command']}` on {provenance['platform']}",
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance["packages"].items()),
+        "content": f"sha256 {summary['content_sha256']}",
+    }
+    for name, text in facts.items():
+        if text:
+            click.echo(f"  {name + ':':12}{text}")
+    click.echo()
+    echo_table(
+        ("task", "split", "episodes", "transitions", "return mean", "min", "max", "success", "parameters"),
+        [_row(task) for task in summary["tasks"]],
+    )
+
+
+def _behaviour(entry: dict[str, Any]) -> str:
+    noise = f" with noise {entry['noise']:g}" if entry["noise"] else ""
+    return f"{entry['episodes']} x {entry['policy']}{noise}"
+
+
+def _row(task: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(task["task"]),
+        task["split"],
+        str(task["episodes"]),
+        str(task["transitions"]),
+        f"{task['return_mean']:.2f}",
+        f"{task['return_min']:.2f}",
+        f"{task['return_max']:.2f}",
+        "-" if task["success_rate"] is None else f"{task['success_rate']:.2f}",
+        ", ".join(f"{name} {_number(value)}" for name, value in task["parameters"].items()),
+    )
+
+
+def _number(value: float | list[float]) -> str:
+    return f"({', '.join(f'{v:.4g}' for v in value)})" if isinstance(value, list) else f"{value:.4g}"

@@ -1,0 +1,84 @@
+"""Behaviour policies: deterministic, given noise that was drawn before the episode began."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.families.base import ScriptedPolicy, TaskFamily
+from clwm_data.manifest import BehaviourEntry
+
+
+class Behaviour(Protocol):
+    """Acts for several lanes at once.
+
+    All randomness of an episode is drawn from its own generator before it begins, so an episode does not
+    depend on which others run beside it.
+    """
+
+    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
+        """The noise of one whole episode [horizon, act]."""
+
+    def act(
+        self,
+        observation: NDArray[np.float32],
+        privileged: NDArray[np.float64] | None,
+        noise: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Actions [L, act] for observations [L, obs] and the noise of this step [L, act], not yet clipped."""
+
+
+class RandomBehaviour:
+    """Uniform actions in [-1, 1]."""
+
+    def __init__(self, family: TaskFamily) -> None:
+        self._shape = (family.horizon, family.action_size)
+
+    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
+        """The actions themselves [horizon, act]."""
+        return generator.uniform(-1.0, 1.0, self._shape)
+
+    def act(
+        self,
+        observation: NDArray[np.float32],
+        privileged: NDArray[np.float64] | None,
+        noise: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """What was drawn [L, act]."""
+        return noise
+
+
+class NoisyBehaviour:
+    """A deterministic policy with Gaussian noise of a fixed standard deviation on its actions."""
+
+    def __init__(self, family: TaskFamily, policy: ScriptedPolicy, noise: float) -> None:
+        self._shape = (family.horizon, family.action_size)
+        self._policy = policy
+        self._noise = noise
+
+    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
+        """Gaussian noise [horizon, act]."""
+        return self._noise * generator.standard_normal(self._shape)
+
+    def act(
+        self,
+        observation: NDArray[np.float32],
+        privileged: NDArray[np.float64] | None,
+        noise: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """The policy's actions plus noise [L, act]."""
+        # Clipped before the noise is added: a saturated policy would otherwise hide the noise.
+        return np.clip(self._policy(observation, privileged), -1.0, 1.0) + noise
+
+
+def make_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry) -> Behaviour:
+    """The behaviour that an entry of a manifest's mixture describes, for one task.
+
+    Raises:
+        ClwmError: the family has no such behaviour.
+    """
+    if entry.policy == "random":
+        return RandomBehaviour(family)
+    return NoisyBehaviour(family, family.scripted_policy(task), entry.noise)

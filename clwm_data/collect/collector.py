@@ -1,0 +1,186 @@
+"""Collection: plan, roll out what is missing, and put each task into the store when it is complete."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clwm_data.collect.engine import run_segments
+from clwm_data.collect.plan import Segment, task_segments
+from clwm_data.collect.staging import load_segment, locked, segment_path
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
+from clwm_data.manifest import Manifest
+from clwm_data.provenance import current_provenance
+from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
+from clwm_data.store.reader import Store, open_store
+from clwm_data.store.writer import write_root, write_task
+
+#: Called with (episodes newly on disk, episodes that this collection needs in all).
+Progress = Callable[[int, int], None]
+
+
+def collect(
+    manifest: Manifest,
+    out: Path | str,
+    *,
+    tasks: Sequence[int] | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Store:
+    """Collect a manifest's dataset into a store, continuing what an earlier call left.
+
+    A task appears in the store when all its episodes are there. A process that is killed loses at most the
+    segments that it was rolling out; the same call then resumes, to the same bytes.
+
+    Args:
+        manifest: what to collect.
+        out: folder of the store; made if it does not exist.
+        tasks: only these of the manifest's tasks; the others can be collected later.
+        workers: processes that roll out; the result does not depend on it.
+        overwrite: collect anew; the old store is replaced once the new one is complete.
+        progress: called after each finished segment.
+
+    Raises:
+        ClwmError: ``out`` holds something else, another process writes to it, a simulator is missing, or the
+            disk is full.
+    """
+    out = Path(out)
+    manifest = manifest.resolved()
+    chosen = _chosen_tasks(manifest, tasks)
+    if workers < 1:
+        raise ClwmError(f"workers must be at least 1, not {workers}")
+    require("gymnasium", "sim", f"collecting {manifest.name}")
+    if _replacement(out).exists() and not out.exists():
+        _replacement(out).rename(out)  # an overwrite was killed between its two last steps
+    target = _replacement(out) if overwrite and out.exists() else out
+    if out.exists():
+        _check_existing(out, None if overwrite else manifest)
+    if target != out and target.exists():
+        _discard_unless_resumable(target, manifest)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with locked(target):
+            _collect_into(target, manifest, chosen, workers, progress)
+            if target != out:
+                _replace(out, target)
+    except OSError as error:
+        mend = "free space" if error.errno == errno.ENOSPC else "mend it"
+        raise ClwmError(
+            f"{error.filename or target}: {error.strerror or error}: {mend} and run the same command again; "
+            "it resumes"
+        ) from error
+    return open_store(out)
+
+
+def _collect_into(
+    store: Path, manifest: Manifest, tasks: Sequence[int], workers: int, progress: Progress | None
+) -> None:
+    provenance = _first_provenance(store)
+    write_root(store, manifest, provenance)
+    pending = [task for task in tasks if not (store / TASKS / task_folder(task) / METADATA).is_file()]
+    needed = {task: list(task_segments(manifest, task)) for task in pending}
+    missing = {
+        task: {segment for segment in segments if not segment_path(store, segment).is_file()}
+        for task, segments in needed.items()
+    }
+    total = sum(segment.episodes for segments in needed.values() for segment in segments)
+    todo = [
+        segment for segments in needed.values() for segment in segments if segment in missing[segment.task]
+    ]
+    done = total - sum(segment.episodes for segment in todo)
+    if progress is not None:
+        progress(done, total)
+
+    def finish(task: int) -> None:
+        _assemble(store, manifest, needed[task])
+        write_root(store, manifest, provenance)
+
+    for task in [task for task in pending if not missing[task]]:
+        finish(task)
+    for segment in run_segments(manifest, store, todo, workers):
+        if progress is not None:
+            progress(segment.episodes, total)
+        missing[segment.task].discard(segment)
+        if not missing[segment.task]:
+            finish(segment.task)
+    _remove_empty_staging(store)
+
+
+def _assemble(store: Path, manifest: Manifest, segments: Sequence[Segment]) -> None:
+    """Turn a task's segments into its group."""
+    task = manifest.task_family.task(segments[0].task)
+    episodes = [episode for segment in segments for episode in load_segment(store, segment)]
+    write_task(store, task, manifest.behaviours, TaskArrays.from_episodes(episodes), manifest.storage)
+    shutil.rmtree(store / STAGING / task_folder(task.index))
+
+
+def _chosen_tasks(manifest: Manifest, tasks: Sequence[int] | None) -> list[int]:
+    listed = manifest.task_indices()
+    for task in tasks or ():
+        if task not in listed:
+            raise ClwmError(f"manifest {manifest.name} has no task {task}")
+    return sorted(set(listed if tasks is None else tasks))
+
+
+def _check_existing(out: Path, manifest: Manifest | None) -> None:
+    """Refuse to touch what is not a store, or to add to one that another manifest made."""
+    if not out.is_dir():
+        raise ClwmError(f"{out}: is a file: choose another --out")
+    if not (out / METADATA).is_file():
+        if any(path.name != STAGING for path in out.iterdir()):
+            raise ClwmError(f"{out}: is a folder but not a store: choose another --out")
+        return
+    there = open_store(out)
+    if manifest is not None and not there.manifest.same_data_as(manifest):
+        raise ClwmError(
+            f"{out}: was collected from a different manifest ({there.manifest.name}): "
+            "choose another --out, or --overwrite it"
+        )
+
+
+def _replacement(out: Path) -> Path:
+    """Where a store that will replace ``out`` is collected: beside it, to be moved in one step."""
+    return out.with_name(f".{out.name}.overwrite")
+
+
+def _replace(out: Path, replacement: Path) -> None:
+    """Put the complete replacement where the old store is; at every moment one of them is whole."""
+    old = out.with_name(f".{out.name}.replaced.partial")
+    with locked(out):
+        out.rename(old)
+        replacement.rename(out)
+    shutil.rmtree(old)
+
+
+def _discard_unless_resumable(target: Path, manifest: Manifest) -> None:
+    """An interrupted overwrite is continued if it was the same one, and dropped otherwise."""
+    try:
+        if open_store(target).manifest.same_data_as(manifest):
+            return
+    except ClwmError:
+        pass
+    with locked(target):
+        shutil.rmtree(target)
+
+
+def _first_provenance(store: Path) -> Provenance:
+    if (store / METADATA).is_file():
+        root = json.loads((store / METADATA).read_text(encoding="utf-8"))
+        return Provenance.model_validate(root["attributes"]["provenance"])
+    return current_provenance()
+
+
+def _remove_empty_staging(store: Path) -> None:
+    """Remove the staging folder unless segments of other tasks wait in it for a later call."""
+    staging = store / STAGING
+    leftovers = [path for path in staging.iterdir() if path.suffix == ".partial"]
+    for path in leftovers:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not any(path.is_dir() for path in staging.iterdir()):
+        shutil.rmtree(staging)

@@ -1,0 +1,64 @@
+"""Who rolls out segments: this process, or a pool of worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from clwm_data.collect.plan import Segment
+from clwm_data.collect.rollout import roll_out
+from clwm_data.collect.staging import save_segment
+from clwm_data.errors import ClwmError
+from clwm_data.manifest import Manifest
+
+
+def collect_segment(manifest: Manifest, store: Path, segment: Segment) -> Segment:
+    """Roll out a segment and keep it."""
+    save_segment(store, segment, roll_out(manifest, segment))
+    return segment
+
+
+def run_segments(
+    manifest: Manifest, store: Path, segments: Sequence[Segment], workers: int
+) -> Iterator[Segment]:
+    """Collect segments, yielding each when it is on disk; the bytes do not depend on ``workers``."""
+    if workers == 1 or len(segments) < 2:
+        for segment in segments:
+            yield collect_segment(manifest, store, segment)
+        return
+    # Spawned, not forked: simulators and codecs hold threads that do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(segments)), context, initializer=_start_worker) as pool:
+        futures = [pool.submit(collect_segment, manifest, store, segment) for segment in segments]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise ClwmError(
+                "a collection worker died (out of memory?): run the same command again with fewer workers; "
+                "it resumes"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """End with the parent: a killed collector leaves no workers behind, and Ctrl-C is its business alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("a collection worker is started by the pool only")
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

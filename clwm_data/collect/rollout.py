@@ -1,0 +1,112 @@
+"""Rolling out a segment: many episodes at once, each independent of the others."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.behaviours import make_behaviour
+from clwm_data.collect.plan import Segment, episode_seed, noise_generator
+from clwm_data.families import get_family
+from clwm_data.families.envs import TaskVectorEnv
+from clwm_data.manifest import Manifest
+from clwm_data.store.arrays import Episode
+
+
+@lru_cache(maxsize=1)
+def _vector_env(family: str, task: int, lanes: int) -> TaskVectorEnv:
+    # Segments of a task follow one another: building its models anew for each could cost more than stepping.
+    return get_family(family).make_vec_env([task] * lanes)
+
+
+class _Rollout:
+    """A segment in the middle of its collection: an episode per lane, others waiting for a free lane."""
+
+    def __init__(self, manifest: Manifest, segment: Segment) -> None:
+        family = manifest.task_family
+        self._manifest = manifest
+        self._segment = segment
+        self._behaviour = make_behaviour(family, segment.task, manifest.behaviours[segment.behaviour])
+        lanes = min(segment.episodes, family.lanes)
+        self._env = _vector_env(family.name, segment.task, lanes)
+        self._waiting = list(range(segment.first_episode, segment.first_episode + segment.episodes))
+        self._number = np.full(lanes, -1)  # episode of each lane; -1: none
+        self._step = np.zeros(lanes, np.int64)
+        self._state: list[NDArray[np.float64]] = [np.empty(0)] * lanes
+        self._noise = np.zeros((lanes, family.horizon, family.action_size))
+        self._observations = np.zeros((lanes, family.horizon + 1, family.observation_size), np.float32)
+        self._actions = np.zeros((lanes, family.horizon, family.action_size), np.float32)
+        self._rewards = np.zeros((lanes, family.horizon), np.float32)
+        self._successes = np.zeros((lanes, family.horizon), np.bool_) if family.has_success else None
+
+    def run(self) -> list[Episode]:
+        """All episodes of the segment, in order."""
+        finished: dict[int, Episode] = {}
+        observation, infos = self._start(np.arange(len(self._number)))
+        while (lanes := np.flatnonzero(self._number >= 0)).size:
+            step = self._step[lanes]
+            noise = np.zeros_like(self._noise[:, 0])
+            noise[lanes] = self._noise[lanes, step]
+            proposed = self._behaviour.act(observation, infos.get("privileged"), noise)
+            action = np.clip(proposed, -1.0, 1.0).astype(np.float32)
+            observation, reward, terminated, truncated, infos = self._env.step(action)
+            self._actions[lanes, step] = action[lanes]
+            self._rewards[lanes, step] = reward[lanes]
+            self._observations[lanes, step + 1] = observation[lanes]
+            if self._successes is not None:
+                self._successes[lanes, step] = infos["success"][lanes]
+            self._step[lanes] += 1
+            ended = lanes[(terminated | truncated)[lanes]]
+            for lane in ended.tolist():
+                finished[int(self._number[lane])] = self._episode(lane, bool(terminated[lane]))
+            self._number[ended] = -1
+            if ended.size and self._waiting:
+                observation, infos = self._start(ended)
+        return [finished[number] for number in sorted(finished)]
+
+    def _start(self, free: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin the next waiting episodes in free lanes."""
+        lanes = free[: len(self._waiting)]
+        seeds = [0] * len(self._number)
+        for lane in lanes.tolist():
+            number = self._waiting.pop(0)
+            self._number[lane] = number
+            seeds[lane] = self._seed(number)
+            self._noise[lane] = self._behaviour.draw(noise_generator(seeds[lane]))
+        self._step[lanes] = 0
+        mask = np.isin(np.arange(len(self._number)), lanes)
+        observation, infos = self._env.reset(seed=seeds, options={"reset_mask": mask})
+        self._observations[lanes, 0] = observation[lanes]
+        for lane in lanes.tolist():
+            self._state[lane] = self._env.get_state(lane)
+        return observation, infos
+
+    def _seed(self, number: int) -> int:
+        return episode_seed(self._manifest.seed, self._manifest.family, self._segment.task, number)
+
+    def _episode(self, lane: int, terminated: bool) -> Episode:
+        length = int(self._step[lane])
+        last = np.arange(length) == length - 1
+        return Episode(
+            observation=self._observations[lane, : length + 1].copy(),
+            action=self._actions[lane, :length].copy(),
+            reward=self._rewards[lane, :length].copy(),
+            terminated=last & terminated,
+            truncated=last & (not terminated),
+            success=None if self._successes is None else self._successes[lane, :length].copy(),
+            initial_state=self._state[lane],
+            seed=self._seed(int(self._number[lane])),
+            behaviour=self._segment.behaviour,
+        )
+
+
+def roll_out(manifest: Manifest, segment: Segment) -> list[Episode]:
+    """The episodes of a segment, in order.
+
+    Raises:
+        ClwmError: the simulator is not installed, or a behaviour gave an invalid action.
+    """
+    return _Rollout(manifest, segment).run()

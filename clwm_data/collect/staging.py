@@ -1,0 +1,68 @@
+"""What a collection keeps on disk until a task is complete: finished segments, and the lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from clwm_data.collect.plan import Segment
+from clwm_data.errors import ClwmError
+from clwm_data.store.arrays import Episode, TaskArrays
+from clwm_data.store.atomic import replacing
+from clwm_data.store.format import STAGING, task_folder
+
+
+def segment_path(store: Path, segment: Segment) -> Path:
+    """Where a finished segment lies."""
+    return store / STAGING / task_folder(segment.task) / segment.name
+
+
+def save_segment(store: Path, segment: Segment, episodes: list[Episode]) -> None:
+    """Keep a finished segment: the file is whole or absent."""
+    path = segment_path(store, segment)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = TaskArrays.from_episodes(episodes).named()
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **named)  # type: ignore[arg-type]
+
+
+def load_segment(store: Path, segment: Segment) -> list[Episode]:
+    """The episodes of a finished segment.
+
+    Raises:
+        ClwmError: the file is damaged.
+    """
+    path = segment_path(store, segment)
+    try:
+        with np.load(path, allow_pickle=False) as loaded:
+            arrays = TaskArrays(**{f.name: loaded.get(f.name) for f in fields(TaskArrays)})
+        return list(arrays)
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ClwmError(f"{path}: segment is damaged: delete this file and collect again") from error
+
+
+@contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """Hold the right to write to a store; the operating system gives it up when the process dies.
+
+    Raises:
+        ClwmError: another process holds it.
+    """
+    path = store / STAGING / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ClwmError(f"{store}: another process is writing to it: wait until it ends") from error
+        if not path.exists() or path.stat().st_ino != os.fstat(stream.fileno()).st_ino:
+            # The holder finished and removed its staging folder between our open and our lock.
+            raise ClwmError(f"{store}: another process has just written to it: run the command again")
+        yield

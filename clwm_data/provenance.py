@@ -1,0 +1,31 @@
+"""Where data comes from: time, command, versions, machine."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from clwm_data.store.format import Provenance
+
+PACKAGES = ("clwm", "numpy", "zarr", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworld")
+
+
+def current_provenance() -> Provenance:
+    """Provenance of data that this process is about to make."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    name = sys.argv[0].rsplit("/", maxsplit=1)[-1] or "python"
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        # Of the program only its name: paths of the machine that collected are nobody's business.
+        command=shlex.join([name, *sys.argv[1:]]),
+        packages=versions,
+        platform=f"{platform.system()} {platform.machine()}",
+    )

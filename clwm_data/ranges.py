@@ -1,0 +1,47 @@
+"""Task selections as people type them: ``0-4,7``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from clwm_data.errors import ClwmError
+
+
+def parse_indices(text: str, allowed: Sequence[int], what: str = "task") -> tuple[int, ...]:
+    """Indices of a selection such as ``0-4,7``, ascending, or of ``all``.
+
+    Raises:
+        ClwmError: not such a selection, or an index that is not allowed.
+    """
+    if text.strip() == "all":
+        return tuple(sorted(allowed))
+    chosen: set[int] = set()
+    known = set(allowed)
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
+        if match is None:
+            raise ClwmError(
+                f"{what} selection {text!r}: {part.strip()!r} is not an index or a range like 0-4"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ClwmError(f"{what} selection {text!r}: range {part.strip()} runs backwards")
+        for index in (first, last):
+            if index not in known:
+                raise ClwmError(
+                    f"{what} selection {text!r}: no {what} {index}; there are {format_indices(allowed)}"
+                )
+        chosen.update(index for index in range(first, last + 1) if index in known)
+    return tuple(sorted(chosen))
+
+
+def format_indices(indices: Iterable[int]) -> str:
+    """The shortest selection text for some indices: ``0-4,7``; ``none`` for none."""
+    parts: list[list[int]] = []
+    for index in sorted(set(indices)):
+        if parts and index == parts[-1][1] + 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts) or "none"

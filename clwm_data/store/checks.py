@@ -1,0 +1,136 @@
+"""Checks of one task's values: digests, episode index, ranges, family, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import TaskFamily
+from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.digest import array_sha256
+from clwm_data.store.reader import StoredTask
+from clwm_data.store.statistics import task_statistics
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a store.
+
+    Attributes:
+        where: file, array, task or episode.
+        what: what is wrong with it, and what was expected.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def check_arrays(
+    where: str, task: StoredTask, arrays: TaskArrays, family: TaskFamily | None
+) -> Iterator[Finding]:
+    """Everything that can be wrong with a task whose files are intact.
+
+    Args:
+        where: how to name the task in findings.
+        task: its metadata.
+        arrays: its data.
+        family: the family it claims to be of, or ``None`` where that is not known here.
+    """
+    for name, array in arrays.named().items():
+        if array_sha256(array) != task.record.arrays.get(name):
+            yield Finding(f"{where}: {name}", "values differ from their digest")
+    yield from _check_values(where, arrays)
+    if family is not None:
+        yield from _check_family(where, task, arrays, family)
+    index = list(_check_index(where, arrays))
+    yield from index
+    if not index:  # else nothing below has a meaning
+        yield from _check_episodes(where, arrays, len(task.record.behaviours))
+        yield from _check_statistics(where, task, arrays)
+
+
+def _check_index(where: str, arrays: TaskArrays) -> Iterator[Finding]:
+    length = arrays.episode_length
+    start = np.concatenate([[0], np.cumsum(length)[:-1]])
+    if (length < 1).any() or length.sum() != arrays.transitions or (start != arrays.episode_start).any():
+        yield Finding(f"{where}: episode index", "does not cover the transitions one after another")
+
+
+def _check_episodes(where: str, arrays: TaskArrays, behaviours: int) -> Iterator[Finding]:
+    start, length = arrays.episode_start, arrays.episode_length
+    last = np.zeros(arrays.transitions, np.bool_)
+    last[start + length - 1] = True
+    for episode in np.flatnonzero(
+        np.logical_or.reduceat((arrays.terminated | arrays.truncated) & ~last, start)
+    ):
+        yield Finding(f"{where}: episode {episode}", "ends (terminated or truncated) before its last step")
+    if (arrays.terminated & arrays.truncated).any():
+        yield Finding(f"{where}: terminated, truncated", "are both set at the same step")
+    returns = np.add.reduceat(arrays.reward.astype(np.float64), start)
+    tolerance = 1e-9 + 1e-9 * np.add.reduceat(np.abs(arrays.reward.astype(np.float64)), start)
+    for episode in np.flatnonzero(~(np.abs(returns - arrays.episode_return) <= tolerance)):
+        yield Finding(f"{where}: episode {episode}", "its return is not the sum of its rewards")
+    if not ((arrays.episode_behaviour >= 0) & (arrays.episode_behaviour < behaviours)).all():
+        yield Finding(f"{where}: episode_behaviour", f"holds a number outside 0 to {behaviours - 1}")
+    if len(np.unique(arrays.episode_seed)) != arrays.episodes:
+        yield Finding(f"{where}: episode_seed", "two episodes have the same seed")
+
+
+def _check_values(where: str, arrays: TaskArrays) -> Iterator[Finding]:
+    for name, array in arrays.named().items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+            yield Finding(f"{where}: {name}", f"row {row} holds a value that is not finite")
+    if (np.abs(arrays.action) > 1.0).any():
+        row = int(np.flatnonzero((np.abs(arrays.action) > 1.0).any(axis=1))[0])
+        yield Finding(f"{where}: action", f"row {row} is outside [-1, 1]")
+
+
+def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: TaskFamily) -> Iterator[Finding]:
+    widths = {"observation": family.observation_size, "action": family.action_size}
+    for name, width in widths.items():
+        found = getattr(arrays, name).shape[1]
+        if found != width:
+            yield Finding(f"{where}: {name}", f"has {found} columns, {family.name} has {width}")
+    if (arrays.success is not None) != family.has_success:
+        yield Finding(
+            f"{where}: success", f"{family.name} {'has' if family.has_success else 'has no'} success"
+        )
+    if (arrays.episode_length > family.horizon).any():
+        yield Finding(f"{where}: episode_length", f"an episode exceeds the horizon of {family.horizon} steps")
+    try:
+        expected = family.task(task.index)
+    except ClwmError as error:
+        yield Finding(where, str(error))
+        return
+    if task.split != expected.split:
+        yield Finding(where, f"is in split {task.split}, {family.name} has it in {expected.split}")
+    if not _close(dict(task.parameters), dict(expected.parameters)):
+        yield Finding(where, f"parameters {dict(task.parameters)} are not {dict(expected.parameters)}")
+
+
+def _check_statistics(where: str, task: StoredTask, arrays: TaskArrays) -> Iterator[Finding]:
+    record = task.record
+    if record.episodes != arrays.episodes or record.transitions != arrays.transitions:
+        yield Finding(where, "counts of episodes or transitions differ from the arrays")
+    expected = task_statistics(arrays, len(record.behaviours)).model_dump()
+    if not _close(record.statistics.model_dump(), expected):
+        yield Finding(f"{where}: statistics", "differ from the data")
+
+
+def _close(left: Any, right: Any) -> bool:
+    """Whether two nested values agree, numbers within rounding."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_close(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(_close, left, right))
+    if isinstance(left, float | int) and isinstance(right, float | int):
+        return bool(np.isclose(left, right, rtol=1e-9, atol=1e-12))
+    return bool(left == right)

@@ -1,0 +1,31 @@
+"""SHA-256 of arrays, files and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def array_sha256(array: NDArray[Any]) -> str:
+    """Digest of an array's type, shape and values (C order, little-endian), not of how it is stored."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{little.dtype.name}{list(little.shape)}".encode())
+    digest.update(little.data if little.size else b"")
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def json_sha256(value: Any) -> str:
+    """Digest of a JSON value in canonical form: sorted keys, no spaces, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

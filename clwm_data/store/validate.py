@@ -1,0 +1,115 @@
+"""Checking a store: every byte against its digest, and every value against what it must be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.store.checks import Finding, check_arrays
+from clwm_data.store.digest import file_sha256
+from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
+from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.writer import content_sha256, root_sha256
+
+#: Called after each task with its index.
+Progress = Callable[[int], None]
+
+
+def validate(path: Path | str, progress: Progress | None = None) -> list[Finding]:
+    """Check a whole store; an empty list means that it is sound.
+
+    Compares every file with its digest, the metadata with itself, the episode index with the flags, values
+    with their ranges, statistics with the data, and the tasks with the family. Segments of a collection that
+    is still running are not a part of the store and are not looked at.
+
+    Raises:
+        ClwmError: there is no store, or it has another format version.
+    """
+    store = open_store(path)
+    findings = list(_check_root(store))
+    family = get_family(store.family) if store.family in family_names() else None
+    for index in sorted(int(key) for key in store.record.tasks):
+        findings += _check_task(store, index, family)
+        if progress is not None:
+            progress(index)
+    return findings
+
+
+def _check_root(store: Store) -> Iterator[Finding]:
+    where = f"{store.path}/{METADATA}"
+    root = json.loads((store.path / METADATA).read_text(encoding="utf-8"))
+    if root_sha256(root) != store.record.root_sha256:
+        yield Finding(where, "was altered: it differs from its own digest")
+    elif content_sha256({str(index): task.record for index, task in store.tasks.items()}) != (
+        store.record.content_sha256
+    ):
+        yield Finding(where, "content digest differs from the digests of the arrays")
+    nodes = root.get("consolidated_metadata", {}).get("metadata", {})
+    for key, node in nodes.items():
+        file = store.path / key / METADATA
+        if not file.is_file():
+            yield Finding(str(file), "is missing")
+        elif _json_or_none(file) != node:
+            yield Finding(str(file), "differs from the consolidated metadata in the root")
+    expected = {task_folder(int(key)) for key in store.record.tasks} | {METADATA}
+    collecting = (store.path / STAGING).exists()
+    for entry in sorted(_entries(store.path / TASKS)):
+        if entry.name not in expected and not collecting:
+            yield Finding(str(entry), "is not a part of the store: it is not in the root's index")
+    for entry in sorted(_entries(store.path)):
+        if entry.name not in (METADATA, TASKS, STAGING):
+            yield Finding(str(entry), "is not a part of the store: remove it")
+
+
+def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator[Finding]:
+    folder = store.path / TASKS / task_folder(index)
+    if not (folder / METADATA).is_file():
+        yield Finding(str(folder / METADATA), "is missing")
+        return
+    if file_sha256(folder / METADATA) != store.record.tasks[str(index)]:
+        yield Finding(str(folder / METADATA), "was altered: it differs from its digest in the root")
+    try:
+        task = store.tasks[index]
+    except ClwmError as error:
+        yield Finding(str(folder), str(error))
+        return
+    damaged = list(_check_files(folder, task))
+    yield from damaged
+    if damaged:
+        return  # what damaged bytes decode to would only bury the cause
+    try:
+        arrays = task.load()
+    except ClwmError as error:
+        yield Finding(str(folder), str(error))
+        return
+    yield from check_arrays(f"{store.path}: task {index}", task, arrays, family)
+
+
+def _check_files(folder: Path, task: StoredTask) -> Iterator[Finding]:
+    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    there.pop(METADATA, None)
+    for name, record in task.record.files.items():
+        file = there.pop(name, None)
+        if file is None:
+            yield Finding(str(folder / name), "is missing")
+        elif file.stat().st_size != record.bytes:
+            yield Finding(str(file), f"has {file.stat().st_size} bytes, expected {record.bytes}")
+        elif file_sha256(file) != record.sha256:
+            yield Finding(str(file), "was altered: it differs from its digest")
+    for name in there:
+        yield Finding(str(folder / name), "is not a part of the store: remove it")
+
+
+def _json_or_none(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return None
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.is_dir() else iter(())
