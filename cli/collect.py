@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import click
-from .common import default_store, progress_bar
 
 from clwm_data.collect.collector import collect as collect_store
 from clwm_data.manifest import load_manifest
 from clwm_data.ranges import format_indices, parse_indices
+
+from .common import default_store, progress_bar
 
 
 @click.command()

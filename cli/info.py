@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from .common import echo_json, echo_table, find_store, human_bytes, json_option
 
 from clwm_data.store import open_store
 from clwm_data.store.summary import summarise
+
+from .common import echo_json, echo_table, find_store, human_bytes, json_option
 
 
 @click.command()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 import click
-from .common import echo_json, find_store, json_option, progress_bar
 
 from clwm_data.ranges import format_indices
 from clwm_data.store import open_store
 from clwm_data.store.validate import validate as validate_store
+
+from .common import echo_json, find_store, json_option, progress_bar
 
 
 @click.command()
@@ -28,7 +29,7 @@ def validate(store: str, as_json: bool) -> None:
     path = find_store(store)
     opened = open_store(path)
     with progress_bar(len(opened.record.tasks), "task", "validating") as bar:
-        findings = validate_store(path, progress=lambda _: bar.update() and None)
+        findings = validate_store(path, progress=lambda _: bar.update())
     if as_json:
         echo_json(
             {

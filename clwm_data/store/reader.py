@@ -88,10 +88,11 @@ class StoredTask:
         Raises:
             ClwmError: an array is missing, damaged or not what the metadata says.
         """
-        optional = {"success": None} if "success" not in self.record.arrays else {}
-        return TaskArrays(
-            **{name: self._read(name, verify) for name in DTYPES if name not in optional}, **optional
-        )
+        values: dict[str, Any] = {name: self._read(name, verify) for name in DTYPES if self._has(name)}
+        return TaskArrays(**{"success": None, **values})
+
+    def _has(self, name: str) -> bool:
+        return name != "success" or name in self.record.arrays
 
     def _read(self, name: str, verify: bool) -> NDArray[Any]:
         array = self.array(name)

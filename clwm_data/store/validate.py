@@ -16,7 +16,7 @@ from clwm_data.store.reader import Store, StoredTask, open_store
 from clwm_data.store.writer import content_sha256, root_sha256
 
 #: Called after each task with its index.
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 
 def validate(path: Path | str, progress: Progress | None = None) -> list[Finding]:
