@@ -1,0 +1,80 @@
+"""HalfCheetah-v5 that has to run at a given velocity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.families.base import Task, TaskFamily
+from clwm_data.families.gymnasium_mujoco import (
+    BENCHMARK,
+    SPLIT_A,
+    GymnasiumMujocoSimulator,
+    control_cost,
+    load_model,
+)
+from clwm_data.families.registry import register_family
+from clwm_data.families.simulator import Simulator, StepResult
+
+TORSO_HEIGHT = 0.7  # of the torso's frame where qpos is zero (half_cheetah.xml)
+
+
+class CheetahVelSimulator(GymnasiumMujocoSimulator):
+    """Reward: -abs(v - target) - 0.05 sum a^2, v the root's mean velocity over the step."""
+
+    frame_skip = 5
+    noise_scale = 0.1
+
+    def __init__(
+        self, tasks: Sequence[int], model: Any, targets: NDArray[np.float64], *, threads: int = 1
+    ) -> None:
+        super().__init__(tasks, [model] * len(tasks), threads=threads)
+        self._targets = targets
+
+    def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
+        """Five physics steps of 0.01 s."""
+        before = self._lanes.read("qpos")[:, 0].copy()
+        self._lanes.set_ctrl(action)
+        self._lanes.step(self.frame_skip, active)
+        velocity = (self._lanes.read("qpos")[:, 0] - before) / self.dt
+        reward = -np.abs(velocity - self._targets) - control_cost(0.05, action)
+        return StepResult(reward, np.zeros(len(reward), np.bool_))
+
+    def observe(self) -> NDArray[np.float64]:
+        """qpos without x, qvel, torso position: [L, 20].
+
+        The torso's frame sits on its two root slides, so its position follows from qpos exactly (MuJoCo's
+        ``xpos`` would be one physics step behind).
+        """
+        qpos = self._lanes.read("qpos")
+        torso = np.zeros((len(qpos), 3))
+        torso[:, 0] = qpos[:, 0]
+        torso[:, 2] = TORSO_HEIGHT + qpos[:, 1]
+        return np.concatenate([qpos[:, 1:], self._lanes.read("qvel"), torso], axis=1)
+
+
+@register_family
+class CheetahVel(TaskFamily):
+    """40 target velocities linspace(0.1, 4, 40) in m/s."""
+
+    name = "cheetah-vel"
+    benchmark = BENCHMARK
+    summary = "HalfCheetah runs at a target velocity; the velocity varies"
+    observation_size = 20
+    action_size = 6
+    horizon = 200
+
+    def list_tasks(self) -> Iterable[Task]:
+        """Velocities in ascending order."""
+        for index, velocity in enumerate(np.linspace(0.1, 4.0, 40)):
+            yield Task(index, SPLIT_A[index], {"velocity": float(velocity)})
+
+    def make_simulator(
+        self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
+    ) -> Simulator:
+        """One model for all lanes."""
+        targets = np.asarray([self.task(task).parameters["velocity"] for task in tasks])
+        return CheetahVelSimulator(tasks, load_model("half_cheetah.xml", self.name), targets, threads=threads)

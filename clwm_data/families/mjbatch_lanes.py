@@ -1,0 +1,96 @@
+"""Lanes on the C++ thread pool of mjbatch (extra ``fast``): the same bits as a loop over ``mj_step``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import mjbatch
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.families.mujoco_lanes import Lanes, forwarded
+
+# Without these a forward pass is what mj_step1 does and little more.
+_LIGHT = int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT | mujoco.mjtDisableBit.mjDSBL_CONTACT)
+
+
+class BatchLanes(Lanes):
+    """One ``mjbatch.Batch``: the first lane's model is the template, differing fields are set per lane."""
+
+    def __init__(self, models: Sequence[Any], *, threads: int = 1) -> None:
+        self.models = models
+        self._batch = mjbatch.Batch(models[0], len(models), min(threads, len(models)))
+        self._fields: dict[str, NDArray[np.float64]] = {}
+        self._state = self._batch.bind("state")
+        self._ctrl = self._batch.bind("ctrl")
+        self._disabled: NDArray[np.int32] | None = None
+        for field in differing_fields(models):
+            rows = self._batch.expand(field)
+            for row, model in zip(rows, models, strict=True):
+                row[...] = getattr(model, field)
+
+    def set_ctrl(self, ctrl: NDArray[np.float64]) -> None:
+        """See :meth:`Lanes.set_ctrl`."""
+        self._ctrl[...] = ctrl
+
+    def step(self, substeps: int, active: NDArray[np.bool_]) -> None:
+        """See :meth:`Lanes.step`."""
+        self._batch.step(ids=None if active.all() else active, nstep=substeps)
+
+    def refresh(self, active: NDArray[np.bool_]) -> None:
+        """See :meth:`Lanes.refresh`: a forward pass without constraints, whose new warm start is undone."""
+        if self._disabled is None:
+            self._disabled = self._batch.expand("disableflags")
+        state = self._state.copy()
+        self._disabled |= _LIGHT
+        try:
+            self._batch.forward(ids=None if active.all() else active)
+        finally:
+            self._disabled &= ~_LIGHT
+        self._state[...] = state
+
+    def read(self, field: str) -> NDArray[np.float64]:
+        """See :meth:`Lanes.read`; a live view."""
+        view = self._fields.get(field)
+        if view is None:
+            view = self._fields[field] = self._batch.bind(field)
+        return view
+
+    def get_state(self, lane: int) -> NDArray[np.float64]:
+        """See :meth:`Lanes.get_state`."""
+        return np.array(self._state[lane])
+
+    def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
+        """See :meth:`Lanes.set_state`."""
+        self._state[lane] = state
+
+    def data(self, lane: int) -> Any:
+        """See :meth:`Lanes.data`."""
+        return forwarded(self.models[lane], self._state[lane])
+
+
+def differing_fields(models: Sequence[Any]) -> Iterator[str]:
+    """Names of the ``MjModel`` arrays that are not the same in all models.
+
+    Raises:
+        ValueError: the models differ in their sizes: they cannot share one simulation's memory.
+    """
+    distinct = list({id(model): model for model in models}.values())
+    first = distinct[0]
+    if len(distinct) == 1:
+        return
+    for name in dir(first):
+        value = getattr(first, name)
+        if name.startswith("n") and isinstance(value, int):
+            different = [model for model in distinct if getattr(model, name) != value]
+            if different:
+                raise ValueError(f"models differ in {name}: {value} and {getattr(different[0], name)}")
+        # bvh_aabb cannot be expanded; it holds bounds for culling, not for the physics of these geoms.
+        elif isinstance(value, np.ndarray) and name != "bvh_aabb" and _differs(name, distinct):
+            yield name
+
+
+def _differs(field: str, models: Sequence[Any]) -> bool:
+    return any(not np.array_equal(getattr(model, field), getattr(models[0], field)) for model in models[1:])
