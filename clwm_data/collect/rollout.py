@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clwm_data.behaviours import make_behaviour
 from clwm_data.collect.plan import Segment, episode_seed, noise_generator
+from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.families.envs import TaskVectorEnv
 from clwm_data.manifest import Manifest
@@ -89,11 +90,17 @@ class _Rollout:
 
     def _episode(self, lane: int, terminated: bool) -> Episode:
         length = int(self._step[lane])
+        observation, reward = self._observations[lane, : length + 1], self._rewards[lane, :length]
+        if not (np.isfinite(observation).all() and np.isfinite(reward).all()):
+            raise ClwmError(
+                f"{self._manifest.family} task {self._segment.task} episode {self._number[lane]}: the simulation "
+                "gave a value that is not finite: leave the task out, or lower the behaviour's noise"
+            )
         last = np.arange(length) == length - 1
         return Episode(
-            observation=self._observations[lane, : length + 1].copy(),
+            observation=observation.copy(),
             action=self._actions[lane, :length].copy(),
-            reward=self._rewards[lane, :length].copy(),
+            reward=reward.copy(),
             terminated=last & terminated,
             truncated=last & (not terminated),
             success=None if self._successes is None else self._successes[lane, :length].copy(),

@@ -35,9 +35,9 @@ class StoredTask:
         record: its metadata.
     """
 
-    def __init__(self, group: zarr.Group, record: TaskRecord, where: str) -> None:
+    def __init__(self, group: zarr.Group, record: TaskRecord, folder: Path) -> None:
         self._group = group
-        self._where = where
+        self._folder = folder
         self.record = record
 
     @property
@@ -68,15 +68,15 @@ class StoredTask:
             array = self._group[name]
         except KeyError as error:
             raise ClwmError(
-                f"{self._where}/{name}: array is missing: download or collect it again"
+                f"{self._folder}/{name}: array is missing: download or collect it again"
             ) from error
         if not isinstance(array, zarr.Array) or array.dtype != np.dtype(DTYPES[name]):
-            raise ClwmError(f"{self._where}/{name}: expected an array of {np.dtype(DTYPES[name]).name}")
+            raise ClwmError(f"{self._folder}/{name}: expected an array of {np.dtype(DTYPES[name]).name}")
         rows = self.record.episodes if name.startswith("episode_") else self.record.transitions
         rows += self.record.episodes if name == "observation" else 0
         dimensions = 2 if name in ("observation", "action", "episode_initial_state") else 1
         if array.shape[:1] != (rows,) or array.ndim != dimensions:
-            raise ClwmError(f"{self._where}/{name}: has shape {array.shape}, expected {rows} rows")
+            raise ClwmError(f"{self._folder}/{name}: has shape {array.shape}, expected {rows} rows")
         return array
 
     def load(self, *, verify: bool = False) -> TaskArrays:
@@ -94,15 +94,25 @@ class StoredTask:
     def _has(self, name: str) -> bool:
         return name != "success" or name in self.record.arrays
 
+    def _check_files(self, name: str) -> None:
+        """A chunk that is not there would be read as zeros, silently."""
+        for file, record in self.record.files.items():
+            path = self._folder / file
+            if file.startswith(f"{name}/") and not (path.is_file() and path.stat().st_size == record.bytes):
+                raise ClwmError(
+                    f"{path}: is missing or truncated: collect or download task {self.index} again"
+                )
+
     def _read(self, name: str, verify: bool) -> NDArray[Any]:
         array = self.array(name)
+        self._check_files(name)
         try:
             values = np.asarray(array[...])
         except Exception as error:  # codecs raise errors of many types on damaged bytes
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ClwmError(f"{self._where}/{name}: cannot be decoded: {reason}") from error
+            raise ClwmError(f"{self._folder}/{name}: cannot be decoded: {reason}") from error
         if verify and array_sha256(values) != self.record.arrays.get(name):
-            raise ClwmError(f"{self._where}/{name}: values differ from their digest: the data was altered")
+            raise ClwmError(f"{self._folder}/{name}: values differ from their digest: the data was altered")
         return values
 
 
@@ -157,7 +167,7 @@ class Store:
         return tuple(index for index in listed if str(index) not in self.record.tasks)
 
     def _open_task(self, index: int) -> StoredTask:
-        where = f"{self.path}/{TASKS}/{task_folder(index)}"
+        where = self.path / TASKS / task_folder(index)
         try:
             group = self._group[f"{TASKS}/{task_folder(index)}"]
             record = TaskRecord.model_validate(dict(group.attrs))

@@ -147,5 +147,7 @@ def _write_array(path: Path, array: NDArray[Any], storage: Storage) -> None:
         serializer=BytesCodec(endian=None if array.dtype.itemsize == 1 else "little"),
         chunk_key_encoding={"name": "default", "separator": "."},
         fill_value=0,
+        # Chunks of zeros too: a file that is not there then always means damage.
+        config={"write_empty_chunks": True},
     )
     stored[...] = array

@@ -1,0 +1,66 @@
+"""Fixtures that several packages' tests share."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from clwm_data.collect.collector import collect
+from clwm_data.manifest import BehaviourEntry, Manifest
+
+Clwm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def tiny_manifest(
+    tasks: Sequence[int] = (0, 6, 12), episodes: int = 3, seed: int = 0, name: str = "tiny"
+) -> Manifest:
+    """A point-robot dataset that is collected in a blink: one ood, one id and one train task."""
+    return Manifest(
+        name=name,
+        family="point-robot",
+        tasks=list(tasks),
+        behaviours=[
+            BehaviourEntry(policy="scripted", noise=0.3, episodes=episodes),
+            BehaviourEntry(policy="random", episodes=2),
+        ],
+        seed=seed,
+        licence="CC0-1.0",
+        authors=["nobody"],
+    )
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collected tiny store; do not change it (see ``store_path``)."""
+    path = tmp_path_factory.mktemp("stores") / "tiny.zarr"
+    collect(tiny_manifest(), path)
+    return path
+
+
+@pytest.fixture
+def store_path(collected: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny store that a test may damage."""
+    return Path(shutil.copytree(collected, tmp_path / "tiny.zarr"))
+
+
+@pytest.fixture
+def clwm(tmp_path: Path) -> Clwm:
+    """Run the real command in a fresh folder: ``clwm("info", "x")``; stdout and stderr are captured."""
+
+    def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        code = "from clwm_cli.main import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import family_names
+from clwm_data.manifest import Manifest, bundled_manifests, load_manifest
+from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.strict import build_model, parse_yaml
+
+GOOD = """\
+name: mine
+family: point-robot
+behaviours:
+  - policy: scripted
+    noise: 0.5
+    episodes: 3
+"""
+
+
+def load(tmp_path: Path, text: str) -> Manifest:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return load_manifest(str(path))
+
+
+def test_defaults(tmp_path: Path) -> None:
+    manifest = load(tmp_path, GOOD)
+    assert manifest.seed == 0
+    assert manifest.task_indices() == tuple(range(40))
+    assert manifest.resolved().tasks == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("edit", "line", "words"),
+    [
+        (("noise: 0.5", "nosie: 0.5"), 5, ["behaviours[0].nosie", "did you mean noise"]),
+        (("noise: 0.5", "noise: loud"), 5, ["behaviours[0].noise", "valid number", "'loud'"]),
+        (("noise: 0.5", "noise: -0.5"), 5, ["behaviours[0].noise", "greater than or equal to 0"]),
+        (("noise: 0.5", "noise: .nan"), 5, ["behaviours[0].noise"]),
+        (("noise: 0.5", "noise: '0.5'"), 5, ["behaviours[0].noise", "valid number"]),
+        (("episodes: 3", "episodes: 0"), 6, ["behaviours[0].episodes", "greater than or equal to 1"]),
+        (("episodes: 3", "episodes: 2.5"), 6, ["behaviours[0].episodes", "valid integer"]),
+        (("episodes: 3", "episodes: true"), 6, ["behaviours[0].episodes", "valid integer"]),
+        (("policy: scripted", "policy: expert"), 4, ["behaviours[0].policy", "random, scripted"]),
+        (("policy: scripted", "policy: random"), 5, ["random actions take no noise"]),
+        (("family: point-robot", "family: point-robto"), 2, ["family", "did you mean point-robot"]),
+        (("family: point-robot", "family: point-robot\ntasks: 0-50"), 3, ["tasks", "no task 50"]),
+        (("family: point-robot", "family: point-robot\ntasks: [1, 77]"), 3, ["tasks", "no task 77"]),
+        (("family: point-robot", "family: point-robot\nsede: 3"), 3, ["unknown key sede", "mean seed"]),
+        (("name: mine", "name: ../mine"), 1, ["name", "pattern"]),
+        (("name: mine", "name: mine\nname: yours"), 2, ["stands twice", "line 1"]),
+        (("name: mine", "name: [mine"), 2, ["not valid YAML"]),
+        (("    noise: 0.5\n", ""), None, []),
+    ],
+)
+def test_mistakes_name_file_line_and_key(
+    tmp_path: Path, edit: tuple[str, str], line: int | None, words: list[str]
+) -> None:
+    assert edit[0] in GOOD
+    text = GOOD.replace(*edit)
+    if line is None:
+        load(tmp_path, text)
+        return
+    with pytest.raises(ClwmError) as error:
+        load(tmp_path, text)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path / 'mine.yaml'}:{line}: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "3", "name: !!python/object:os.system {}\n", "a: &x [*x]\n"])
+def test_what_is_not_a_manifest_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ClwmError) as error:
+        load(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_key_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ClwmError, match=r"mine\.yaml: key behaviours is missing"):
+        load(tmp_path, "name: mine\nfamily: point-robot\n")
+
+
+def test_unknown_manifest_suggests_names() -> None:
+    with pytest.raises(ClwmError, match="did you mean point-robot"):
+        load_manifest("point-robt")
+
+
+@pytest.mark.parametrize("name", bundled_manifests())
+def test_bundled_manifests_are_valid_and_bear_their_name(name: str) -> None:
+    manifest = load_manifest(name)
+    assert manifest.name == name
+    assert manifest.licence
+    assert manifest.description
+
+
+def test_every_meta_world_task_has_a_manifest_from_the_template() -> None:
+    assert {name for name in family_names() if name.startswith("mw-")} <= set(bundled_manifests())
+
+
+def test_a_resolved_manifest_survives_yaml() -> None:
+    manifest = load_manifest("point-robot").resolved()
+    text = yaml.safe_dump(manifest.model_dump(mode="json"))
+    assert build_model(Manifest, parse_yaml(text, "x")) == manifest
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_selections_round_trip(indices: set[int]) -> None:
+    text = format_indices(indices)
+    if indices:
+        assert parse_indices(text, range(61)) == tuple(sorted(indices))
+    else:
+        assert text == "none"
+
+
+@pytest.mark.parametrize("text", ["", "3-1", "x", "1,,2", "-1", "0-99", "1.5", "0-4-7"])
+def test_bad_selections_are_refused(text: str) -> None:
+    with pytest.raises(ClwmError):
+        parse_indices(text, range(40))
