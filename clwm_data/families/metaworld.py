@@ -1,0 +1,242 @@
+"""Meta-World's ML1 benchmarks (Yu et al. 2019; package metaworld 3.0): one family ``mw-<task>`` each.
+
+The tasks of a family are the 50 train tasks of ``ML1(<task>-v3, seed=42)`` in their order. The goal is hidden
+(``observation[36:39]`` is zero); scripted behaviours get it from :meth:`MetaWorldSimulator.privileged`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.extras import require
+from clwm_data.families.base import ScriptedPolicy, Task, TaskFamily, splits_of
+from clwm_data.families.registry import register
+from clwm_data.families.simulator import Simulator, StepResult
+
+GOALS = 50
+SEED = 42
+ACTION_REPEAT = 2
+OBSERVATION_SIZE = 39
+GOAL = slice(36, 39)  # of the observation
+FRAME = 18  # entries of one of the two stacked frames of the observation
+
+#: Names of the ML1 benchmarks without their version, as in metaworld 3.0: static, so that the families can be
+#: listed where metaworld is not installed.
+TASK_NAMES = (
+    *("assembly", "basketball", "bin-picking", "box-close"),
+    *("button-press-topdown", "button-press-topdown-wall", "button-press", "button-press-wall"),
+    *("coffee-button", "coffee-pull", "coffee-push", "dial-turn", "disassemble"),
+    *("door-close", "door-lock", "door-open", "door-unlock", "hand-insert", "drawer-close", "drawer-open"),
+    *("faucet-open", "faucet-close", "hammer"),
+    *("handle-press-side", "handle-press", "handle-pull-side", "handle-pull", "lever-pull"),
+    *("pick-place-wall", "pick-out-of-hole", "pick-place"),
+    *("plate-slide", "plate-slide-side", "plate-slide-back", "plate-slide-back-side"),
+    *("peg-insert-side", "peg-unplug-side", "soccer", "stick-push", "stick-pull"),
+    *("push", "push-wall", "push-back", "reach", "reach-wall", "shelf-place", "sweep-into", "sweep"),
+    *("window-open", "window-close"),
+)
+
+#: Benchmarks whose tasks share one compiled model: only the start and the goal (the reward) differ. In the
+#: others a piece of furniture (door, button, drawer, ...) stands elsewhere, so the dynamics differ as well.
+SHARED_DYNAMICS = frozenset(
+    {
+        *("bin-picking", "hand-insert", "hammer", "pick-place-wall", "pick-out-of-hole", "pick-place"),
+        *("plate-slide-side", "plate-slide-back", "plate-slide-back-side", "stick-push", "stick-pull"),
+        *("push", "push-wall", "push-back", "reach", "reach-wall", "sweep-into", "sweep"),
+    }
+)
+
+
+class MetaWorldSimulator(Simulator):
+    """One of Meta-World's own environments per lane, moved to another task by ``set_task`` and ``reset``.
+
+    Given its task an episode is wholly deterministic: start, dynamics and reward hold no randomness, so the
+    seeds of :meth:`reset` are not used.
+    """
+
+    def __init__(self, tasks: Sequence[int], environment: Any, goals: Sequence[Any]) -> None:
+        """Build one environment per lane.
+
+        Args:
+            tasks: task index of each lane.
+            environment: Meta-World's environment class.
+            goals: Meta-World's tasks, by task index.
+        """
+        import mujoco
+
+        self._mujoco = mujoco
+        self.tasks = np.asarray(tasks, np.int64)
+        self._goals = goals
+        self._envs = [environment() for _ in tasks]
+        self._ready = np.zeros(len(tasks), np.bool_)  # the environment stands in the task of its lane
+        self._observation = np.zeros((len(tasks), OBSERVATION_SIZE))
+        self._target = np.zeros((len(tasks), 3))
+        self._state_size = mujoco.mj_stateSize(self._envs[0].model, mujoco.mjtState.mjSTATE_INTEGRATION)
+
+    def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
+        """Put the arm and the objects of ``lanes`` to the start of their tasks."""
+        self._observation = self._observation.copy()
+        for lane in lanes:
+            self._reset(int(lane))
+
+    def _reset(self, lane: int) -> None:
+        env = self._envs[lane]
+        env.set_task(self._goals[self.tasks[lane]])
+        self._observation[lane], _ = env.reset()
+        self._target[lane] = env._target_pos
+        self._ready[lane] = True
+
+    def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
+        """Repeat each action, sum the rewards; a success of any of the repeats counts."""
+        lanes = len(self._envs)
+        reward = np.zeros(lanes)
+        success = np.zeros(lanes, np.bool_)
+        self._observation = self._observation.copy()
+        single = action.astype(np.float32)  # the type of Meta-World's own action space
+        for lane in np.flatnonzero(active):
+            env = self._envs[lane]
+            for _ in range(ACTION_REPEAT):
+                observation, gained, _, _, info = env.step(single[lane])
+                reward[lane] += gained
+                success[lane] |= info["success"] > 0.0
+            self._observation[lane] = observation
+        return StepResult(reward, np.zeros(lanes, np.bool_), success)
+
+    def observe(self) -> NDArray[np.float64]:
+        """Two stacked frames of gripper and objects, and zeros for the hidden goal [L, 39]."""
+        return self._observation
+
+    def privileged(self) -> NDArray[np.float64]:
+        """The hidden goal positions [L, 3], in metres."""
+        return self._target
+
+    def get_state(self, lane: int) -> NDArray[np.float64]:
+        """MuJoCo's integration state, then what Meta-World's Python code carries from step to step [state].
+
+        That is: the last observation, the frame that the next one is stacked on, and a reward margin which
+        mw-bin-picking takes from the first step (-1 where there is none). All else follows from the task.
+        """
+        if not self._ready[lane]:
+            self._reset(lane)
+        env = self._envs[lane]
+        physics = np.empty(self._state_size)
+        self._mujoco.mj_getState(env.model, env.data, physics, self._mujoco.mjtState.mjSTATE_INTEGRATION)
+        margin = getattr(env, "_target_to_obj_init", None)
+        tail = [-1.0 if margin is None else margin]
+        return np.concatenate([physics, self._observation[lane], env._prev_obs, tail])
+
+    def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
+        """Continue from a state of the lane's task; Meta-World's step count starts anew."""
+        if not self._ready[lane]:
+            self._reset(lane)
+        env = self._envs[lane]
+        physics, observation, frame, margin = np.split(
+            state, np.cumsum([self._state_size, OBSERVATION_SIZE, FRAME])
+        )
+        self._mujoco.mj_setState(env.model, env.data, physics, self._mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._mujoco.mj_forward(env.model, env.data)
+        env._prev_obs = frame.copy()
+        if hasattr(env, "_target_to_obj_init"):
+            env._target_to_obj_init = None if margin[0] < 0.0 else float(margin[0])
+        env.curr_path_length = 0
+        self._observation = self._observation.copy()
+        self._observation[lane] = observation
+
+    def close(self) -> None:
+        """Close Meta-World's environments."""
+        for env in self._envs:
+            env.close()
+
+
+class Placement(Mapping[str, tuple[float, ...]]):
+    """The parameters of a task, read from metaworld when they are first asked for."""
+
+    def __init__(self, family: MetaWorld, index: int) -> None:
+        self._family, self._index = family, index
+
+    @cached_property
+    def _values(self) -> dict[str, tuple[float, ...]]:
+        return self._family.placement(self._index)
+
+    def __getitem__(self, key: str) -> tuple[float, ...]:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class MetaWorld(TaskFamily):
+    """Meta-World ML1 of one manipulation task: the positions of the object and of the hidden goal vary."""
+
+    benchmark = "metaworld"
+    observation_size = OBSERVATION_SIZE
+    action_size = 4
+    horizon = 200
+    has_success = True
+    behaviours = ("random", "scripted")
+
+    def __init__(self, task_name: str) -> None:
+        self.name = f"mw-{task_name}"
+        self.summary = f"a robot arm in Meta-World's {task_name}; object and hidden goal vary"
+        self.dynamics_vary = task_name not in SHARED_DYNAMICS
+        self._version = f"{task_name}-v3"
+
+    def list_tasks(self) -> Iterable[Task]:
+        """ML1's train tasks; reading their parameters needs metaworld, listing them does not."""
+        splits = splits_of(range(40), range(40, GOALS), ())
+        return (Task(index, splits[index], Placement(self, index)) for index in range(GOALS))
+
+    def placement(self, index: int) -> dict[str, tuple[float, ...]]:
+        """Where a task places ``object`` and ``goal``, in metres; no goal where it follows from the object.
+
+        Raises:
+            MissingExtraError: metaworld is not installed.
+        """
+        # Pickled by metaworld in this process, when the benchmark was built.
+        vector = pickle.loads(self._benchmark.train_tasks[index].data)["rand_vec"]
+        named = zip(("object", "goal"), np.split(vector, len(vector) // 3), strict=False)
+        return {name: tuple(float(x) for x in position) for name, position in named}
+
+    @cached_property
+    def _benchmark(self) -> Any:
+        metaworld = require("metaworld", "sim", f"the tasks of {self.name}")
+        return metaworld.ML1(self._version, seed=SEED)
+
+    def make_simulator(
+        self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
+    ) -> Simulator:
+        """A loop over Meta-World's environments."""
+        return MetaWorldSimulator(
+            tasks, self._benchmark.train_classes[self._version], self._benchmark.train_tasks
+        )
+
+    def scripted_policy(self, task: int) -> ScriptedPolicy:
+        """Meta-World's own scripted policy; it sees the hidden goal, the stored observation does not."""
+        self.task(task)
+        policies = require("metaworld.policies", "sim", f"the scripted behaviour of {self.name}")
+        policy = policies.ENV_POLICY_MAP[self._version]()
+
+        def act(
+            observation: NDArray[np.float32], privileged: NDArray[np.float64] | None
+        ) -> NDArray[np.float64]:
+            if privileged is None:
+                raise ValueError(f"the scripted policy of {self.name} needs the hidden goal")
+            seen = observation.astype(np.float64)
+            seen[:, GOAL] = privileged
+            actions = np.asarray([policy.get_action(row) for row in seen], np.float64)
+            return np.clip(actions, -1.0, 1.0)
+
+        return act
+
+
+for _name in TASK_NAMES:
+    register(f"mw-{_name}", partial(MetaWorld, _name))
