@@ -92,9 +92,9 @@ class _Rollout:
         length = int(self._step[lane])
         observation, reward = self._observations[lane, : length + 1], self._rewards[lane, :length]
         if not (np.isfinite(observation).all() and np.isfinite(reward).all()):
+            where = f"{self._manifest.family} task {self._segment.task} episode {self._number[lane]}"
             raise ClwmError(
-                f"{self._manifest.family} task {self._segment.task} episode {self._number[lane]}: the "
-                "simulation gave a value that is not finite: leave the task out, or lower the behaviour's noise"
+                f"{where}: the simulation gave a value that is not finite: leave the task out, or lower the noise"
             )
         last = np.arange(length) == length - 1
         return Episode(

@@ -43,14 +43,14 @@ class TaskStatistics(StrictModel):
 
     Attributes:
         returns: of all episodes.
-        returns_by_behaviour: one entry per behaviour of the mixture.
+        returns_by_behaviour: one entry per behaviour of the mixture; ``None`` where it has no episodes.
         success_rate: share of episodes with at least one successful step, where the family has success.
         observation_mean: [obs].
         observation_std: [obs].
     """
 
     returns: ReturnStatistics
-    returns_by_behaviour: list[ReturnStatistics]
+    returns_by_behaviour: list[ReturnStatistics | None]
     success_rate: float | None
     observation_mean: list[float]
     observation_std: list[float]

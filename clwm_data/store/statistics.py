@@ -29,7 +29,9 @@ def task_statistics(arrays: TaskArrays, behaviours: int) -> TaskStatistics:
     observation: NDArray[Any] = arrays.observation.astype(np.float64)
     return TaskStatistics(
         returns=return_statistics(arrays.episode_return),
-        returns_by_behaviour=[return_statistics(returns) for returns in by_behaviour],
+        returns_by_behaviour=[
+            return_statistics(returns) if len(returns) else None for returns in by_behaviour
+        ],
         success_rate=None if arrays.success is None else float(episode_success(arrays).mean()),
         observation_mean=observation.mean(axis=0).tolist(),
         observation_std=observation.std(axis=0).tolist(),

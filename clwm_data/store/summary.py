@@ -55,7 +55,7 @@ def _task(store: Store, index: int) -> dict[str, Any]:
         "return_max": returns.max,
         "success_rate": record.statistics.success_rate,
         "behaviours": [
-            {**entry.model_dump(), "return_mean": statistics.mean}
+            {**entry.model_dump(), "return_mean": None if statistics is None else statistics.mean}
             for entry, statistics in zip(
                 record.behaviours, record.statistics.returns_by_behaviour, strict=True
             )
