@@ -94,7 +94,7 @@ class _Rollout:
         if not (np.isfinite(observation).all() and np.isfinite(reward).all()):
             where = f"{self._manifest.family} task {self._segment.task} episode {self._number[lane]}"
             raise ClwmError(
-                f"{where}: the simulation gave a value that is not finite: leave the task out, or lower the noise"
+                f"{where}: the simulation gave a value that is not finite: leave out the task or the noise"
             )
         last = np.arange(length) == length - 1
         return Episode(
