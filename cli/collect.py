@@ -47,10 +47,15 @@ def collect(manifest: str, out: Path | None, tasks: str | None, workers: int, ov
             bar.total = total
             bar.update(episodes)
 
-        store = collect_store(
-            recipe, target, tasks=chosen, workers=workers, overwrite=overwrite, progress=progress
-        )
+        try:
+            store = collect_store(
+                recipe, target, tasks=chosen, workers=workers, overwrite=overwrite, progress=progress
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            click.echo("clwm: interrupted: the same command resumes", err=True)
+            sys.exit(130)
     transitions = sum(task.record.transitions for task in store.tasks.values())
     click.echo(f"{target}: {len(store.tasks)} tasks, {transitions:,} transitions")
     if store.missing_tasks:
-        click.echo(f"not collected yet: tasks {format_indices(store.missing_tasks)}", file=sys.stderr)
+        click.echo(f"not collected yet: tasks {format_indices(store.missing_tasks)}", err=True)

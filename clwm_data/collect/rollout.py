@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from clwm_data.behaviours import make_behaviour
 from clwm_data.collect.plan import Segment, episode_seed, noise_generator
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
-from clwm_data.families.envs import TaskVectorEnv
 from clwm_data.manifest import Manifest
 from clwm_data.store.arrays import Episode
+
+if TYPE_CHECKING:
+    from clwm_data.families.envs import TaskVectorEnv
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,64 @@
+"""Who may import whom, seen from fresh processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def imported_by(code: str) -> set[str]:
+    """Top-level modules that a fresh process has after running some code."""
+    script = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "mujoco", "dm_control", "metaworld", "matplotlib", "tensorboard"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import clwm_data",
+        "import clwm_data.store, clwm_data.store.validate, clwm_data.manifest",
+        "import clwm_cli.main",
+        "import clwm_data; [clwm_data.get_family(name).tasks for name in clwm_data.family_names()]",
+    ],
+)
+def test_reading_and_listing_load_neither_torch_nor_a_simulator(code: str) -> None:
+    assert not imported_by(code) & HEAVY
+
+
+def test_the_data_package_does_not_know_the_trainer() -> None:
+    assert "clwm_train" not in imported_by("import clwm_data.collect.collector, clwm_data.store.validate")
+
+
+BLOCK = """
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {names}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+@pytest.mark.parametrize(
+    ("blocked", "arguments", "extra"),
+    [
+        (["gymnasium"], ["collect", "point-robot"], "sim"),
+        (["mujoco"], ["collect", "cheetah-vel"], "sim"),
+        (["metaworld"], ["collect", "mw-reach"], "sim"),
+    ],
+)
+def test_a_missing_extra_is_named(
+    blocked: list[str], arguments: list[str], extra: str, tmp_path: object
+) -> None:
+    code = f"import sys\n{BLOCK.format(names=blocked)}\nfrom clwm_cli.main import main\nmain({arguments})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=str(tmp_path), check=False
+    )
+    assert done.returncode == 1
+    assert f'pip install "clwm[{extra}]"' in done.stderr
+    assert done.stderr.count("\n") == 1
