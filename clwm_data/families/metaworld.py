@@ -7,6 +7,7 @@ The tasks of a family are the 50 train tasks of ``ML1(<task>-v3, seed=42)`` in t
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from clwm_data.extras import require
 from clwm_data.families.base import ScriptedPolicy, Task, TaskFamily, splits_of
-from clwm_data.families.registry import register
+from clwm_data.families.process_lanes import ProcessLanes
+from clwm_data.families.registry import get_family, register
 from clwm_data.families.simulator import Simulator, StepResult
 
 GOALS = 50
@@ -114,7 +116,7 @@ class MetaWorldSimulator(Simulator):
 
     def privileged(self) -> NDArray[np.float64]:
         """The hidden goal positions [L, 3], in metres."""
-        return self._target
+        return self._target.copy()
 
     def get_state(self, lane: int) -> NDArray[np.float64]:
         """MuJoCo's integration state, then what Meta-World's Python code carries from step to step [state].
@@ -181,6 +183,7 @@ class MetaWorld(TaskFamily):
     observation_size = OBSERVATION_SIZE
     action_size = 4
     horizon = 200
+    lanes = 8  # nothing is gained from more: each steps on its own and takes 20 MB
     has_success = True
     behaviours = ("random", "scripted")
 
@@ -214,15 +217,18 @@ class MetaWorld(TaskFamily):
     def make_simulator(
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
     ) -> Simulator:
-        """A loop over Meta-World's environments."""
-        return MetaWorldSimulator(
-            tasks, self._benchmark.train_classes[self._version], self._benchmark.train_tasks
-        )
+        """A loop over Meta-World's environments, in worker processes where ``threads`` and lanes allow it."""
+        if threads > 1 and len(tasks) > 1:
+            return ProcessLanes(self.name, partial(_simulator, self.name), tasks, workers=threads)
+        benchmark = self._benchmark
+        return MetaWorldSimulator(tasks, benchmark.train_classes[self._version], benchmark.train_tasks)
 
     def scripted_policy(self, task: int) -> ScriptedPolicy:
         """Meta-World's own scripted policy; it sees the hidden goal, the stored observation does not."""
         self.task(task)
         policies = require("metaworld.policies", "sim", f"the scripted behaviour of {self.name}")
+        # Its actions are meant to be clipped; metaworld warns about each of them all the same.
+        warnings.filterwarnings("ignore", r"Constant\(s\) may be too high", module=r"metaworld\.policies")
         policy = policies.ENV_POLICY_MAP[self._version]()
 
         def act(
@@ -232,10 +238,13 @@ class MetaWorld(TaskFamily):
                 raise ValueError(f"the scripted policy of {self.name} needs the hidden goal")
             seen = observation.astype(np.float64)
             seen[:, GOAL] = privileged
-            actions = np.asarray([policy.get_action(row) for row in seen], np.float64)
-            return np.clip(actions, -1.0, 1.0)
+            return np.asarray([policy.get_action(row) for row in seen], np.float64)
 
         return act
+
+
+def _simulator(family: str, tasks: Sequence[int]) -> Simulator:
+    return get_family(family).make_simulator(tasks)
 
 
 for _name in TASK_NAMES:
