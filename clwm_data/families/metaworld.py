@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -228,6 +229,8 @@ class MetaWorld(TaskFamily):
         self.task(task)
         policies = require("metaworld.policies", "sim", f"the scripted behaviour of {self.name}")
         # Its actions are meant to be clipped; metaworld warns about each of them all the same.
+        warnings.filterwarnings("ignore", r"Constant\(s\) may be too high", module=r"metaworld\.policies")
+        # The policies warn of every action beyond [-1, 1]; these are clipped here.
         warnings.filterwarnings("ignore", r"Constant\(s\) may be too high", module=r"metaworld\.policies")
         policy = policies.ENV_POLICY_MAP[self._version]()
 
