@@ -41,6 +41,13 @@ class Task:
     split: Split
     parameters: Parameters
 
+    def number(self, name: str) -> float:
+        """A parameter that is a single number."""
+        value = self.parameters[name]
+        if isinstance(value, tuple):
+            raise TypeError(f"parameter {name} of task {self.index} is a tuple: {value}")
+        return value
+
 
 class TaskFamily(ABC):
     """A set of MDPs that differ in reward or dynamics through a few parameters.

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from clwm_data.families.base import Task, TaskFamily
 from clwm_data.families.gymnasium_mujoco import (
     BENCHMARK,
+    HORIZON,
     SPLIT_A,
     GymnasiumMujocoSimulator,
-    control_cost,
     load_model,
+    squares,
 )
 from clwm_data.families.registry import register_family
 from clwm_data.families.simulator import Simulator, StepResult
 
-TORSO_HEIGHT = 0.7  # of the torso's frame where qpos is zero (half_cheetah.xml)
+TORSO_HEIGHT = 0.7  # m, of the torso's frame where qpos is zero (half_cheetah.xml)
 
 
 class CheetahVelSimulator(GymnasiumMujocoSimulator):
@@ -27,6 +28,7 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
 
     frame_skip = 5
     noise_scale = 0.1
+    normal_velocity = True
 
     def __init__(
         self, tasks: Sequence[int], model: Any, targets: NDArray[np.float64], *, threads: int = 1
@@ -37,23 +39,25 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Five physics steps of 0.01 s."""
         before = self._lanes.read("qpos")[:, 0].copy()
-        self._lanes.set_ctrl(action)
-        self._lanes.step(self.frame_skip, active)
+        self.advance(action, active)
         velocity = (self._lanes.read("qpos")[:, 0] - before) / self.dt
-        reward = -np.abs(velocity - self._targets) - control_cost(0.05, action)
+        reward = -np.abs(velocity - self._targets) - 0.05 * squares(action)
         return StepResult(reward, np.zeros(len(reward), np.bool_))
 
     def observe(self) -> NDArray[np.float64]:
-        """qpos without x, qvel, torso position: [L, 20].
+        """qpos without x, qvel, position of the torso: [L, 20].
 
-        The torso's frame sits on its two root slides, so its position follows from qpos exactly (MuJoCo's
+        The torso's frame sits on the two root slides, so its position follows from qpos exactly (MuJoCo's
         ``xpos`` would be one physics step behind).
         """
         qpos = self._lanes.read("qpos")
-        torso = np.zeros((len(qpos), 3))
-        torso[:, 0] = qpos[:, 0]
-        torso[:, 2] = TORSO_HEIGHT + qpos[:, 1]
-        return np.concatenate([qpos[:, 1:], self._lanes.read("qvel"), torso], axis=1)
+        observation = np.empty((len(qpos), 20))
+        observation[:, :8] = qpos[:, 1:]
+        observation[:, 8:17] = self._lanes.read("qvel")
+        observation[:, 17] = qpos[:, 0]
+        observation[:, 18] = 0.0
+        observation[:, 19] = TORSO_HEIGHT + qpos[:, 1]
+        return observation
 
 
 @register_family
@@ -65,7 +69,7 @@ class CheetahVel(TaskFamily):
     summary = "HalfCheetah runs at a target velocity; the velocity varies"
     observation_size = 20
     action_size = 6
-    horizon = 200
+    horizon = HORIZON
 
     def list_tasks(self) -> Iterable[Task]:
         """Velocities in ascending order."""
@@ -76,5 +80,6 @@ class CheetahVel(TaskFamily):
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
     ) -> Simulator:
         """One model for all lanes."""
-        targets = np.asarray([self.task(task).parameters["velocity"] for task in tasks])
-        return CheetahVelSimulator(tasks, load_model("half_cheetah.xml", self.name), targets, threads=threads)
+        model = load_model("half_cheetah.xml", family=self.name, render_mode=render_mode)
+        targets = np.asarray([self.task(task).number("velocity") for task in tasks])
+        return CheetahVelSimulator(tasks, model, targets, threads=threads)

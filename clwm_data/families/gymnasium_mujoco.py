@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.extras import require
 from clwm_data.families.base import splits_of
+from clwm_data.families.mujoco_models import compile_model, package_file
 from clwm_data.families.mujoco_simulator import MujocoSimulator
 
 BENCHMARK = "gymnasium-mujoco"
+HORIZON = 200
 
 #: Of 40 tasks along one parameter: every third of the inner 30 is unseen, both ends are out of distribution.
 SPLIT_A = splits_of(
@@ -23,36 +23,35 @@ SPLIT_A = splits_of(
 )
 
 
-def load_model(file: str, family: str) -> Any:
+def load_model(file: str, *, family: str, render_mode: str | None) -> Any:
     """Compile one of the models that Gymnasium ships.
 
     Raises:
         MissingExtraError: Gymnasium or MuJoCo is not installed.
     """
-    purpose = f"simulating {family}"
-    # The assets' place is known without importing the environments, which would load OpenGL.
-    gymnasium = require("gymnasium", "sim", purpose)
-    assets = Path(str(gymnasium.__file__)).parent / "envs" / "mujoco" / "assets"
-    return require("mujoco", "sim", purpose).MjModel.from_xml_path(str(assets / file))
+    path = package_file("gymnasium", "envs", "mujoco", "assets", file, family=family)
+    return compile_model(path, family=family, textures=render_mode is not None)
 
 
 class GymnasiumMujocoSimulator(MujocoSimulator):
     """Lanes that begin and step as Gymnasium's ``MujocoEnv`` does: same seed, same initial state."""
 
+    fields: ClassVar[tuple[str, ...]] = ("qpos", "qvel")
     camera = "track"
     #: ``mj_step`` calls per agent step.
-    frame_skip: int
-    #: Half-width (qpos) and standard deviation or half-width (qvel) of the noise at a reset.
-    noise_scale: float
-    #: Velocities at a reset are normal; else uniform.
-    normal_velocity = True
+    frame_skip: ClassVar[int]
+    #: Scale of the noise on qpos and qvel at a reset.
+    noise_scale: ClassVar[float]
+    #: The noise on qvel is normal; else uniform, as that on qpos always is.
+    normal_velocity: ClassVar[bool]
 
     def __init__(self, tasks: Sequence[int], models: Sequence[Any], *, threads: int = 1) -> None:
         super().__init__(tasks, models, threads=threads)
+        #: Seconds per agent step.
         self.dt = float(models[0].opt.timestep) * self.frame_skip
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
-        """Reference pose plus noise, drawn as ``reset(seed=seed)`` of the environment draws it."""
+        """Reference pose plus noise, drawn as the environment's ``reset(seed=seed)`` draws it."""
         rng = np.random.default_rng(seed)
         scale = self.noise_scale
         data.qpos += rng.uniform(-scale, scale, model.nq)
@@ -62,7 +61,13 @@ class GymnasiumMujocoSimulator(MujocoSimulator):
             data.qvel += rng.uniform(-scale, scale, model.nv)
         self._mujoco.mj_forward(model, data)
 
+    def advance(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> None:
+        """The physics of one agent step."""
+        self._lanes.set_ctrl(action)
+        self._lanes.step(self.frame_skip, active)
 
-def control_cost(weight: float, action: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``weight * sum(action^2)`` of each lane [L]."""
-    return np.asarray(weight * np.square(action).sum(axis=1))
+
+def squares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of squares of each lane: [L, n] -> [L]."""
+    result: NDArray[np.float64] = np.add.reduce(np.square(values), axis=1)
+    return result

@@ -10,21 +10,21 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.families.mujoco_lanes import Lanes, forwarded
+from clwm_data.families.mujoco_lanes import Lanes
 
-# Without these a forward pass is what mj_step1 does and little more.
-_LIGHT = int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT | mujoco.mjtDisableBit.mjDSBL_CONTACT)
+# Without these a forward pass does little more than mj_step1; it never touches the state.
+_COSTLY = int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT | mujoco.mjtDisableBit.mjDSBL_CONTACT)
 
 
 class BatchLanes(Lanes):
     """One ``mjbatch.Batch``: the first lane's model is the template, differing fields are set per lane."""
 
-    def __init__(self, models: Sequence[Any], *, threads: int = 1) -> None:
+    def __init__(self, models: Sequence[Any], fields: Sequence[str], *, threads: int = 1) -> None:
         self.models = models
         self._batch = mjbatch.Batch(models[0], len(models), min(threads, len(models)))
-        self._fields: dict[str, NDArray[np.float64]] = {}
         self._state = self._batch.bind("state")
         self._ctrl = self._batch.bind("ctrl")
+        self._views = {field: self._batch.bind(field) for field in fields}
         self._disabled: NDArray[np.int32] | None = None
         for field in differing_fields(models):
             rows = self._batch.expand(field)
@@ -40,23 +40,18 @@ class BatchLanes(Lanes):
         self._batch.step(ids=None if active.all() else active, nstep=substeps)
 
     def refresh(self, active: NDArray[np.bool_]) -> None:
-        """See :meth:`Lanes.refresh`: a forward pass without constraints, whose new warm start is undone."""
+        """See :meth:`Lanes.refresh`: a forward pass without constraints."""
         if self._disabled is None:
             self._disabled = self._batch.expand("disableflags")
-        state = self._state.copy()
-        self._disabled |= _LIGHT
+        self._disabled |= _COSTLY
         try:
             self._batch.forward(ids=None if active.all() else active)
         finally:
-            self._disabled &= ~_LIGHT
-        self._state[...] = state
+            self._disabled &= ~_COSTLY
 
     def read(self, field: str) -> NDArray[np.float64]:
         """See :meth:`Lanes.read`; a live view."""
-        view = self._fields.get(field)
-        if view is None:
-            view = self._fields[field] = self._batch.bind(field)
-        return view
+        return self._views[field]
 
     def get_state(self, lane: int) -> NDArray[np.float64]:
         """See :meth:`Lanes.get_state`."""
@@ -65,10 +60,6 @@ class BatchLanes(Lanes):
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
         """See :meth:`Lanes.set_state`."""
         self._state[lane] = state
-
-    def data(self, lane: int) -> Any:
-        """See :meth:`Lanes.data`."""
-        return forwarded(self.models[lane], self._state[lane])
 
 
 def differing_fields(models: Sequence[Any]) -> Iterator[str]:
@@ -88,9 +79,9 @@ def differing_fields(models: Sequence[Any]) -> Iterator[str]:
             if different:
                 raise ValueError(f"models differ in {name}: {value} and {getattr(different[0], name)}")
         # bvh_aabb cannot be expanded; it holds bounds for culling, not for the physics of these geoms.
-        elif isinstance(value, np.ndarray) and name != "bvh_aabb" and _differs(name, distinct):
+        elif (
+            isinstance(value, np.ndarray)
+            and name not in ("_sizes", "bvh_aabb")
+            and any(not np.array_equal(getattr(model, name), value) for model in distinct[1:])
+        ):
             yield name
-
-
-def _differs(field: str, models: Sequence[Any]) -> bool:
-    return any(not np.array_equal(getattr(model, field), getattr(models[0], field)) for model in models[1:])

@@ -41,14 +41,14 @@ class Lanes(ABC):
 
     @abstractmethod
     def refresh(self, active: NDArray[np.bool_]) -> None:
-        """Bring fields that derive from positions and velocities up to the state.
+        """Bring fields that derive from positions and velocities up to the state in the ``active`` lanes.
 
-        Those that derive from forces (contacts, touch sensors) are lost: read them before.
+        Those that derive from forces (touch sensors, for one) are lost: read them before.
         """
 
     @abstractmethod
     def read(self, field: str) -> NDArray[np.float64]:
-        """A field of ``MjData`` over all lanes [L, ...]; later steps may or may not write into it."""
+        """One of the fields [L, ...] named at construction; steps to come may or may not write into it."""
 
     @abstractmethod
     def get_state(self, lane: int) -> NDArray[np.float64]:
@@ -56,102 +56,137 @@ class Lanes(ABC):
 
     @abstractmethod
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
-        """Restore a lane's full state; fields that derive from it are those of before."""
+        """Restore a lane's full state; fields that derive from it remain those of before."""
 
-    @abstractmethod
-    def data(self, lane: int) -> Any:
-        """An ``MjData`` in the lane's state with all derived fields computed, for rendering."""
-
-    def close(self) -> None:  # noqa: B027 (not every kind holds something)
+    def close(self) -> None:  # noqa: B027 (most kinds hold nothing)
         """Release threads."""
 
 
-def make_lanes(models: Sequence[Any], *, threads: int = 1, post_step: PostStep | None = None) -> Lanes:
+def make_lanes(
+    models: Sequence[Any], fields: Sequence[str], *, threads: int = 1, post_step: PostStep | None = None
+) -> Lanes:
     """The fastest kind of lanes for the case; all kinds give the same bits.
 
     Args:
         models: [L] one per lane, of equal sizes.
+        fields: names of the ``MjData`` arrays that will be read.
         threads: upper bound on the threads that step.
         post_step: called with (model, data) of a lane after each of its :meth:`Lanes.step`.
     """
-    if len(models) > 1 and post_step is None and find_spec("mjbatch") is not None:
+    if len(models) == 1:
+        return SingleLane(models[0], fields, post_step=post_step)
+    if post_step is None and find_spec("mjbatch") is not None:
         from clwm_data.families.mjbatch_lanes import BatchLanes
 
-        return BatchLanes(models, threads=threads)
-    return LoopLanes(models, threads=threads, post_step=post_step)
+        return BatchLanes(models, fields, threads=threads)
+    return LoopLanes(models, fields, threads=threads, post_step=post_step)
 
 
-class LoopLanes(Lanes):
-    """One ``MjData`` per lane, stepped in a loop; several threads take a share of the lanes each."""
+class SingleLane(Lanes):
+    """One ``MjData``, with next to nothing around MuJoCo's own functions; it steps even if not active."""
 
-    def __init__(self, models: Sequence[Any], *, threads: int = 1, post_step: PostStep | None = None) -> None:
-        self.models = models
-        self._data = [mujoco.MjData(model) for model in models]
+    def __init__(self, model: Any, fields: Sequence[str], *, post_step: PostStep | None = None) -> None:
+        self.models = [model]
+        self._model = model
+        self._data = mujoco.MjData(model)
         self._post_step = post_step
-        self._pairs = list(zip(models, self._data, strict=True))
-        self._ctrl = [data.ctrl for data in self._data]
-        self._views: dict[str, list[NDArray[np.float64]]] = {}
-        # But for Runge-Kutta, mj_step is mj_step1 and mj_step2: a refreshed lane needs only the latter.
-        self._splits = models[0].opt.integrator != mujoco.mjtIntegrator.mjINT_RK4
-        self._fresh = [False] * len(models)
-        self._threads = min(threads, len(models))
-        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._ctrl = self._data.ctrl[None]
+        self._views: dict[str, NDArray[np.float64]] = {
+            field: getattr(self._data, field)[None] for field in fields
+        }
+        # But for Runge-Kutta, mj_step is mj_step1 and mj_step2: after a refresh only the latter is due.
+        self._splits = model.opt.integrator != mujoco.mjtIntegrator.mjINT_RK4
+        self._fresh = False
 
     def set_ctrl(self, ctrl: NDArray[np.float64]) -> None:
         """See :meth:`Lanes.set_ctrl`."""
-        for row, values in zip(self._ctrl, ctrl, strict=True):
-            row[:] = values
+        self._ctrl[...] = ctrl
 
     def step(self, substeps: int, active: NDArray[np.bool_]) -> None:
         """See :meth:`Lanes.step`."""
-        if self._pool is None:
-            self._step(range(len(self.models)), substeps, active.tolist())
-            return
-        flags = active.tolist()
-        shares = [range(first, len(flags), self._threads) for first in range(self._threads)]
-        list(self._pool.map(lambda share: self._step(share, substeps, flags), shares))
-
-    def _step(self, lanes: range, substeps: int, active: list[bool]) -> None:
-        for lane in lanes:
-            if not active[lane]:
-                continue
-            model, data = self._pairs[lane]
-            if self._fresh[lane]:
-                self._fresh[lane] = False
-                mujoco.mj_step2(model, data)
-                if substeps > 1:
-                    mujoco.mj_step(model, data, substeps - 1)
-            else:
-                mujoco.mj_step(model, data, substeps)
-            if self._post_step is not None:
-                self._post_step(model, data)
+        if self._fresh:
+            self._fresh = False
+            mujoco.mj_step2(self._model, self._data)
+            if substeps > 1:
+                mujoco.mj_step(self._model, self._data, substeps - 1)
+        else:
+            mujoco.mj_step(self._model, self._data, substeps)
+        if self._post_step is not None:
+            self._post_step(self._model, self._data)
 
     def refresh(self, active: NDArray[np.bool_]) -> None:
         """See :meth:`Lanes.refresh`."""
-        for lane, is_active in enumerate(active.tolist()):
-            if is_active:
-                mujoco.mj_step1(*self._pairs[lane])
-                self._fresh[lane] = self._splits
+        mujoco.mj_step1(self._model, self._data)
+        self._fresh = self._splits
 
     def read(self, field: str) -> NDArray[np.float64]:
-        """See :meth:`Lanes.read`; a view where there is one lane, else a copy."""
-        views = self._views.get(field)
-        if views is None:
-            views = self._views[field] = [getattr(data, field) for data in self._data]
-        return views[0][None] if len(views) == 1 else np.stack(views)
+        """See :meth:`Lanes.read`; a live view."""
+        return self._views[field]
 
     def get_state(self, lane: int) -> NDArray[np.float64]:
         """See :meth:`Lanes.get_state`."""
-        return state_of(*self._pairs[lane])
+        return state_of(self._model, self._data)
 
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
         """See :meth:`Lanes.set_state`."""
-        mujoco.mj_setState(*self._pairs[lane], state, STATE)
-        self._fresh[lane] = False
+        mujoco.mj_setState(self._model, self._data, state, STATE)
+        self._fresh = False
 
-    def data(self, lane: int) -> Any:
-        """See :meth:`Lanes.data`."""
-        return forwarded(self.models[lane], self.get_state(lane))
+
+class LoopLanes(Lanes):
+    """Single lanes in a loop; several threads take a share each."""
+
+    def __init__(
+        self,
+        models: Sequence[Any],
+        fields: Sequence[str],
+        *,
+        threads: int = 1,
+        post_step: PostStep | None = None,
+    ) -> None:
+        self.models = models
+        self._lanes = [SingleLane(model, fields, post_step=post_step) for model in models]
+        threads = min(threads, len(models))
+        self._shares = [range(first, len(models), threads) for first in range(threads)]
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def set_ctrl(self, ctrl: NDArray[np.float64]) -> None:
+        """See :meth:`Lanes.set_ctrl`."""
+        for lane, values in zip(self._lanes, ctrl, strict=True):
+            lane.set_ctrl(values)
+
+    def step(self, substeps: int, active: NDArray[np.bool_]) -> None:
+        """See :meth:`Lanes.step`."""
+        self._each_active(active, lambda lane: lane.step(substeps, active))
+
+    def refresh(self, active: NDArray[np.bool_]) -> None:
+        """See :meth:`Lanes.refresh`."""
+        self._each_active(active, lambda lane: lane.refresh(active))
+
+    def _each_active(self, active: NDArray[np.bool_], call: Callable[[SingleLane], None]) -> None:
+        flags = active.tolist()
+
+        def run(share: range) -> None:
+            for index in share:
+                if flags[index]:
+                    call(self._lanes[index])
+
+        if self._pool is None:
+            run(self._shares[0])
+        else:
+            list(self._pool.map(run, self._shares))
+
+    def read(self, field: str) -> NDArray[np.float64]:
+        """See :meth:`Lanes.read`; a copy."""
+        return np.concatenate([lane.read(field) for lane in self._lanes])
+
+    def get_state(self, lane: int) -> NDArray[np.float64]:
+        """See :meth:`Lanes.get_state`."""
+        return self._lanes[lane].get_state(0)
+
+    def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
+        """See :meth:`Lanes.set_state`."""
+        self._lanes[lane].set_state(0, state)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -160,15 +195,7 @@ class LoopLanes(Lanes):
 
 
 def state_of(model: Any, data: Any) -> NDArray[np.float64]:
-    """The full state [state] of a simulation."""
+    """The full state [state] of a simulation, see :data:`STATE`."""
     state = np.empty(mujoco.mj_stateSize(model, STATE))
     mujoco.mj_getState(model, data, state, STATE)
     return state
-
-
-def forwarded(model: Any, state: NDArray[np.float64]) -> Any:
-    """A new ``MjData`` in a state, with all derived fields."""
-    data = mujoco.MjData(model)
-    mujoco.mj_setState(model, data, state, STATE)
-    mujoco.mj_forward(model, data)
-    return data

@@ -1,0 +1,156 @@
+"""Ant-v5 that has to walk in a given direction (ant-dir) or to a given place (ant-goal)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.families.base import Task, TaskFamily, splits_of
+from clwm_data.families.gymnasium_mujoco import (
+    BENCHMARK,
+    HORIZON,
+    SPLIT_A,
+    GymnasiumMujocoSimulator,
+    load_model,
+    squares,
+)
+from clwm_data.families.registry import register_family
+from clwm_data.families.simulator import Simulator, StepResult
+
+TORSO = 1  # body
+HEALTHY_HEIGHT = (0.2, 1.0)  # m
+
+
+class AntSimulator(GymnasiumMujocoSimulator):
+    """The part of ant-dir and ant-goal that does not depend on the task.
+
+    Args:
+        targets: [L, 2] unit vector of the direction, or place of the goal in m.
+    """
+
+    fields = ("qpos", "qvel", "xpos", "cfrc_ext")
+    body_forces = True
+    frame_skip = 5
+    noise_scale = 0.1
+    normal_velocity = True
+
+    def __init__(
+        self, tasks: Sequence[int], model: Any, targets: NDArray[np.float64], *, threads: int = 1
+    ) -> None:
+        super().__init__(tasks, [model] * len(tasks), threads=threads)
+        self._targets = targets
+
+    def contact_cost(self) -> NDArray[np.float64]:
+        """0.5e-3 sum clip(f, -1, 1)^2 over the external forces and torques on all bodies: [L]."""
+        forces = self._lanes.read("cfrc_ext").reshape(len(self.tasks), -1)
+        return 0.5e-3 * squares(np.clip(forces, -1.0, 1.0))
+
+
+class AntDirSimulator(AntSimulator):
+    """Reward: velocity along the direction + 1 while healthy - 0.5 sum a^2 - contact cost.
+
+    The torso's position is Ant-v5's ``xpos``, which trails the state by a fraction of a physics step, so that
+    the reward along the x axis is Ant-v5's own; the previous one is carried from step to step.
+    """
+
+    def carry(self, model: Any, data: Any) -> NDArray[np.float64]:
+        """Position of the torso [2]."""
+        return np.array(data.xpos[TORSO, :2])
+
+    def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
+        """Five physics steps of 0.01 s; ends when the torso leaves the healthy heights."""
+        before = self._carried
+        self.advance(action, active)
+        self._carried = self._lanes.read("xpos")[:, TORSO, :2].copy()
+        velocity = (self._carried - before) / self.dt
+        forward = velocity[:, 0] * self._targets[:, 0] + velocity[:, 1] * self._targets[:, 1]
+        height = self._lanes.read("qpos")[:, 2]
+        healthy = (height >= HEALTHY_HEIGHT[0]) & (height <= HEALTHY_HEIGHT[1])
+        reward = forward + healthy - (0.5 * squares(action) + self.contact_cost())
+        return StepResult(reward, ~healthy)
+
+    def observe(self) -> NDArray[np.float64]:
+        """qpos without x and y, qvel: [L, 27]."""
+        return np.concatenate([self._lanes.read("qpos")[:, 2:], self._lanes.read("qvel")], axis=1)
+
+
+class AntGoalSimulator(AntSimulator):
+    """Reward: -L1 distance from the torso to the goal - 0.1 sum a^2 - contact cost."""
+
+    def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
+        """Five physics steps of 0.01 s; never ends."""
+        self.advance(action, active)
+        offset = np.abs(self._lanes.read("qpos")[:, :2] - self._targets)
+        reward = -(offset[:, 0] + offset[:, 1]) - 0.1 * squares(action) - self.contact_cost()
+        return StepResult(reward, np.zeros(len(reward), np.bool_))
+
+    def observe(self) -> NDArray[np.float64]:
+        """qpos, qvel: [L, 29]."""
+        return np.concatenate([self._lanes.read("qpos"), self._lanes.read("qvel")], axis=1)
+
+
+class AntFamily(TaskFamily):
+    """What both families share."""
+
+    benchmark = BENCHMARK
+    action_size = 8
+    horizon = HORIZON
+    simulator: type[AntSimulator]
+
+    def make_simulator(
+        self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
+    ) -> Simulator:
+        """One model for all lanes."""
+        model = load_model("ant.xml", family=self.name, render_mode=render_mode)
+        targets = np.asarray([self.target(self.task(task)) for task in tasks])
+        return self.simulator(tasks, model, targets, threads=threads)
+
+    def target(self, task: Task) -> Any:
+        """Two numbers of the task that the reward needs."""
+        raise NotImplementedError
+
+
+@register_family
+class AntDir(AntFamily):
+    """40 directions linspace(0, 2 pi, 41)[:-1] in rad, counter-clockwise from the x axis."""
+
+    name = "ant-dir"
+    summary = "Ant walks in a target direction; the direction varies"
+    observation_size = 27
+    simulator = AntDirSimulator
+
+    def list_tasks(self) -> Iterable[Task]:
+        """Directions in ascending order."""
+        for index, direction in enumerate(np.linspace(0.0, 2.0 * np.pi, 41)[:-1]):
+            yield Task(index, SPLIT_A[index], {"direction": float(direction)})
+
+    def target(self, task: Task) -> Any:
+        """Unit vector of the direction."""
+        direction = task.number("direction")
+        return np.cos(direction), np.sin(direction)
+
+
+@register_family
+class AntGoal(AntFamily):
+    """Goals on half circles: radius 0.8 and 1.2 (train), 1.0 (id), 1.6 m (ood), 10 angles each."""
+
+    name = "ant-goal"
+    summary = "Ant walks to a goal; the goal varies"
+    observation_size = 29
+    simulator = AntGoalSimulator
+
+    def list_tasks(self) -> Iterable[Task]:
+        """Angles linspace(-pi/2, pi/2, 10) within each radius."""
+        splits = splits_of(range(20), range(20, 30), range(30, 40))
+        angles = np.linspace(-np.pi / 2.0, np.pi / 2.0, 10)
+        goals = [(radius, float(angle)) for radius in (0.8, 1.2, 1.0, 1.6) for angle in angles]
+        for index, (radius, angle) in enumerate(goals):
+            goal = (radius * float(np.cos(angle)), radius * float(np.sin(angle)))
+            yield Task(index, splits[index], {"radius": radius, "angle": angle, "goal": goal})
+
+    def target(self, task: Task) -> Any:
+        """The goal."""
+        return task.parameters["goal"]

@@ -1,0 +1,157 @@
+"""Hopper-v5 and Walker2d-v5 that hop and walk forwards with scaled masses or scaled friction."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.extras import require
+from clwm_data.families.base import Task, TaskFamily
+from clwm_data.families.gymnasium_mujoco import (
+    BENCHMARK,
+    HORIZON,
+    SPLIT_A,
+    GymnasiumMujocoSimulator,
+    load_model,
+    squares,
+)
+from clwm_data.families.registry import register_family
+from clwm_data.families.simulator import Simulator, StepResult
+
+
+class HopperSimulator(GymnasiumMujocoSimulator):
+    """Reward: forward velocity + 1 while healthy - 1e-3 sum a^2, as Hopper-v5's and Walker2d-v5's own."""
+
+    frame_skip = 4
+    noise_scale = 5e-3
+    normal_velocity = False
+
+    def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
+        """Four physics steps of 0.002 s; ends when the body is not healthy any more."""
+        before = self._lanes.read("qpos")[:, 0].copy()
+        self.advance(action, active)
+        velocity = (self._lanes.read("qpos")[:, 0] - before) / self.dt
+        healthy = self.healthy()
+        reward = velocity + healthy - 1e-3 * squares(action)
+        return StepResult(reward, ~healthy)
+
+    def healthy(self) -> NDArray[np.bool_]:
+        """[L]: above 0.7 m, leaning less than 0.2 rad, no angle or velocity beyond 100."""
+        qpos, qvel = self._lanes.read("qpos"), self._lanes.read("qvel")
+        upright = (qpos[:, 1] > 0.7) & (np.abs(qpos[:, 2]) < 0.2)
+        calm = (np.abs(qpos[:, 2:]) < 100.0).all(axis=1) & (np.abs(qvel) < 100.0).all(axis=1)
+        return np.asarray(upright & calm)
+
+    def observe(self) -> NDArray[np.float64]:
+        """qpos without x, qvel clipped to [-10, 10]."""
+        velocity = np.clip(self._lanes.read("qvel"), -10.0, 10.0)
+        return np.concatenate([self._lanes.read("qpos")[:, 1:], velocity], axis=1)
+
+
+class WalkerSimulator(HopperSimulator):
+    """The same reward; only the range of healthy poses differs."""
+
+    def healthy(self) -> NDArray[np.bool_]:
+        """[L]: between 0.8 and 2 m, leaning less than 1 rad."""
+        qpos = self._lanes.read("qpos")
+        return np.asarray((qpos[:, 1] > 0.8) & (qpos[:, 1] < 2.0) & (np.abs(qpos[:, 2]) < 1.0))
+
+
+class ScaledFamily(TaskFamily):
+    """40 scales 1.5^linspace(-2, 2, 40) on ``mass`` (and inertia) or ``friction`` of the whole model."""
+
+    benchmark = BENCHMARK
+    horizon = HORIZON
+    dynamics_vary = True
+    file: ClassVar[str]
+    simulator: ClassVar[type[HopperSimulator]]
+    scaled: ClassVar[str]
+
+    def list_tasks(self) -> Iterable[Task]:
+        """Scales in ascending order."""
+        for index, scale in enumerate(1.5 ** np.linspace(-2.0, 2.0, 40)):
+            yield Task(index, SPLIT_A[index], {f"{self.scaled}_scale": float(scale)})
+
+    def make_simulator(
+        self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
+    ) -> Simulator:
+        """One model for each task."""
+        base = load_model(self.file, family=self.name, render_mode=render_mode)
+        scales = {task: self.task(task).number(f"{self.scaled}_scale") for task in tasks}
+        models = {task: scaled_model(base, self.scaled, scale) for task, scale in scales.items()}
+        return self.simulator(tasks, [models[task] for task in tasks], threads=threads)
+
+
+def scaled_model(base: Any, scaled: str, scale: float) -> Any:
+    """A copy of an ``MjModel`` with all masses and inertias, or all friction coefficients, scaled.
+
+    Constants that MuJoCo derives from masses (inverse inertia at the joints, subtree masses) follow, as if
+    the model had been compiled with them.
+    """
+    model = copy.copy(base)
+    if scaled == "mass":
+        mujoco = require("mujoco", "sim", "simulating MuJoCo models")
+        model.body_mass *= scale
+        model.body_inertia *= scale
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+    else:
+        model.geom_friction *= scale
+    return model
+
+
+class HopperFamily(ScaledFamily):
+    """Hopper-v5."""
+
+    observation_size = 11
+    action_size = 3
+    file = "hopper.xml"
+    simulator = HopperSimulator
+
+
+class WalkerFamily(ScaledFamily):
+    """Walker2d-v5."""
+
+    observation_size = 17
+    action_size = 6
+    file = "walker2d_v5.xml"
+    simulator = WalkerSimulator
+
+
+@register_family
+class HopperMass(HopperFamily):
+    """Masses and inertias vary."""
+
+    name = "hopper-mass"
+    summary = "Hopper hops forwards; masses and inertias vary"
+    scaled = "mass"
+
+
+@register_family
+class HopperFriction(HopperFamily):
+    """Friction varies."""
+
+    name = "hopper-friction"
+    summary = "Hopper hops forwards; friction varies"
+    scaled = "friction"
+
+
+@register_family
+class WalkerMass(WalkerFamily):
+    """Masses and inertias vary."""
+
+    name = "walker-mass"
+    summary = "Walker2d walks forwards; masses and inertias vary"
+    scaled = "mass"
+
+
+@register_family
+class WalkerFriction(WalkerFamily):
+    """Friction varies."""
+
+    name = "walker-friction"
+    summary = "Walker2d walks forwards; friction varies"
+    scaled = "friction"

@@ -1,0 +1,56 @@
+"""Compiling MuJoCo models that other packages ship, lean unless pictures are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clwm_data.extras import require
+
+
+def package_file(package: str, *parts: str, family: str) -> Path:
+    """Path of a file inside an installed package of the extra ``sim``, without importing its modules.
+
+    Importing them could load OpenGL, which stepping does not need.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        require(package, "sim", f"simulating {family}")
+        raise FileNotFoundError(f"package {package} has no folder")
+    return Path(spec.origin).parent.joinpath(*parts)
+
+
+def compile_model(
+    path: Path, *, family: str, textures: bool, edit: Callable[[Any], None] | None = None
+) -> Any:
+    """Compile an MJCF file into an ``MjModel``.
+
+    MuJoCo's silent reset of a simulation that became unstable is off: the numbers turn non-finite instead,
+    and the environment refuses them.
+
+    Args:
+        path: the MJCF file.
+        family: name for messages.
+        textures: keep textures at their size; they take most of the memory and build time, and do not
+            act on the physics.
+        edit: changes the ``MjSpec`` before it is compiled.
+
+    Raises:
+        MissingExtraError: MuJoCo is not installed.
+    """
+    mujoco = require("mujoco", "sim", f"simulating {family}")
+    spec = mujoco.MjSpec.from_file(str(path))
+    if not textures:
+        for texture in spec.textures:
+            texture.width = texture.height = 1
+    if edit is not None:
+        edit(spec)
+    model = spec.compile()
+    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    return model
