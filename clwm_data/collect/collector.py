@@ -56,8 +56,7 @@ def collect(
     if workers < 1:
         raise ClwmError(f"workers must be at least 1, not {workers}")
     require("gymnasium", "sim", f"collecting {manifest.name}")
-    if _replacement(out).exists() and not out.exists():
-        _replacement(out).rename(out)  # an overwrite was killed between its two last steps
+    _finish_killed_replacement(out)
     target = _replacement(out) if overwrite and out.exists() else out
     if out.exists():
         _check_existing(out, None if overwrite else manifest)
@@ -81,6 +80,7 @@ def collect(
 def _collect_into(
     store: Path, manifest: Manifest, tasks: Sequence[int], workers: int, progress: Progress | None
 ) -> None:
+    _remove_leftovers(store)
     provenance = _first_provenance(store)
     write_root(store, manifest, provenance)
     pending = [task for task in tasks if not (store / TASKS / task_folder(task) / METADATA).is_file()]
@@ -149,13 +149,25 @@ def _replacement(out: Path) -> Path:
     return out.with_name(f".{out.name}.overwrite")
 
 
+def _replaced(out: Path) -> Path:
+    """Where the old store waits for its removal while the new one takes its place."""
+    return out.with_name(f".{out.name}.replaced.partial")
+
+
 def _replace(out: Path, replacement: Path) -> None:
     """Put the complete replacement where the old store is; at every moment one of them is whole."""
-    old = out.with_name(f".{out.name}.replaced.partial")
     with locked(out):
-        out.rename(old)
+        out.rename(_replaced(out))
         replacement.rename(out)
-    shutil.rmtree(old)
+    shutil.rmtree(_replaced(out))
+
+
+def _finish_killed_replacement(out: Path) -> None:
+    """Do what :func:`_replace` had left to do if it was killed between its steps."""
+    if _replacement(out).exists() and not out.exists():
+        _replacement(out).rename(out)
+    if _replaced(out).exists() and out.exists():
+        shutil.rmtree(_replaced(out))
 
 
 def _discard_unless_resumable(target: Path, manifest: Manifest) -> None:
@@ -176,11 +188,17 @@ def _first_provenance(store: Path) -> Provenance:
     return current_provenance()
 
 
+def _remove_leftovers(store: Path) -> None:
+    """Remove what a killed process left: unfinished files, and segments of tasks that are complete."""
+    staging = store / STAGING
+    for pattern in ("*.partial", "*/*.partial"):
+        for path in list(staging.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for group in (store / TASKS).glob(f"*/{METADATA}"):
+        shutil.rmtree(staging / group.parent.name, ignore_errors=True)
+
+
 def _remove_empty_staging(store: Path) -> None:
     """Remove the staging folder unless segments of other tasks wait in it for a later call."""
-    staging = store / STAGING
-    leftovers = [path for path in staging.iterdir() if path.suffix == ".partial"]
-    for path in leftovers:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if not any(path.is_dir() for path in staging.iterdir()):
-        shutil.rmtree(staging)
+    if not any(path.is_dir() for path in (store / STAGING).iterdir()):
+        shutil.rmtree(store / STAGING)

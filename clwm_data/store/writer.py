@@ -16,7 +16,7 @@ from zarr.codecs import BytesCodec, ZstdCodec
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Manifest, Storage
 from clwm_data.store.arrays import TaskArrays
-from clwm_data.store.atomic import write_json
+from clwm_data.store.atomic import move_folder, write_json
 from clwm_data.store.digest import array_sha256, file_sha256, json_sha256
 from clwm_data.store.format import (
     CHUNK_BYTES,
@@ -69,17 +69,23 @@ def write_task(
     write_json(building / METADATA, group)
     target = store / TASKS / folder
     target.parent.mkdir(exist_ok=True)
-    building.rename(target)
+    move_folder(building, target)
 
 
 def write_root(store: Path, manifest: Manifest, provenance: Provenance) -> StoreRecord:
-    """Write the root ``zarr.json``: the index of the task groups there, and consolidated metadata."""
+    """Write the root ``zarr.json``: the index of the task groups there, and consolidated metadata.
+
+    Unfinished files lie in the staging folder only, which is no part of the store: a process that is killed
+    leaves nothing in it that does not belong there.
+    """
+    staging = store / STAGING
+    staging.mkdir(exist_ok=True)
     tasks: dict[str, str] = {}
     records: dict[str, TaskRecord] = {}
     nodes: dict[str, Any] = {}
     if (store / TASKS).is_dir():
         nodes[TASKS] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-        write_json(store / TASKS / METADATA, nodes[TASKS])
+        write_json(store / TASKS / METADATA, nodes[TASKS], aside=staging)
         for group in sorted(path.parent for path in (store / TASKS).glob(f"*/{METADATA}")):
             node = json.loads((group / METADATA).read_text(encoding="utf-8"))
             record = TaskRecord.model_validate(node["attributes"])
@@ -104,7 +110,7 @@ def write_root(store: Path, manifest: Manifest, provenance: Provenance) -> Store
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": nodes},
     }
     attributes["root_sha256"] = root_sha256(root)
-    write_json(store / METADATA, root)
+    write_json(store / METADATA, root, aside=staging)
     return StoreRecord.model_validate(attributes)
 
 
