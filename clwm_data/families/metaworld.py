@@ -19,6 +19,7 @@ from clwm_data.extras import require
 from clwm_data.families.base import ScriptedPolicy, Task, TaskFamily, splits_of
 from clwm_data.families.process_lanes import ProcessLanes
 from clwm_data.families.registry import get_family, register
+from clwm_data.families.rendering import Camera, import_mujoco, render_model
 from clwm_data.families.simulator import Simulator, StepResult
 
 GOALS = 50
@@ -27,6 +28,8 @@ ACTION_REPEAT = 2
 OBSERVATION_SIZE = 39
 GOAL = slice(36, 39)  # of the observation
 FRAME = 18  # entries of one of the two stacked frames of the observation
+
+CAMERA = Camera(target=(0.0, 0.68, 0.14), distance=1.15, azimuth=150.0, elevation=-28.0)
 
 #: Names of the ML1 benchmarks without their version, as in metaworld 3.0: static, so that the families can be
 #: listed where metaworld is not installed.
@@ -70,9 +73,7 @@ class MetaWorldSimulator(Simulator):
             environment: Meta-World's environment class.
             goals: Meta-World's tasks, by task index.
         """
-        import mujoco
-
-        self._mujoco = mujoco
+        self._mujoco = mujoco = import_mujoco("simulating Meta-World")
         self.tasks = np.asarray(tasks, np.int64)
         self._goals = goals
         self._envs = [environment() for _ in tasks]
@@ -150,6 +151,11 @@ class MetaWorldSimulator(Simulator):
         self._observation = self._observation.copy()
         self._observation[lane] = observation
 
+    def render(self, lane: int) -> NDArray[np.uint8]:
+        """The arm and the table from the side, with the goal as a ball (its own cameras hang head down)."""
+        env = self._envs[lane]
+        return render_model(env.model, env.data, camera=CAMERA)
+
     def close(self) -> None:
         """Close Meta-World's environments."""
         for env in self._envs:
@@ -211,7 +217,8 @@ class MetaWorld(TaskFamily):
 
     @cached_property
     def _benchmark(self) -> Any:
-        metaworld = require("metaworld", "sim", f"the tasks of {self.name}")
+        import_mujoco(f"simulating {self.name}")
+        metaworld = require("metaworld", "sim", f"simulating {self.name}")
         return metaworld.ML1(self._version, seed=SEED)
 
     def make_simulator(
@@ -228,8 +235,6 @@ class MetaWorld(TaskFamily):
         self.task(task)
         policies = require("metaworld.policies", "sim", f"the scripted behaviour of {self.name}")
         # Its actions are meant to be clipped; metaworld warns about each of them all the same.
-        warnings.filterwarnings("ignore", r"Constant\(s\) may be too high", module=r"metaworld\.policies")
-        # The policies warn of every action beyond [-1, 1]; these are clipped here.
         warnings.filterwarnings("ignore", r"Constant\(s\) may be too high", module=r"metaworld\.policies")
         policy = policies.ENV_POLICY_MAP[self._version]()
 

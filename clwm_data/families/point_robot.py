@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.families.base import ScriptedPolicy, Task, TaskFamily, splits_of
+from clwm_data.families.point_robot_drawing import draw
 from clwm_data.families.registry import register_family
 from clwm_data.families.simulator import Simulator, StepResult
 
@@ -20,15 +21,18 @@ RADIUS = 1.0
 class PointRobotSimulator(Simulator):
     """State and observation are the position (x, y); y < 0 is the hallway, with walls at abs(x) = 0.1."""
 
-    def __init__(self, tasks: Sequence[int], goals: NDArray[np.float64]) -> None:
+    def __init__(self, tasks: Sequence[int], goals: NDArray[np.float64], *, keep_ways: bool = False) -> None:
         self.tasks = np.asarray(tasks, np.int64)
         self._goals = goals
         self._position = np.tile(np.asarray(START), (len(tasks), 1))
+        # [L][n][2] positions since the episode began, for pictures only.
+        self._ways = [[position] for position in self._position] if keep_ways else None
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
         """Every episode starts at the same place: the seeds are not used."""
         self._position = self._position.copy()
         self._position[lanes] = START
+        self._begin_ways(lanes)
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Move by 0.1 per unit of action; the reward belongs to the new position."""
@@ -41,6 +45,9 @@ class PointRobotSimulator(Simulator):
         hallway = new_y < 0.0
         new_x = np.where(hallway, np.clip(new_x, -HALLWAY_HALF_WIDTH, HALLWAY_HALF_WIDTH), new_x)
         self._position = np.stack([new_x, new_y], axis=1)
+        if self._ways is not None:
+            for way, position in zip(self._ways, self._position, strict=True):
+                way.append(position)
         distance = np.hypot(*(self._position - self._goals).T)
         reward = np.where(hallway, -1.0 + new_y, -distance)
         return StepResult(reward, np.zeros(len(reward), np.bool_))
@@ -57,6 +64,18 @@ class PointRobotSimulator(Simulator):
         """Place a lane's robot at ``state`` [2]."""
         self._position = self._position.copy()
         self._position[lane] = state
+        self._begin_ways([lane])
+
+    def render(self, lane: int) -> NDArray[np.uint8]:
+        """The robot, the way it came and its goal from above [240, 320, 3]; needs ``keep_ways``."""
+        if self._ways is None:
+            return super().render(lane)
+        return draw(np.asarray(self._ways[lane]), self._goals[lane], HALLWAY_HALF_WIDTH)
+
+    def _begin_ways(self, lanes: Iterable[int]) -> None:
+        if self._ways is not None:
+            for lane in lanes:
+                self._ways[lane] = [self._position[lane]]
 
 
 @register_family
@@ -85,7 +104,8 @@ class PointRobot(TaskFamily):
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
     ) -> Simulator:
         """Pure NumPy: needs no simulator package."""
-        return PointRobotSimulator(tasks, np.asarray([self.task(t).parameters["goal"] for t in tasks]))
+        goals = np.asarray([self.task(task).parameters["goal"] for task in tasks])
+        return PointRobotSimulator(tasks, goals, keep_ways=render_mode is not None)
 
     def scripted_policy(self, task: int) -> ScriptedPolicy:
         """Up the middle of the hallway, then straight to the goal at full speed."""

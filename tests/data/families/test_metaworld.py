@@ -65,7 +65,7 @@ except ClwmError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == 'the tasks of mw-reach needs the package metaworld: pip install "clwm[sim]"\n'
+    assert done.stdout == 'simulating mw-reach needs the package metaworld: pip install "clwm[sim]"\n'
 
 
 def test_splits_are_the_first_forty_and_the_last_ten() -> None:
