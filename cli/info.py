@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from clwm_data.families.listing import format_parameters
 from clwm_data.store import open_store
 from clwm_data.store.summary import summarise
 
@@ -71,9 +72,5 @@ def _row(task: dict[str, Any]) -> tuple[str, ...]:
         f"{task['return_min']:.2f}",
         f"{task['return_max']:.2f}",
         "-" if task["success_rate"] is None else f"{task['success_rate']:.2f}",
-        ", ".join(f"{name} {_number(value)}" for name, value in task["parameters"].items()),
+        format_parameters(task["parameters"]),
     )
-
-
-def _number(value: float | list[float]) -> str:
-    return f"({', '.join(f'{v:.4g}' for v in value)})" if isinstance(value, list) else f"{value:.4g}"

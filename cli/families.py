@@ -1,0 +1,87 @@
+"""``clwm families``: what can be simulated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from clwm_data.families import family_names, get_family
+from clwm_data.families.listing import describe, describe_all, describe_tasks, format_parameters
+
+from .common import echo_json, echo_table, json_option
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--all", "expand", is_flag=True, help="Give every Meta-World family a line of its own.")
+@json_option
+def families(name: str | None, expand: bool, as_json: bool) -> None:
+    """List all task families or, with NAME, every task of one.
+
+    \b
+    Examples:
+      clwm families
+      clwm families --all
+      clwm families point-robot
+      clwm families mw-door-open --json
+    """
+    if name is None:
+        _list_families(expand, as_json)
+    else:
+        _show_family(name, as_json)
+
+
+def _list_families(expand: bool, as_json: bool) -> None:
+    known = [get_family(name) for name in family_names()]
+    if as_json:
+        echo_json([describe(family) for family in known])
+        return
+    rows = [describe(family) for family in known] if expand else describe_all(known)
+    echo_table(
+        ("family", "train", "id", "ood", "obs", "act", "steps", "varies", "what the agent does"),
+        [
+            (
+                row["name"],
+                *(str(row["splits"].get(split, 0)) for split in ("train", "id", "ood")),
+                str(row["observation_size"]),
+                str(row["action_size"]),
+                str(row["horizon"]),
+                row["varies"],
+                row["summary"],
+            )
+            for row in rows
+        ],
+    )
+
+
+def _show_family(name: str, as_json: bool) -> None:
+    family = get_family(name)
+    facts = describe(family)
+    tasks, note = describe_tasks(family)
+    if as_json:
+        echo_json({**facts, "tasks": tasks})
+    else:
+        click.echo(f"{name}: {facts['summary']}")
+        for label, text in _facts(facts).items():
+            click.echo(f"  {label + ':':13}{text}")
+        click.echo()
+        echo_table(
+            ("task", "split", "parameters"),
+            [(str(task["task"]), task["split"], format_parameters(task["parameters"])) for task in tasks],
+        )
+    if note is not None:
+        click.echo(f"clwm: parameters are not shown: {note}", err=True)
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, str]:
+    success = "; steps report success" if facts["has_success"] else ""
+    return {
+        "benchmark": facts["benchmark"],
+        "tasks": ", ".join(f"{number} {split}" for split, number in facts["splits"].items()),
+        "varies": facts["varies"],
+        "observation": f"{facts['observation_size']} numbers",
+        "action": f"{facts['action_size']} numbers in [-1, 1]",
+        "episode": f"{facts['horizon']} steps{success}",
+        "behaviours": ", ".join(facts["behaviours"]),
+    }
