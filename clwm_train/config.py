@@ -41,7 +41,8 @@ class DataConfig(StrictModel):
 
     Attributes:
         standardise_observation: subtract the mean and divide by the standard deviation over the train tasks.
-        reward_scale: rewards are multiplied by this; ``auto``: one over their standard deviation over the train tasks.
+        reward_scale: rewards are multiplied by this; ``auto``: one over their standard deviation over
+            the train tasks.
     """
 
     standardise_observation: bool = False
@@ -157,7 +158,7 @@ class FocalConfig(StrictModel):
 
 
 class ObjectivesConfig(StrictModel):
-    """The weighted list of objectives that train the context encoder (and the world model); absent: not used."""
+    """What trains the context encoder (and the world model): a weighted list; absent means not used."""
 
     temporal_consistency: TemporalConsistencyConfig | None = None
     infonce: InfoNCEConfig | None = None
@@ -206,12 +207,14 @@ class TrainConfig(StrictModel):
         representation_every: iterations per update of context encoder and world model.
         log_every: iterations per row of metrics.
         checkpoint_every: iterations per checkpoint.
+        keep_checkpoints: older ones are removed.
     """
 
     steps: Count = 500_000
     representation_every: Count = 2
     log_every: Count = 1000
     checkpoint_every: Count = 5000
+    keep_checkpoints: Count = 2
     batch: BatchConfig = BatchConfig()
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
@@ -226,6 +229,6 @@ class TrainConfig(StrictModel):
             raise ValueError("objectives.temporal_consistency needs a world_model: add the key world_model")
         if self.world_model is not None and self.objectives.temporal_consistency is None:
             raise ValueError(
-                "nothing trains the world_model: add objectives.temporal_consistency, or set world_model to null"
+                "nothing trains the world_model: add objectives.temporal_consistency, or world_model: null"
             )
         return self

@@ -20,7 +20,6 @@ from clwm_data.store.arrays import TaskArrays
 from clwm_train.config import DataConfig
 from clwm_train.normaliser import Normaliser
 
-
 #: What is kept of a task's arrays.
 COLUMNS = ("observation", "action", "reward", "terminated", "episode_start", "episode_length")
 
@@ -84,7 +83,7 @@ class TaskData:
         return transition + torch.searchsorted(self.episode_start, transition, right=True) - 1
 
     def context(self, transition: Tensor, *, next_observation: bool) -> Tensor:
-        """Transitions as the context encoder takes them: rows [...] -> [s, a, r] or [s, a, r, s'], [..., x]."""
+        """Transitions [...] as the context encoder takes them: [s, a, r] or [s, a, r, s'], [..., x]."""
         row = self.observation_row(transition)
         parts = [
             gather(self.observation, row),

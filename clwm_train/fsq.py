@@ -28,6 +28,12 @@ class FSQ(nn.Module):
     """
 
     codebook: Tensor
+    _level: Tensor
+    _half_width: Tensor
+    _half_range: Tensor
+    _offset: Tensor
+    _shift: Tensor
+    _basis: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()

@@ -46,7 +46,8 @@ class GaussianPolicy(nn.Module):
         """Log density [S, ...] of actions [S, ..., act]."""
         mean, log_std = self(state)
         error = (action - mean) * torch.exp(-log_std)
-        return (-0.5 * error.square() - log_std - LOG_SQRT_2_PI).sum(-1)
+        density: Tensor = -0.5 * error.square() - log_std - LOG_SQRT_2_PI
+        return density.sum(-1)
 
 
 class IQL(nn.Module):
@@ -81,9 +82,9 @@ class IQL(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of the three losses, each a mean over the transitions that the mask keeps.
 
-        value: expectile regression of V(s) on min Q_target(s, a); critics: both Q(s, a) on r + gamma (1 - terminated)
-        V(s'); policy: -log pi(a | s) weighted by min(exp(inverse_temperature * advantage), max_weight), advantage =
-        min Q_target(s, a) - V(s). All three use the values from before the update.
+        value: expectile regression of V(s) on min Q_target(s, a); critics: both Q(s, a) on r + gamma (1
+        - terminated) V(s'); policy: -log pi(a | s) weighted by min(exp(inverse_temperature * advantage),
+        max_weight), advantage = min Q_target(s, a) - V(s). All three use the values from before the update.
 
         Args:
             state: [S, N, H + 1, inputs], [feature, z] of consecutive observations, without gradient.

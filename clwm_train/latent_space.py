@@ -54,7 +54,7 @@ class SimNormSpace(LatentSpace):
 
     def forward(self, raw: Tensor) -> Tensor:
         """Entries in [0, 1] that add up to 1 in each group."""
-        return raw.unflatten(-1, (-1, self.group)).softmax(-1).flatten(-2)
+        return raw.reshape(*raw.shape[:-1], -1, self.group).softmax(-1).flatten(-2)
 
 
 class DiscreteSpace(LatentSpace):
@@ -81,4 +81,4 @@ class DiscreteSpace(LatentSpace):
         return self.fsq.index(self._grouped(raw))
 
     def _grouped(self, raw: Tensor) -> Tensor:
-        return raw.unflatten(-1, (self.dimensions, self.fsq.channels))
+        return raw.reshape(*raw.shape[:-1], self.dimensions, self.fsq.channels)

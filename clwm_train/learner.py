@@ -19,8 +19,8 @@ Metrics = dict[str, Tensor]
 class Learner(nn.Module):
     """An agent, its objectives and its optimisers.
 
-    Losses are summed over seeds before the backward pass: parameters carry the seed axis, so no seed's gradient
-    contains another's.
+    Losses are summed over seeds before the backward pass: parameters carry the seed axis, so no seed's
+    gradient contains another's.
 
     Args:
         config: the configuration.
@@ -74,9 +74,7 @@ class Learner(nn.Module):
         if represent:
             noise = streams.at(Purpose.LATENT_NOISE, step)
             code = None if agent.world_model is None else first.squeeze(-2)
-            metrics |= self._update_representation(
-                Representation(batch, z, agent.world_model, code, noise)
-            )
+            metrics |= self._update_representation(Representation(batch, z, agent.world_model, code, noise))
         features = torch.cat([first.detach(), later], -2)
         return metrics | self._update_iql(batch, features, z.detach())
 

@@ -60,8 +60,10 @@ class Regression(Prediction):
         """Mean squared error over the entries of the code, or 1 - cosine."""
         predicted = self.space(code + output if self.space.residual else output)
         if self.distance == "mse":
-            return (predicted - target).square().mean(-1)
-        return 1.0 - functional.cosine_similarity(predicted, target, dim=-1)
+            squared: Tensor = (predicted - target).square()
+            return squared.mean(-1)
+        cosine: Tensor = functional.cosine_similarity(predicted, target, dim=-1)
+        return 1.0 - cosine
 
 
 class Classification(Prediction):
@@ -86,9 +88,10 @@ class Classification(Prediction):
         """Draw the next code; gradients flow back through the softmax (straight-through)."""
         logits = self._logits(output)
         perturbed = (logits + noise.gumbel(*logits.shape[1:])) / self.temperature
-        following: Any = _StraightThroughCode.apply(perturbed, self.space.fsq.codebook)  # type: ignore[no-untyped-call]
-        drawn: Tensor = following.flatten(-2)
-        return drawn
+        drawn: Tensor = _StraightThroughCode.apply(  # type: ignore[no-untyped-call]
+            perturbed, self.space.fsq.codebook
+        )
+        return drawn.flatten(-2)
 
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy against the target indices, averaged over latent dimensions."""
@@ -97,7 +100,7 @@ class Classification(Prediction):
         return error.view(target.shape).mean(-1)
 
     def _logits(self, output: Tensor) -> Tensor:
-        return output.unflatten(-1, (self.space.dimensions, self.space.fsq.codes))
+        return output.reshape(*output.shape[:-1], self.space.dimensions, self.space.fsq.codes)
 
 
 class _StraightThroughCode(torch.autograd.Function):

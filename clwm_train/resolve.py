@@ -27,8 +27,8 @@ def names(kind: str) -> list[str]:
 def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """The configuration of a method in a preset's size.
 
-    Later wins: the defaults, the preset, the method, the overrides. A preset's keys for a world model or an objective
-    that the method does not name are left out.
+    Later wins: the defaults, the preset, the method, the overrides. A preset's keys for a world model or
+    an objective that the method does not name are left out.
 
     Args:
         method: bundled name, or the path of a YAML file.
@@ -55,7 +55,11 @@ def _read(kind: str, name: str) -> YamlDocument:
         what = kind.removesuffix("s")
         known = names(kind)
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}, or the path of a YAML file"
+        hint = (
+            f"did you mean {close[0]}?"
+            if close
+            else f"there are: {', '.join(known)}, or the path of a YAML file"
+        )
         raise ClwmError(f"no {what} is called {name!r}: {hint}")
     return read_yaml(path)
 

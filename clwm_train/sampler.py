@@ -21,7 +21,8 @@ class TaskBatch:
     Attributes:
         task: [S, T] int64, position of each task among the sampler's train tasks.
         context: [S, T, K, x], transitions as the context encoder takes them.
-        observation: [S, T, B, H + 1, obs]; where ``mask`` is 0 the last observation of the episode is repeated.
+        observation: [S, T, B, H + 1, obs]; where ``mask`` is 0 the last observation of the episode is
+            repeated.
         action: [S, T, B, H, act].
         reward: [S, T, B, H].
         terminated: [S, T, B, H], 1 where the transition ended in a terminal state.
@@ -38,11 +39,12 @@ class TaskBatch:
 
 
 class TaskBatchSampler:
-    """Draws meta-batches; batch ``i`` depends on the seed and ``i`` alone, so a resumed run sees the same batches.
+    """Draws meta-batches; batch ``i`` depends on the seed and ``i`` alone, so a resumed run sees the
+    same batches.
 
     Tasks are drawn with replacement. A task's windows are uniform over all places where a window fits into an
-    episode; an episode shorter than the window gives one padded window. Context transitions are uniform over all of
-    the task's transitions, with replacement.
+    episode; an episode shorter than the window gives one padded window. Context transitions are uniform
+    over all of the task's transitions, with replacement.
 
     Args:
         data: arrays of all tasks.

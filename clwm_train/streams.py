@@ -20,7 +20,7 @@ class Purpose(IntEnum):
 
 
 class Draws:
-    """Draws of all seeds at one step; each seed has its own generator, so seeds never influence each other."""
+    """Draws of all seeds at one step; each seed has its own generator, so seeds never mix."""
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         self.generators = generators

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any

@@ -21,8 +21,9 @@ class Initialiser:
 
     Args:
         seeds: S of them.
-        init: ``truncated-normal-0.02`` (published; cut at two standard deviations), ``fan-in`` (truncated normal of
-            standard deviation 1/sqrt(inputs)) or ``orthogonal`` (gain sqrt(2) in hidden layers). Biases are 0.
+        init: ``truncated-normal-0.02`` (published; cut at two standard deviations), ``fan-in``
+            (truncated normal of standard deviation 1/sqrt(inputs)) or ``orthogonal`` (gain sqrt(2) in
+            hidden layers). Biases are 0.
     """
 
     def __init__(self, seeds: Sequence[int], init: Init) -> None:

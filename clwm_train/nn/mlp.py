@@ -50,10 +50,11 @@ class MLP(nn.Module):
         seeds, batch = len(x), x.shape[1:-1]
         y = x.reshape(seeds, -1, x.shape[-1])
         if self.copies > 1:
-            y = y.unsqueeze(1).expand(-1, self.copies, -1, -1).reshape(self.members, -1, x.shape[-1])
+            y = y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1)
         for index, layer in enumerate(self.layers):
             y = layer(y)
             y = functional.mish(self.norms[index](y)) if self.norms else functional.relu(y)
         y = self.head(y)
         copies = (self.copies,) if self.copies > 1 else ()
-        return y.view(seeds, *copies, *batch, y.shape[-1])
+        result: Tensor = y.view(seeds, *copies, *batch, y.shape[-1])
+        return result

@@ -1,4 +1,4 @@
-"""FOCAL's distance-metric loss (Li et al. 2021, "FOCAL: Efficient Fully-Offline Meta-Reinforcement Learning")."""
+"""The distance-metric loss of FOCAL (Li et al. 2021, arXiv 2010.01112)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DIFFERENT_FLOOR = 0.1
 class Focal(Objective):
     """Over pairs of a meta-batch, d = mean over entries of (z_i - z_j)^2.
 
-    Same task: sqrt(d + 1e-3) pulls together; different tasks: 1 / (d + 0.1) pushes apart. Each kind is averaged over
-    its pairs; a meta-batch without a pair of one kind has no such term.
+    Same task: sqrt(d + 1e-3) pulls together; different tasks: 1 / (d + 0.1) pushes apart. Each kind is
+    averaged over its pairs; a meta-batch without a pair of one kind has no such term.
     """
 
     name = "focal"

@@ -13,10 +13,11 @@ from clwm_train.objectives.base import Objective, Representation
 class InfoNCE(Objective):
     """Every train task i keeps a running mean m_i of its z; a task must be told from the others by it.
 
-    The query is the mean z of a task over its occurrences in the meta-batch (drawn with replacement, a task may
-    stand there twice: it is merged, not contrasted with itself). The keys are the running means of all train tasks
-    seen so far, the own one being the only positive; similarity = -||query - key||_2 / radius; the loss is the
-    cross-entropy against the own task, averaged over the tasks present. A task's mean starts at its first z.
+    The query is the mean z of a task over its occurrences in the meta-batch (drawn with replacement, a
+    task may stand there twice: it is merged, not contrasted with itself). The keys are the running means
+    of all train tasks seen so far, the own one being the only positive; similarity = -||query - key||_2
+    / radius; the loss is the cross-entropy against the own task, averaged over the tasks present. A
+    task's mean starts at its first z.
 
     Args:
         config: weight, radius, EMA rate.

@@ -1,4 +1,4 @@
-"""Temporal consistency: the latent codes and rewards of a window, predicted open-loop (SPC's own objective)."""
+"""Temporal consistency (SPC's own objective): a window's codes and rewards, predicted open-loop."""
 
 from __future__ import annotations
 
