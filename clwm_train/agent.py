@@ -38,7 +38,7 @@ class Agent(nn.Module):
         self.next_observation = config.context.next_observation
         self.normaliser = Normaliser(observation_size)
         initialiser = Initialiser(seeds, config.network.init)
-        transition = observation_size * (1 + self.next_observation) + action_size + 1
+        transition = [observation_size, action_size, 1] + [observation_size] * self.next_observation
         z_size = config.context.dim
         self.context_encoder = ContextEncoder(initialiser, transition, config.context, config.network)
         self.world_model = (
@@ -49,7 +49,7 @@ class Agent(nn.Module):
             )
         )
         features = observation_size if self.world_model is None else self.world_model.space.size
-        self.iql = IQL(initialiser, features + z_size, action_size, config.iql, config.network)
+        self.iql = IQL(initialiser, (features, z_size), action_size, config.iql, config.network)
 
     def features(self, observation: Tensor) -> Tensor:
         """What policy and critics see of scaled observations [S, ..., obs]: [S, ..., feature]."""

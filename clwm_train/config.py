@@ -54,7 +54,8 @@ class NetworkConfig(StrictModel):
 
     Attributes:
         style: hidden layers ``layernorm-mish`` (Linear, LayerNorm, Mish) or ``relu``.
-        init: ``truncated-normal-0.02`` (published), ``fan-in`` (1/sqrt(inputs)) or ``orthogonal``.
+        init: ``truncated-normal-0.02`` (published), ``fan-in``, ``group-fan-in`` or ``orthogonal``; see
+            :class:`clwm_train.nn.Initialiser`.
     """
 
     style: NetworkStyle = "layernorm-mish"

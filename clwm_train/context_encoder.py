@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -14,13 +16,13 @@ class ContextEncoder(nn.Module):
 
     Args:
         initialiser: draws the weights of S seeds.
-        inputs: entries of a transition x.
+        inputs: sizes of the parts of a transition x.
         config: sizes.
         network: style of the MLP E.
     """
 
     def __init__(
-        self, initialiser: Initialiser, inputs: int, config: ContextConfig, network: NetworkConfig
+        self, initialiser: Initialiser, inputs: Sequence[int], config: ContextConfig, network: NetworkConfig
     ) -> None:
         super().__init__()
         self.size = config.dim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class GaussianPolicy(nn.Module):
 
     Args:
         initialiser: draws the weights of S seeds.
-        inputs: entries of [feature, z].
+        inputs: sizes of feature and z.
         action_size: entries of an action.
         config: hidden layers and the range of the log standard deviation.
         network: style of the MLP.
@@ -27,7 +28,7 @@ class GaussianPolicy(nn.Module):
     def __init__(
         self,
         initialiser: Initialiser,
-        inputs: int,
+        inputs: Sequence[int],
         action_size: int,
         config: IqlConfig,
         network: NetworkConfig,
@@ -55,7 +56,7 @@ class IQL(nn.Module):
 
     Args:
         initialiser: draws the weights of S seeds.
-        inputs: entries of [feature, z].
+        inputs: sizes of feature and z.
         action_size: entries of an action.
         config: constants.
         network: style of the MLPs.
@@ -64,7 +65,7 @@ class IQL(nn.Module):
     def __init__(
         self,
         initialiser: Initialiser,
-        inputs: int,
+        inputs: Sequence[int],
         action_size: int,
         config: IqlConfig,
         network: NetworkConfig,
@@ -74,7 +75,7 @@ class IQL(nn.Module):
         style, hidden = network.style, config.hidden
         self.policy = GaussianPolicy(initialiser, inputs, action_size, config, network)
         self.value = MLP(initialiser, inputs, hidden, 1, style=style)
-        self.critics = MLP(initialiser, inputs + action_size, hidden, 1, style=style, copies=2)
+        self.critics = MLP(initialiser, [*inputs, action_size], hidden, 1, style=style, copies=2)
         self.target_critics = EmaCopy(self.critics, config.target_tau)
 
     def losses(

@@ -41,9 +41,9 @@ class WorldModel(nn.Module):
         super().__init__()
         self.space = make_space(config)
         self.prediction = make_prediction(config, self.space)
-        inputs = self.space.size + action_size + context_size
+        inputs = (self.space.size, action_size, context_size)
         self.encoder = MLP(
-            initialiser, observation_size, config.encoder_hidden, self.space.size, style=network.style
+            initialiser, [observation_size], config.encoder_hidden, self.space.size, style=network.style
         )
         self.dynamics = MLP(
             initialiser, inputs, config.dynamics_hidden, self.prediction.outputs, style=network.style

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,10 +15,16 @@ class Linear(nn.Module):
     """Affine map per member: x [M, ..., inputs] -> [M, ..., outputs]; weight [M, inputs, outputs]."""
 
     def __init__(
-        self, initialiser: Initialiser, inputs: int, outputs: int, *, copies: int = 1, hidden: bool = True
+        self,
+        initialiser: Initialiser,
+        parts: Sequence[int],
+        outputs: int,
+        *,
+        copies: int = 1,
+        hidden: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(initialiser.weight(inputs, outputs, copies=copies, hidden=hidden))
+        self.weight = nn.Parameter(initialiser.weight(parts, outputs, copies=copies, hidden=hidden))
         self.bias = nn.Parameter(torch.zeros(len(self.weight), 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:

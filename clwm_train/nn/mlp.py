@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.nn import functional
 
 from clwm_train.nn.initialise import Initialiser
 from clwm_train.nn.linear import LayerNorm, Linear
+from clwm_train.nn.mish import mish
 
 NetworkStyle = Literal["layernorm-mish", "relu"]
 
@@ -20,7 +20,7 @@ class MLP(nn.Module):
 
     Args:
         initialiser: draws the weights, for S seeds.
-        inputs: entries of the input.
+        inputs: sizes of the parts that the input joins, such as [c, a, z].
         hidden: entries of each hidden layer.
         outputs: entries of the output.
         style: ``layernorm-mish`` (published for SPC) or ``relu`` (published for the plain baselines).
@@ -30,7 +30,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         initialiser: Initialiser,
-        inputs: int,
+        inputs: Sequence[int],
         hidden: Sequence[int],
         outputs: int,
         *,
@@ -40,10 +40,12 @@ class MLP(nn.Module):
         super().__init__()
         self.members = len(initialiser.seeds) * copies
         self.copies = copies
-        sizes = [inputs, *hidden]
-        self.layers = nn.ModuleList(Linear(initialiser, i, o, copies=copies) for i, o in pairwise(sizes))
+        parts = [inputs, *([size] for size in hidden)]
+        self.layers = nn.ModuleList(
+            Linear(initialiser, into, size, copies=copies) for into, size in zip(parts, hidden, strict=False)
+        )
         self.norms = nn.ModuleList(LayerNorm(self.members, size) for size in hidden if style != "relu")
-        self.head = Linear(initialiser, sizes[-1], outputs, copies=copies, hidden=False)
+        self.head = Linear(initialiser, parts[-1], outputs, copies=copies, hidden=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [S, ..., inputs] -> [S, ..., outputs]; with C > 1 copies -> [S, C, ..., outputs]."""
@@ -53,7 +55,7 @@ class MLP(nn.Module):
             y = y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1)
         for index, layer in enumerate(self.layers):
             y = layer(y)
-            y = functional.mish(self.norms[index](y)) if self.norms else functional.relu(y)
+            y = mish(self.norms[index](y)) if self.norms else functional.relu(y)
         y = self.head(y)
         copies = (self.copies,) if self.copies > 1 else ()
         result: Tensor = y.view(seeds, *copies, *batch, y.shape[-1])
