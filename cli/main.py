@@ -16,6 +16,8 @@ VERBS = {
     "collect": "Collect the dataset that a manifest describes.",
     "info": "Show what a store holds.",
     "validate": "Check a store: schema, episodes, digests, values.",
+    "train": "Train an agent on a store.",
+    "eval": "Evaluate how well a run's agent adapts.",
 }
 
 

@@ -1,0 +1,167 @@
+"""``clwm train``: from a store to a run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
+from clwm_data.families import get_family
+from clwm_data.store import open_store
+
+from .common import RUNS, find_store, progress_bar
+
+if TYPE_CHECKING:
+    from clwm_data.store import Store
+    from clwm_train.run import Run
+
+
+@click.command()
+@click.argument("store")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: runs/NAME-METHOD-sSEED]",
+)
+@click.option("--method", default="spc", show_default=True, help="Bundled name, or the path of a YAML file.")
+@click.option("--preset", default="tiny", show_default=True, help="tiny, small or paper; or a YAML file.")
+@click.option("--steps", type=click.IntRange(1), help="Iterations in all.  [default: the preset's]")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: a GPU if any."
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out from its latest checkpoint.")
+@click.pass_context
+def train(
+    ctx: click.Context,
+    store: str,
+    out: Path | None,
+    method: str,
+    preset: str,
+    steps: int | None,
+    seed: int,
+    device: str,
+    threads: int | None,
+    overrides: tuple[str, ...],
+    resume: bool,
+) -> None:
+    """Train an agent on STORE, a path or the name of a store under data/.
+
+    The run's folder gets the resolved configuration, metrics (JSON lines and TensorBoard) and checkpoints.
+    Interrupted runs continue with --resume, to the bit as if they had never stopped.
+
+    \b
+    Examples:
+      clwm train point-robot
+      clwm train cheetah-vel --preset small --seed 1
+      clwm train point-robot --method focal --steps 2000 --out runs/focal
+      clwm train point-robot --set iql.expectile=0.9 --set objectives.infonce.radius=100
+      clwm train point-robot --resume --steps 8000
+    """
+    torch = require("torch", "train", "training")
+    from clwm_train.api import train_run
+    from clwm_train.run import open_run
+
+    data = open_store(find_store(store))
+    target = out or RUNS / f"{data.name}-{Path(method).stem}-s{seed}"
+    if resume:
+        run = open_run(target)
+        _refuse_other_configuration(ctx, run, method, preset, seed, overrides)
+    else:
+        run = _create(target, data, method, preset, steps, seed, overrides)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
+    stopped = _StopOnSignal()
+    total = steps or run.config.steps
+    with progress_bar(total, "update", f"training {run.record.method}") as bar:
+
+        def progress(done: int, figures: dict[str, float]) -> None:
+            bar.update(done - bar.n)
+            if figures and done % run.config.log_every == 0:
+                bar.set_postfix({name.split("/")[-1]: f"{figures[name]:.3g}" for name in _shown(figures)})
+
+        done = train_run(run, data, steps=total, device=device, stop=stopped, progress=progress)
+    if not done:
+        click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
+        sys.exit(130)
+    click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
+
+
+class _StopOnSignal:
+    """Asks the loop to stop after the current update; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self._stop = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def __call__(self) -> bool:
+        return self._stop
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+        signal.signal(number, signal.default_int_handler)
+
+
+def _create(
+    target: Path,
+    store: Store,
+    method: str,
+    preset: str,
+    steps: int | None,
+    seed: int,
+    overrides: tuple[str, ...],
+) -> Run:
+    from clwm_train.resolve import resolve
+    from clwm_train.run import create_run, resolve_for
+
+    family = get_family(store.family)
+    config = resolve(method, preset, overrides if steps is None else (*overrides, f"steps={steps}"))
+    return create_run(
+        target, store, family, resolve_for(family, config), method=method, preset=preset, seeds=(seed,)
+    )
+
+
+def _refuse_other_configuration(
+    ctx: click.Context, run: Run, method: str, preset: str, seed: int, overrides: tuple[str, ...]
+) -> None:
+    """A resumed run keeps its configuration; options that say otherwise are a mistake worth telling."""
+    from clwm_train.resolve import resolve
+    from clwm_train.run import resolve_for
+
+    given = {
+        name
+        for name in ("method", "preset", "seed")
+        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT
+    }
+    said: dict[str, Any] = {"method": method, "preset": preset, "seed": seed}
+    has = {"method": run.record.method, "preset": run.record.preset, "seed": run.record.seeds[0]}
+    for name in sorted(given):
+        if said[name] != has[name]:
+            raise ClwmError(f"{run.path}: was begun with --{name} {has[name]}: drop --{name} {said[name]}")
+    if overrides:
+        config = resolve_for(
+            get_family(run.record.family), resolve(run.record.method, run.record.preset, overrides)
+        )
+        if config.model_copy(update={"steps": run.config.steps}) != run.config:
+            raise ClwmError(f"{run.path}: was begun with other --set values: drop --set to resume it")
+
+
+def _shown(figures: dict[str, float]) -> list[str]:
+    """The few figures worth a place beside the progress bar."""
+    wanted = ("temporal_consistency/consistency", "infonce/accuracy", "focal/different", "iql/q")
+    return [name for name in wanted if name in figures]

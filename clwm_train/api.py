@@ -1,0 +1,78 @@
+"""The verbs of the command line as functions: train a run, load its agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_data.store import Store
+from clwm_train.agent import Agent
+from clwm_train.checkpoint import AGENT, latest_checkpoint, load_module, read_tensors
+from clwm_train.data import load_task_data
+from clwm_train.run import Run, check_same_data
+from clwm_train.trainer import Progress, Trainer
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        ClwmError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ClwmError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def train_run(
+    run: Run,
+    store: Store,
+    *,
+    steps: int | None = None,
+    device: str = "auto",
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+) -> bool:
+    """Train a run on its store from where it stands.
+
+    Args:
+        run: new, or interrupted.
+        store: the data that the run began with.
+        steps: updates in all; the configuration's unless given.
+        device: to train on.
+        stop: asked after every update whether to stop (with a checkpoint).
+        progress: told after every update.
+
+    Returns:
+        whether all steps are done.
+
+    Raises:
+        ClwmError: the store holds other data than the run began with, or the training diverged.
+    """
+    check_same_data(run, store)
+    data = load_task_data(store.tasks, run.config.data, name=str(store.path), device=pick_device(device))
+    trainer = Trainer(run, data)
+    return trainer.train(steps or run.config.steps, stop=stop, progress=progress)
+
+
+def load_agent(run: Run, *, checkpoint: Path | None = None, device: str = "cpu") -> Agent:
+    """The agent of a run's checkpoint, the latest unless given.
+
+    Raises:
+        ClwmError: there is no checkpoint, or it is damaged.
+    """
+    folder = checkpoint or latest_checkpoint(run.checkpoints)
+    record = run.record
+    family = get_family(record.family)
+    agent = Agent(run.config, record.seeds, family.observation_size, family.action_size)
+    load_module(agent, read_tensors(folder / AGENT), folder / AGENT)
+    return agent.to(pick_device(device)).eval()

@@ -1,0 +1,235 @@
+"""Configuration of training: strict models whose defaults are the published constants of SPC."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from clwm_data.strict import StrictModel
+from clwm_train.nn.initialise import Init
+from clwm_train.nn.mlp import NetworkStyle
+from clwm_train.prediction import Consistency
+
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+#: YAML knows only lists; sizes are kept as tuples.
+Sizes = Annotated[tuple[Count, ...], Field(strict=False)]
+Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]
+
+
+class BatchConfig(StrictModel):
+    """What one update sees.
+
+    Attributes:
+        tasks: tasks of a meta-batch T, drawn with replacement.
+        windows: windows per task B.
+        horizon: steps per window H.
+        context: context transitions per task K.
+    """
+
+    tasks: Count = 16
+    windows: Count = 64
+    horizon: Count = 5
+    context: Count = 64
+
+
+class DataConfig(StrictModel):
+    """How stored arrays are scaled before anything sees them.
+
+    Attributes:
+        standardise_observation: subtract the mean and divide by the standard deviation over the train tasks.
+        reward_scale: rewards are multiplied by this; ``auto``: one over their standard deviation over
+            the train tasks.
+    """
+
+    standardise_observation: bool = False
+    reward_scale: Rate | Literal["auto"] = 1.0
+
+
+class NetworkConfig(StrictModel):
+    """Style of every MLP.
+
+    Attributes:
+        style: hidden layers ``layernorm-mish`` (Linear, LayerNorm, Mish) or ``relu``.
+        init: ``truncated-normal-0.02`` (published), ``fan-in``, ``group-fan-in`` or ``orthogonal``; see
+            :class:`clwm_train.nn.Initialiser`.
+    """
+
+    style: NetworkStyle = "layernorm-mish"
+    init: Init = "truncated-normal-0.02"
+
+
+class ContextConfig(StrictModel):
+    """The context encoder.
+
+    Attributes:
+        dim: entries of z.
+        hidden: hidden layers.
+        next_observation: transitions hold s' as well; ``auto``: where the family's dynamics vary.
+        learning_rate: of Adam.
+    """
+
+    dim: Count = 5
+    hidden: Sizes = (256, 256)
+    next_observation: bool | Literal["auto"] = "auto"
+    learning_rate: Rate = 1e-4
+
+
+class WorldModelConfig(StrictModel):
+    """The latent world model; a method without one gives policy and critics the raw observation.
+
+    Attributes:
+        latent: ``discrete`` (FSQ), ``simnorm`` or ``continuous``.
+        consistency: ``cross-entropy`` (discrete only), ``mse`` or ``cosine``.
+        latent_dim: latent dimensions; a discrete one holds ``len(levels)`` channels.
+        levels: FSQ levels of each channel.
+        simnorm_group: entries of a SimNorm group.
+        temperature: of the straight-through Gumbel-softmax.
+        encoder_hidden: hidden layers of the encoder.
+        dynamics_hidden: hidden layers of the latent dynamics.
+        reward_hidden: hidden layers of the reward head.
+        target_tau: EMA rate of the target encoder.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+    """
+
+    latent: Literal["discrete", "simnorm", "continuous"] = "discrete"
+    consistency: Consistency = "cross-entropy"
+    latent_dim: Count = 512
+    levels: Levels = (5, 3)
+    simnorm_group: Count = 8
+    temperature: Rate = 1.0
+    encoder_hidden: Sizes = (512,)
+    dynamics_hidden: Sizes = (512, 512)
+    reward_hidden: Sizes = (512, 512)
+    target_tau: Share = 0.005
+    learning_rate: Rate = 1e-4
+    weight_decay: Weight = 0.01
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.consistency == "cross-entropy" and self.latent != "discrete":
+            raise ValueError(f"consistency cross-entropy needs latent discrete, found latent {self.latent}")
+        if self.latent == "simnorm" and self.latent_dim % self.simnorm_group:
+            raise ValueError(
+                f"latent_dim {self.latent_dim} is not a multiple of simnorm_group {self.simnorm_group}"
+            )
+        return self
+
+
+class TemporalConsistencyConfig(StrictModel):
+    """Open-loop prediction of the latent codes and rewards of a window.
+
+    Attributes:
+        weight: of the whole term.
+        reward_weight: of the reward error within it.
+        rho: step t of a window weighs rho^t.
+    """
+
+    weight: Weight = 1.0
+    reward_weight: Weight = 1.0
+    rho: Share = 0.99
+
+
+class InfoNCEConfig(StrictModel):
+    """Contrast of a task's z with running means of all train tasks' z.
+
+    Attributes:
+        weight: of the term.
+        radius: similarities are -distance / radius; 100 as published is almost flat.
+        tau: EMA rate of the running means.
+    """
+
+    weight: Weight = 1.0
+    radius: Rate = 100.0
+    tau: Share = 0.005
+
+
+class FocalConfig(StrictModel):
+    """Distance-metric loss between the z of the tasks of a meta-batch.
+
+    Attributes:
+        weight: of the term.
+    """
+
+    weight: Weight = 1.0
+
+
+class ObjectivesConfig(StrictModel):
+    """What trains the context encoder (and the world model): a weighted list; absent means not used."""
+
+    temporal_consistency: TemporalConsistencyConfig | None = None
+    infonce: InfoNCEConfig | None = None
+    focal: FocalConfig | None = None
+
+
+class IqlConfig(StrictModel):
+    """Implicit Q-learning.
+
+    Attributes:
+        transitions: of each window, learn from ``all`` steps or the ``first`` alone.
+        hidden: hidden layers of the policy, the critics and the value network.
+        discount: gamma.
+        expectile: of the value loss.
+        inverse_temperature: of the advantage weights.
+        max_weight: advantage weights are clipped here.
+        target_tau: EMA rate of the target critics.
+        learning_rate: of Adam.
+        log_std_min: lower end of the policy's log standard deviation.
+        log_std_max: upper end.
+    """
+
+    transitions: Literal["all", "first"] = "all"
+    hidden: Sizes = (256, 256)
+    discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    expectile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
+    inverse_temperature: Weight = 3.0
+    max_weight: Rate = 100.0
+    target_tau: Share = 0.005
+    learning_rate: Rate = 3e-4
+    log_std_min: float = -5.0
+    log_std_max: float = 2.0
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.log_std_min >= self.log_std_max:
+            raise ValueError(f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}")
+        return self
+
+
+class TrainConfig(StrictModel):
+    """Everything that decides what is trained, apart from the store and the seeds.
+
+    Attributes:
+        steps: iterations; every one updates policy and critics.
+        representation_every: iterations per update of context encoder and world model.
+        log_every: iterations per row of metrics.
+        checkpoint_every: iterations per checkpoint.
+        keep_checkpoints: older ones are removed.
+    """
+
+    steps: Count = 500_000
+    representation_every: Count = 2
+    log_every: Count = 1000
+    checkpoint_every: Count = 5000
+    keep_checkpoints: Count = 2
+    batch: BatchConfig = BatchConfig()
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    context: ContextConfig = ContextConfig()
+    world_model: WorldModelConfig | None = None
+    objectives: ObjectivesConfig = ObjectivesConfig()
+    iql: IqlConfig = IqlConfig()
+
+    @model_validator(mode="after")
+    def _objectives_have_their_networks(self) -> Self:
+        if self.objectives.temporal_consistency is not None and self.world_model is None:
+            raise ValueError("objectives.temporal_consistency needs a world_model: add the key world_model")
+        if self.world_model is not None and self.objectives.temporal_consistency is None:
+            raise ValueError(
+                "nothing trains the world_model: add objectives.temporal_consistency, or world_model: null"
+            )
+        return self

@@ -1,0 +1,118 @@
+"""One update: representation objectives and IQL on a meta-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clwm_train.agent import Agent
+from clwm_train.config import TrainConfig
+from clwm_train.objectives import Representation, make_objectives
+from clwm_train.sampler import TaskBatch
+from clwm_train.streams import Purpose, RandomStreams
+
+Metrics = dict[str, Tensor]
+
+
+class Learner(nn.Module):
+    """An agent, its objectives and its optimisers.
+
+    Losses are summed over seeds before the backward pass: parameters carry the seed axis, so no seed's
+    gradient contains another's.
+
+    Args:
+        config: the configuration.
+        agent: the networks.
+        tasks: number of train tasks.
+    """
+
+    def __init__(self, config: TrainConfig, agent: Agent, tasks: int) -> None:
+        super().__init__()
+        self.config = config
+        self.agent = agent
+        objectives = make_objectives(
+            config.objectives, seeds=len(agent.seeds), tasks=tasks, z_size=config.context.dim
+        )
+        self.objectives = nn.ModuleList(objectives)
+        self.optimisers = self._make_optimisers()
+
+    def _make_optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        config, agent = self.config, self.agent
+        optimisers: dict[str, torch.optim.Optimizer] = {
+            "context_encoder": torch.optim.Adam(
+                _trainable(agent.context_encoder), lr=config.context.learning_rate, fused=True
+            ),
+            "iql": torch.optim.Adam(_trainable(agent.iql), lr=config.iql.learning_rate, fused=True),
+        }
+        if agent.world_model is not None and config.world_model is not None:
+            optimisers["world_model"] = torch.optim.AdamW(
+                _trainable(agent.world_model),
+                lr=config.world_model.learning_rate,
+                weight_decay=config.world_model.weight_decay,
+                fused=True,
+            )
+        return optimisers
+
+    def update(self, batch: TaskBatch, step: int, streams: RandomStreams) -> Metrics:
+        """Iteration ``step``: IQL always, context encoder and world model every ``representation_every``-th.
+
+        Both learn from the same forward pass of encoder and context encoder.
+
+        Returns:
+            figures [S] by name.
+        """
+        represent = step % self.config.representation_every == 0
+        agent = self.agent
+        with torch.set_grad_enabled(represent):
+            z = agent.context_encoder(batch.context)
+            first = agent.features(batch.observation[..., :1, :])
+        with torch.no_grad():
+            later = agent.features(batch.observation[..., 1:, :])
+        metrics: Metrics = {}
+        if represent:
+            noise = streams.at(Purpose.LATENT_NOISE, step)
+            code = None if agent.world_model is None else first.squeeze(-2)
+            metrics |= self._update_representation(Representation(batch, z, agent.world_model, code, noise))
+        features = torch.cat([first.detach(), later], -2)
+        return metrics | self._update_iql(batch, features, z.detach())
+
+    def _update_representation(self, representation: Representation) -> Metrics:
+        metrics: Metrics = {}
+        total = torch.zeros(len(self.agent.seeds), device=representation.z.device)
+        for objective in self.objectives:
+            loss, figures = objective(representation)
+            total = total + loss
+            metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
+        parts = ["context_encoder"] + (["world_model"] if "world_model" in self.optimisers else [])
+        self._descend(total, parts)
+        if self.agent.world_model is not None:
+            self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
+        return metrics
+
+    def _update_iql(self, batch: TaskBatch, features: Tensor, z: Tensor) -> Metrics:
+        seeds = len(features)
+        steps = batch.action.shape[-2] if self.config.iql.transitions == "all" else 1
+        z = z[:, :, None, None, :].expand(*features.shape[:-1], -1)
+        state = torch.cat([features, z], -1)[..., : steps + 1, :]
+        windows = [
+            tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
+        ]
+        iql = self.agent.iql
+        loss, figures = iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
+        self._descend(loss, ["iql"])
+        iql.target_critics.update(iql.critics)
+        assert loss.shape == (seeds,)
+        return {f"iql/{name}": figure for name, figure in figures.items()}
+
+    def _descend(self, loss: Tensor, parts: Sequence[str]) -> None:
+        for part in parts:
+            self.optimisers[part].zero_grad(set_to_none=True)
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        for part in parts:
+            self.optimisers[part].step()
+
+
+def _trainable(module: nn.Module) -> Iterable[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -1,0 +1,100 @@
+"""Averages of figures between two log rows, and the first that is not finite, without synchronisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from clwm_data.errors import ClwmError
+
+Names = tuple[str, ...]
+
+
+class DivergedError(ClwmError):
+    """A loss became NaN or infinite."""
+
+
+class Meter:
+    """Sums the figures [S] of every update, on the device they are on.
+
+    Updates that report the same names form a group, whose figures are kept as one tensor [names, S].
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[Names, _Group] = {}
+
+    def add(self, figures: Mapping[str, Tensor], step: int) -> None:
+        """Add the figures of an update."""
+        names = tuple(figures)
+        value = torch.stack(list(figures.values())).float()
+        if names not in self._groups:
+            self._groups[names] = _Group.empty(value)
+        self._groups[names].add(value, step)
+
+    def check(self, seeds: Sequence[int]) -> None:
+        """Refuse figures that are not finite.
+
+        Raises:
+            DivergedError: naming the first step, figure and seed.
+        """
+        found = [
+            (int(step), name, seed)
+            for names, group in self._groups.items()
+            for name, row in zip(names, group.first_bad.tolist(), strict=True)
+            for seed, step in zip(seeds, row, strict=True)
+            if math.isfinite(step)
+        ]
+        if found:
+            step, name, seed = min(found, key=lambda entry: entry[0])
+            raise DivergedError(f"{name} of seed {seed} is not finite at step {step}")
+
+    def flush(self) -> dict[str, list[float]]:
+        """Mean of every figure over the updates that had it, per seed [S]; starts anew."""
+        parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        for names, group in self._groups.items():
+            for name, row in zip(names, group.total, strict=True):
+                parts.setdefault(name, []).append((row, group.count))
+        self._groups = {}
+        means: dict[str, list[float]] = {}
+        for name, of_name in parts.items():
+            totals, counts = zip(*of_name, strict=True)
+            means[name] = (torch.stack(totals).sum(0) / torch.stack(counts).sum()).tolist()
+        return means
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors to be kept in a checkpoint."""
+        return {
+            f"{','.join(names)}.{field}": value
+            for names, group in self._groups.items()
+            for field, value in vars(group).items()
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a checkpoint."""
+        fields: dict[Names, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            names, _, field = key.rpartition(".")
+            fields.setdefault(tuple(names.split(",")), {})[field] = value
+        self._groups = {names: _Group(**values) for names, values in fields.items()}
+
+
+class _Group:
+    """Figures that come together: sums [names, S], their count [], first step not finite [names, S]."""
+
+    def __init__(self, total: Tensor, count: Tensor, first_bad: Tensor) -> None:
+        self.total = total
+        self.count = count
+        self.first_bad = first_bad
+
+    @staticmethod
+    def empty(like: Tensor) -> _Group:
+        never = torch.full_like(like, torch.inf, dtype=torch.float64)
+        return _Group(torch.zeros_like(like), like.new_zeros((), dtype=torch.int64), never)
+
+    def add(self, value: Tensor, step: int) -> None:
+        self.total += value
+        self.count += 1
+        self.first_bad = torch.where(torch.isfinite(value), self.first_bad, self.first_bad.clamp(max=step))

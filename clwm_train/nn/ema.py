@@ -1,0 +1,35 @@
+"""Target networks."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class EmaCopy(nn.Module, Generic[Network]):
+    """An exponential moving average of a network's parameters; receives no gradient.
+
+    Args:
+        network: copied as it is now.
+        tau: share of the network in each update: target <- (1 - tau) target + tau network.
+    """
+
+    def __init__(self, network: Network, tau: float) -> None:
+        super().__init__()
+        self.network: Network = copy.deepcopy(network).requires_grad_(False)
+        self.tau = tau
+
+    @torch.no_grad()
+    def update(self, network: Network) -> None:
+        """Move towards ``network``."""
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), self.tau)
+
+    @torch.no_grad()
+    def forward(self, *inputs: Tensor) -> Any:
+        """The averaged network's output, without gradient."""
+        return self.network(*inputs)

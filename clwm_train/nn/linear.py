@@ -1,0 +1,50 @@
+"""Layers whose parameters carry a leading member axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clwm_train.nn.initialise import Initialiser
+
+
+class Linear(nn.Module):
+    """Affine map per member: x [M, ..., inputs] -> [M, ..., outputs]; weight [M, inputs, outputs]."""
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        parts: Sequence[int],
+        outputs: int,
+        *,
+        copies: int = 1,
+        hidden: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(initialiser.weight(parts, outputs, copies=copies, hidden=hidden))
+        self.bias = nn.Parameter(torch.zeros(len(self.weight), 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply each member's map to its own slice of ``x``."""
+        members, inputs, outputs = self.weight.shape
+        y = torch.baddbmm(self.bias, x.reshape(members, -1, inputs), self.weight)
+        return y.view(*x.shape[:-1], outputs)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation over the last axis, with gain and bias [M, 1, size] per member."""
+
+    def __init__(self, members: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(members, 1, size))
+        self.bias = nn.Parameter(torch.zeros(members, 1, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [M, N, size] -> the same shape."""
+        members, _, size = self.weight.shape
+        if members == 1:  # the fused kernel takes one gain and bias
+            return functional.layer_norm(x, (size,), self.weight.view(size), self.bias.view(size))
+        return torch.addcmul(self.bias, functional.layer_norm(x, (size,)), self.weight)

@@ -1,0 +1,62 @@
+"""The multi-layer perceptron that every part of the method uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clwm_train.nn.initialise import Initialiser
+from clwm_train.nn.linear import LayerNorm, Linear
+from clwm_train.nn.mish import mish
+
+NetworkStyle = Literal["layernorm-mish", "relu"]
+
+
+class MLP(nn.Module):
+    """Hidden layers Linear -> LayerNorm -> Mish (or Linear -> ReLU), then a plain Linear.
+
+    Args:
+        initialiser: draws the weights, for S seeds.
+        inputs: sizes of the parts that the input joins, such as [c, a, z].
+        hidden: entries of each hidden layer.
+        outputs: entries of the output.
+        style: ``layernorm-mish`` (published for SPC) or ``relu`` (published for the plain baselines).
+        copies: independent networks per seed (twin critics: 2).
+    """
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        inputs: Sequence[int],
+        hidden: Sequence[int],
+        outputs: int,
+        *,
+        style: NetworkStyle,
+        copies: int = 1,
+    ) -> None:
+        super().__init__()
+        self.members = len(initialiser.seeds) * copies
+        self.copies = copies
+        parts = [inputs, *([size] for size in hidden)]
+        self.layers = nn.ModuleList(
+            Linear(initialiser, into, size, copies=copies) for into, size in zip(parts, hidden, strict=False)
+        )
+        self.norms = nn.ModuleList(LayerNorm(self.members, size) for size in hidden if style != "relu")
+        self.head = Linear(initialiser, parts[-1], outputs, copies=copies, hidden=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [S, ..., inputs] -> [S, ..., outputs]; with C > 1 copies -> [S, C, ..., outputs]."""
+        seeds, batch = len(x), x.shape[1:-1]
+        y = x.reshape(seeds, -1, x.shape[-1])
+        if self.copies > 1:
+            y = y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1)
+        for index, layer in enumerate(self.layers):
+            y = layer(y)
+            y = mish(self.norms[index](y)) if self.norms else functional.relu(y)
+        y = self.head(y)
+        copies = (self.copies,) if self.copies > 1 else ()
+        result: Tensor = y.view(seeds, *copies, *batch, y.shape[-1])
+        return result

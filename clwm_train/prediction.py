@@ -1,0 +1,120 @@
+"""Consistency losses: what the latent dynamics predict, how a roll-out goes on from it, and its error."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clwm_train.latent_space import DiscreteSpace, LatentSpace
+from clwm_train.streams import Draws
+
+Consistency = Literal["mse", "cosine", "cross-entropy"]
+
+
+class Prediction(nn.Module, ABC):
+    """The dynamics' head: from its outputs to the next code and to the loss.
+
+    Attributes:
+        outputs: entries that the dynamics network puts out.
+    """
+
+    outputs: int
+
+    @abstractmethod
+    def target(self, raw: Tensor) -> Tensor:
+        """What is predicted, from the target encoder's raw output [..., size]."""
+
+    @abstractmethod
+    def advance(self, output: Tensor, code: Tensor, noise: Draws) -> Tensor:
+        """The code [S, ..., size] that the roll-out goes on with, after ``code``."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
+        """Error of each prediction made from ``code``, averaged over the latent dimensions: [...]."""
+
+
+class Regression(Prediction):
+    """The next code itself is predicted; the error is its squared distance or one minus its cosine."""
+
+    def __init__(self, space: LatentSpace, distance: Literal["mse", "cosine"]) -> None:
+        super().__init__()
+        self.space = space
+        self.distance = distance
+        self.outputs = space.size
+
+    def target(self, raw: Tensor) -> Tensor:
+        """The target code [..., size]."""
+        target: Tensor = self.space(raw)
+        return target
+
+    def advance(self, output: Tensor, code: Tensor, noise: Draws) -> Tensor:
+        """The predicted code; nothing is drawn."""
+        following: Tensor = self.space(code + output if self.space.residual else output)
+        return following
+
+    def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error over the entries of the code, or 1 - cosine."""
+        predicted = self.space(code + output if self.space.residual else output)
+        if self.distance == "mse":
+            squared: Tensor = (predicted - target).square()
+            return squared.mean(-1)
+        cosine: Tensor = functional.cosine_similarity(predicted, target, dim=-1)
+        return 1.0 - cosine
+
+
+class Classification(Prediction):
+    """Each latent dimension's next code is one of finitely many: logits, sampled from to roll on.
+
+    Args:
+        space: the discrete space.
+        temperature: of the Gumbel-softmax; its forward pass is hard.
+    """
+
+    def __init__(self, space: DiscreteSpace, temperature: float) -> None:
+        super().__init__()
+        self.space = space
+        self.temperature = temperature
+        self.outputs = space.dimensions * space.fsq.codes
+
+    def target(self, raw: Tensor) -> Tensor:
+        """The index of every latent dimension's code [..., dimensions] int64."""
+        return self.space.index(raw)
+
+    def advance(self, output: Tensor, code: Tensor, noise: Draws) -> Tensor:
+        """Draw the next code; gradients flow back through the softmax (straight-through)."""
+        logits = self._logits(output)
+        perturbed = (logits + noise.gumbel(*logits.shape[1:])) / self.temperature
+        drawn: Tensor = _StraightThroughCode.apply(  # type: ignore[no-untyped-call]
+            perturbed, self.space.fsq.codebook
+        )
+        return drawn.flatten(-2)
+
+    def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy against the target indices, averaged over latent dimensions."""
+        logits = self._logits(output)
+        error = functional.cross_entropy(logits.flatten(0, -2), target.reshape(-1), reduction="none")
+        return error.view(target.shape).mean(-1)
+
+    def _logits(self, output: Tensor) -> Tensor:
+        return output.reshape(*output.shape[:-1], self.space.dimensions, self.space.fsq.codes)
+
+
+class _StraightThroughCode(torch.autograd.Function):
+    """Forward: codebook[argmax]; backward: as if it were softmax(perturbed) @ codebook."""
+
+    @staticmethod
+    def forward(ctx: Any, perturbed: Tensor, codebook: Tensor) -> Tensor:
+        ctx.save_for_backward(perturbed, codebook)
+        return codebook[perturbed.argmax(-1)]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        perturbed, codebook = ctx.saved_tensors
+        probability = perturbed.softmax(-1)
+        upstream = gradients[0] @ codebook.T
+        inner = (probability * upstream).sum(-1, keepdim=True)
+        return probability * (upstream - inner), None

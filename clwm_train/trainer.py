@@ -1,0 +1,171 @@
+"""The training loop: batches, updates, metrics, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clwm_train.agent import Agent
+from clwm_train.checkpoint import (
+    AGENT,
+    LEARNER,
+    CheckpointRecord,
+    list_checkpoints,
+    load_module,
+    read_record,
+    read_tensors,
+    save_checkpoint,
+)
+from clwm_train.data import TaskData
+from clwm_train.learner import Learner
+from clwm_train.meter import DivergedError, Meter
+from clwm_train.metrics_log import MetricsLog
+from clwm_train.run import METRICS, TENSORBOARD, Run
+from clwm_train.sampler import TaskBatchSampler
+from clwm_train.streams import RandomStreams
+
+#: Called after every update with the number of updates done and the latest logged figures of the first seed.
+Progress = Callable[[int, dict[str, float]], None]
+
+
+class Trainer:
+    """Trains a run from its latest checkpoint, or from the beginning.
+
+    Everything random is a function of (seed, step), so a run that was interrupted and resumed gives the
+    same bits.
+
+    Args:
+        run: the run.
+        data: arrays of its store, on the device to train on.
+    """
+
+    def __init__(self, run: Run, data: TaskData) -> None:
+        self.run = run
+        config, record = run.config, run.record
+        agent = Agent(config, record.seeds, record.observation_size, record.action_size)
+        agent.normaliser.load_state_dict(data.normaliser.state_dict())
+        self.learner = Learner(config, agent.to(data.device), len(record.train_tasks)).to(data.device)
+        self.sampler = TaskBatchSampler(
+            data, config.batch, record.seeds, next_observation=agent.next_observation
+        )
+        self.streams = RandomStreams(record.seeds, data.device)
+        self.meter = Meter()
+        self.step = 0
+        checkpoints = list_checkpoints(run.checkpoints)
+        if checkpoints:
+            self._load(checkpoints[-1])
+
+    def train(
+        self, steps: int, *, stop: Callable[[], bool] = lambda: False, progress: Progress | None = None
+    ) -> bool:
+        """Train until ``steps`` updates are done, or ``stop`` says so; ends with a checkpoint.
+
+        Returns:
+            whether all steps are done.
+
+        Raises:
+            DivergedError: a figure is NaN or infinite; the last good checkpoint is kept.
+        """
+        path, config, seeds = self.run.path, self.run.config, self.run.record.seeds
+        latest: dict[str, float] = {}
+        saved = self.step if list_checkpoints(self.run.checkpoints) else -1
+        with MetricsLog(path / METRICS, path / TENSORBOARD, self.step) as log:
+            since, before = time.perf_counter(), self.step
+            while self.step < steps and not stop():
+                self.meter.add(
+                    self.learner.update(self.sampler.batch(self.step), self.step, self.streams), self.step
+                )
+                self.step += 1
+                if self.step % config.log_every == 0:
+                    self._check()
+                    now = time.perf_counter()
+                    speed = (self.step - before) / (now - since)
+                    since, before = now, self.step
+                    figures = self.meter.flush()
+                    for row, seed in enumerate(seeds):
+                        values = {name: value[row] for name, value in figures.items()}
+                        latest = values if row == 0 else latest
+                        log.write(self.step, seed, {**values, **self._throughput(speed)})
+                if self.step % config.checkpoint_every == 0:
+                    self._save()
+                    saved = self.step
+                if progress is not None:
+                    progress(self.step, latest)
+            if saved != self.step:
+                self._save()
+        return self.step >= steps
+
+    def _throughput(self, updates: float) -> dict[str, float]:
+        batch = self.run.config.batch
+        steps = batch.horizon if self.run.config.iql.transitions == "all" else 1
+        transitions = updates * batch.tasks * batch.windows * steps
+        return {"updates_per_s": updates, "transitions_per_s": transitions}
+
+    def _check(self) -> None:
+        try:
+            self.meter.check(self.run.record.seeds)
+        except DivergedError as error:
+            raise self._diverged(str(error)) from error
+
+    def _diverged(self, what: str) -> DivergedError:
+        kept = list_checkpoints(self.run.checkpoints)
+        where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+        return DivergedError(f"{self.run.path}: {what}; {where}; try a lower learning rate in a new run")
+
+    def _save(self) -> Path:
+        self._check()
+        agent = self.learner.agent.state_dict()
+        learner = {
+            **{f"objectives.{name}": value for name, value in self.learner.objectives.state_dict().items()},
+            **optimiser_state(self.learner),
+            **{f"meter.{name}": value for name, value in self.meter.state().items()},
+        }
+        for name, value in agent.items():
+            if not torch.isfinite(value).all():
+                raise self._diverged(f"{name} is not finite after step {self.step - 1}")
+        record = CheckpointRecord(step=self.step, seeds=list(self.run.record.seeds))
+        return save_checkpoint(self.run.checkpoints, record, agent, learner, self.run.config.keep_checkpoints)
+
+    def _load(self, checkpoint: Path) -> None:
+        self.step = read_record(checkpoint).step
+        device = self.sampler.data.device
+        load_module(self.learner.agent, read_tensors(checkpoint / AGENT, device), checkpoint / AGENT)
+        groups: dict[str, dict[str, Tensor]] = {"objectives": {}, "optimiser": {}, "meter": {}}
+        for key, value in read_tensors(checkpoint / LEARNER, device).items():
+            group, _, name = key.partition(".")
+            groups[group][name] = value
+        load_module(self.learner.objectives, groups["objectives"], checkpoint / LEARNER)
+        load_optimiser_state(self.learner, groups["optimiser"])
+        self.meter.load(groups["meter"])
+
+
+def optimiser_state(learner: Learner) -> dict[str, Tensor]:
+    """The optimisers' tensors by ``optimiser.<parameter>:<field>``."""
+    names = {parameter: name for name, parameter in learner.named_parameters()}
+    return {
+        f"optimiser.{names[parameter]}:{field}": value
+        for optimiser in learner.optimisers.values()
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+        for state in [optimiser.state.get(parameter, {})]
+        for field, value in state.items()
+    }
+
+
+def load_optimiser_state(learner: Learner, state: dict[str, Tensor]) -> None:
+    """Put back what :func:`optimiser_state` gave (without its prefix)."""
+    fields: dict[str, dict[str, Any]] = {}
+    for key, value in state.items():
+        name, _, field = key.rpartition(":")
+        fields.setdefault(name, {})[field] = value
+    names = {parameter: name for name, parameter in learner.named_parameters()}
+    for optimiser in learner.optimisers.values():
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                if names[parameter] in fields:
+                    optimiser.state[parameter] = fields[names[parameter]]
