@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ def write_root(
     }
     attributes["root_sha256"] = root_sha256(root)
     write_json(store / METADATA, root, aside=staging)
+    with suppress(OSError):  # a collection goes on and needs it
+        staging.rmdir()
     return StoreRecord.model_validate(attributes)
 
 
