@@ -66,5 +66,7 @@ def main(arguments: list[str] | None = None) -> Any:
     except ClwmError as error:
         if debug:
             raise
-        click.echo(f"clwm: error: {error}", err=True)
+        # One line whatever stood in the files that the message quotes, and no control characters.
+        line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {error}")
+        click.echo(line, err=True)
         sys.exit(1)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
 from clwm_data.ranges import format_indices
 from clwm_data.store import open_store
+from clwm_data.store.checks import Finding
+from clwm_data.store.replay import ReplayReport
+from clwm_data.store.replay import replay as replay_store
 from clwm_data.store.validate import validate as validate_store
 
 from .common import echo_json, find_store, json_option, progress_bar
@@ -15,21 +19,31 @@ from .common import echo_json, find_store, json_option, progress_bar
 
 @click.command()
 @click.argument("store")
+@click.option(
+    "--replay",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also simulate N episodes of every task again, from their seeds and actions, and compare.",
+)
 @json_option
-def validate(store: str, as_json: bool) -> None:
+def validate(store: str, replay: int | None, as_json: bool) -> None:
     """Check STORE: schema, episode index, digests, finite values, ranges.
 
-    Prints one line per finding and exits with 1 when there are any.
+    Prints one line per finding and exits with 1 when there are any. With --replay the simulator itself is the
+    judge: observations and rewards must come out again, to the bit where versions and machine are the same.
 
     \b
     Examples:
       clwm validate point-robot
+      clwm validate point-robot --replay 3
       clwm validate data/point-robot.zarr --json
     """
     path = find_store(store)
     opened = open_store(path)
     with progress_bar(len(opened.record.tasks), "task", "validating") as bar:
         findings = validate_store(path, progress=lambda _: bar.update())
+    report = _replay(path, replay, len(opened.tasks)) if replay and not findings else None
+    findings += report.findings if report else []
     if as_json:
         echo_json(
             {
@@ -37,14 +51,37 @@ def validate(store: str, as_json: bool) -> None:
                 "valid": not findings,
                 "missing_tasks": list(opened.missing_tasks),
                 "findings": [{"where": finding.where, "what": finding.what} for finding in findings],
+                "replay": None if report is None else _summary(report),
             }
         )
     else:
-        for finding in findings:
-            click.echo(str(finding))
-        if not findings:
-            click.echo(f"{path}: valid, {len(opened.record.tasks)} tasks")
+        _echo(path, findings, len(opened.record.tasks), report)
+        if replay and report is None:
+            click.echo("not re-simulated: mend the findings first", err=True)
         if opened.missing_tasks:
             click.echo(f"not in the store: tasks {format_indices(opened.missing_tasks)}", err=True)
     if findings:
         sys.exit(1)
+
+
+def _replay(path: Path, episodes: int, tasks: int) -> ReplayReport:
+    with progress_bar(tasks, "task", "re-simulating") as bar:
+        return replay_store(path, episodes, progress=lambda _: bar.update())
+
+
+def _echo(path: Path, findings: list[Finding], tasks: int, report: ReplayReport | None) -> None:
+    for finding in findings:
+        click.echo(str(finding))
+    if report is not None:
+        click.echo(f"{path}: {report}")
+    if not findings:
+        click.echo(f"{path}: valid, {tasks} tasks")
+
+
+def _summary(report: ReplayReport) -> dict[str, object]:
+    return {
+        "episodes": report.episodes,
+        "steps": report.steps,
+        "bit_exact": not report.differences,
+        "differences": list(report.differences),
+    }

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.ranges import parse_indices
-from clwm_data.strict import StrictModel, YamlDocument, build_model, parse_yaml, read_yaml
+from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
@@ -30,7 +30,7 @@ class BehaviourEntry(StrictModel):
         episodes: episodes per task.
     """
 
-    policy: str
+    policy: Text
     noise: float = Field(default=0.0, ge=0.0, le=10.0)
     episodes: int = Field(ge=1, le=1_000_000)
 
@@ -64,13 +64,13 @@ class Manifest(StrictModel):
 
     name: Name
     family: Name
-    description: str = ""
-    tasks: str | list[Annotated[int, Field(ge=0)]] = "all"
+    description: Text = ""
+    tasks: Text | list[Annotated[int, Field(ge=0)]] = "all"
     behaviours: list[BehaviourEntry] = Field(min_length=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
     storage: Storage = Storage()
-    licence: str | None = None
-    authors: list[str] = Field(default_factory=list)
+    licence: Text | None = None
+    authors: list[Text] = Field(default_factory=list)
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
 
     @property

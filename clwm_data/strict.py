@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from clwm_data.errors import ClwmError
 
@@ -22,6 +22,12 @@ class StrictModel(BaseModel):
 
 Model = TypeVar("Model", bound=BaseModel)
 Path_ = tuple[str | int, ...]
+
+#: Text without control characters but tab and newline: others play tricks on the terminal that shows them.
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+
+#: A YAML document may have this many keys and items; aliases make a few lines unfold to billions.
+MAX_YAML_NODES = 100_000
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,13 @@ def parse_yaml(text: str, source: str) -> YamlDocument:
     """Parse YAML (safe loader) that holds one mapping.
 
     Raises:
-        ClwmError: not YAML, not a mapping, or a key that stands twice.
+        ClwmError: not YAML, not a mapping, a key that stands twice, or more than people write.
     """
     lines: dict[Path_, int] = {}
 
     def visit(node: yaml.Node, path: Path_) -> None:
+        if len(lines) > MAX_YAML_NODES:
+            raise ClwmError(f"{source}: holds more than {MAX_YAML_NODES} keys and items: split it")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 child = (*path, str(key.value))
@@ -114,6 +122,12 @@ def build_model(model: type[Model], document: YamlDocument) -> Model:
         more = "" if error.error_count() == 1 else f" (and {error.error_count() - 1} more)"
         message = _message(model, document, path, first)
         raise ClwmError(f"{document.where(path)}: {message}{more}") from error
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake of metadata that no person wrote: where it is, and what was expected."""
+    first = error.errors(include_url=False)[0]
+    return f"attribute {_dotted(tuple(first['loc']))}: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 def _message(model: type[BaseModel], document: YamlDocument, path: Path_, error: Any) -> str:

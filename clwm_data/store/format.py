@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 
 from clwm_data.families.base import Split
 from clwm_data.manifest import BehaviourEntry, Manifest
-from clwm_data.strict import StrictModel
+from clwm_data.strict import StrictModel, Text
 
 FORMAT = "clwm-store"
 FORMAT_VERSION = 1
@@ -20,12 +22,19 @@ STAGING = ".collect"
 CHUNK_BYTES = 2**20
 SHARD_BYTES = 2**28
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: A task's index as a JSON key.
+TaskKey = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})$")]
+#: A file below a task's group: an array's metadata or a data file; nothing that could lead elsewhere.
+FileKey = Annotated[str, StringConstraints(pattern=r"^[a-z_]+/(zarr\.json|c(\.[0-9]{1,9}){1,2})$")]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+
 
 class FileRecord(StrictModel):
     """Size and digest of one file of a task, for checks that need no decoding."""
 
     bytes: int = Field(ge=0)
-    sha256: str
+    sha256: Sha256
 
 
 class ReturnStatistics(StrictModel):
@@ -73,13 +82,18 @@ class TaskRecord(StrictModel):
 
     index: int = Field(ge=0)
     split: Split
-    parameters: dict[str, float | list[float]]
+    parameters: dict[Text, float | list[float]]
     behaviours: list[BehaviourEntry]
-    episodes: int = Field(ge=1)
-    transitions: int = Field(ge=1)
+    episodes: Count
+    transitions: Count
     statistics: TaskStatistics
-    arrays: dict[str, str]
-    files: dict[str, FileRecord]
+    arrays: dict[str, Sha256]
+    files: dict[FileKey, FileRecord]
+
+    def array_files(self, name: str) -> dict[str, FileRecord]:
+        """The files of one array, by their names in the array's folder."""
+        prefix = f"{name}/"
+        return {key.removeprefix(prefix): file for key, file in self.files.items() if key.startswith(prefix)}
 
 
 class Provenance(StrictModel):
@@ -92,10 +106,26 @@ class Provenance(StrictModel):
         platform: machine type and operating system: bits can differ between them.
     """
 
-    created: str
-    command: str
-    packages: dict[str, str]
-    platform: str
+    created: Text
+    command: Text
+    packages: dict[Text, Text]
+    platform: Text
+
+
+class Origin(StrictModel):
+    """Where a downloaded store was published.
+
+    Attributes:
+        repository: ``user/name`` of the dataset repository on the Hub.
+        revision: commit that it was downloaded from.
+        store: folder of the store in the repository.
+        root_sha256: ``root_sha256`` of the published store, which may hold more tasks.
+    """
+
+    repository: Text
+    revision: Text
+    store: Text
+    root_sha256: Sha256
 
 
 class StoreRecord(StrictModel):
@@ -105,7 +135,8 @@ class StoreRecord(StrictModel):
         format: always ``clwm-store``.
         format_version: of this format.
         manifest: resolved: all tasks listed.
-        provenance: where it comes from.
+        provenance: how it was collected.
+        origin: where it was downloaded from, or ``None`` where it was collected.
         tasks: task index -> sha-256 of the ``zarr.json`` of its group.
         content_sha256: digest over the digests of all arrays of all tasks: equal for equal data.
         root_sha256: digest of this ``zarr.json`` as canonical JSON without this entry.
@@ -115,9 +146,10 @@ class StoreRecord(StrictModel):
     format_version: int
     manifest: Manifest
     provenance: Provenance
-    tasks: dict[str, str]
-    content_sha256: str
-    root_sha256: str
+    origin: Origin | None = None
+    tasks: dict[TaskKey, Sha256]
+    content_sha256: Sha256
+    root_sha256: Sha256
 
 
 def task_folder(index: int) -> str:

@@ -1,7 +1,14 @@
-"""Reading a store: metadata at once, arrays when asked for."""
+"""Reading a store: metadata at once, arrays when asked for.
+
+Nothing in a store is trusted: its metadata is checked when it is opened, and its data files before they are
+decoded (see :mod:`~clwm_data.store.root`, :mod:`~clwm_data.store.array_metadata` and
+:mod:`~clwm_data.store.chunks`).
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,23 +16,19 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import Parameters, Split
 from clwm_data.manifest import Manifest
+from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, TaskArrays
+from clwm_data.store.chunks import check_chunks
 from clwm_data.store.digest import array_sha256
-from clwm_data.store.format import (
-    FORMAT,
-    FORMAT_VERSION,
-    METADATA,
-    TASKS,
-    Provenance,
-    StoreRecord,
-    TaskRecord,
-    task_folder,
-)
+from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, TaskRecord, task_folder
+from clwm_data.store.root import Root, parse_json, read_root
+
+#: Brings the files of a task, by its index, to where the store keeps them.
+Fetch = Callable[[int], object]
 
 
 class StoredTask:
@@ -33,12 +36,16 @@ class StoredTask:
 
     Attributes:
         record: its metadata.
+        arrays: metadata of its arrays, by name.
     """
 
-    def __init__(self, group: zarr.Group, record: TaskRecord, folder: Path) -> None:
-        self._group = group
-        self._folder = folder
+    def __init__(
+        self, record: TaskRecord, arrays: Mapping[str, ArrayMetadata], folder: Path, fetch: Fetch | None
+    ) -> None:
         self.record = record
+        self.arrays = arrays
+        self._folder = folder
+        self._fetch = fetch
 
     @property
     def index(self) -> int:
@@ -59,25 +66,24 @@ class StoredTask:
         }
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """The Zarr array of a name, not yet read, its shape and type checked against the metadata.
+        """The Zarr array of a name, not yet read; its files were checked to hold what its metadata says.
 
         Raises:
-            ClwmError: the array is missing, or is not what the metadata says.
+            ClwmError: the array is missing or damaged.
         """
-        try:
-            array = self._group[name]
-        except KeyError as error:
-            raise ClwmError(
-                f"{self._folder}/{name}: array is missing: download or collect it again"
-            ) from error
-        if not isinstance(array, zarr.Array) or array.dtype != np.dtype(DTYPES[name]):
-            raise ClwmError(f"{self._folder}/{name}: expected an array of {np.dtype(DTYPES[name]).name}")
-        rows = self.record.episodes if name.startswith("episode_") else self.record.transitions
-        rows += self.record.episodes if name == "observation" else 0
-        dimensions = 2 if name in ("observation", "action", "episode_initial_state") else 1
-        if array.shape[:1] != (rows,) or array.ndim != dimensions:
-            raise ClwmError(f"{self._folder}/{name}: has shape {array.shape}, expected {rows} rows")
-        return array
+        if self._fetch is not None:
+            self._fetch(self.index)
+            self._fetch = None
+        folder = self._folder / name
+        if name not in self.arrays or not (folder / METADATA).is_file():
+            raise ClwmError(f"{folder}: array is missing: download or collect it again")
+        # zarr will read the array's own metadata: it must be what was checked.
+        metadata, files = self.arrays[name], self.record.array_files(name)
+        document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
+        if array_metadata(document, name, metadata.shape[0], files, str(folder)) != metadata:
+            raise ClwmError(f"{folder}/{METADATA}: differs from the consolidated metadata in the root")
+        check_chunks(folder, metadata, files)
+        return zarr.open_array(store=folder, mode="r", zarr_format=3)
 
     def load(self, *, verify: bool = False) -> TaskArrays:
         """All arrays of the task, decoded into memory.
@@ -86,26 +92,18 @@ class StoredTask:
             verify: also compare the values with their digests.
 
         Raises:
-            ClwmError: an array is missing, damaged or not what the metadata says.
+            ClwmError: an array is missing, damaged, or too large for this machine.
         """
-        values: dict[str, Any] = {name: self._read(name, verify) for name in DTYPES if self._has(name)}
+        size, memory = sum(array.nbytes for array in self.arrays.values()), _memory_bytes()
+        if size > memory:
+            raise ClwmError(
+                f"{self._folder}: decodes to {size} bytes, more than the memory of {memory} bytes"
+            )
+        values: dict[str, Any] = {name: self._read(name, verify) for name in DTYPES if name in self.arrays}
         return TaskArrays(**{"success": None, **values})
-
-    def _has(self, name: str) -> bool:
-        return name != "success" or name in self.record.arrays
-
-    def _check_files(self, name: str) -> None:
-        """A chunk that is not there would be read as zeros, silently."""
-        for file, record in self.record.files.items():
-            path = self._folder / file
-            if file.startswith(f"{name}/") and not (path.is_file() and path.stat().st_size == record.bytes):
-                raise ClwmError(
-                    f"{path}: is missing or truncated: collect or download task {self.index} again"
-                )
 
     def _read(self, name: str, verify: bool) -> NDArray[Any]:
         array = self.array(name)
-        self._check_files(name)
         try:
             values = np.asarray(array[...])
         except Exception as error:  # codecs raise errors of many types on damaged bytes
@@ -121,13 +119,18 @@ class Store:
 
     Attributes:
         path: folder of the store.
-        record: metadata of the root.
+        root: its root metadata.
     """
 
-    def __init__(self, path: Path, group: zarr.Group, record: StoreRecord) -> None:
+    def __init__(self, path: Path, root: Root, fetch: Fetch | None = None) -> None:
         self.path = path
-        self.record = record
-        self._group = group
+        self.root = root
+        self._fetch = fetch
+
+    @property
+    def record(self) -> StoreRecord:
+        """Attributes of the root."""
+        return self.root.record
 
     @property
     def name(self) -> str:
@@ -149,6 +152,11 @@ class Store:
         """When, how and with which versions the data was collected."""
         return self.record.provenance
 
+    @property
+    def origin(self) -> Origin | None:
+        """Where the store was downloaded from, or ``None``."""
+        return self.record.origin
+
     @cached_property
     def tasks(self) -> dict[int, StoredTask]:
         """Tasks by index, ascending.
@@ -167,17 +175,8 @@ class Store:
         return tuple(index for index in listed if str(index) not in self.record.tasks)
 
     def _open_task(self, index: int) -> StoredTask:
-        where = self.path / TASKS / task_folder(index)
-        try:
-            group = self._group[f"{TASKS}/{task_folder(index)}"]
-            record = TaskRecord.model_validate(dict(group.attrs))
-        except KeyError as error:
-            raise ClwmError(f"{where}: task {index} is listed but missing: collect or download it") from error
-        except ValidationError as error:
-            raise ClwmError(f"{where}/{METADATA}: {_first(error)}") from error
-        if not isinstance(group, zarr.Group) or record.index != index:
-            raise ClwmError(f"{where}/{METADATA}: does not describe task {index}")
-        return StoredTask(group, record, where)
+        record, arrays = self.root.task(index, str(self.path))
+        return StoredTask(record, arrays, self.path / TASKS / task_folder(index), self._fetch)
 
 
 def open_store(path: str | Path) -> Store:
@@ -186,41 +185,8 @@ def open_store(path: str | Path) -> Store:
     Raises:
         ClwmError: no store there, or one that this version of clwm cannot read.
     """
-    path = Path(path)
-    if not (path / METADATA).is_file():
-        what = "is not a store: it has no zarr.json" if path.exists() else "does not exist"
-        raise ClwmError(f"{path}: store {what}; `clwm collect` makes one")
-    try:
-        group = zarr.open_group(store=path, mode="r", zarr_format=3)
-        attributes = dict(group.attrs)
-    except Exception as error:  # zarr raises errors of many types on damaged metadata
-        raise ClwmError(f"{path}/{METADATA}: is damaged: {' '.join(str(error).split())}") from error
-    return Store(path, group, store_record(attributes, str(path)))
+    return Store(Path(path), read_root(Path(path)))
 
 
-def store_record(attributes: dict[str, Any], where: str) -> StoreRecord:
-    """The root's attributes as a checked record.
-
-    Raises:
-        ClwmError: not a clwm store, another format version, or damaged attributes.
-    """
-    if attributes.get("format") != FORMAT:
-        raise ClwmError(f"{where}: is a Zarr group but not a clwm store (attribute format is not {FORMAT!r})")
-    version = attributes.get("format_version")
-    if version != FORMAT_VERSION:
-        newer = isinstance(version, int) and version > FORMAT_VERSION
-        mend = (
-            "upgrade clwm to read it" if newer else "collect it again, or use the clwm release that wrote it"
-        )
-        raise ClwmError(
-            f"{where}: store has format version {version}, this clwm reads version {FORMAT_VERSION}: {mend}"
-        )
-    try:
-        return StoreRecord.model_validate(attributes)
-    except ValidationError as error:
-        raise ClwmError(f"{where}/{METADATA}: {_first(error)}") from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    return f"attribute {'.'.join(str(step) for step in first['loc'])}: {first['msg']}"
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

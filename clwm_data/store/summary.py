@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from clwm_data.ranges import format_indices
-from clwm_data.store.format import METADATA
 from clwm_data.store.reader import Store
 
 
@@ -37,7 +36,7 @@ def summarise(store: Store) -> dict[str, Any]:
 def store_bytes(store: Store) -> int:
     """Size of the store's files."""
     files = sum(file.bytes for task in store.tasks.values() for file in task.record.files.values())
-    return files + (store.path / METADATA).stat().st_size
+    return files + store.root.bytes
 
 
 def _task(store: Store, index: int) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.store.checks import Finding, check_arrays
 from clwm_data.store.digest import file_sha256
-from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
-from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
+from clwm_data.store.reader import Store, open_store
 from clwm_data.store.writer import content_sha256, root_sha256
 
 #: Called after each task with its index.
@@ -41,15 +41,13 @@ def validate(path: Path | str, progress: Progress | None = None) -> list[Finding
 
 def _check_root(store: Store) -> Iterator[Finding]:
     where = f"{store.path}/{METADATA}"
-    root = json.loads((store.path / METADATA).read_text(encoding="utf-8"))
-    if root_sha256(root) != store.record.root_sha256:
+    if root_sha256(store.root.document) != store.record.root_sha256:
         yield Finding(where, "was altered: it differs from its own digest")
     elif content_sha256({str(index): task.record for index, task in store.tasks.items()}) != (
         store.record.content_sha256
     ):
         yield Finding(where, "content digest differs from the digests of the arrays")
-    nodes = root.get("consolidated_metadata", {}).get("metadata", {})
-    for key, node in nodes.items():
+    for key, node in store.root.nodes.items():
         file = store.path / key / METADATA
         if not file.is_file():
             yield Finding(str(file), "is missing")
@@ -77,7 +75,7 @@ def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator
     except ClwmError as error:
         yield Finding(str(folder), str(error))
         return
-    damaged = list(_check_files(folder, task))
+    damaged = list(check_files(folder, task.record))
     yield from damaged
     if damaged:
         return  # what damaged bytes decode to would only bury the cause
@@ -89,16 +87,17 @@ def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator
     yield from check_arrays(f"{store.path}: task {index}", task, arrays, family)
 
 
-def _check_files(folder: Path, task: StoredTask) -> Iterator[Finding]:
+def check_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
+    """Compare the files of a task's group, but for its own ``zarr.json``, with their sizes and digests."""
     there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     there.pop(METADATA, None)
-    for name, record in task.record.files.items():
+    for name, expected in record.files.items():
         file = there.pop(name, None)
         if file is None:
             yield Finding(str(folder / name), "is missing")
-        elif file.stat().st_size != record.bytes:
-            yield Finding(str(file), f"has {file.stat().st_size} bytes, expected {record.bytes}")
-        elif file_sha256(file) != record.sha256:
+        elif file.stat().st_size != expected.bytes:
+            yield Finding(str(file), f"has {file.stat().st_size} bytes, expected {expected.bytes}")
+        elif file_sha256(file) != expected.sha256:
             yield Finding(str(file), "was altered: it differs from its digest")
     for name in there:
         yield Finding(str(folder / name), "is not a part of the store: remove it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from clwm_data.store.format import (
     STAGING,
     TASKS,
     FileRecord,
+    Origin,
     Provenance,
     StoreRecord,
     TaskRecord,
@@ -72,11 +74,19 @@ def write_task(
     move_folder(building, target)
 
 
-def write_root(store: Path, manifest: Manifest, provenance: Provenance) -> StoreRecord:
+def write_root(
+    store: Path, manifest: Manifest, provenance: Provenance, origin: Origin | None = None
+) -> StoreRecord:
     """Write the root ``zarr.json``: the index of the task groups there, and consolidated metadata.
 
     Unfinished files lie in the staging folder only, which is no part of the store: a process that is killed
     leaves nothing in it that does not belong there.
+
+    Args:
+        store: folder of the store.
+        manifest: resolved; it may list tasks that are not there.
+        provenance: how the tasks were collected.
+        origin: where all of them were downloaded from.
     """
     staging = store / STAGING
     staging.mkdir(exist_ok=True)
@@ -100,6 +110,7 @@ def write_root(store: Path, manifest: Manifest, provenance: Provenance) -> Store
         "format_version": FORMAT_VERSION,
         "manifest": manifest.model_dump(mode="json"),
         "provenance": provenance.model_dump(mode="json"),
+        **({} if origin is None else {"origin": origin.model_dump(mode="json")}),
         "tasks": tasks,
         "content_sha256": content_sha256(records),
     }
@@ -111,6 +122,8 @@ def write_root(store: Path, manifest: Manifest, provenance: Provenance) -> Store
     }
     attributes["root_sha256"] = root_sha256(root)
     write_json(store / METADATA, root, aside=staging)
+    with suppress(OSError):  # a collection goes on and needs it
+        staging.rmdir()
     return StoreRecord.model_validate(attributes)
 
 
@@ -143,17 +156,19 @@ def _write_array(path: Path, array: NDArray[Any], storage: Storage) -> None:
         per_shard = min(-(-len(array) // chunk_rows), max(1, SHARD_BYTES // (chunk_rows * row_bytes)))
         shards = (per_shard * chunk_rows, *array.shape[1:])
     compress = array.dtype == np.bool_ or storage.compression == "zstd"
-    stored = zarr.create_array(
-        store=path,
-        shape=array.shape,
-        dtype=array.dtype,
-        chunks=chunks,
-        shards=shards,
-        compressors=[ZstdCodec(level=3)] if compress else None,
-        serializer=BytesCodec(endian=None if array.dtype.itemsize == 1 else "little"),
-        chunk_key_encoding={"name": "default", "separator": "."},
-        fill_value=0,
-        # Chunks of zeros too: a file that is not there then always means damage.
-        config={"write_empty_chunks": True},
-    )
-    stored[...] = array
+    # Always zarr's own pipeline: an accelerated one may leave chunks of zeros out, and its bytes may differ.
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
+        stored = zarr.create_array(
+            store=path,
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=chunks,
+            shards=shards,
+            compressors=[ZstdCodec(level=3)] if compress else None,
+            serializer=BytesCodec(endian=None if array.dtype.itemsize == 1 else "little"),
+            chunk_key_encoding={"name": "default", "separator": "."},
+            fill_value=0,
+            # Chunks of zeros too: a file that is not there then always means damage.
+            config={"write_empty_chunks": True},
+        )
+        stored[...] = array

@@ -1,0 +1,226 @@
+"""Zarr metadata of an array, as far as the format allows it.
+
+A store may come from anywhere, so its metadata is checked before zarr acts on it: known codecs only, the
+shape that the task's counts imply, chunks of bounded size, and no more values than the files can hold.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from clwm_data.errors import ClwmError
+from clwm_data.store.arrays import DTYPES
+from clwm_data.store.format import METADATA, FileRecord
+from clwm_data.strict import StrictModel, first_mistake
+
+#: Largest chunk that is decoded at once; the writer's are about 1 MiB.
+MAX_CHUNK_BYTES = 2**28
+#: A block of zstd holds at most 128 KiB and takes at least 4 bytes (RFC 8878, 3.1.1.2).
+MAX_ZSTD_RATIO = 2**15
+
+Extents = Annotated[list[Annotated[int, Field(ge=1, le=2**53)]], Field(min_length=1, max_length=2)]
+Empty = Annotated[dict[str, Any], Field(max_length=0)]
+
+
+class _BytesOptions(StrictModel):
+    endian: Literal["little"]
+
+
+class _Bytes(StrictModel):
+    name: Literal["bytes"]
+    configuration: _BytesOptions | Empty | None = None
+
+
+class _ZstdOptions(StrictModel):
+    level: int
+    checksum: bool = False
+
+
+class _Zstd(StrictModel):
+    name: Literal["zstd"]
+    configuration: _ZstdOptions
+
+
+class _Crc32c(StrictModel):
+    name: Literal["crc32c"]
+    configuration: Empty | None = None
+
+
+Codec = Annotated[_Bytes | _Zstd | _Crc32c, Field(discriminator="name")]
+
+
+class _ShardingOptions(StrictModel):
+    chunk_shape: Extents
+    codecs: list[Codec]
+    index_codecs: list[Codec]
+    index_location: Literal["end"] = "end"
+
+
+class _Sharding(StrictModel):
+    name: Literal["sharding_indexed"]
+    configuration: _ShardingOptions
+
+
+class _GridOptions(StrictModel):
+    chunk_shape: Extents
+
+
+class _Grid(StrictModel):
+    name: Literal["regular"]
+    configuration: _GridOptions
+
+
+class _KeyOptions(StrictModel):
+    separator: Literal["."]
+
+
+class _Keys(StrictModel):
+    name: Literal["default"]
+    configuration: _KeyOptions
+
+
+class ArrayMetadata(StrictModel):
+    """``zarr.json`` of an array."""
+
+    zarr_format: Literal[3]
+    node_type: Literal["array"]
+    shape: Extents
+    data_type: str
+    chunk_grid: _Grid
+    chunk_key_encoding: _Keys
+    fill_value: bool | int | float
+    codecs: Annotated[list[Annotated[Codec | _Sharding, Field(discriminator="name")]], Field(min_length=1)]
+    attributes: Empty = Field(default_factory=dict)
+    storage_transformers: Annotated[list[Any], Field(max_length=0)] = Field(default_factory=list)
+    dimension_names: list[str | None] | None = None
+
+    @property
+    def sharding(self) -> _ShardingOptions | None:
+        """How a file is cut into chunks, or ``None`` where a file is one chunk."""
+        first = self.codecs[0]
+        return first.configuration if isinstance(first, _Sharding) else None
+
+    @property
+    def file_shape(self) -> list[int]:
+        """Shape of the values of one file (a shard, or a chunk)."""
+        return self.chunk_grid.configuration.chunk_shape
+
+    @property
+    def chunk_shape(self) -> list[int]:
+        """Shape of the values that are decoded at once."""
+        return self.file_shape if self.sharding is None else self.sharding.chunk_shape
+
+    @property
+    def chunk_codecs(self) -> list[str]:
+        """Names of the codecs of a chunk: ``bytes``, then perhaps ``zstd``, then perhaps ``crc32c``."""
+        codecs = self.codecs if self.sharding is None else self.sharding.codecs
+        return [codec.name for codec in codecs]
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of a decoded chunk."""
+        return math.prod(self.chunk_shape) * np.dtype(self.data_type).itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the decoded array."""
+        return math.prod(self.shape) * np.dtype(self.data_type).itemsize
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        """Number of files along each dimension."""
+        return _ceil(self.shape, self.file_shape)
+
+    def positions(self) -> Iterator[tuple[int, ...]]:
+        """Grid positions of the files; the one at (0, 2) is called ``c.0.2``."""
+        return itertools.product(*map(range, self.files))
+
+
+def file_name(position: tuple[int, ...]) -> str:
+    """Name of the file at a grid position."""
+    return ".".join(["c", *map(str, position)])
+
+
+def array_metadata(
+    node: Any, name: str, rows: int, files: Mapping[str, FileRecord], where: str
+) -> ArrayMetadata:
+    """Check the metadata of the array ``name``.
+
+    Args:
+        node: its ``zarr.json``.
+        name: of the array.
+        rows: length that the task's counts imply.
+        files: file name within the array's folder -> size and digest.
+        where: how to name the array in messages.
+
+    Raises:
+        ClwmError: it is not what the format says, or claims more than its files can hold.
+    """
+    try:
+        metadata = ArrayMetadata.model_validate(node)
+    except ValidationError as error:
+        raise ClwmError(f"{where}/{METADATA}: {first_mistake(error)}") from error
+    for mistake in _mistakes(metadata, name, rows, files):
+        raise ClwmError(f"{where}/{METADATA}: {mistake}")
+    return metadata
+
+
+def _mistakes(
+    metadata: ArrayMetadata, name: str, rows: int, files: Mapping[str, FileRecord]
+) -> Iterator[str]:
+    dtype = np.dtype(DTYPES[name]).name
+    dimensions = 2 if name in ("observation", "action", "episode_initial_state") else 1
+    if metadata.data_type != dtype:
+        yield f"expected an array of {dtype}, found {metadata.data_type}"
+    elif metadata.shape[0] != rows or len(metadata.shape) != dimensions:
+        yield f"has shape {metadata.shape}, expected {dimensions} dimensions and {rows} rows"
+    elif metadata.fill_value != 0:
+        yield f"fill value is {metadata.fill_value}, expected 0"
+    elif (mistake := _codec_mistake(metadata)) or (mistake := _grid_mistake(metadata)):
+        yield mistake
+    elif math.prod(metadata.files) != len(files) - 1 or files.keys() != {
+        METADATA,
+        *map(file_name, metadata.positions()),
+    }:
+        yield f"shape {metadata.shape} needs {math.prod(metadata.files)} files, {len(files) - 1} are listed"
+    else:
+        most = sum(file.bytes for key, file in files.items() if key != METADATA)
+        most *= MAX_ZSTD_RATIO if "zstd" in metadata.chunk_codecs else 1
+        if metadata.nbytes > most:
+            yield f"shape {metadata.shape} claims {metadata.nbytes} bytes, the files can hold at most {most}"
+
+
+def _codec_mistake(metadata: ArrayMetadata) -> str | None:
+    if metadata.chunk_codecs not in (
+        ["bytes"],
+        ["bytes", "zstd"],
+        ["bytes", "crc32c"],
+        ["bytes", "zstd", "crc32c"],
+    ):
+        return f"codecs {metadata.chunk_codecs} are not bytes, then perhaps zstd, then perhaps crc32c"
+    if metadata.sharding is not None:
+        if len(metadata.codecs) != 1:
+            return "sharding_indexed must be the only codec beside those of its chunks"
+        if [codec.name for codec in metadata.sharding.index_codecs] != ["bytes", "crc32c"]:
+            return "the index of a shard must be coded as bytes, then crc32c"
+    return None
+
+
+def _grid_mistake(metadata: ArrayMetadata) -> str | None:
+    if not len(metadata.shape) == len(metadata.file_shape) == len(metadata.chunk_shape):
+        return f"chunks {metadata.chunk_shape} have other dimensions than the shape {metadata.shape}"
+    if any(file % chunk for file, chunk in zip(metadata.file_shape, metadata.chunk_shape, strict=True)):
+        return f"shards {metadata.file_shape} are not multiples of the chunks {metadata.chunk_shape}"
+    if metadata.chunk_bytes > MAX_CHUNK_BYTES:
+        return f"chunks of {metadata.chunk_bytes} bytes are larger than {MAX_CHUNK_BYTES}"
+    return None
+
+
+def _ceil(shape: list[int], part: list[int]) -> tuple[int, ...]:
+    return tuple(-(-extent // step) for extent, step in zip(shape, part, strict=True))

@@ -1,0 +1,177 @@
+"""The root ``zarr.json``: everything about a store but the values, checked before anything acts on it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from clwm_data.errors import ClwmError
+from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
+from clwm_data.store.arrays import DTYPES
+from clwm_data.store.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    METADATA,
+    TASKS,
+    StoreRecord,
+    TaskRecord,
+    task_folder,
+)
+from clwm_data.strict import first_mistake
+
+#: A thousand tasks need about 30 MB.
+MAX_METADATA_BYTES = 2**28
+
+NODE = re.compile(rf"{TASKS}(/[0-9]{{4,9}}(/[a-z_]+)?)?")
+
+
+@dataclass(frozen=True)
+class Root:
+    """A parsed root.
+
+    Attributes:
+        record: its attributes.
+        nodes: path of a group or an array below the store -> its ``zarr.json``, not yet checked.
+        document: the whole JSON document.
+        bytes: size of the file.
+    """
+
+    record: StoreRecord
+    nodes: Mapping[str, Any]
+    document: Mapping[str, Any]
+    bytes: int
+
+    def task(self, index: int, where: str) -> tuple[TaskRecord, dict[str, ArrayMetadata]]:
+        """The checked metadata of a task and of its arrays.
+
+        Args:
+            index: of the task.
+            where: how to name the store in messages.
+
+        Raises:
+            ClwmError: it is not there, damaged, or not what the format says.
+        """
+        key = f"{TASKS}/{task_folder(index)}"
+        node = self.nodes.get(key)
+        if not isinstance(node, dict):
+            raise ClwmError(f"{where}/{key}: task {index} is listed but missing: collect or download it")
+        try:
+            record = TaskRecord.model_validate(node.get("attributes"))
+        except ValidationError as error:
+            raise ClwmError(f"{where}/{key}/{METADATA}: {first_mistake(error)}") from error
+        if record.index != index:
+            raise ClwmError(f"{where}/{key}/{METADATA}: does not describe task {index}")
+        if {*record.arrays, "success"} != set(DTYPES):
+            raise ClwmError(f"{where}/{key}/{METADATA}: lists other arrays than the format has")
+        if any(file.split("/")[0] not in record.arrays for file in record.files):
+            raise ClwmError(f"{where}/{key}/{METADATA}: lists files of other arrays than the format has")
+        arrays = {
+            name: array_metadata(
+                self.nodes.get(f"{key}/{name}"),
+                name,
+                _rows(record, name),
+                record.array_files(name),
+                f"{where}/{key}/{name}",
+            )
+            for name in record.arrays
+        }
+        return record, arrays
+
+
+def read_root(store: Path) -> Root:
+    """Read a store's root.
+
+    Raises:
+        ClwmError: there is none, or as :func:`parse_root`.
+    """
+    file = store / METADATA
+    if not file.is_file():
+        what = "is not a store: it has no zarr.json" if store.exists() else "does not exist"
+        raise ClwmError(f"{store}: store {what}; `clwm collect` makes one")
+    if file.stat().st_size > MAX_METADATA_BYTES:
+        raise ClwmError(f"{file}: has more than {MAX_METADATA_BYTES} bytes: it is not the root of a store")
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ClwmError(f"{file}: cannot be read: {error.strerror}") from error
+    return parse_root(text, str(store))
+
+
+def parse_root(text: bytes, where: str) -> Root:
+    """Parse and check a root ``zarr.json``; the tasks are checked when they are asked for.
+
+    Raises:
+        ClwmError: not a clwm store, another format version, or damaged metadata.
+    """
+    document = parse_json(text, f"{where}/{METADATA}")
+    if document.get("zarr_format") != 3 or document.get("node_type") != "group":
+        raise ClwmError(f"{where}/{METADATA}: is not the metadata of a Zarr v3 group")
+    attributes = document.get("attributes")
+    record = store_record(attributes if isinstance(attributes, dict) else {}, where)
+    consolidated = document.get("consolidated_metadata")
+    nodes = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+    if not isinstance(nodes, dict):
+        raise ClwmError(f"{where}/{METADATA}: is damaged: it has no consolidated metadata")
+    for key in nodes:
+        if not NODE.fullmatch(key):
+            raise ClwmError(f"{where}/{METADATA}: {key[:100]!r} is no part of a store")
+    return Root(record, nodes, document, len(text))
+
+
+def store_record(attributes: Mapping[str, Any], where: str) -> StoreRecord:
+    """The root's attributes as a checked record.
+
+    Raises:
+        ClwmError: not a clwm store, another format version, or damaged attributes.
+    """
+    if attributes.get("format") != FORMAT:
+        raise ClwmError(f"{where}: is a Zarr group but not a clwm store (attribute format is not {FORMAT!r})")
+    version = attributes.get("format_version")
+    if version != FORMAT_VERSION:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        mend = (
+            "upgrade clwm to read it" if newer else "collect it again, or use the clwm release that wrote it"
+        )
+        raise ClwmError(
+            f"{where}: store has format version {version}, this clwm reads version {FORMAT_VERSION}: {mend}"
+        )
+    try:
+        return StoreRecord.model_validate(attributes)
+    except ValidationError as error:
+        raise ClwmError(f"{where}/{METADATA}: {first_mistake(error)}") from error
+
+
+def parse_json(text: bytes, where: str) -> dict[str, Any]:
+    """Parse one JSON object of finite numbers.
+
+    Raises:
+        ClwmError: it is something else.
+    """
+    try:
+        document = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ClwmError(f"{where}: is damaged: {reason}") from error
+    if not isinstance(document, dict):
+        raise ClwmError(f"{where}: is damaged: expected a JSON object, found {type(document).__name__}")
+    return document
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _rows(record: TaskRecord, name: str) -> int:
+    if name.startswith("episode_"):
+        return record.episodes
+    return record.transitions + (record.episodes if name == "observation" else 0)
