@@ -83,7 +83,9 @@ def test_losses_and_gradients_are_the_reference_implementations(transitions: str
     theirs = {name: p.grad for name, p in weights.items() if p.grad is not None}
     assert ours.keys() == theirs.keys()
     for name, gradient in theirs.items():
-        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            ours[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
     metrics = learner._update_iql(
         batch, learner.agent.features(batch.observation).detach(), inputs.z.detach()
@@ -104,9 +106,7 @@ def test_each_seed_of_a_group_is_what_it_is_alone() -> None:
         assert figures[step].keys() == figures_alone[step].keys()
         for name, value in figures[step].items():
             torch.testing.assert_close(value[1:], figures_alone[step][name], rtol=1e-4, atol=1e-5)
-    for (name, mine), (_, its) in zip(
-        group.named_parameters(), alone.named_parameters(), strict=True
-    ):
+    for (name, mine), (_, its) in zip(group.named_parameters(), alone.named_parameters(), strict=True):
         share = mine[len(mine) // 2 :]
         torch.testing.assert_close(share, its, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
         assert not torch.equal(mine[: len(mine) // 2], share) or torch.equal(mine, torch.zeros_like(mine))
@@ -229,7 +229,10 @@ def test_every_formulation_learns_to_predict(latent: str, consistency: str) -> N
     )
     learner, sampler, streams = make(config, [0])
     figures = train(learner, sampler, streams, 150)
-    losses = [float(f["temporal_consistency/consistency"]) + float(f["temporal_consistency/reward"]) for f in figures]
+    losses = [
+        float(f["temporal_consistency/consistency"]) + float(f["temporal_consistency/reward"])
+        for f in figures
+    ]
     assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
 
 
