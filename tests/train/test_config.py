@@ -23,17 +23,10 @@ def test_paper_preset_is_the_published_constants_that_the_models_default_to() ->
 
 def test_published_constants() -> None:
     config = resolve("spc", "paper")
-    assert (config.batch.tasks, config.batch.windows, config.batch.horizon, config.batch.context) == (
-        16,
-        64,
-        5,
-        64,
-    )
-    assert (config.steps, config.representation_every, config.network.init) == (
-        500_000,
-        2,
-        "truncated-normal-0.02",
-    )
+    batch = config.batch
+    assert (batch.tasks, batch.windows, batch.horizon, batch.context) == (16, 64, 5, 64)
+    assert (config.steps, config.representation_every) == (500_000, 2)
+    assert config.network.init == "truncated-normal-0.02"
     assert (config.context.dim, config.context.hidden, config.context.learning_rate) == (5, (256, 256), 1e-4)
     world_model = config.world_model
     assert world_model is not None

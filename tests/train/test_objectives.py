@@ -86,7 +86,7 @@ def test_infonce_is_the_slow_one_over_several_updates() -> None:
 
 
 def test_infonce_merges_duplicates_and_counts_the_positive_once() -> None:
-    """Doubling every entry of a meta-batch changes nothing; a single known task has nothing to be told from."""
+    """Doubling a meta-batch changes nothing; a single known task has nothing to be told from."""
     z = torch.randn(1, 3, 2, generator=torch.Generator().manual_seed(0))
 
     def loss(z: Tensor, task: list[int]) -> float:
