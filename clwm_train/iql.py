@@ -126,5 +126,4 @@ class IQL(nn.Module):
 
 def _mean(value: Tensor, share: Tensor) -> Tensor:
     """[S, N, H] weighted by shares that add up to 1 for each seed: [S]."""
-    # Padding is replaced, not multiplied by 0: an overflow there must not become a NaN.
-    return (torch.where(share > 0.0, value, 0.0) * share).sum((1, 2))
+    return (value * share).sum((1, 2))

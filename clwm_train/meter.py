@@ -59,7 +59,7 @@ class Meter:
                 parts.setdefault(name, []).append((row, group.count))
         self._groups = {}
         means: dict[str, list[float]] = {}
-        for name, of_name in parts.items():
+        for name, of_name in sorted(parts.items()):
             totals, counts = zip(*of_name, strict=True)
             means[name] = (torch.stack(totals).sum(0) / torch.stack(counts).sum()).tolist()
         return means

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import SPLITS, Task, get_family
+from clwm_data.families.point_robot import PointRobot
+from clwm_train.agent import Agent
+from clwm_train.evaluate import EpisodeBelief, FixedBelief, evaluate, infer_from_data, roll_out
+from clwm_train.streams import Purpose, derive
+from tests.train.helpers import MemoryTask, point_robot_tasks, random_task, small_config
+
+FAMILY = get_family("point-robot")
+
+
+@pytest.fixture(scope="module")
+def tasks() -> dict[int, MemoryTask]:
+    return dict(point_robot_tasks([0, 6, 12, 13], episodes=2))
+
+
+@pytest.fixture(scope="module")
+def agent() -> Agent:
+    """An untrained agent of two seeds whose actions depend on z, with a scaling that is not the identity."""
+    made = Agent(small_config("spc", "tiny", "context.next_observation=true"), [0, 1], 2, 2)
+    made.normaliser.mean.copy_(torch.tensor([0.1, -0.3]))
+    made.normaliser.std.copy_(torch.tensor([0.7, 1.9]))
+    made.normaliser.reward_scale.fill_(0.5)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+    return made
+
+
+def single_seed(agent: Agent, row: int) -> Agent:
+    config = small_config("spc", "tiny", "context.next_observation=true")
+    alone = Agent(config, [agent.seeds[row]], 2, 2)
+    copies = {
+        name: value if name.startswith("normaliser") else value.chunk(len(agent.seeds))[row]
+        for name, value in agent.state_dict().items()
+    }
+    alone.load_state_dict(copies)
+    return alone
+
+
+def episode_by_hand(agent: Agent, task: int, seed: int, z: torch.Tensor | None) -> float:
+    """One episode of one task in the single environment; z = None infers it from the episode."""
+    env = FAMILY.make_env(task)
+    observation, _ = env.reset(seed=seed)
+    votes: list[torch.Tensor] = []
+    total, over = 0.0, False
+    while not over:
+        now = z if z is not None else torch.stack(votes).mean(0) if votes else torch.zeros(3)
+        action = agent.act(torch.from_numpy(observation)[None, None], now[None, None])[0, 0]
+        following, reward, terminated, truncated, _ = env.step(action.numpy())
+        over = terminated or truncated
+        total += reward
+        scaled = agent.normaliser.observation
+        x = torch.cat(
+            [
+                scaled(torch.from_numpy(observation)),
+                action,
+                torch.tensor([0.5 * reward], dtype=torch.float32),
+                scaled(torch.from_numpy(following)),
+            ]
+        )
+        with torch.no_grad():
+            votes.append(torch.tanh(agent.context_encoder.network(x[None, None]))[0, 0])
+        observation = following
+    return total
+
+
+def test_protocols_are_the_hand_written_loops(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
+    results = evaluate(agent, FAMILY, tasks, episodes=2, context_size=30, seed=5)
+    for row in (0, 1):
+        alone = single_seed(agent, row)
+        for index in (0, 6, 12):
+            split = FAMILY.task(index).split
+            few_shot = infer_from_data(alone, tasks[index], 30, 5)[0]
+            seeds = [derive(5, Purpose.EVALUATION, index, 1 + number) for number in (0, 1)]
+            for protocol, z in (("few-shot", few_shot), ("zero-shot", None)):
+                by_hand = np.mean([episode_by_hand(alone, index, seed, z) for seed in seeds])
+                ours = results[row][protocol][split]["tasks"][index]
+                assert ours == pytest.approx(by_hand, abs=1e-3), (row, index, protocol)
+    assert results[0] != results[1]
+
+
+def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
+    warnings: list[str] = []
+    (result, _) = evaluate(agent, FAMILY, tasks, episodes=1, warn=warnings.append)
+    assert list(result) == ["few-shot", "zero-shot"]
+    assert {split: list(part["tasks"]) for split, part in result["few-shot"].items()} == {
+        "train": [12, 13],
+        "id": [6],
+        "ood": [0],
+    }
+    assert {split: len(part["tasks"]) for split, part in result["zero-shot"].items()} == {
+        "train": 20,
+        "id": 10,
+        "ood": 10,
+    }
+    train = result["few-shot"]["train"]
+    assert train["return_mean"] == pytest.approx(np.mean(list(train["tasks"].values())))
+    assert "success" not in train
+    assert len(warnings) == 1
+    assert "no context for tasks" in warnings[0]
+    assert "10, 11, 14" in warnings[0]
+
+
+def test_few_shot_without_any_data_is_refused(agent: Agent) -> None:
+    with pytest.raises(ClwmError, match="none of the tasks asked for has data, so no context"):
+        evaluate(agent, FAMILY, {}, protocols=["few-shot"])
+
+
+def test_an_absent_split_is_absent(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
+    class WithoutOod(PointRobot):
+        def list_tasks(self) -> Iterable[Task]:
+            return [replace(task, split="id") if task.split == "ood" else task for task in FAMILY.tasks]
+
+    (result, _) = evaluate(agent, WithoutOod(), tasks, episodes=1)
+    assert {protocol: list(parts) for protocol, parts in result.items()} == {
+        "few-shot": ["train", "id"],
+        "zero-shot": ["train", "id"],
+    }
+    (asked, _) = evaluate(agent, FAMILY, tasks, splits=["id"], episodes=1)
+    assert {protocol: list(parts) for protocol, parts in asked.items()} == {
+        "few-shot": ["id"],
+        "zero-shot": ["id"],
+    }
+
+
+def test_evaluation_is_deterministic(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
+    runs = [evaluate(agent, FAMILY, tasks, episodes=1, context_size=7, seed=seed) for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_contexts_are_drawn_without_replacement(agent: Agent) -> None:
+    """A context as large as the dataset is the whole dataset, whatever the seed."""
+    task = random_task(3, [4, 5])
+    whole = [infer_from_data(agent, task, size, seed) for size, seed in ((9, 0), (9, 1), (600, 2))]
+    torch.testing.assert_close(whole[0], whole[1])
+    torch.testing.assert_close(whole[0], whole[2])
+    assert not torch.allclose(infer_from_data(agent, task, 3, 0), whole[0])
+
+
+def test_context_holds_aligned_transitions(agent: Agent) -> None:
+    task = random_task(3, [4, 5])
+    arrays = task.arrays
+    rows = []
+    for episode in arrays:
+        for t in range(len(episode.reward)):
+            rows.append(
+                [episode.observation[t], episode.action[t], episode.reward[t], episode.observation[t + 1]]
+            )
+    columns = [torch.from_numpy(np.stack([row[i] for row in rows])) for i in range(4)]
+    x = agent.transition(*columns)
+    with torch.no_grad():
+        expected = torch.stack([torch.tanh(agent.context_encoder.network(x.expand(2, -1, -1)))]).mean((0, 2))
+    torch.testing.assert_close(infer_from_data(agent, task, 9, 0), expected)
+
+
+class LastingEpisodes:
+    """A vector environment whose lanes end after as many steps as their task's index."""
+
+    def __init__(self, tasks: list[int]) -> None:
+        self.lengths = np.array(tasks)
+        self.active = np.zeros(len(tasks), np.bool_)
+        self.step_number = 0
+
+    def reset(self, seed: Any) -> tuple[Any, dict[str, Any]]:
+        self.active[:] = True
+        return np.zeros((len(self.lengths), 2), np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, ...]:
+        was = self.active.copy()
+        self.step_number += 1
+        self.active = self.step_number < self.lengths
+        observation = np.full((len(self.lengths), 2), min(self.step_number, 9), np.float32)
+        success = was & (self.step_number == 2)
+        return observation, was * 1.0, was & ~self.active, np.zeros_like(was), {"success": success}
+
+    def close(self) -> None:
+        return
+
+
+class LastingFamily:
+    horizon = 6
+    has_success = True
+
+    def make_vec_env(self, tasks: list[int], threads: int = 1) -> LastingEpisodes:
+        return LastingEpisodes(tasks)
+
+
+def test_ended_episodes_add_nothing(agent: Agent) -> None:
+    """Lanes that end after 1, 3 and 5 steps: returns, successes, and z stops with its episode."""
+    belief = EpisodeBelief(agent, 3)
+    episodes = roll_out(agent, LastingFamily(), [1, 3, 5], belief, [0, 0, 0])  # type: ignore[arg-type]
+    assert episodes.returns.tolist() == [[1.0, 3.0, 5.0]] * 2
+    assert episodes.lengths.tolist() == [[1, 3, 5]] * 2
+    assert episodes.success is not None
+    assert episodes.success.tolist() == [[False, True, True]] * 2
+    assert episodes.observations.shape == (2, 3, 7, 2)
+    shorter = EpisodeBelief(agent, 1)
+    roll_out(agent, LastingFamily(), [3], shorter, [0])  # type: ignore[arg-type]
+    torch.testing.assert_close(belief.z[:, 1], shorter.z[:, 0])
+
+
+def test_a_fixed_belief_stays(agent: Agent) -> None:
+    z = torch.randn(2, 2, 3)
+    belief = FixedBelief(z)
+    roll_out(agent, FAMILY, [0, 1], belief, [0, 0])
+    assert belief.z is z
+
+
+def test_success_is_reported_where_the_family_has_it(agent: Agent) -> None:
+    from clwm_train.evaluate.protocols import _summary
+
+    episodes = roll_out(agent, LastingFamily(), [1, 1, 3, 3], EpisodeBelief(agent, 4), [0] * 4)  # type: ignore[arg-type]
+    summary = _summary(FAMILY, [6, 7], SPLITS, episodes, 0, 2)
+    assert summary["id"]["success"] == 0.5
+    assert summary["id"]["task_success"] == {6: 0.0, 7: 1.0}
+    assert summary["id"]["episodes"] == 2
+    assert list(summary) == ["id"]
