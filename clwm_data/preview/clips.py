@@ -148,16 +148,29 @@ def clip_of_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry, seed
 
 
 def clip_of_episode(family: TaskFamily, task: int, episode: Episode, label: str) -> Clip:
-    """A stored episode, re-simulated; where the simulator leaves the stored path, ``faithful`` is false."""
+    """A stored episode, re-simulated; where the simulator leaves the stored path, ``faithful`` is false.
+
+    Raises:
+        ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is not one of the family.
+    """
     env = family.make_env(task, render_mode="rgb_array")
     film = _Film(env)
-    observation = env.set_state(episode.initial_state)
+    env.reset(seed=episode.seed)
+    expected, found = env.get_state().shape, episode.initial_state.shape
+    if expected != found:
+        raise ClwmError(
+            f"{family.name} task {task} {label}: cannot be re-simulated: its simulator state has shape {found}, "
+            f"not {expected}: it was converted, or collected by another version"
+        )
+    seen = [env.set_state(episode.initial_state)]
     film.take()
-    seen = [observation]
     for step, action in enumerate(episode.action):
-        observation, reward, _, _, info = env.step(action)
-        film.add(reward, info.get("success"), ended=step == len(episode.action) - 1)
+        observation, reward, terminated, truncated, info = env.step(action)
         seen.append(observation)
+        ended = terminated or truncated or step == len(episode.action) - 1
+        film.add(reward, info.get("success"), ended=ended)
+        if ended:
+            break
     env.close()
     return film.clip(
         family.task(task),

@@ -84,6 +84,12 @@ def test_a_resimulation_that_leaves_the_stored_path_is_told(collected: Path) -> 
     assert clip.episode_return == pytest.approx(float(episode.reward.sum(dtype=np.float64)))
 
 
+def test_an_episode_without_a_simulator_state_cannot_be_filmed(collected: Path) -> None:
+    episode = replace(open_store(collected).tasks[6].load().episode(0), initial_state=np.empty(0))
+    with pytest.raises(ClwmError, match=r"task 6 converted: cannot be re-simulated"):
+        clip_of_episode(get_family("point-robot"), 6, episode, "converted")
+
+
 def test_an_unknown_behaviour_is_refused() -> None:
     with pytest.raises(ClwmError, match=r"no behaviour 'expert'; it has: random, scripted"):
         preview_family(get_family("point-robot"), [0], behaviour="expert")
@@ -142,7 +148,7 @@ def test_gif_shows_every_moment_and_loops(tmp_path: Path) -> None:
     for number in range(4):
         film.seek(number)
         levels.append(int(np.asarray(film.convert("RGB"))[100, 100, 0]))
-    np.testing.assert_allclose(levels, [100, 80, 60, 40], atol=4)  # 256 colours at most
+    np.testing.assert_allclose(levels, [100, 80, 60, 40], atol=8)  # 256 colours at most
 
 
 def test_gif_keeps_the_colours_of_the_splits(tmp_path: Path) -> None:
