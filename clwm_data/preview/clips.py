@@ -159,8 +159,8 @@ def clip_of_episode(family: TaskFamily, task: int, episode: Episode, label: str)
     expected, found = env.get_state().shape, episode.initial_state.shape
     if expected != found:
         raise ClwmError(
-            f"{family.name} task {task} {label}: cannot be re-simulated: its simulator state has shape {found}, "
-            f"not {expected}: it was converted, or collected by another version"
+            f"{family.name} task {task} {label}: cannot be re-simulated: its simulator state has shape "
+            f"{found}, not {expected}: it was converted, or collected by another version"
         )
     seen = [env.set_state(episode.initial_state)]
     film.take()
