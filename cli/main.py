@@ -15,6 +15,7 @@ VERBS = {
     "families": "List task families, or the tasks of one.",
     "collect": "Collect the dataset that a manifest describes.",
     "info": "Show what a store holds.",
+    "preview": "Film episodes of a family or of a store.",
     "validate": "Check a store: schema, episodes, digests, values.",
     "train": "Train an agent on a store.",
     "eval": "Evaluate how well a run's agent adapts.",

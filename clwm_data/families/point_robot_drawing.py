@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,16 +34,23 @@ def draw(way: NDArray[np.float64], goal: NDArray[np.float64], hallway_half_width
     Returns:
         [240, 320, 3]; y points up.
     """
+    picture = _scene(float(goal[0]), float(goal[1]), hallway_half_width).copy()
+    if len(way) > 1:
+        _paint(picture, _distance_to_line(way) - 0.012, WAY)
+    _paint(picture, np.hypot(_X - way[-1, 0], _Y - way[-1, 1]) - 0.04, ROBOT)
+    return np.rint(picture).astype(np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _scene(goal_x: float, goal_y: float, hallway_half_width: float) -> NDArray[np.float64]:
+    """What stands still during an episode."""
     picture = np.empty((HEIGHT, WIDTH, 3))
     picture[:] = FLOOR
     # Distances are signed: negative inside the shape.
     _paint(picture, np.maximum(_Y, hallway_half_width - np.abs(_X)), WALL)
     _paint(picture, np.maximum(np.abs(np.hypot(_X, _Y) - 1.0) - 0.006, -_Y), CIRCLE)
-    _paint(picture, np.hypot(_X - goal[0], _Y - goal[1]) - 0.05, GOAL)
-    if len(way) > 1:
-        _paint(picture, _distance_to_line(way) - 0.012, WAY)
-    _paint(picture, np.hypot(_X - way[-1, 0], _Y - way[-1, 1]) - 0.04, ROBOT)
-    return np.rint(picture).astype(np.uint8)
+    _paint(picture, np.hypot(_X - goal_x, _Y - goal_y) - 0.05, GOAL)
+    return picture
 
 
 def _paint(picture: NDArray[np.float64], distance: NDArray[np.float64], colour: Colour) -> None:
@@ -51,10 +60,22 @@ def _paint(picture: NDArray[np.float64], distance: NDArray[np.float64], colour: 
 
 
 def _distance_to_line(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of every pixel to a line through points [n, 2]."""
+    """Distance of every pixel to a line through points [n, 2]; infinite where it is more than 0.05."""
     nearest = np.full(_X.shape, np.inf)
     for (x, y), (dx, dy) in zip(points[:-1], np.diff(points, axis=0), strict=True):
-        along = ((_X - x) * dx + (_Y - y) * dy) / max(dx * dx + dy * dy, 1e-12)
-        along = np.clip(along, 0.0, 1.0)
-        np.minimum(nearest, np.hypot(_X - x - along * dx, _Y - y - along * dy), out=nearest)
+        part = _window(x, x + dx, y, y + dy)
+        from_x, from_y = _X[part] - x, _Y[part] - y
+        along = np.clip((from_x * dx + from_y * dy) / max(dx * dx + dy * dy, 1e-12), 0.0, 1.0)
+        nearest[part] = np.minimum(nearest[part], np.hypot(from_x - along * dx, from_y - along * dy))
     return nearest
+
+
+def _window(x0: float, x1: float, y0: float, y1: float, margin: float = 0.05) -> tuple[slice, slice]:
+    """The pixels around a rectangle."""
+
+    def span(low: float, high: float, size: int) -> slice:
+        ends = np.array([low - margin, high + margin]) * SCALE + size / 2
+        first, last = np.clip(ends, 0, size).astype(int)
+        return slice(int(first), int(last) + 1)
+
+    return span(-max(y0, y1), -min(y0, y1), HEIGHT), span(min(x0, x1), max(x0, x1), WIDTH)

@@ -63,8 +63,8 @@ class Marker:
 def render_model(
     model: Any,
     data: Any,
-    *,
     camera: Camera | str | int = 0,
+    *,
     width: int = WIDTH,
     height: int = HEIGHT,
     markers: Sequence[Marker] = (),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
+from clwm_data.collect.collector import collect
 from clwm_data.families import get_family
 from clwm_data.families.metaworld import SHARED_DYNAMICS, TASK_NAMES, MetaWorld
+from clwm_data.manifest import BehaviourEntry, Manifest
+from clwm_data.store.replay import replay
 
 metaworld = pytest.importorskip("metaworld")
 
@@ -66,6 +70,31 @@ except ClwmError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == 'simulating mw-reach needs the package metaworld: pip install "clwm[sim]"\n'
+
+
+def test_a_store_is_collected_and_checked_elsewhere_without_metaworld(tmp_path: Path) -> None:
+    manifest = Manifest(
+        name="mw",
+        family="mw-reach",
+        tasks=[2, 45],
+        behaviours=[BehaviourEntry(policy="scripted", noise=0.1, episodes=1)],
+    )
+    store = collect(manifest, tmp_path / "mw.zarr")
+    arrays = store.tasks[45].load()
+    assert arrays.success is not None
+    assert arrays.success.any()
+    assert not arrays.observation[:, 36:39].any()
+    assert store.tasks[45].parameters == dict(family_of("mw-reach").task(45).parameters)
+    assert replay(store.path, 1).findings == []
+    code = f"""
+import sys
+for name in ("metaworld", "mujoco", "gymnasium"):
+    sys.modules[name] = None
+from clwm_data.store.validate import validate
+print(validate({str(store.path)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_splits_are_the_first_forty_and_the_last_ten() -> None:
@@ -224,5 +253,6 @@ def test_dynamics_vary_exactly_where_the_compiled_model_does(name: str) -> None:
     assert family.dynamics_vary == (name.removeprefix("mw-") not in SHARED_DYNAMICS)
 
 
+@pytest.mark.filterwarnings("ignore:.*A Box observation space")
 def test_gymnasiums_checker_passes() -> None:
     check_env(family_of("mw-reach").make_env(0), skip_render_check=True)

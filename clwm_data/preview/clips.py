@@ -1,0 +1,247 @@
+"""Episodes as sequences of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.behaviours import make_behaviour
+from clwm_data.collect.plan import episode_seed, noise_generator
+from clwm_data.errors import ClwmError
+from clwm_data.families.base import SPLITS, Task, TaskFamily
+from clwm_data.families.registry import get_family
+from clwm_data.manifest import BehaviourEntry
+from clwm_data.store.arrays import Episode, TaskArrays, episode_return
+from clwm_data.store.reader import Store
+
+if TYPE_CHECKING:
+    from clwm_data.families.envs import TaskEnv
+
+Picture = NDArray[np.uint8]
+Progress = Callable[[], object]
+
+#: An episode of a task: its number, or the one with the highest or lowest return.
+Choice = int | Literal["best", "worst"]
+
+PICTURES = 60  # of an episode at most, apart from its end
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Pictures of one episode.
+
+    Attributes:
+        task: whose episode it is.
+        label: which episode, or which behaviour.
+        pictures: [n][height, width, 3], at step 0, ``stride``, 2 ``stride``, ... and at the end.
+        stride: agent steps between two pictures.
+        steps: length of the episode.
+        episode_return: undiscounted; of a stored episode, the stored one.
+        success: whether any step was a success; ``None`` where the family has no success.
+        faithful: the re-simulation of a stored episode passed through the stored observations.
+    """
+
+    task: Task
+    label: str
+    pictures: Sequence[Picture]
+    stride: int
+    steps: int
+    episode_return: float
+    success: bool | None
+    faithful: bool = True
+
+
+def preview_family(
+    family: TaskFamily,
+    tasks: Sequence[int] | None = None,
+    *,
+    behaviour: str | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Clip]:
+    """One episode of each task.
+
+    Args:
+        family: the family.
+        tasks: task indices; by default up to three of each split.
+        behaviour: one of ``family.behaviours``; by default ``scripted`` where there is one, else ``random``.
+        noise: standard deviation of Gaussian noise on the actions.
+        seed: the episodes' seeds derive from it.
+        progress: called after each episode.
+
+    Raises:
+        ClwmError: no such task or behaviour, or pictures cannot be made here.
+    """
+    policy = behaviour or ("scripted" if "scripted" in family.behaviours else "random")
+    if policy not in family.behaviours:
+        raise ClwmError(
+            f"family {family.name} has no behaviour {policy!r}; it has: {', '.join(family.behaviours)}"
+        )
+    entry = BehaviourEntry(policy=policy, noise=noise, episodes=1)
+    clips = []
+    for task in typical_tasks(family) if tasks is None else tasks:
+        clips.append(clip_of_behaviour(family, task, entry, seed))
+        if progress is not None:
+            progress()
+    return clips
+
+
+def preview_store(
+    store: Store,
+    tasks: Sequence[int] | None = None,
+    *,
+    episode: Choice = "best",
+    progress: Progress | None = None,
+) -> list[Clip]:
+    """One stored episode of each task, re-simulated from its initial state with its actions.
+
+    Args:
+        store: the store.
+        tasks: task indices; by default up to three of each split.
+        episode: which episode of each task.
+        progress: called after each episode.
+
+    Raises:
+        ClwmError: no such task or episode, an unreadable array, or pictures cannot be made here.
+    """
+    family = get_family(store.family)
+    clips = []
+    for index in typical_tasks(family, list(store.tasks)) if tasks is None else tasks:
+        if index not in store.tasks:
+            raise ClwmError(f"{store.path}: holds no task {index}")
+        arrays = store.tasks[index].load()
+        number = _choose(arrays, episode, f"{store.path} task {index}")
+        clips.append(clip_of_episode(family, index, arrays.episode(number), f"episode {number}"))
+        if progress is not None:
+            progress()
+    return clips
+
+
+def clip_of_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry, seed: int) -> Clip:
+    """An episode of a task, acted by a behaviour; the same seed gives the same episode."""
+    behaviour = make_behaviour(family, task, entry)
+    own_seed = episode_seed(seed, family.name, task, 0)
+    noise = behaviour.draw(noise_generator(own_seed))
+    env = family.make_env(task, render_mode="rgb_array")
+    film = _Film(env)
+    observation, info = env.reset(seed=own_seed)
+    film.take()
+    for step in range(family.horizon):
+        privileged = info.get("privileged")
+        proposed = behaviour.act(
+            observation[None], None if privileged is None else privileged[None], noise[step][None]
+        )
+        observation, reward, terminated, truncated, info = env.step(
+            np.clip(proposed[0], -1.0, 1.0).astype(np.float32)
+        )
+        film.add(reward, info.get("success"), ended=terminated or truncated)
+        if terminated or truncated:
+            break
+    env.close()
+    label = entry.policy + (f", noise {entry.noise:g}" if entry.noise else "")
+    return film.clip(family.task(task), label)
+
+
+def clip_of_episode(family: TaskFamily, task: int, episode: Episode, label: str) -> Clip:
+    """A stored episode, re-simulated; where the simulator leaves the stored path, ``faithful`` is false.
+
+    Raises:
+        ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is not one of the family.
+    """
+    env = family.make_env(task, render_mode="rgb_array")
+    film = _Film(env)
+    env.reset(seed=episode.seed)
+    expected, found = env.get_state().shape, episode.initial_state.shape
+    if expected != found:
+        raise ClwmError(
+            f"{family.name} task {task} {label}: cannot be re-simulated: its simulator state has shape "
+            f"{found}, not {expected}: it was converted, or collected by another version"
+        )
+    seen = [env.set_state(episode.initial_state)]
+    film.take()
+    for step, action in enumerate(episode.action):
+        observation, reward, terminated, truncated, info = env.step(action)
+        seen.append(observation)
+        ended = terminated or truncated or step == len(episode.action) - 1
+        film.add(reward, info.get("success"), ended=ended)
+        if ended:
+            break
+    env.close()
+    return film.clip(
+        family.task(task),
+        label,
+        stored_return=episode_return(episode.reward),
+        faithful=np.array_equal(np.asarray(seen), episode.observation),
+    )
+
+
+def typical_tasks(family: TaskFamily, among: Sequence[int] | None = None, each: int = 3) -> list[int]:
+    """Up to ``each`` tasks of each split, evenly spread, in the order of the splits."""
+    chosen: list[int] = []
+    for split in SPLITS:
+        members = [index for index in family.split(split) if among is None or index in among]
+        places = np.linspace(0, len(members) - 1, min(each, len(members)))
+        chosen += [members[round(place)] for place in places]
+    return chosen
+
+
+class _Film:
+    """Collects the pictures and the score of an episode while it runs."""
+
+    def __init__(self, env: TaskEnv) -> None:
+        self._env = env
+        self._stride = -(-env.family.horizon // PICTURES)
+        self._pictures: list[Picture] = []
+        self._rewards: list[float] = []
+        self._success: bool | None = None
+
+    def take(self) -> None:
+        try:
+            picture = self._env.render()
+        except NotImplementedError as error:
+            raise ClwmError(f"family {self._env.family.name} cannot be drawn: {error}") from error
+        if picture is not None:
+            self._pictures.append(picture)
+
+    def add(self, reward: float, success: bool | None, *, ended: bool) -> None:
+        self._rewards.append(reward)
+        if success is not None:
+            self._success = bool(self._success) or success
+        if ended or len(self._rewards) % self._stride == 0:
+            self.take()
+
+    def clip(
+        self, task: Task, label: str, *, stored_return: float | None = None, faithful: bool = True
+    ) -> Clip:
+        total = episode_return(np.asarray(self._rewards, np.float32))
+        return Clip(
+            task=task,
+            label=label,
+            pictures=self._pictures,
+            stride=self._stride,
+            steps=len(self._rewards),
+            episode_return=total if stored_return is None else stored_return,
+            success=self._success,
+            faithful=faithful,
+        )
+
+
+def _choose(arrays: TaskArrays, episode: Choice, where: str) -> int:
+    if episode == "best":
+        return int(np.argmax(arrays.episode_return))
+    if episode == "worst":
+        return int(np.argmin(arrays.episode_return))
+    if not 0 <= episode < arrays.episodes:
+        raise ClwmError(f"{where}: has no episode {episode}: its episodes are 0 to {arrays.episodes - 1}")
+    return episode
+
+
+def frames(clips: Sequence[Clip]) -> Iterator[list[Picture]]:
+    """The pictures of all clips at the same moment; an episode that has ended keeps its last one."""
+    for moment in range(max(len(clip.pictures) for clip in clips)):
+        yield [clip.pictures[min(moment, len(clip.pictures) - 1)] for clip in clips]
