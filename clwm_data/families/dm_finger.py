@@ -1,0 +1,129 @@
+"""dm_control's finger at a target speed: of either sign (finger-speed), with varying length (finger-ls)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.families.dm_control import (
+    DmControlFamily,
+    DmControlSimulator,
+    randomise_joints,
+    speeds,
+    speeds_and_lengths,
+)
+from clwm_data.families.registry import register_family
+from clwm_data.families.simulator import StepResult
+
+HINGE = 2  # joint and degree of freedom of the spinning body
+HINGE_DAMPING = 0.03  # the spin task's; the XML's 0.5 is the turn tasks'
+MAX_ATTEMPTS = 1000
+
+# Entries of sensordata.
+JOINTS = slice(0, 2)  # proximal, distal: angles
+VELOCITIES = slice(2, 5)  # proximal, distal, hinge
+TIP_X, TIP_Z = 5, 7
+SPINNER_X, SPINNER_Z = 11, 13
+TOUCH = slice(14, 16)  # top, bottom
+
+
+class FingerSimulator(DmControlSimulator):
+    """Reward: the body spins at the target speed (positive: against the suite's own direction).
+
+    The touch sensors tell of the contacts in the last physics step, so they are carried beside the state.
+    """
+
+    fields = ("qvel", "sensordata")
+    camera = "cam0"
+    substeps = 2
+
+    def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
+        """Any pose without contact."""
+        for _ in range(MAX_ATTEMPTS):
+            randomise_joints(model, data, random)
+            self._mujoco.mj_forward(model, data)
+            if data.ncon == 0:
+                return
+        raise RuntimeError(f"no collision-free state in {MAX_ATTEMPTS} attempts")
+
+    def carry(self, model: Any, data: Any) -> NDArray[np.float64]:
+        """Touch sensors [2], in N."""
+        return np.array(data.sensordata[TOUCH])
+
+    def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
+        """Two control steps of 0.02 s."""
+        lanes = self._lanes
+        lanes.set_ctrl(action)
+        velocity = np.empty((2, len(action)))
+        for control_step in range(2):
+            lanes.step(self.substeps, active)
+            velocity[control_step] = lanes.read("qvel")[:, HINGE]
+        self._carried = lanes.read("sensordata")[:, TOUCH].copy()
+        lanes.refresh(active)
+        progress = self.progress(velocity)
+        return StepResult(progress[0] + progress[1], np.zeros(len(action), np.bool_))
+
+    def observe(self) -> NDArray[np.float64]:
+        """Two joint angles, the body's tip from its hinge (x, z), three velocities, log touch: [L, 9]."""
+        sensors = self._lanes.read("sensordata")
+        observation = np.empty((len(sensors), 9))
+        observation[:, 0:2] = sensors[:, JOINTS]
+        observation[:, 2] = sensors[:, TIP_X] - sensors[:, SPINNER_X]
+        observation[:, 3] = sensors[:, TIP_Z] - sensors[:, SPINNER_Z]
+        observation[:, 4:7] = sensors[:, VELOCITIES]
+        observation[:, 7:9] = np.log1p(self._carried)
+        return observation
+
+
+class FingerFamily(DmControlFamily):
+    """What both families share."""
+
+    observation_size = 9
+    action_size = 2
+    file = "finger.xml"
+    simulator = FingerSimulator
+
+    @staticmethod
+    def set_length(spec: Any, length: float) -> None:
+        """Length of the distal link; the spinning body moves away and grows with it."""
+        spec.geom("distal").fromto = [0.0, 0.0, 0.0, 0.0, 0.0, -length]
+        spec.geom("fingertip").fromto = [0.0, 0.0, -(length - 0.03), 0.0, 0.0, -(length + 0.001)]
+        spec.body("spinner").pos[0] = length + 0.04
+        for cap in ("cap1", "cap2"):
+            spec.geom(cap).size[1] = length - 0.07
+
+    def load_model(self, length: Any, render_mode: str | None = None) -> Any:
+        """With the damping of the spin task."""
+        model = super().load_model(length, render_mode)
+        model.dof_damping[HINGE] = HINGE_DAMPING
+        return model
+
+
+@register_family
+class FingerSpeed(FingerFamily):
+    """Signed speeds in rad/s."""
+
+    name = "finger-speed"
+    summary = "dm_control's finger spins a body at a target speed; the speed and its sign vary"
+
+    def parameters(self) -> Iterable[dict[str, float]]:
+        """Slow ones in both directions, fast ones; ood between them."""
+        return speeds([(-15.0, -9.0), (-3.0, 3.0), (9.0, 15.0)], ood=[(-8.0, -4.0), (4.0, 8.0)])
+
+
+@register_family
+class FingerLengthSpeed(FingerFamily):
+    """Speeds in rad/s x lengths of the distal link in m."""
+
+    name = "finger-ls"
+    summary = "dm_control's finger spins a body at a target speed; the speed and the finger's length vary"
+    dynamics_vary = True
+
+    def parameters(self) -> Iterable[dict[str, float]]:
+        """Ood: slower and shorter, faster and longer."""
+        return speeds_and_lengths(
+            ((5.0, 10.0), (0.15, 0.25)), ood=[((3.0, 4.0), (0.1, 0.125)), ((11.0, 12.0), (0.275, 0.3))]
+        )
