@@ -1,4 +1,4 @@
-"""dm_control's cheetah at a target speed: of either sign (cheetah-speed), with varying length (cheetah-ls)."""
+"""dm_control's cheetah at a target speed: of either sign (cheetah-speed), of varying length (cheetah-ls)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dm_control's finger at a target speed: of either sign (finger-speed), with varying length (finger-ls)."""
+"""dm_control's finger at a target speed: of either sign (finger-speed), of varying length (finger-ls)."""
 
 from __future__ import annotations
 

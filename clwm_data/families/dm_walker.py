@@ -1,4 +1,4 @@
-"""dm_control's walker at a target speed: of either sign (walker-speed), with varying length (walker-ls)."""
+"""dm_control's walker at a target speed: of either sign (walker-speed), of varying length (walker-ls)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.extras import require
 from clwm_data.families.base import Task, TaskFamily
 from clwm_data.families.gymnasium_mujoco import (
     BENCHMARK,
@@ -20,6 +19,7 @@ from clwm_data.families.gymnasium_mujoco import (
     squares,
 )
 from clwm_data.families.registry import register_family
+from clwm_data.families.rendering import import_mujoco
 from clwm_data.families.simulator import Simulator, StepResult
 
 
@@ -94,7 +94,7 @@ def scaled_model(base: Any, scaled: str, scale: float) -> Any:
     """
     model = copy.copy(base)
     if scaled == "mass":
-        mujoco = require("mujoco", "sim", "simulating MuJoCo models")
+        mujoco = import_mujoco("simulating MuJoCo models")
         model.body_mass *= scale
         model.body_inertia *= scale
         mujoco.mj_setConst(model, mujoco.MjData(model))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from clwm_data.extras import require
+from clwm_data.families.rendering import import_mujoco
 
 
 def package_file(package: str, *parts: str, family: str) -> Path:
@@ -17,8 +19,6 @@ def package_file(package: str, *parts: str, family: str) -> Path:
     Raises:
         MissingExtraError: the package is not installed.
     """
-    from importlib.util import find_spec
-
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         require(package, "sim", f"simulating {family}")
@@ -44,7 +44,7 @@ def compile_model(
     Raises:
         MissingExtraError: MuJoCo is not installed.
     """
-    mujoco = require("mujoco", "sim", f"simulating {family}")
+    mujoco = import_mujoco(f"simulating {family}")
     spec = mujoco.MjSpec.from_file(str(path))
     if not textures:
         for texture in spec.textures:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.extras import require
+from clwm_data.families.rendering import import_mujoco, render_model
 from clwm_data.families.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class MujocoSimulator(Simulator):
     body_forces: ClassVar[bool] = False
 
     def __init__(self, tasks: Sequence[int], models: Sequence[Any], *, threads: int = 1) -> None:
-        self._mujoco = require("mujoco", "sim", "simulating MuJoCo models")
+        self._mujoco = import_mujoco("simulating MuJoCo models")
         from clwm_data.families.mujoco_lanes import make_lanes
 
         self.tasks = np.asarray(tasks, np.int64)
@@ -89,14 +88,12 @@ class MujocoSimulator(Simulator):
 
     def render(self, lane: int) -> NDArray[np.uint8]:
         """An RGB picture [height, width, 3] of a lane, through the model's own camera."""
-        # Imported here: stepping must not touch OpenGL.
-        rendering = import_module("clwm_data.families.rendering")
         from clwm_data.families.mujoco_lanes import STATE
 
         model = self._lanes.models[lane]
         self._mujoco.mj_setState(model, self._scratch, self._lanes.get_state(lane), STATE)
         self._mujoco.mj_forward(model, self._scratch)
-        return np.asarray(rendering.render_model(model, self._scratch, self.camera), np.uint8)
+        return render_model(model, self._scratch, self.camera)
 
     def close(self) -> None:
         """Stop the threads."""
