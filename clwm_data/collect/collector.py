@@ -19,7 +19,7 @@ from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
 from clwm_data.store.lock import locked
 from clwm_data.store.reader import Store, open_store
-from clwm_data.store.replacement import finish_killed_replacement, replace_store
+from clwm_data.store.replacement import replace_store, undo_killed_replacement
 from clwm_data.store.writer import write_root, write_task
 
 #: Called with (episodes newly on disk, episodes that this collection needs in all).
@@ -58,7 +58,7 @@ def collect(
     if workers < 1:
         raise ClwmError(f"workers must be at least 1, not {workers}")
     require("gymnasium", "sim", f"collecting {manifest.name}")
-    finish_killed_replacement(out, _replacement(out))
+    undo_killed_replacement(out)
     target = _replacement(out) if overwrite and out.exists() else out
     if out.exists():
         _check_existing(out, None if overwrite else manifest)
@@ -69,7 +69,8 @@ def collect(
         with locked(target):
             _collect_into(target, manifest, chosen, workers, progress)
             if target != out:
-                replace_store(out, target)
+                with locked(out):
+                    replace_store(out, target)
     except OSError as error:
         mend = "free space" if error.errno == errno.ENOSPC else "mend it"
         raise ClwmError(
@@ -111,7 +112,6 @@ def _collect_into(
         missing[segment.task].discard(segment)
         if not missing[segment.task]:
             finish(segment.task)
-    _remove_empty_staging(store)
 
 
 def _assemble(store: Path, manifest: Manifest, segments: Sequence[Segment]) -> None:
@@ -182,9 +182,3 @@ def _remove_leftovers(store: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for group in (store / TASKS).glob(f"*/{METADATA}"):
         shutil.rmtree(staging / group.parent.name, ignore_errors=True)
-
-
-def _remove_empty_staging(store: Path) -> None:
-    """Remove the staging folder unless segments of other tasks wait in it for a later call."""
-    if not any(path.is_dir() for path in (store / STAGING).iterdir()):
-        shutil.rmtree(store / STAGING)

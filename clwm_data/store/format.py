@@ -27,6 +27,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 TaskKey = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})$")]
 #: A file below a task's group: an array's metadata or a data file; nothing that could lead elsewhere.
 FileKey = Annotated[str, StringConstraints(pattern=r"^[a-z_]+/(zarr\.json|c(\.[0-9]{1,9}){1,2})$")]
+Operation = Literal["select", "merge", "delete-episodes", "convert"]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
 
@@ -159,7 +160,7 @@ class Edit(StrictModel):
         sources: what it was made from, with their own histories.
     """
 
-    operation: Literal["select", "merge", "delete-episodes", "convert"]
+    operation: Operation
     options: dict[Text, Text]
     by: Provenance
     sources: list[Source]

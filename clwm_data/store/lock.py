@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clwm_data.errors import ClwmError
@@ -26,7 +26,20 @@ def locked(store: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ClwmError(f"{store}: another process is writing to it: wait until it ends") from error
-        if not path.exists() or path.stat().st_ino != os.fstat(stream.fileno()).st_ino:
+        if not _is(path, stream.fileno()):
             # The holder finished and removed its staging folder between our open and our lock.
             raise ClwmError(f"{store}: another process has just written to it: run the command again")
-        yield
+        try:
+            yield
+        finally:
+            if _is(path, stream.fileno()):  # else the store was moved away, with this lock in it
+                path.unlink()
+            with suppress(OSError):  # it is not empty, or gone
+                path.parent.rmdir()
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False

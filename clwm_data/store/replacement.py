@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from clwm_data.store.lock import locked
+from clwm_data.store.format import STAGING
 
 
 def replaced(out: Path) -> Path:
@@ -14,20 +14,16 @@ def replaced(out: Path) -> Path:
 
 
 def replace_store(out: Path, replacement: Path) -> None:
-    """Put a complete store where an old one is; at every moment one of them is whole.
-
-    Raises:
-        ClwmError: another process writes to the old store.
-    """
-    with locked(out):
-        out.rename(replaced(out))
-        replacement.rename(out)
+    """Put a complete store where an old one is, whose lock is held; at every moment one of them is whole."""
+    shutil.rmtree(replacement / STAGING, ignore_errors=True)  # a complete store has none
+    out.rename(replaced(out))
+    replacement.rename(out)
     shutil.rmtree(replaced(out))
 
 
-def finish_killed_replacement(out: Path, replacement: Path) -> None:
-    """Do what :func:`replace_store` had left to do if it was killed between its steps."""
-    if replacement.exists() and not out.exists():
-        replacement.rename(out)
+def undo_killed_replacement(out: Path) -> None:
+    """Clean up after a :func:`replace_store` that was killed: what had not taken place has not happened."""
     if replaced(out).exists() and out.exists():
         shutil.rmtree(replaced(out))
+    elif replaced(out).exists():
+        replaced(out).rename(out)
