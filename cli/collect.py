@@ -11,7 +11,7 @@ from clwm_data.collect.collector import collect as collect_store
 from clwm_data.manifest import load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 
-from .common import default_store, progress_bar
+from .common import default_store, echo_store, progress_bar
 
 
 @click.command()
@@ -55,7 +55,6 @@ def collect(manifest: str, out: Path | None, tasks: str | None, workers: int, ov
             bar.close()
             click.echo("clwm: interrupted: the same command resumes", err=True)
             sys.exit(130)
-    transitions = sum(task.record.transitions for task in store.tasks.values())
-    click.echo(f"{target}: {len(store.tasks)} tasks, {transitions:,} transitions")
+    echo_store(store)
     if store.missing_tasks:
         click.echo(f"not collected yet: tasks {format_indices(store.missing_tasks)}", err=True)

@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from clwm_data.errors import ClwmError
+from clwm_data.store import Store
 
 DATA = Path("data")
 RUNS = Path("runs")
@@ -74,3 +75,9 @@ def human_bytes(number: int) -> str:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+
+
+def echo_store(store: Store) -> None:
+    """One line about a store that was just made."""
+    transitions = sum(task.record.transitions for task in store.tasks.values())
+    click.echo(f"{store.path}: {len(store.tasks)} tasks, {transitions:,} transitions")

@@ -44,17 +44,29 @@ def info(store: str, as_json: bool) -> None:
         "licence": manifest["licence"] or "not stated",
         "authors": ", ".join(manifest["authors"]) or "not stated",
         "collected": f"{provenance['created']} by `{provenance['command']}` on {provenance['platform']}",
+        "edited": "" if summary["edited"] is None else _edit(summary["edited"]),
         "versions": ", ".join(f"{name} {version}" for name, version in provenance["packages"].items()),
         "content": f"sha256 {summary['content_sha256']}",
     }
     for name, text in facts.items():
         if text:
             click.echo(f"  {name + ':':12}{text}")
+    for warning in summary["warnings"]:
+        click.echo(f"  {'warning:':12}{warning}")
     click.echo()
     echo_table(
         ("task", "split", "episodes", "transitions", "return mean", "min", "max", "success", "parameters"),
         [_row(task) for task in summary["tasks"]],
     )
+
+
+def _edit(edited: dict[str, Any]) -> str:
+    sources = ", ".join(
+        f"{source['name']} (sha256 {source['content_sha256'][:12]})" for source in edited["sources"]
+    )
+    options = ", ".join(f"{name} {value}" for name, value in edited["options"].items())
+    how = f"{edited['operation']} ({options})" if options else edited["operation"]
+    return f"{edited['by']['created']}: {how} from {sources}; no manifest collects it again"
 
 
 def _behaviour(entry: dict[str, Any]) -> str:

@@ -17,6 +17,9 @@ VERBS = {
     "info": "Show what a store holds.",
     "preview": "Film episodes of a family or of a store.",
     "validate": "Check a store: schema, episodes, digests, values.",
+    "select": "Make a store of a part of another.",
+    "merge": "Make one store of several.",
+    "delete-episodes": "Remove episodes from a store.",
     "train": "Train an agent on a store.",
     "eval": "Evaluate how well a run's agent adapts.",
 }
@@ -33,7 +36,8 @@ class VerbGroup(click.Group):
         """The click command of a verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"{__package__}.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"{__package__}.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -12,6 +12,7 @@ from clwm_data.store import open_store
 from clwm_data.store.checks import Finding
 from clwm_data.store.replay import ReplayReport
 from clwm_data.store.replay import replay as replay_store
+from clwm_data.store.summary import missing_provenance
 from clwm_data.store.validate import validate as validate_store
 
 from .common import echo_json, find_store, json_option, progress_bar
@@ -51,11 +52,14 @@ def validate(store: str, replay: int | None, as_json: bool) -> None:
                 "valid": not findings,
                 "missing_tasks": list(opened.missing_tasks),
                 "findings": [{"where": finding.where, "what": finding.what} for finding in findings],
+                "warnings": missing_provenance(opened),
                 "replay": None if report is None else _summary(report),
             }
         )
     else:
         _echo(path, findings, len(opened.record.tasks), report)
+        for warning in missing_provenance(opened):
+            click.echo(f"warning: {warning}", err=True)
         if replay and report is None:
             click.echo("not re-simulated: mend the findings first", err=True)
         if opened.missing_tasks:

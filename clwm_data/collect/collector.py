@@ -10,14 +10,16 @@ from pathlib import Path
 
 from clwm_data.collect.engine import run_segments
 from clwm_data.collect.plan import Segment, task_segments
-from clwm_data.collect.staging import load_segment, locked, segment_path
+from clwm_data.collect.staging import load_segment, segment_path
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.manifest import Manifest
 from clwm_data.provenance import current_provenance
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
+from clwm_data.store.lock import locked
 from clwm_data.store.reader import Store, open_store
+from clwm_data.store.replacement import replace_store, undo_killed_replacement
 from clwm_data.store.writer import write_root, write_task
 
 #: Called with (episodes newly on disk, episodes that this collection needs in all).
@@ -56,7 +58,7 @@ def collect(
     if workers < 1:
         raise ClwmError(f"workers must be at least 1, not {workers}")
     require("gymnasium", "sim", f"collecting {manifest.name}")
-    _finish_killed_replacement(out)
+    undo_killed_replacement(out)
     target = _replacement(out) if overwrite and out.exists() else out
     if out.exists():
         _check_existing(out, None if overwrite else manifest)
@@ -67,7 +69,8 @@ def collect(
         with locked(target):
             _collect_into(target, manifest, chosen, workers, progress)
             if target != out:
-                _replace(out, target)
+                with locked(out):
+                    replace_store(out, target)
     except OSError as error:
         mend = "free space" if error.errno == errno.ENOSPC else "mend it"
         raise ClwmError(
@@ -109,7 +112,6 @@ def _collect_into(
         missing[segment.task].discard(segment)
         if not missing[segment.task]:
             finish(segment.task)
-    _remove_empty_staging(store)
 
 
 def _assemble(store: Path, manifest: Manifest, segments: Sequence[Segment]) -> None:
@@ -137,6 +139,11 @@ def _check_existing(out: Path, manifest: Manifest | None) -> None:
             raise ClwmError(f"{out}: is a folder but not a store: choose another --out")
         return
     there = open_store(out)
+    if manifest is not None and there.record.edited is not None:
+        raise ClwmError(
+            f"{out}: was made by {there.record.edited.operation}, no collection can continue it: "
+            "choose another --out, or --overwrite it"
+        )
     if manifest is not None and not there.manifest.same_data_as(manifest):
         raise ClwmError(
             f"{out}: was collected from a different manifest ({there.manifest.name}): "
@@ -147,27 +154,6 @@ def _check_existing(out: Path, manifest: Manifest | None) -> None:
 def _replacement(out: Path) -> Path:
     """Where a store that will replace ``out`` is collected: beside it, to be moved in one step."""
     return out.with_name(f".{out.name}.overwrite")
-
-
-def _replaced(out: Path) -> Path:
-    """Where the old store waits for its removal while the new one takes its place."""
-    return out.with_name(f".{out.name}.replaced.partial")
-
-
-def _replace(out: Path, replacement: Path) -> None:
-    """Put the complete replacement where the old store is; at every moment one of them is whole."""
-    with locked(out):
-        out.rename(_replaced(out))
-        replacement.rename(out)
-    shutil.rmtree(_replaced(out))
-
-
-def _finish_killed_replacement(out: Path) -> None:
-    """Do what :func:`_replace` had left to do if it was killed between its steps."""
-    if _replacement(out).exists() and not out.exists():
-        _replacement(out).rename(out)
-    if _replaced(out).exists() and out.exists():
-        shutil.rmtree(_replaced(out))
 
 
 def _discard_unless_resumable(target: Path, manifest: Manifest) -> None:
@@ -196,9 +182,3 @@ def _remove_leftovers(store: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for group in (store / TASKS).glob(f"*/{METADATA}"):
         shutil.rmtree(staging / group.parent.name, ignore_errors=True)
-
-
-def _remove_empty_staging(store: Path) -> None:
-    """Remove the staging folder unless segments of other tasks wait in it for a later call."""
-    if not any(path.is_dir() for path in (store / STAGING).iterdir()):
-        shutil.rmtree(store / STAGING)

@@ -17,6 +17,7 @@ from clwm_data.collect.rollout import roll_out
 from clwm_data.collect.staging import save_segment
 from clwm_data.errors import ClwmError
 from clwm_data.manifest import Manifest
+from clwm_data.store.lock import hold_as_worker
 
 
 def collect_segment(manifest: Manifest, store: Path, segment: Segment) -> Segment:
@@ -35,7 +36,9 @@ def run_segments(
         return
     # Spawned, not forked: simulators and codecs hold threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(segments)), context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(segments)), context, initializer=_start_worker, initargs=(store,)
+    ) as pool:
         futures = [pool.submit(collect_segment, manifest, store, segment) for segment in segments]
         try:
             for future in as_completed(futures):
@@ -49,12 +52,15 @@ def run_segments(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _start_worker(store: Path) -> None:
     """End with the parent: a killed collector leaves no workers behind, and Ctrl-C is its business alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         raise RuntimeError("a collection worker is started by the pool only")
+    hold_as_worker(store)
+    if not parent.is_alive():  # it was killed while this process started: another may write by now
+        os._exit(1)
     sentinel = parent.sentinel
 
     def watch() -> None:

@@ -1,12 +1,8 @@
-"""What a collection keeps on disk until a task is complete: finished segments, and the lock."""
+"""What a collection keeps on disk until a task is complete: finished segments."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -46,23 +42,3 @@ def load_segment(store: Path, segment: Segment) -> list[Episode]:
         return list(arrays)
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ClwmError(f"{path}: segment is damaged: delete this file and collect again") from error
-
-
-@contextmanager
-def locked(store: Path) -> Iterator[None]:
-    """Hold the right to write to a store; the operating system gives it up when the process dies.
-
-    Raises:
-        ClwmError: another process holds it.
-    """
-    path = store / STAGING / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ClwmError(f"{store}: another process is writing to it: wait until it ends") from error
-        if not path.exists() or path.stat().st_ino != os.fstat(stream.fileno()).st_ino:
-            # The holder finished and removed its staging folder between our open and our lock.
-            raise ClwmError(f"{store}: another process has just written to it: run the command again")
-        yield

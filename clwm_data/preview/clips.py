@@ -156,11 +156,16 @@ def clip_of_episode(family: TaskFamily, task: int, episode: Episode, label: str)
     env = family.make_env(task, render_mode="rgb_array")
     film = _Film(env)
     env.reset(seed=episode.seed)
+    if episode.initial_state is None:
+        raise ClwmError(
+            f"{family.name} task {task} {label}: cannot be re-simulated: it was converted from a format "
+            "without simulator states"
+        )
     expected, found = env.get_state().shape, episode.initial_state.shape
     if expected != found:
         raise ClwmError(
             f"{family.name} task {task} {label}: cannot be re-simulated: its simulator state has shape "
-            f"{found}, not {expected}: it was converted, or collected by another version"
+            f"{found}, not {expected}: it was collected by another version"
         )
     seen = [env.set_state(episode.initial_state)]
     film.take()

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Episode:
         terminated: [n] bool.
         truncated: [n] bool.
         success: [n] bool, or ``None`` where the family has no success.
-        initial_state: [state] float64, the simulator's state after reset.
-        seed: seed of the episode; everything random in it derives from this number.
+        initial_state: [state] float64, the simulator's state after reset, or ``None`` where it is not known.
+        seed: seed of the episode, from which everything random in it derives, or ``None``.
         behaviour: index into the task's mixture of behaviours.
     """
 
@@ -43,8 +46,8 @@ class Episode:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     success: NDArray[np.bool_] | None
-    initial_state: NDArray[np.float64]
-    seed: int
+    initial_state: NDArray[np.float64] | None
+    seed: int | None
     behaviour: int
 
 
@@ -62,9 +65,9 @@ class TaskArrays:
         episode_start: [E] int64, first transition row of each episode.
         episode_length: [E] int64, transitions.
         episode_return: [E] float64, sum of the stored rewards.
-        episode_seed: [E] uint64.
+        episode_seed: [E] uint64, or ``None``.
         episode_behaviour: [E] int16, index into the task's mixture of behaviours.
-        episode_initial_state: [E, state] float64.
+        episode_initial_state: [E, state] float64, or ``None``.
     """
 
     observation: NDArray[np.float32]
@@ -76,9 +79,9 @@ class TaskArrays:
     episode_start: NDArray[np.int64]
     episode_length: NDArray[np.int64]
     episode_return: NDArray[np.float64]
-    episode_seed: NDArray[np.uint64]
+    episode_seed: NDArray[np.uint64] | None
     episode_behaviour: NDArray[np.int16]
-    episode_initial_state: NDArray[np.float64]
+    episode_initial_state: NDArray[np.float64] | None
 
     @property
     def episodes(self) -> int:
@@ -111,8 +114,8 @@ class TaskArrays:
             terminated=self.terminated[rows],
             truncated=self.truncated[rows],
             success=None if self.success is None else self.success[rows],
-            initial_state=self.episode_initial_state[index],
-            seed=int(self.episode_seed[index]),
+            initial_state=None if self.episode_initial_state is None else self.episode_initial_state[index],
+            seed=None if self.episode_seed is None else int(self.episode_seed[index]),
             behaviour=int(self.episode_behaviour[index]),
         )
 
@@ -120,34 +123,44 @@ class TaskArrays:
         return (self.episode(index) for index in range(self.episodes))
 
     def named(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays by name, in the order of the format; ``success`` only where it exists."""
+        """The arrays by name, in the order of the format; optional ones only where they exist."""
         pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: array for name, array in pairs if array is not None}
+
+    def take(self, episodes: Sequence[int]) -> TaskArrays:
+        """Some episodes, in the order given.
+
+        Raises:
+            ValueError: no episodes.
+        """
+        return TaskArrays.from_episodes([self.episode(index) for index in episodes])
 
     @staticmethod
     def from_episodes(episodes: Sequence[Episode]) -> TaskArrays:
         """Lay episodes out one after another.
 
         Raises:
-            ValueError: no episodes.
+            ValueError: no episodes, or something optional that only some of them have.
         """
         if not episodes:
             raise ValueError("a task needs at least one episode")
         length = np.array([len(episode.reward) for episode in episodes], np.int64)
-        successes = [episode.success for episode in episodes if episode.success is not None]
+        success = _all_or_none([episode.success for episode in episodes])
+        seed = _all_or_none([episode.seed for episode in episodes])
+        state = _all_or_none([episode.initial_state for episode in episodes])
         return TaskArrays(
             observation=np.concatenate([episode.observation for episode in episodes]),
             action=np.concatenate([episode.action for episode in episodes]),
             reward=np.concatenate([episode.reward for episode in episodes]),
             terminated=np.concatenate([episode.terminated for episode in episodes]),
             truncated=np.concatenate([episode.truncated for episode in episodes]),
-            success=np.concatenate(successes) if successes else None,
+            success=None if success is None else np.concatenate(success),
             episode_start=np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64),
             episode_length=length,
             episode_return=np.array([episode_return(episode.reward) for episode in episodes]),
-            episode_seed=np.array([episode.seed for episode in episodes], np.uint64),
+            episode_seed=None if seed is None else np.array(seed, np.uint64),
             episode_behaviour=np.array([episode.behaviour for episode in episodes], np.int16),
-            episode_initial_state=np.stack([episode.initial_state for episode in episodes]),
+            episode_initial_state=None if state is None else np.stack(state),
         )
 
 
@@ -166,8 +179,17 @@ DTYPES: dict[str, DTypeLike] = {
     "episode_behaviour": np.int16,
     "episode_initial_state": np.float64,
 }
+#: Arrays that a task holds only where their content is known.
+OPTIONAL = frozenset({"success", "episode_seed", "episode_initial_state"})
 
 
 def episode_return(reward: NDArray[np.float32]) -> float:
     """Undiscounted return: the stored float32 rewards added in float64."""
     return float(np.sum(reward, dtype=np.float64))
+
+
+def _all_or_none(values: Sequence[T | None]) -> list[T] | None:
+    known = [value for value in values if value is not None]
+    if known and len(known) != len(values):
+        raise ValueError("only some of the episodes have a success, a seed or an initial state")
+    return known or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from clwm_data.errors import ClwmError
 from clwm_data.extras import MissingExtraError
 from clwm_data.families import TaskFamily
+from clwm_data.manifest import BehaviourEntry
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.reader import StoredTask
@@ -53,7 +54,8 @@ def check_arrays(
     index = list(_check_index(where, arrays))
     yield from index
     if not index:  # else nothing below has a meaning
-        yield from _check_episodes(where, arrays, len(task.record.behaviours))
+        yield from _check_episodes(where, arrays)
+        yield from _check_behaviours(where, arrays, task.record.behaviours)
         yield from _check_statistics(where, task, arrays)
 
 
@@ -64,7 +66,7 @@ def _check_index(where: str, arrays: TaskArrays) -> Iterator[Finding]:
         yield Finding(f"{where}: episode index", "does not cover the transitions one after another")
 
 
-def _check_episodes(where: str, arrays: TaskArrays, behaviours: int) -> Iterator[Finding]:
+def _check_episodes(where: str, arrays: TaskArrays) -> Iterator[Finding]:
     start, length = arrays.episode_start, arrays.episode_length
     last = np.zeros(arrays.transitions, np.bool_)
     last[start + length - 1] = True
@@ -78,10 +80,20 @@ def _check_episodes(where: str, arrays: TaskArrays, behaviours: int) -> Iterator
     tolerance = 1e-9 + 1e-9 * np.add.reduceat(np.abs(arrays.reward.astype(np.float64)), start)
     for episode in np.flatnonzero(~(np.abs(returns - arrays.episode_return) <= tolerance)):
         yield Finding(f"{where}: episode {episode}", "its return is not the sum of its rewards")
-    if not ((arrays.episode_behaviour >= 0) & (arrays.episode_behaviour < behaviours)).all():
-        yield Finding(f"{where}: episode_behaviour", f"holds a number outside 0 to {behaviours - 1}")
-    if len(np.unique(arrays.episode_seed)) != arrays.episodes:
+    if arrays.episode_seed is not None and len(np.unique(arrays.episode_seed)) != arrays.episodes:
         yield Finding(f"{where}: episode_seed", "two episodes have the same seed")
+
+
+def _check_behaviours(where: str, arrays: TaskArrays, mixture: Sequence[BehaviourEntry]) -> Iterator[Finding]:
+    behaviour, entries = arrays.episode_behaviour, len(mixture)
+    if not ((behaviour >= 0) & (behaviour < entries)).all():
+        yield Finding(f"{where}: episode_behaviour", f"holds a number outside 0 to {entries - 1}")
+        return
+    for entry, count in enumerate(np.bincount(behaviour, minlength=entries).tolist()):
+        if count != mixture[entry].episodes:
+            yield Finding(
+                f"{where}: behaviour {entry}", f"made {count} episodes, expected {mixture[entry].episodes}"
+            )
 
 
 def _check_values(where: str, arrays: TaskArrays) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -27,6 +27,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 TaskKey = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})$")]
 #: A file below a task's group: an array's metadata or a data file; nothing that could lead elsewhere.
 FileKey = Annotated[str, StringConstraints(pattern=r"^[a-z_]+/(zarr\.json|c(\.[0-9]{1,9}){1,2})$")]
+Operation = Literal["select", "merge", "delete-episodes", "convert"]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
 
@@ -72,7 +73,8 @@ class TaskRecord(StrictModel):
         index: task index in the family.
         split: train, id or ood.
         parameters: the task's parameters.
-        behaviours: the mixture that collected it; ``episode_behaviour`` points into this list.
+        behaviours: the mixture that collected it, with the number of its episodes here; ``episode_behaviour``
+            points into this list.
         episodes: E.
         transitions: N.
         statistics: summaries.
@@ -128,6 +130,42 @@ class Origin(StrictModel):
     root_sha256: Sha256
 
 
+class Source(StrictModel):
+    """A store that another one was made from, as it was then.
+
+    Attributes:
+        name: of the dataset.
+        content_sha256: digest of its data.
+        manifest: its manifest.
+        provenance: how it was collected; ``None`` for data of another format.
+        edited: how it was itself made from others.
+    """
+
+    name: Text
+    content_sha256: Sha256
+    manifest: Manifest | None
+    provenance: Provenance | None
+    edited: Edit | None = None
+
+
+class Edit(StrictModel):
+    """How a store was made from others instead of being collected.
+
+    Its manifest then only describes it: it cannot be collected again from that alone.
+
+    Attributes:
+        operation: what was done.
+        options: what was asked for: option -> value as text.
+        by: when, by which command and with which versions.
+        sources: what it was made from, with their own histories.
+    """
+
+    operation: Operation
+    options: dict[Text, Text]
+    by: Provenance
+    sources: list[Source]
+
+
 class StoreRecord(StrictModel):
     """Attributes of the root group.
 
@@ -137,6 +175,7 @@ class StoreRecord(StrictModel):
         manifest: resolved: all tasks listed.
         provenance: how it was collected.
         origin: where it was downloaded from, or ``None`` where it was collected.
+        edited: how it was made from other stores, or ``None`` where it was collected.
         tasks: task index -> sha-256 of the ``zarr.json`` of its group.
         content_sha256: digest over the digests of all arrays of all tasks: equal for equal data.
         root_sha256: digest of this ``zarr.json`` as canonical JSON without this entry.
@@ -147,6 +186,7 @@ class StoreRecord(StrictModel):
     manifest: Manifest
     provenance: Provenance
     origin: Origin | None = None
+    edited: Edit | None = None
     tasks: dict[TaskKey, Sha256]
     content_sha256: Sha256
     root_sha256: Sha256

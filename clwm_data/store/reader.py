@@ -21,7 +21,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families.base import Parameters, Split
 from clwm_data.manifest import Manifest
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
-from clwm_data.store.arrays import DTYPES, TaskArrays
+from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays
 from clwm_data.store.chunks import check_chunks
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, TaskRecord, task_folder
@@ -100,7 +100,7 @@ class StoredTask:
                 f"{self._folder}: decodes to {size} bytes, more than the memory of {memory} bytes"
             )
         values: dict[str, Any] = {name: self._read(name, verify) for name in DTYPES if name in self.arrays}
-        return TaskArrays(**{"success": None, **values})
+        return TaskArrays(**{**dict.fromkeys(OPTIONAL), **values})
 
     def _read(self, name: str, verify: bool) -> NDArray[Any]:
         array = self.array(name)

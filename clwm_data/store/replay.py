@@ -109,8 +109,8 @@ def _replay_task(
     """Findings, episodes and steps compared of one task."""
     where = f"{store.path}: task {task.index}"
     arrays = task.load()
-    if arrays.episode_initial_state.shape[1] == 0:
-        raise ClwmError(f"{where}: holds no simulator states (it was converted): it cannot be re-simulated")
+    if arrays.episode_seed is None or arrays.episode_initial_state is None:
+        raise ClwmError(f"{where}: holds no seeds and simulator states: it cannot be re-simulated")
     chosen = np.unique(
         np.linspace(0, arrays.episodes - 1, min(episodes, arrays.episodes)).round().astype(int)
     )
@@ -142,7 +142,7 @@ def _simulate(env: TaskVectorEnv, arrays: TaskArrays, numbers: Sequence[int]) ->
     observation, _ = env.reset(seed=[episode.seed for episode in stored] + [0] * spare)
     states = [env.get_state(lane) for lane in range(len(stored))]
     for lane, episode in enumerate(stored):
-        if episode.initial_state.shape == states[lane].shape:
+        if episode.initial_state is not None and episode.initial_state.shape == states[lane].shape:
             observation = env.set_state(lane, episode.initial_state)
     env.active = np.arange(env.num_envs) < len(stored)
     action = np.zeros(
@@ -178,9 +178,8 @@ def _simulate(env: TaskVectorEnv, arrays: TaskArrays, numbers: Sequence[int]) ->
 def _compare(stored: Episode, simulated: Episode, exact: bool) -> tuple[str | None, int]:
     """The first difference in words, or ``None``; and the number of steps that were compared."""
     tolerance = 0.0 if exact else OBSERVATION_TOLERANCE
-    if stored.initial_state.shape != simulated.initial_state.shape or not np.all(
-        _agree(stored.initial_state, simulated.initial_state, tolerance)
-    ):
+    there, here = stored.initial_state, simulated.initial_state
+    if there is None or here is None or there.shape != here.shape or not _agree(there, here, tolerance).all():
         return f"its initial state is not the one that seed {stored.seed} gives", 0
     length = len(simulated.reward)
     agree = _agree(stored.observation[: length + 1], simulated.observation, tolerance).all(axis=1)

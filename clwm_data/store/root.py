@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from clwm_data.errors import ClwmError
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
-from clwm_data.store.arrays import DTYPES
+from clwm_data.store.arrays import DTYPES, OPTIONAL
 from clwm_data.store.format import (
     FORMAT,
     FORMAT_VERSION,
@@ -68,7 +68,7 @@ class Root:
             raise ClwmError(f"{where}/{key}/{METADATA}: {first_mistake(error)}") from error
         if record.index != index:
             raise ClwmError(f"{where}/{key}/{METADATA}: does not describe task {index}")
-        if {*record.arrays, "success"} != set(DTYPES):
+        if not DTYPES.keys() - OPTIONAL <= record.arrays.keys() <= DTYPES.keys():
             raise ClwmError(f"{where}/{key}/{METADATA}: lists other arrays than the format has")
         if any(file.split("/")[0] not in record.arrays for file in record.files):
             raise ClwmError(f"{where}/{key}/{METADATA}: lists files of other arrays than the format has")

@@ -13,8 +13,9 @@ def summarise(store: Store) -> dict[str, Any]:
 
     Returns:
         ``name, family, format_version, complete, missing_tasks, episodes, transitions, bytes, content_sha256,
-        manifest, provenance`` and ``tasks``: per task ``task, split, parameters, episodes, transitions,
-        return_mean, return_std, return_min, return_max, success_rate, behaviours``.
+        manifest, provenance, edited`` (``None`` where it was collected), ``warnings`` and ``tasks``: per task
+        ``task, split, parameters, episodes, transitions, return_mean, return_std, return_min, return_max,
+        success_rate, behaviours``.
     """
     tasks = [_task(store, index) for index in store.tasks]
     return {
@@ -29,8 +30,28 @@ def summarise(store: Store) -> dict[str, Any]:
         "content_sha256": store.record.content_sha256,
         "manifest": store.manifest.model_dump(mode="json"),
         "provenance": store.provenance.model_dump(mode="json"),
+        "edited": None if store.record.edited is None else store.record.edited.model_dump(mode="json"),
+        "warnings": missing_provenance(store),
         "tasks": tasks,
     }
+
+
+def missing_provenance(store: Store) -> list[str]:
+    """One line for everything that whoever uses the data would want to know and the store does not say."""
+    manifest, provenance = store.manifest, store.provenance
+    missing: dict[str, object] = {
+        "no licence: nobody knows what may be done with the data": manifest.licence,
+        "no authors: nobody can be credited or asked": manifest.authors,
+        "no description": manifest.description.strip(),
+        "no date of the collection": provenance.created,
+        "no command line of the collection": provenance.command,
+        "no package versions: bits may differ from one to another": provenance.packages,
+        "no machine type: bits may differ from one to another": provenance.platform,
+    }
+    for name, what in (("episode_seed", "seeds"), ("episode_initial_state", "initial simulator states")):
+        lacking = [index for index, task in store.tasks.items() if name not in task.record.arrays]
+        missing[f"no {what} in tasks {format_indices(lacking)}: they cannot be re-simulated"] = not lacking
+    return [text for text, there in missing.items() if not there]
 
 
 def store_bytes(store: Store) -> int:

@@ -27,6 +27,7 @@ from clwm_data.store.format import (
     SHARD_BYTES,
     STAGING,
     TASKS,
+    Edit,
     FileRecord,
     Origin,
     Provenance,
@@ -75,7 +76,11 @@ def write_task(
 
 
 def write_root(
-    store: Path, manifest: Manifest, provenance: Provenance, origin: Origin | None = None
+    store: Path,
+    manifest: Manifest,
+    provenance: Provenance,
+    origin: Origin | None = None,
+    edited: Edit | None = None,
 ) -> StoreRecord:
     """Write the root ``zarr.json``: the index of the task groups there, and consolidated metadata.
 
@@ -87,6 +92,7 @@ def write_root(
         manifest: resolved; it may list tasks that are not there.
         provenance: how the tasks were collected.
         origin: where all of them were downloaded from.
+        edited: how the store was made from others.
     """
     staging = store / STAGING
     staging.mkdir(exist_ok=True)
@@ -111,6 +117,7 @@ def write_root(
         "manifest": manifest.model_dump(mode="json"),
         "provenance": provenance.model_dump(mode="json"),
         **({} if origin is None else {"origin": origin.model_dump(mode="json")}),
+        **({} if edited is None else {"edited": edited.model_dump(mode="json")}),
         "tasks": tasks,
         "content_sha256": content_sha256(records),
     }

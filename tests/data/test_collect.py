@@ -14,11 +14,11 @@ import yaml
 from clwm_data.collect.collector import collect
 from clwm_data.collect.plan import Segment, episode_seed, task_segments
 from clwm_data.collect.rollout import roll_out
-from clwm_data.collect.staging import locked
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.manifest import Manifest, load_manifest
 from clwm_data.store import open_store
+from clwm_data.store.lock import locked
 from clwm_data.store.validate import validate
 from tests.conftest import tiny_manifest
 

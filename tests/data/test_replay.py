@@ -191,9 +191,9 @@ def test_errors(store_path: Path) -> None:
     forged(
         store_path,
         6,
-        lambda arrays: replace(arrays, episode_initial_state=np.zeros((arrays.episodes, 0))),
+        lambda arrays: replace(arrays, episode_initial_state=None),
     )
-    with pytest.raises(ClwmError, match="task 6: holds no simulator states"):
+    with pytest.raises(ClwmError, match="task 6: holds no seeds and simulator states"):
         replay(store_path, 1)
 
 

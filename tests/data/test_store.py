@@ -40,7 +40,13 @@ def write_store(path: Path, tasks: dict[int, list[Episode]], storage: Storage = 
     path.mkdir()
     for index, episodes in tasks.items():
         task = get_family("point-robot").task(index)
-        writer.write_task(path, task, manifest.behaviours, TaskArrays.from_episodes(episodes), storage)
+        counts = np.bincount([episode.behaviour for episode in episodes], minlength=2).tolist()
+        mixture = [
+            entry.model_copy(update={"episodes": count})
+            for entry, count in zip(manifest.behaviours, counts, strict=True)
+            if count
+        ]
+        writer.write_task(path, task, mixture, TaskArrays.from_episodes(episodes), storage)
     writer.write_root(path, manifest, current_provenance())
 
 

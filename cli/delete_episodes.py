@@ -1,0 +1,32 @@
+"""``clwm delete-episodes``: a store without some of its episodes."""
+
+from __future__ import annotations
+
+import click
+
+from clwm_data.edit import delete_episodes as delete_from_store
+from clwm_data.ranges import parse_indices
+from clwm_data.store import open_store
+
+from .common import echo_store, find_store
+
+
+@click.command()
+@click.argument("store")
+@click.option("--task", type=int, required=True, help="Task that the episodes are of.")
+@click.option("--episodes", required=True, help="Their numbers, from 0, e.g. 0-4,7.")
+def delete_episodes(store: str, task: int, episodes: str) -> None:
+    """Remove episodes from STORE.
+
+    STORE is a path, or the name of a store under data/. The new store is built beside it and takes its place
+    when it is complete. Numbers of later episodes move up.
+
+    \b
+    Examples:
+      clwm delete-episodes point-robot --task 3 --episodes 0-4,7
+    """
+    path = find_store(store)
+    opened = open_store(path)
+    count = opened.tasks[task].record.episodes if task in opened.tasks else 0
+    numbers = parse_indices(episodes, range(count), "episode") if count else ()
+    echo_store(delete_from_store(path, {task: numbers}))

@@ -1,0 +1,28 @@
+"""``clwm merge``: several stores as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clwm_data.edit import merge as merge_stores
+
+from .common import echo_store, find_store
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new store.")
+def merge(sources: tuple[str, ...], out: Path) -> None:
+    """Make one store of SOURCES, which are of the same family.
+
+    SOURCES are paths, or names of stores under data/; they are not changed. A task that several of them hold
+    gets the episodes of all; an episode that is in two of them is refused.
+
+    \b
+    Examples:
+      clwm merge here.zarr there.zarr --out data/both.zarr
+      clwm merge cheetah-vel-medium cheetah-vel-expert --out data/cheetah-vel-mixed.zarr
+    """
+    echo_store(merge_stores([find_store(source) for source in sources], out))

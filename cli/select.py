@@ -1,0 +1,64 @@
+"""``clwm select``: a part of a store as a store of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from clwm_data.edit import select as select_store
+from clwm_data.families.base import Split
+from clwm_data.ranges import parse_indices
+from clwm_data.store import open_store
+
+from .common import echo_store, find_store
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--tasks", help="Only these tasks, e.g. 0-4,7.")
+@click.option(
+    "--split",
+    "splits",
+    type=click.Choice(get_args(Split)),
+    multiple=True,
+    help="Only this split; repeatable.",
+)
+@click.option("--behaviour", "behaviours", multiple=True, help="Only episodes by this policy; repeatable.")
+@click.option("--min-return", type=float, help="Only episodes with at least this return.")
+@click.option("--episodes", help="Only these episodes of each task, from 0, e.g. 0-9.")
+def select(
+    source: str,
+    target: Path,
+    tasks: str | None,
+    splits: tuple[Split, ...],
+    behaviours: tuple[str, ...],
+    min_return: float | None,
+    episodes: str | None,
+) -> None:
+    """Make a store TARGET of the episodes of SOURCE that pass all conditions.
+
+    SOURCE is a path, or the name of a store under data/; it is not changed. The new store says where it comes
+    from. Episodes keep their seeds and states, so it can still be re-simulated.
+
+    \b
+    Examples:
+      clwm select point-robot data/point-robot-train.zarr --split train
+      clwm select point-robot data/good.zarr --behaviour scripted --min-return -15
+      clwm select point-robot data/few.zarr --tasks 10-14 --episodes 0-9
+    """
+    path = find_store(source)
+    store = open_store(path)
+    most = max((task.record.episodes for task in store.tasks.values()), default=0)
+    result = select_store(
+        path,
+        target,
+        tasks=None if tasks is None else parse_indices(tasks, list(store.tasks)),
+        splits=splits or None,
+        behaviours=behaviours or None,
+        min_return=min_return,
+        episodes=None if episodes is None else parse_indices(episodes, range(most), "episode"),
+    )
+    echo_store(result)

@@ -1,0 +1,7 @@
+"""Making stores from stores: a part of one, several in one, one without some episodes."""
+
+from clwm_data.edit.delete import delete_episodes
+from clwm_data.edit.merge import merge
+from clwm_data.edit.select import select
+
+__all__ = ["delete_episodes", "merge", "select"]

@@ -1,0 +1,68 @@
+"""A store without some of its episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from clwm_data.edit.building import building, copy_task, description, edit, present, write_episodes
+from clwm_data.errors import ClwmError
+from clwm_data.ranges import format_indices
+from clwm_data.store.reader import Store, open_store
+from clwm_data.store.replacement import undo_killed_replacement
+from clwm_data.store.writer import write_root
+
+
+def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -> Store:
+    """Remove episodes from a store, in place.
+
+    The new store is built beside the old one (tasks that do not change share their files with it) and takes
+    its place when it is complete. Numbers of later episodes move up.
+
+    Args:
+        path: the store.
+        episodes: task -> numbers of its episodes to remove, from 0.
+
+    Raises:
+        ClwmError: a task or an episode that the store does not have, a task would have none left, another
+            process writes to the store, or it is damaged.
+    """
+    path = Path(path)
+    undo_killed_replacement(path)
+    open_store(path)  # a folder that is no store gets no lock
+    with building(path, replace=True) as aside:
+        store = open_store(path)
+        _check(store, episodes)
+        mixtures = {}
+        for index, task in store.tasks.items():
+            if not episodes.get(index):
+                copy_task(store, task, aside, link=True)
+                mixtures[index] = task.record.behaviours
+                continue
+            arrays = task.load(verify=True)
+            arrays = arrays.take([e for e in range(arrays.episodes) if e not in episodes[index]])
+            write_episodes(aside, task, task.record.behaviours, arrays, store.manifest)
+            mixtures[index], _ = present(task.record.behaviours, arrays)
+        options = {f"task {index}": format_indices(numbers) for index, numbers in episodes.items()}
+        manifest = description(path, store.manifest, mixtures).model_copy(update={"name": store.name})
+        write_root(aside, manifest, store.provenance, edited=edit("delete-episodes", options, [store]))
+    return open_store(path)
+
+
+def _check(store: Store, episodes: Mapping[int, Collection[int]]) -> None:
+    if not any(episodes.values()):
+        raise ClwmError(f"{store.path}: no episodes to delete were named")
+    for index, numbers in episodes.items():
+        if index not in store.tasks:
+            raise ClwmError(f"{store.path}: has no task {index}; it has {format_indices(store.tasks)}")
+        count = store.tasks[index].record.episodes
+        for number in numbers:
+            if not 0 <= number < count:
+                raise ClwmError(
+                    f"{store.path}: task {index} has no episode {number}: it has 0 to {count - 1}"
+                )
+        if len(set(numbers)) == count:
+            raise ClwmError(
+                f"{store.path}: task {index} would have no episode left: "
+                "`clwm select` makes a store without the task"
+            )

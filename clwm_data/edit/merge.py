@@ -1,0 +1,155 @@
+"""Several stores as one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clwm_data.edit.building import (
+    building,
+    copy_task,
+    description,
+    edit,
+    policy_key,
+    present,
+    write_episodes,
+)
+from clwm_data.errors import ClwmError
+from clwm_data.manifest import BehaviourEntry, Manifest
+from clwm_data.store.arrays import Episode, TaskArrays
+from clwm_data.store.digest import array_sha256
+from clwm_data.store.format import Provenance
+from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.writer import write_root
+
+Part = tuple[Store, StoredTask]
+
+
+def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
+    """Make one store of several of the same family.
+
+    A task that several of them hold gets the episodes of all, in the order of the sources.
+
+    Args:
+        sources: at least two stores; they are not changed.
+        target: folder of the new store.
+
+    Raises:
+        ClwmError: families, tasks, array widths or optional arrays disagree, an episode would be there twice,
+            ``target`` is there already, or a store is damaged.
+    """
+    stores, target = [open_store(source) for source in sources], Path(target)
+    if len(stores) < 2:
+        raise ClwmError("merging needs at least two stores")
+    for store in stores[1:]:
+        if store.family != stores[0].family:
+            raise ClwmError(
+                f"{store.path}: is of family {store.family}, {stores[0].path} of {stores[0].family}: "
+                "stores of one family can be merged"
+            )
+    parts: dict[int, list[Part]] = {}
+    for store in stores:
+        for index, task in store.tasks.items():
+            _check_alike(next(iter(stores[0].tasks.values())), task, store)
+            parts.setdefault(index, []).append((store, task))
+    if not parts:
+        raise ClwmError(f"{sources[0]}: holds no tasks, nor do the others")
+    mixtures: dict[int, list[BehaviourEntry]] = {}
+    with building(target) as aside:
+        for index in sorted(parts):
+            if len(parts[index]) == 1:
+                ((store, task),) = parts[index]
+                copy_task(store, task, aside)
+                mixtures[index] = task.record.behaviours
+                continue
+            mixture, arrays = _joined(parts[index])
+            write_episodes(aside, parts[index][0][1], mixture, arrays, stores[0].manifest)
+            mixtures[index], _ = present(mixture, arrays)
+        manifest = _credits(description(target, stores[0].manifest, mixtures), stores)
+        provenance = _provenance([store.provenance for store in stores])
+        write_root(aside, manifest, provenance, edited=edit("merge", {}, stores))
+    return open_store(target)
+
+
+def _check_alike(first: StoredTask, task: StoredTask, store: Store) -> None:
+    for name in sorted(first.arrays.keys() | task.arrays.keys()):
+        widths = [
+            holder.arrays[name].shape[1:] if name in holder.arrays else None for holder in (first, task)
+        ]
+        if widths[0] != widths[1]:
+            there, here = ("missing" if width is None else f"{[*width]}" for width in widths)
+            raise ClwmError(
+                f"{store.path}: task {task.index}: the shape of {name} after its rows is {here}, "
+                f"in the first store {there}: they cannot be merged"
+            )
+
+
+def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
+    """The mixture and the episodes of one task from several stores."""
+    first_store, first = parts[0]
+    mixture: dict[str, BehaviourEntry] = {}
+    episodes: list[Episode] = []
+    seen: dict[str, Path] = {}
+    for store, task in parts:
+        if (task.split, task.parameters) != (first.split, first.parameters):
+            raise ClwmError(
+                f"{store.path}: task {task.index} is another than in {first_store.path}: "
+                f"{task.split} {dict(task.parameters)}, there {first.split} {dict(first.parameters)}"
+            )
+        for entry in task.record.behaviours:
+            mixture.setdefault(policy_key(entry), entry)
+        places = [list(mixture).index(policy_key(entry)) for entry in task.record.behaviours]
+        for number, episode in enumerate(task.load(verify=True)):
+            key = _identity(episode)
+            if key in seen:
+                raise ClwmError(
+                    f"{store.path}: task {task.index} episode {number} is in {seen[key]} too: "
+                    "`clwm select` one of the stores without it"
+                )
+            seen[key] = store.path
+            episodes.append(replace(episode, behaviour=places[episode.behaviour]))
+    return list(mixture.values()), TaskArrays.from_episodes(episodes)
+
+
+def _identity(episode: Episode) -> str:
+    """What makes an episode the same as another: its seed, or what happened in it where that is not known."""
+    if episode.seed is not None:
+        return str(episode.seed)
+    arrays = (episode.observation, episode.action, episode.reward)
+    return hashlib.sha256("".join(map(array_sha256, arrays)).encode()).hexdigest()
+
+
+def _credits(manifest: Manifest, stores: Sequence[Store]) -> Manifest:
+    """All descriptions, authors and licences: a compound licence asks for all of them (SPDX's AND)."""
+    manifests = [store.manifest for store in stores]
+    licences = list(dict.fromkeys(manifest.licence for manifest in manifests))
+    if len(licences) > 1:
+        licences = [f"({licence})" if licence and " " in licence else licence for licence in licences]
+    return manifest.model_copy(
+        update={
+            "description": "\n".join(_distinct(manifest.description.strip() for manifest in manifests)),
+            "authors": _distinct(author for manifest in manifests for author in manifest.authors),
+            # Where one has no licence, the whole has none.
+            "licence": " AND ".join(map(str, licences)) if all(licences) else None,
+        }
+    )
+
+
+def _provenance(all_: Sequence[Provenance]) -> Provenance:
+    """One provenance; where the sources differ (a simulator's version), both values, which equal no other."""
+    packages = {name for provenance in all_ for name in provenance.packages}
+    return Provenance(
+        created=min(provenance.created for provenance in all_),
+        command="; ".join(_distinct(provenance.command for provenance in all_)),
+        packages={
+            name: " and ".join(_distinct(provenance.packages.get(name, "none") for provenance in all_))
+            for name in sorted(packages)
+        },
+        platform=" and ".join(_distinct(provenance.platform for provenance in all_)),
+    )
+
+
+def _distinct(values: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))

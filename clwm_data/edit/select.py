@@ -1,0 +1,107 @@
+"""A part of a store as a store of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.edit.building import building, copy_task, description, edit, present, write_episodes
+from clwm_data.errors import ClwmError
+from clwm_data.families.base import Split
+from clwm_data.manifest import BehaviourEntry
+from clwm_data.ranges import format_indices
+from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.writer import write_root
+
+
+def select(
+    source: Path | str,
+    target: Path | str,
+    *,
+    tasks: Collection[int] | None = None,
+    splits: Collection[Split] | None = None,
+    behaviours: Collection[str] | None = None,
+    min_return: float | None = None,
+    episodes: Collection[int] | None = None,
+) -> Store:
+    """Make a store of the episodes that pass all of the given conditions.
+
+    Episodes keep their order, seeds and states; a task without any is left out.
+
+    Args:
+        source: the store to choose from; it is not changed.
+        target: folder of the new store.
+        tasks: only these tasks.
+        splits: only tasks of these splits.
+        behaviours: only episodes by these policies (names as in the manifest).
+        min_return: only episodes with at least this undiscounted return.
+        episodes: only these episodes of each task, by their numbers from 0.
+
+    Raises:
+        ClwmError: nothing is left, a task or a policy that the store does not have, ``target`` is there
+            already, or the store is damaged.
+    """
+    store, target = open_store(source), Path(target)
+    _check_known("task", tasks, store.tasks)
+    policies = {entry.policy for task in store.tasks.values() for entry in task.record.behaviours}
+    _check_known("behaviour", behaviours, policies)
+    asked = {
+        "tasks": tasks if tasks is None else format_indices(tasks),
+        "splits": splits if splits is None else ", ".join(splits),
+        "behaviours": behaviours if behaviours is None else ", ".join(behaviours),
+        "min_return": min_return,
+        "episodes": episodes if episodes is None else format_indices(episodes),
+    }
+    mixtures: dict[int, list[BehaviourEntry]] = {}
+    with building(target) as aside:
+        for index, task in store.tasks.items():
+            if (tasks is not None and index not in tasks) or (
+                splits is not None and task.split not in splits
+            ):
+                continue
+            if behaviours is None and min_return is None and episodes is None:
+                copy_task(store, task, aside)
+                mixtures[index] = task.record.behaviours
+                continue
+            arrays = task.load(verify=True)
+            kept = np.flatnonzero(_chosen(task, arrays, behaviours, min_return, episodes)).tolist()
+            if kept:
+                arrays = arrays.take(kept)
+                write_episodes(aside, task, task.record.behaviours, arrays, store.manifest)
+                mixtures[index], _ = present(task.record.behaviours, arrays)
+        if not mixtures:
+            raise ClwmError(f"{source}: no episode passes: nothing was written")
+        options = {option: value for option, value in asked.items() if value is not None}
+        manifest = description(target, store.manifest, mixtures)
+        write_root(aside, manifest, store.provenance, edited=edit("select", options, [store]))
+    return open_store(target)
+
+
+def _chosen(
+    task: StoredTask,
+    arrays: TaskArrays,
+    behaviours: Collection[str] | None,
+    min_return: float | None,
+    episodes: Collection[int] | None,
+) -> NDArray[np.bool_]:
+    """[E] which episodes pass."""
+    chosen = np.ones(arrays.episodes, np.bool_)
+    if behaviours is not None:
+        wanted = [entry.policy in behaviours for entry in task.record.behaviours]
+        chosen &= np.asarray(wanted)[arrays.episode_behaviour]
+    if min_return is not None:
+        chosen &= arrays.episode_return >= min_return
+    if episodes is not None:
+        chosen &= np.isin(np.arange(arrays.episodes), list(episodes))
+    return chosen
+
+
+def _check_known(what: str, asked: Collection[object] | None, known: Collection[object]) -> None:
+    for thing in asked or ():
+        if thing not in known:
+            there = ", ".join(map(str, sorted(known, key=str)))
+            raise ClwmError(f"the store has no {what} {thing}; it has: {there}")
