@@ -15,6 +15,7 @@ from clwm_data.store import open_store
 from .common import echo_json, echo_table, find_store, json_option
 
 if TYPE_CHECKING:
+    from clwm_train.evaluate.protocols import Results
     from clwm_train.run import Run
 
 
@@ -92,12 +93,17 @@ def eval(
     if as_json:
         echo_json(results)
         return
+    click.echo(f"{run}: {its.record.method} on {its.record.store_name}, {episodes} episodes per task")
+    echo_results(results)
+
+
+def echo_results(results: Results) -> None:
+    """Print the table of an evaluation."""
     rows = [
         (name, part, f"{entry['return_mean']:.2f}", _success(entry), str(len(entry["tasks"])))
         for name, parts in results.items()
         for part, entry in parts.items()
     ]
-    click.echo(f"{run}: {its.record.method} on {its.record.store_name}, {episodes} episodes per task")
     echo_table(("protocol", "split", "return", "success", "tasks"), rows)
 
 

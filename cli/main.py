@@ -22,6 +22,7 @@ VERBS = {
     "delete-episodes": "Remove episodes from a store.",
     "train": "Train an agent on a store.",
     "eval": "Evaluate how well a run's agent adapts.",
+    "demo": "Collect, validate, train, evaluate and draw, in minutes.",
 }
 
 

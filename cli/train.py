@@ -72,7 +72,6 @@ def train(
       clwm train point-robot --resume --steps 8000
     """
     torch = require("torch", "train", "training")
-    from clwm_train.api import train_run
     from clwm_train.run import open_run
 
     data = open_store(find_store(store))
@@ -85,20 +84,25 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
-    stopped = _StopOnSignal()
     total = steps or run.config.steps
-    with progress_bar(total, "update", f"training {run.record.method}") as bar:
+    if not train_with_bar(run, data, steps=total, device=device):
+        click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
+        sys.exit(130)
+    click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
+
+
+def train_with_bar(run: Run, store: Store, *, steps: int, device: str) -> bool:
+    """Train under a progress bar until done or interrupted; whether all steps are done."""
+    from clwm_train.api import train_run
+
+    with progress_bar(steps, "update", f"training {run.record.method}") as bar:
 
         def progress(done: int, figures: dict[str, float]) -> None:
             bar.update(done - bar.n)
             if figures and done % run.config.log_every == 0:
                 bar.set_postfix({name.split("/")[-1]: f"{figures[name]:.3g}" for name in _shown(figures)})
 
-        done = train_run(run, data, steps=total, device=device, stop=stopped, progress=progress)
-    if not done:
-        click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
-        sys.exit(130)
-    click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
+        return train_run(run, store, steps=steps, device=device, stop=_StopOnSignal(), progress=progress)
 
 
 class _StopOnSignal:
