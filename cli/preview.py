@@ -54,7 +54,13 @@ def preview(
         target = check_format(out or Path(f"{source}.gif"))
         with progress_bar(None if chosen is None else len(chosen), "task", "simulating") as bar:
             clips = preview_family(
-                family, chosen, behaviour=behaviour, noise=noise or 0.0, seed=seed or 0, progress=bar.update
+                family,
+                chosen,
+                behaviour=behaviour,
+                noise=noise or 0.0,
+                seed=seed or 0,
+                still=target.suffix == ".png",
+                progress=bar.update,
             )
         title = f"{source}, {clips[0].label}"
     else:
@@ -64,7 +70,8 @@ def preview(
         target = check_format(out or Path(f"{store.name}.gif"))
         choice = _choice(episode or "best")
         with progress_bar(None if chosen is None else len(chosen), "task", "re-simulating") as bar:
-            clips = preview_store(store, chosen, episode=choice, progress=bar.update)
+            still = target.suffix == ".png"
+            clips = preview_store(store, chosen, episode=choice, still=still, progress=bar.update)
         title = f"{store.name}, {f'episode {choice}' if isinstance(choice, int) else f'{choice} episodes'}"
     write_preview(clips, target, title=title)
     _report(clips, target)

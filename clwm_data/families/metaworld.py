@@ -97,19 +97,19 @@ class MetaWorldSimulator(Simulator):
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Repeat each action, sum the rewards; a success of any of the repeats counts."""
-        lanes = len(self._envs)
-        reward = np.zeros(lanes)
-        success = np.zeros(lanes, np.bool_)
+        reward, success = [0.0] * len(self._envs), [False] * len(self._envs)
         self._observation = self._observation.copy()
         single = action.astype(np.float32)  # the type of Meta-World's own action space
-        for lane in np.flatnonzero(active):
-            env = self._envs[lane]
+        for lane, (env, is_active) in enumerate(zip(self._envs, active.tolist(), strict=True)):
+            if not is_active:
+                continue
             for _ in range(ACTION_REPEAT):
                 observation, gained, _, _, info = env.step(single[lane])
-                reward[lane] += gained
-                success[lane] |= info["success"] > 0.0
+                reward[lane] += float(gained)
+                success[lane] |= bool(info["success"])
             self._observation[lane] = observation
-        return StepResult(reward, np.zeros(lanes, np.bool_), success)
+        terminated = np.zeros(len(self._envs), np.bool_)
+        return StepResult(np.array(reward), terminated, np.array(success))
 
     def observe(self) -> NDArray[np.float64]:
         """Two stacked frames of gripper and objects, and zeros for the hidden goal [L, 39]."""

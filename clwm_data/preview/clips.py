@@ -37,7 +37,8 @@ class Clip:
     Attributes:
         task: whose episode it is.
         label: which episode, or which behaviour.
-        pictures: [n][height, width, 3], at step 0, ``stride``, 2 ``stride``, ... and at the end.
+        pictures: [n][height, width, 3], at step 0, ``stride``, 2 ``stride``, ... and at the end; of a still
+            clip only that.
         stride: agent steps between two pictures.
         steps: length of the episode.
         episode_return: undiscounted; of a stored episode, the stored one.
@@ -62,6 +63,7 @@ def preview_family(
     behaviour: str | None = None,
     noise: float = 0.0,
     seed: int = 0,
+    still: bool = False,
     progress: Progress | None = None,
 ) -> list[Clip]:
     """One episode of each task.
@@ -72,6 +74,7 @@ def preview_family(
         behaviour: one of ``family.behaviours``; by default ``scripted`` where there is one, else ``random``.
         noise: standard deviation of Gaussian noise on the actions.
         seed: the episodes' seeds derive from it.
+        still: take only the picture at the end of each episode.
         progress: called after each episode.
 
     Raises:
@@ -82,10 +85,12 @@ def preview_family(
         raise ClwmError(
             f"family {family.name} has no behaviour {policy!r}; it has: {', '.join(family.behaviours)}"
         )
+    if policy == "random" and noise:
+        raise ClwmError(f"family {family.name}: random actions take no noise: leave it out")
     entry = BehaviourEntry(policy=policy, noise=noise, episodes=1)
     clips = []
     for task in typical_tasks(family) if tasks is None else tasks:
-        clips.append(clip_of_behaviour(family, task, entry, seed))
+        clips.append(clip_of_behaviour(family, task, entry, seed, still=still))
         if progress is not None:
             progress()
     return clips
@@ -96,6 +101,7 @@ def preview_store(
     tasks: Sequence[int] | None = None,
     *,
     episode: Choice = "best",
+    still: bool = False,
     progress: Progress | None = None,
 ) -> list[Clip]:
     """One stored episode of each task, re-simulated from its initial state with its actions.
@@ -104,6 +110,7 @@ def preview_store(
         store: the store.
         tasks: task indices; by default up to three of each split.
         episode: which episode of each task.
+        still: take only the picture at the end of each episode.
         progress: called after each episode.
 
     Raises:
@@ -116,21 +123,24 @@ def preview_store(
             raise ClwmError(f"{store.path}: holds no task {index}")
         arrays = store.tasks[index].load()
         number = _choose(arrays, episode, f"{store.path} task {index}")
-        clips.append(clip_of_episode(family, index, arrays.episode(number), f"episode {number}"))
+        stored = arrays.episode(number)
+        clips.append(clip_of_episode(family, index, stored, f"episode {number}", still=still))
         if progress is not None:
             progress()
     return clips
 
 
-def clip_of_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry, seed: int) -> Clip:
+def clip_of_behaviour(
+    family: TaskFamily, task: int, entry: BehaviourEntry, seed: int, *, still: bool = False
+) -> Clip:
     """An episode of a task, acted by a behaviour; the same seed gives the same episode."""
     behaviour = make_behaviour(family, task, entry)
     own_seed = episode_seed(seed, family.name, task, 0)
     noise = behaviour.draw(noise_generator(own_seed))
     env = family.make_env(task, render_mode="rgb_array")
-    film = _Film(env)
+    film = _Film(env, still)
     observation, info = env.reset(seed=own_seed)
-    film.take()
+    film.begin()
     for step in range(family.horizon):
         privileged = info.get("privileged")
         proposed = behaviour.act(
@@ -147,14 +157,16 @@ def clip_of_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry, seed
     return film.clip(family.task(task), label)
 
 
-def clip_of_episode(family: TaskFamily, task: int, episode: Episode, label: str) -> Clip:
+def clip_of_episode(
+    family: TaskFamily, task: int, episode: Episode, label: str, *, still: bool = False
+) -> Clip:
     """A stored episode, re-simulated; where the simulator leaves the stored path, ``faithful`` is false.
 
     Raises:
         ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is not one of the family.
     """
     env = family.make_env(task, render_mode="rgb_array")
-    film = _Film(env)
+    film = _Film(env, still)
     env.reset(seed=episode.seed)
     if episode.initial_state is None:
         raise ClwmError(
@@ -168,7 +180,7 @@ def clip_of_episode(family: TaskFamily, task: int, episode: Episode, label: str)
             f"{found}, not {expected}: it was collected by another version"
         )
     seen = [env.set_state(episode.initial_state)]
-    film.take()
+    film.begin()
     for step, action in enumerate(episode.action):
         observation, reward, terminated, truncated, info = env.step(action)
         seen.append(observation)
@@ -198,14 +210,19 @@ def typical_tasks(family: TaskFamily, among: Sequence[int] | None = None, each: 
 class _Film:
     """Collects the pictures and the score of an episode while it runs."""
 
-    def __init__(self, env: TaskEnv) -> None:
+    def __init__(self, env: TaskEnv, still: bool) -> None:
         self._env = env
+        self._still = still
         self._stride = -(-env.family.horizon // PICTURES)
         self._pictures: list[Picture] = []
         self._rewards: list[float] = []
         self._success: bool | None = None
 
-    def take(self) -> None:
+    def begin(self) -> None:
+        if not self._still:
+            self._take()
+
+    def _take(self) -> None:
         try:
             picture = self._env.render()
         except NotImplementedError as error:
@@ -217,8 +234,8 @@ class _Film:
         self._rewards.append(reward)
         if success is not None:
             self._success = bool(self._success) or success
-        if ended or len(self._rewards) % self._stride == 0:
-            self.take()
+        if ended or (not self._still and len(self._rewards) % self._stride == 0):
+            self._take()
 
     def clip(
         self, task: Task, label: str, *, stored_return: float | None = None, faithful: bool = True

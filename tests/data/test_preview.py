@@ -53,6 +53,10 @@ def test_a_behaviours_episode_is_filmed_from_start_to_end_and_repeats() -> None:
     assert clip.episode_return == pytest.approx(total, abs=1e-6)
     assert clip.success is None
 
+    (still,) = preview_family(family, [12], still=True)
+    assert len(still.pictures) == 1
+    np.testing.assert_array_equal(still.pictures[0], clip.pictures[-1])
+
     noisy = [preview_family(family, [12], noise=0.3, seed=seed)[0] for seed in (1, 1, 2)]
     assert noisy[0].episode_return == noisy[1].episode_return != noisy[2].episode_return
     assert noisy[0].label == "scripted, noise 0.3"
@@ -93,6 +97,8 @@ def test_an_episode_without_a_simulator_state_cannot_be_filmed(collected: Path) 
 def test_an_unknown_behaviour_is_refused() -> None:
     with pytest.raises(ClwmError, match=r"no behaviour 'expert'; it has: random, scripted"):
         preview_family(get_family("point-robot"), [0], behaviour="expert")
+    with pytest.raises(ClwmError, match="random actions take no noise"):
+        preview_family(get_family("point-robot"), [0], behaviour="random", noise=0.1)
 
 
 def test_a_family_without_pictures_is_refused_in_one_line() -> None:

@@ -1,0 +1,70 @@
+"""What a family costs on top of Meta-World itself, in one run: python bench/metaworld_overhead.py"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import metaworld
+import numpy as np
+
+from clwm_data.families import get_family
+from clwm_data.families.metaworld import ACTION_REPEAT, SEED
+
+
+def microseconds(run: Callable[[np.ndarray], None], actions: np.ndarray) -> float:
+    """CPU time per agent step: unlike wall time, it does not count what else the machine does."""
+    start = time.process_time()
+    run(actions)
+    return (time.process_time() - start) / len(actions) * 1e6
+
+
+def overhead(task: str, rounds: int, steps: int) -> None:
+    benchmark = metaworld.ML1(f"{task}-v3", seed=SEED)
+    own = benchmark.train_classes[f"{task}-v3"]()
+    own.set_task(benchmark.train_tasks[0])
+    env = get_family(f"mw-{task}").make_env(0)
+
+    def by_hand(actions: np.ndarray) -> None:
+        for action in actions:
+            for _ in range(ACTION_REPEAT):
+                own.step(action)
+
+    def ours(actions: np.ndarray) -> None:
+        for action in actions:
+            env.step(action)
+
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, 4)).astype(np.float32)
+    times = []
+    for _ in range(rounds):
+        own.reset()
+        env.reset(seed=0)
+        times.append((microseconds(by_hand, actions), microseconds(ours, actions)))
+    theirs, mine = np.min(times, axis=0)  # the least disturbed round of each
+    print(
+        f"mw-{task:12} metaworld {theirs:6.0f} us/agent step   clwm {mine:6.0f}   ratio {mine / theirs:.3f}"
+    )
+
+
+def lanes(task: str, count: int, threads: int, steps: int) -> None:
+    env = get_family(f"mw-{task}").make_vec_env(list(range(count)), threads=threads)
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, count, 4)).astype(np.float32)
+    start = time.perf_counter()
+    for action in actions:
+        env.step(action)
+    rate = steps * count / (time.perf_counter() - start)
+    env.close()
+    print(f"mw-{task:12} {count} lanes, {threads} worker(s): {rate:7.0f} agent steps/s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", nargs="+", default=["reach", "push", "door-open"])
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    for name in arguments.tasks:
+        overhead(name, arguments.rounds, steps=190)
+    for workers in (1, 2):
+        lanes(arguments.tasks[0], count=8, threads=workers, steps=100)
