@@ -34,10 +34,14 @@ class TemporalConsistency(Objective):
         consistency, reward = [], []
         for t in range(horizon):
             output, predicted = world_model.predict(code, batch.action[..., t, :], z)
-            consistency.append(world_model.prediction.loss(output, code, target[..., t, :]))
             reward.append((predicted - batch.reward[..., t]).square())
             if t + 1 < horizon:
-                code = world_model.prediction.advance(output, code, representation.noise)
+                error, code = world_model.prediction.loss_and_advance(
+                    output, code, target[..., t, :], representation.noise
+                )
+            else:
+                error = world_model.prediction.loss(output, code, target[..., t, :])
+            consistency.append(error)
         weight = _weight(batch.mask, batch.terminated)
         discount = self.config.rho ** torch.arange(horizon, device=weight.device)
         share = weight / weight.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
