@@ -8,7 +8,7 @@ decoded (see :mod:`~clwm_data.store.root`, :mod:`~clwm_data.store.array_metadata
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from clwm_data.errors import ClwmError
 from clwm_data.families.base import Parameters, Split
 from clwm_data.manifest import Manifest
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
-from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays
+from clwm_data.store.arrays import DTYPES, OPTIONAL, Episode, TaskArrays
 from clwm_data.store.chunks import check_chunks
 from clwm_data.store.digest import array_sha256
+from clwm_data.store.flat import chosen_tasks, flat_arrays
 from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, TaskRecord, task_folder
 from clwm_data.store.root import Root, parse_json, read_root
 
@@ -166,6 +167,46 @@ class Store:
         """
         return {index: self._open_task(index) for index in sorted(int(key) for key in self.record.tasks)}
 
+    def split(self, split: Split) -> tuple[int, ...]:
+        """Indices of the tasks of one split that are here, ascending."""
+        return tuple(chosen_tasks(self, None, split))
+
+    def episodes(
+        self, tasks: Collection[int] | None = None, split: Split | None = None
+    ) -> Iterator[tuple[int, Episode]]:
+        """Every episode with the index of its task; one task at a time is in memory.
+
+        Args:
+            tasks: only these.
+            split: only tasks of this split.
+
+        Raises:
+            ClwmError: a task that is not here, or damaged data.
+        """
+        for index in chosen_tasks(self, tasks, split):
+            for episode in self.tasks[index].load():
+                yield index, episode
+
+    def to_arrays(
+        self, tasks: Collection[int] | None = None, split: Split | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """All transitions, one row each, copied into flat arrays of the M transitions of all chosen tasks.
+
+        Args:
+            tasks: only these.
+            split: only tasks of this split.
+
+        Returns:
+            ``observation`` [M, obs], ``action`` [M, act], ``reward`` [M], ``next_observation`` [M, obs],
+            ``terminated`` [M], ``truncated`` [M], ``success`` [M] where the family has it, and of which
+            ``task``, ``episode`` (number within the task) and ``behaviour`` (into the task's mixture) a
+            transition is [M].
+
+        Raises:
+            ClwmError: no task is chosen, one that is not here, or damaged data.
+        """
+        return flat_arrays((index, self.tasks[index].load()) for index in chosen_tasks(self, tasks, split))
+
     @property
     def missing_tasks(self) -> tuple[int, ...]:
         """Tasks of the manifest that this store does not hold (not collected yet, or not downloaded)."""
@@ -182,9 +223,16 @@ class Store:
 def open_store(path: str | Path) -> Store:
     """Open a store for reading; no array is read yet.
 
+    Args:
+        path: its folder, or an address (``https://``, ``s3://``) of one whose files are read when asked for.
+
     Raises:
         ClwmError: no store there, or one that this version of clwm cannot read.
     """
+    if isinstance(path, str) and "://" in path:
+        from clwm_data.store.remote import open_url  # which imports this module
+
+        return open_url(path)
     return Store(Path(path), read_root(Path(path)))
 
 

@@ -89,7 +89,7 @@ def test_a_resimulation_that_leaves_the_stored_path_is_told(collected: Path) -> 
 
 
 def test_an_episode_without_a_simulator_state_cannot_be_filmed(collected: Path) -> None:
-    episode = replace(open_store(collected).tasks[6].load().episode(0), initial_state=np.empty(0))
+    episode = replace(open_store(collected).tasks[6].load().episode(0), initial_state=None)
     with pytest.raises(ClwmError, match=r"task 6 converted: cannot be re-simulated"):
         clip_of_episode(get_family("point-robot"), 6, episode, "converted")
 
