@@ -40,13 +40,13 @@ class Root:
         record: its attributes.
         nodes: path of a group or an array below the store -> its ``zarr.json``, not yet checked.
         document: the whole JSON document.
-        bytes: size of the file.
+        text: the file.
     """
 
     record: StoreRecord
     nodes: Mapping[str, Any]
     document: Mapping[str, Any]
-    bytes: int
+    text: bytes
 
     def task(self, index: int, where: str) -> tuple[TaskRecord, dict[str, ArrayMetadata]]:
         """The checked metadata of a task and of its arrays.
@@ -122,7 +122,7 @@ def parse_root(text: bytes, where: str) -> Root:
     for key in nodes:
         if not NODE.fullmatch(key):
             raise ClwmError(f"{where}/{METADATA}: {key[:100]!r} is no part of a store")
-    return Root(record, nodes, document, len(text))
+    return Root(record, nodes, document, text)
 
 
 def store_record(attributes: Mapping[str, Any], where: str) -> StoreRecord:

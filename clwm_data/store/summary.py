@@ -57,7 +57,7 @@ def missing_provenance(store: Store) -> list[str]:
 def store_bytes(store: Store) -> int:
     """Size of the store's files."""
     files = sum(file.bytes for task in store.tasks.values() for file in task.record.files.values())
-    return files + store.root.bytes
+    return files + len(store.root.text)
 
 
 def _task(store: Store, index: int) -> dict[str, Any]:

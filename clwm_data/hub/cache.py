@@ -1,0 +1,87 @@
+"""Stores of the Hub that were asked for by name: downloaded once, beside the Hub's own cache.
+
+The cache is keyed by what was published, not by the name of a revision: the same data is never downloaded
+twice, and two versions never meet in one folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub import cached_assets_path
+
+from clwm_data.errors import ClwmError
+from clwm_data.hub.published import PublishedStore, find_one
+from clwm_data.hub.pull import Progress, pull
+from clwm_data.hub.reference import HubReference
+from clwm_data.store.atomic import write_json
+from clwm_data.store.format import METADATA
+from clwm_data.store.reader import Store, open_store
+from clwm_data.store.root import parse_json
+
+
+def cached_store(reference: HubReference, progress: Progress | None = None) -> Path:
+    """A published store, downloaded into the cache and complete.
+
+    With HF_HUB_OFFLINE the Hub is not asked, and what the reference meant the last time is used.
+
+    Raises:
+        ClwmError: it cannot be downloaded, or offline, it is not in the cache.
+    """
+    if huggingface_hub.constants.is_offline_mode():
+        return _remembered(reference)
+    published = find_one(reference)
+    path = cache_path(published)
+    pull(published, path, progress=progress)
+    _remember(reference, path)
+    return path
+
+
+def open_remote(reference: HubReference) -> Store:
+    """A published store of which only the metadata is read; a task is downloaded when its arrays are.
+
+    Raises:
+        ClwmError: it cannot be read.
+    """
+    if huggingface_hub.constants.is_offline_mode():
+        return open_store(_remembered(reference))
+    published = find_one(reference)
+    path = cache_path(published)
+    return Store(path, published.root, lambda index: pull(published, path, tasks=[index]))
+
+
+def cache_path(published: PublishedStore) -> Path:
+    """Where a published store is cached."""
+    folder = _folder(published.reference) / published.root.record.root_sha256[:16]
+    return folder / published.folder
+
+
+def _folder(reference: HubReference) -> Path:
+    return cached_assets_path(
+        "clwm",
+        namespace=f"{reference.kind}s",
+        subfolder=reference.repository.replace("/", "--"),
+        assets_dir=huggingface_hub.constants.HF_ASSETS_CACHE,
+    )
+
+
+def _references(reference: HubReference) -> Path:
+    return _folder(reference) / "references.json"
+
+
+def _remember(reference: HubReference, path: Path) -> None:
+    file = _references(reference)
+    known = parse_json(file.read_bytes(), str(file)) if file.is_file() else {}
+    inside = path.relative_to(_folder(reference)).as_posix()
+    if known.get(str(reference)) != inside:
+        write_json(file, {**known, str(reference): inside})
+
+
+def _remembered(reference: HubReference) -> Path:
+    file = _references(reference)
+    known = parse_json(file.read_bytes(), str(file)) if file.is_file() else {}
+    inside = known.get(str(reference))
+    if not isinstance(inside, str) or not (_folder(reference) / inside / METADATA).is_file():
+        raise ClwmError(f"{reference}: HF_HUB_OFFLINE is set and it was not downloaded before: unset it")
+    return _folder(reference) / inside

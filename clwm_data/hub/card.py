@@ -1,0 +1,272 @@
+"""The dataset card: what a repository's page shows, and the metadata that finds it.
+
+The card is generated between two marks; what people write around them, and the keys that they add to the
+front matter, stays when the store is pushed again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from clwm_data.families.base import SPLITS
+from clwm_data.hub.published import SUFFIX
+from clwm_data.ranges import format_indices
+from clwm_data.store.format import TASKS, StoreRecord, TaskRecord, task_folder
+from clwm_data.strict import parse_yaml
+
+CARD = "README.md"
+BEGIN = "<!-- clwm: generated from here on; text before and after these two marks is kept -->"
+END = "<!-- clwm: generated up to here -->"
+
+TAGS = ("offline-reinforcement-learning", "meta-reinforcement-learning", "clwm", "zarr")
+SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
+#: Licences that the Hub knows by the lower-case SPDX identifier.
+LICENCES = frozenset(
+    """
+    apache-2.0 mit bsd-2-clause bsd-3-clause gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 unlicense
+    cc0-1.0 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 odbl odc-by pddl
+    """.split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True)
+class CardStore:
+    """What the card tells about one store.
+
+    Attributes:
+        record: root metadata.
+        tasks: metadata of its tasks, ascending.
+    """
+
+    record: StoreRecord
+    tasks: Sequence[TaskRecord]
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return self.record.manifest.name
+
+    @property
+    def transitions(self) -> int:
+        """Transitions in all tasks."""
+        return sum(task.transitions for task in self.tasks)
+
+
+def dataset_card(repository: str, stores: Iterable[CardStore], existing: str = "") -> str:
+    """The card of a repository.
+
+    Args:
+        repository: ``user/name``.
+        stores: all stores in it.
+        existing: the card that it has.
+
+    Raises:
+        ClwmError: the existing card's front matter is not YAML.
+    """
+    stores = sorted(stores, key=lambda store: store.name)
+    front, before, after = split_card(existing)
+    front = {**front, **_front_matter(stores, front)}
+    text = "\n".join([BEGIN, *_body(repository, stores), END])
+    header = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
+    return "\n".join(part for part in (f"---\n{header}---", before, text, after) if part).rstrip() + "\n"
+
+
+def split_card(text: str) -> tuple[dict[str, Any], str, str]:
+    """Front matter of a card, and the text that people wrote before and after the generated part.
+
+    Raises:
+        ClwmError: the front matter is not YAML.
+    """
+    front: dict[str, Any] = {}
+    if match := re.match(r"---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", text, re.DOTALL):
+        front = parse_yaml(match[1], CARD).data if match[1].strip() else {}
+        text = text[match.end() :]
+    if BEGIN in text and END in text:
+        before, _, rest = text.partition(BEGIN)
+        return front, before.strip("\n"), rest.partition(END)[2].strip("\n")
+    return front, text.strip("\n"), ""
+
+
+def _front_matter(stores: Sequence[CardStore], existing: Mapping[str, Any]) -> dict[str, Any]:
+    families = sorted({store.record.manifest.family for store in stores})
+    tags = [tag for tag in existing.get("tags") or () if isinstance(tag, str)]
+    number = sum(store.transitions for store in stores)
+    return {
+        **_licence(stores),
+        "task_categories": ["reinforcement-learning"],
+        "tags": list(dict.fromkeys([*tags, *TAGS, *families])),
+        "size_categories": [SIZES[min(max(len(str(number)) - 3, 0), len(SIZES) - 1)]],
+        "viewer": False,  # it reads no Zarr
+        "configs": [
+            {
+                "config_name": store.name,
+                "data_files": [
+                    {
+                        "split": split,
+                        "path": [f"{store.name}{SUFFIX}/{TASKS}/{task_folder(i)}/**" for i in indices],
+                    }
+                    for split, indices in _splits(store).items()
+                ],
+            }
+            for store in stores
+        ],
+    }
+
+
+def _licence(stores: Sequence[CardStore]) -> dict[str, Any]:
+    stated = sorted({store.record.manifest.licence for store in stores if store.record.manifest.licence})
+    known = [licence.lower() for licence in stated if licence.lower() in LICENCES]
+    if not stated:
+        return {}
+    if len(known) == len(stated):
+        return {"license": known[0] if len(known) == 1 else known}
+    return {"license": "other", "license_name": " and ".join(stated)}
+
+
+def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
+    lines = [
+        f"# {repository.split('/')[1]}",
+        "",
+        "Offline meta-reinforcement learning: many related tasks, each with its own dataset of episodes, to "
+        "learn from and to adapt with. A store is one Zarr v3 hierarchy with a group per task; every file "
+        "and every array has its SHA-256 in the metadata.",
+        "",
+    ]
+    if len(stores) > 1:
+        header = ("dataset", "family", "tasks", "episodes", "transitions")
+        rows = [
+            (f"[{s.name}](#{s.name.lower().replace('.', '')})", s.record.manifest.family, *_counts(s))
+            for s in stores
+        ]
+        lines += [*_table(header, rows), ""]
+    for store in stores:
+        lines += _store(repository, store)
+    lines += [
+        "## How to load it",
+        "",
+        "```python",
+        "from clwm_data.store import open_store  # pip install clwm",
+        f'store = open_store("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
+        f"arrays = store.tasks[{stores[0].tasks[0].index}].load()  # downloads one task; NumPy arrays",
+        "```",
+        "",
+        f"On the command line: `clwm pull {repository}` downloads it (`--tasks 0-9`, `--split train`, "
+        f"`--revision TAG` choose), `clwm train {repository}` trains on it.",
+        "",
+        "## Citation",
+        "",
+        "```bibtex",
+        *_citation(repository, stores),
+        "```",
+    ]
+    return lines
+
+
+def _store(repository: str, store: CardStore) -> list[str]:
+    manifest, provenance = store.record.manifest, store.record.provenance
+    tasks, episodes, transitions = _counts(store)
+    splits = ", ".join(f"{split} {format_indices(indices)}" for split, indices in _splits(store).items())
+    listed = manifest.tasks if isinstance(manifest.tasks, list) else []
+    missing = sorted({*listed} - {task.index for task in store.tasks})
+    facts = {
+        "family": f"`{manifest.family}`",
+        "size": f"{tasks} tasks, {episodes} episodes, {transitions} transitions",
+        "splits": splits,
+        "not included": f"tasks {format_indices(missing)}" if missing else "",
+        "behaviours": "; ".join(_behaviour(entry.model_dump()) for entry in manifest.behaviours),
+        "licence": manifest.licence or "not stated",
+        "authors": ", ".join(manifest.authors) or "not stated",
+        "collected": f"{provenance.created} on {provenance.platform} by `{provenance.command}`",
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.packages.items()),
+        "recipe": f"[{store.name}.yaml]({store.name}.yaml), seed {manifest.seed}: "
+        f"`clwm collect {store.name}.yaml` makes it again",
+        "content": f"SHA-256 `{store.record.content_sha256}`",
+    }
+    success = any(task.statistics.success_rate is not None for task in store.tasks)
+    header = ("task", "split", "parameters", "episodes", "transitions", "return", "min", "max")
+    rows = [_row(task)[: len(header) + success] for task in store.tasks]
+    return [
+        f"## {store.name}",
+        "",
+        *([_cell(manifest.description), ""] if manifest.description.strip() else []),
+        *_table(("", ""), [(key, text) for key, text in facts.items() if text]),
+        "",
+        f"![Returns of {store.name} per task]({store.name}.svg)",
+        "",
+        f"<details><summary>All {len(store.tasks)} tasks</summary>",
+        "",
+        *_table((*header, "success") if success else header, rows),
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _counts(store: CardStore) -> tuple[str, str, str]:
+    episodes = sum(task.episodes for task in store.tasks)
+    return str(len(store.tasks)), f"{episodes:,}", f"{store.transitions:,}"
+
+
+def _splits(store: CardStore) -> dict[str, list[int]]:
+    found = {split: [task.index for task in store.tasks if task.split == split] for split in SPLITS}
+    return {split: indices for split, indices in found.items() if indices}
+
+
+def _behaviour(entry: Mapping[str, Any]) -> str:
+    noise = f" with noise {entry['noise']:g}" if entry.get("noise") else ""
+    return f"{entry['episodes']} episodes per task of {entry['policy']}{noise}"
+
+
+def _row(task: TaskRecord) -> tuple[str, ...]:
+    returns, success = task.statistics.returns, task.statistics.success_rate
+    parameters = (f"{name} {_numbers(value)}" for name, value in task.parameters.items())
+    return (
+        str(task.index),
+        task.split,
+        ", ".join(parameters),
+        f"{task.episodes:,}",
+        f"{task.transitions:,}",
+        f"{returns.mean:.2f}",
+        f"{returns.min:.2f}",
+        f"{returns.max:.2f}",
+        "" if success is None else f"{success:.2f}",
+    )
+
+
+def _numbers(value: float | list[float]) -> str:
+    return f"({', '.join(f'{v:.4g}' for v in value)})" if isinstance(value, list) else f"{value:.4g}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(header)} |",
+        f"|{' --- |' * len(header)}",
+        *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
+    ]
+
+
+def _cell(text: str) -> str:
+    """A text as one line of Markdown that neither ends the cell nor the generated part, nor holds HTML."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _citation(repository: str, stores: Sequence[CardStore]) -> list[str]:
+    authors = dict.fromkeys(author for store in stores for author in store.record.manifest.authors)
+    year = max(store.record.provenance.created for store in stores)[:4]
+    fields = {
+        "title": f"{repository.split('/')[1]}: a dataset for offline meta-reinforcement learning",
+        "author": " and ".join(f"{{{author}}}" for author in authors) or f"{{{repository.split('/')[0]}}}",
+        "year": year,
+        "url": f"https://huggingface.co/datasets/{repository}",
+    }
+    key = re.sub(r"\W+", "-", repository).strip("-")
+    return [
+        f"@misc{{{key},",
+        *(f"  {name} = {{{' '.join(text.split())}}}," for name, text in fields.items()),
+        "}",
+    ]

@@ -1,0 +1,180 @@
+"""Calls of the Hub's own client: repeated where that helps, and one clear line for every way to fail."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections.abc import Callable
+from time import sleep
+from typing import Any, TypeVar
+
+import huggingface_hub
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from clwm_data.errors import ClwmError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait before a call is repeated, where the Hub does not say how long.
+WAITS = (1.0, 2.0, 4.0)
+#: A longer wait than this is left to the user.
+MAX_WAIT = 600.0
+#: Whoever waits longer than this is told.
+NOTICE = 5.0
+
+TOO_MANY_REQUESTS = 429
+BUSY = (408, TOO_MANY_REQUESTS, 500, 502, 503, 504)
+CONFLICT = (409, 412)
+
+# The base of all errors of the HTTP client that huggingface_hub is built on (httpx or its successors).
+_TRANSPORT_ERRORS: tuple[type[BaseException], ...] = (
+    HfHubHTTPError.__bases__[0],
+    ConnectionError,
+    TimeoutError,
+)
+
+# What a call of the Hub's client may end with; its threads wrap errors in a RuntimeError.
+_ERRORS: tuple[type[BaseException], ...] = (
+    *_TRANSPORT_ERRORS,
+    OSError,
+    RuntimeError,
+    ValueError,
+    EntryNotFoundError,
+)
+
+Result = TypeVar("Result")
+
+
+class ConflictError(ClwmError):
+    """Somebody else changed the repository at the same time."""
+
+
+def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    """Call a function of the Hub's client; repeat it when the Hub is busy or the connection breaks.
+
+    Args:
+        subject: the repository, for messages.
+        function: what to call.
+        args: its arguments.
+        kwargs: its arguments.
+
+    Raises:
+        ClwmError: it failed for good.
+    """
+    for number in range(len(WAITS) + 1):
+        try:
+            if huggingface_hub.constants.is_offline_mode():
+                raise OfflineModeIsEnabled
+            return function(*args, **kwargs)
+        except _ERRORS as error:
+            cause = _cause(error)
+            wait = _retry_after(cause, number)
+            if number == len(WAITS) or wait is None or wait > MAX_WAIT:
+                raise _translated(subject, cause) from error
+            if wait >= NOTICE:
+                logger.warning("%s: the Hub asks to wait: going on in %.0f s", subject, wait)
+            sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def api() -> HfApi:
+    """The Hub's client; it finds HF_TOKEN or the stored login by itself."""
+    return HfApi(library_name="clwm")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong: the Hub's client wraps errors of its threads, and of a miss in its cache."""
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    wrappers = (LocalEntryNotFoundError, RuntimeError)
+    return next(
+        (e for e in chain if isinstance(e, (*_TRANSPORT_ERRORS, OSError)) and not isinstance(e, wrappers)),
+        error,
+    )
+
+
+def _retry_after(error: BaseException, number: int) -> float | None:
+    """Seconds until the call has a chance, or ``None`` where repeating it cannot help."""
+    if isinstance(error, OfflineModeIsEnabled):
+        return None
+    wait = WAITS[min(number, len(WAITS) - 1)]
+    if isinstance(error, HfHubHTTPError):
+        if error.response.status_code not in BUSY:
+            return None
+        stated = error.response.headers.get("Retry-After", "")
+        return max(float(stated), wait) if stated.isdigit() else wait
+    if isinstance(error, _TRANSPORT_ERRORS) or _is_inconsistent(error):
+        return wait
+    return None
+
+
+def _is_inconsistent(error: BaseException) -> bool:
+    return isinstance(error, OSError) and "Consistency check failed" in str(error)
+
+
+def _translated(subject: str, error: BaseException) -> ClwmError:
+    if isinstance(error, OfflineModeIsEnabled):
+        return ClwmError(f"{subject}: HF_HUB_OFFLINE is set, so the Hub is not contacted: unset it")
+    if isinstance(error, HfHubHTTPError):
+        return _translated_status(subject, error)
+    if isinstance(error, HFValidationError):
+        return ClwmError(f"{subject}: is not a name that the Hub accepts, such as user/repo")
+    if _is_inconsistent(error):
+        return ClwmError(f"{subject}: a file arrives incomplete again and again: run the same command later")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return ClwmError(
+            f"{subject}: the disk is full: free space and run the same command again; it resumes"
+        )
+    if isinstance(error, _TRANSPORT_ERRORS):
+        return ClwmError(
+            f"{subject}: the Hub ({huggingface_hub.constants.ENDPOINT}) cannot be reached: check the "
+            "network and run the same command again; it resumes"
+        )
+    return ClwmError(f"{subject}: {_one_line(str(error) or type(error).__name__)}")
+
+
+def _translated_status(subject: str, error: HfHubHTTPError) -> ClwmError:
+    status = error.response.status_code
+    said = _one_line(error.server_message or "")
+    if isinstance(error, GatedRepoError):
+        return ClwmError(
+            f"{subject}: access must be asked for on its page on the Hub: accept there, then log in"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return ClwmError(
+            f"{subject}: no such repository on the Hub, or it is private: check the name; `hf auth login` or "
+            "HF_TOKEN shows private ones"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return ClwmError(f"{subject}: has no such revision: check the branch, tag or commit")
+    if isinstance(error, EntryNotFoundError):
+        return ClwmError(f"{subject}: a file is missing in the repository: its upload may not be complete")
+    if status in CONFLICT:
+        return ConflictError(f"{subject}: was changed by somebody else meanwhile: run the same command again")
+    sayings = {
+        401: "the Hub does not accept the login: `hf auth login`, or set HF_TOKEN",
+        403: "the Hub forbids this to your login: use a token with the right to do it",
+        404: "no such thing on the Hub: check the name",
+        TOO_MANY_REQUESTS: "the Hub limits your requests: run the same command again later; it resumes",
+    }
+    saying = sayings.get(status, "the Hub has a problem: run the same command again later; it resumes")
+    if status not in sayings and status < 500:
+        saying = "the Hub refuses the request"
+    return ClwmError(f"{subject}: {saying} ({status}{f': {said}' if said else ''})")
+
+
+def _one_line(text: str) -> str:
+    """A text of the server in one short line; a token, should it hold one, blotted out."""
+    return re.sub(r"hf_\w{8,}", "hf_...", " ".join(text.split()))[:200]

@@ -1,0 +1,103 @@
+"""What a push has to upload and to delete: the difference between files here and in the repository."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from huggingface_hub.hf_api import RepoFile
+
+from clwm_data.hub.client import api, call
+from clwm_data.hub.reference import HubReference
+from clwm_data.store.digest import file_sha256
+
+State = Literal["new", "changed", "same", "deleted"]
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A file of a push.
+
+    Attributes:
+        path: in the repository.
+        source: file on disk, or the content.
+        bytes: size.
+        state: what the push does with it.
+    """
+
+    path: str
+    source: Path | bytes
+    bytes: int
+    state: State
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A push, decided.
+
+    Attributes:
+        head: commit that it builds upon, or ``None`` where the branch or the repository does not exist yet.
+        data: files that go first, in any order.
+        last: files that make the data a whole, in one commit with the deletions.
+    """
+
+    head: str | None
+    data: Sequence[PlannedFile]
+    last: Sequence[PlannedFile]
+
+    @property
+    def files(self) -> list[PlannedFile]:
+        """All files."""
+        return [*self.data, *self.last]
+
+    @property
+    def uploads(self) -> list[PlannedFile]:
+        """Files to upload."""
+        return [file for file in self.files if file.state in ("new", "changed")]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the repository holds everything already."""
+        return all(file.state == "same" for file in self.files)
+
+
+def remote_files(reference: HubReference, commit: str) -> dict[str, RepoFile]:
+    """All files of a repository at a commit, by path."""
+    listing = call(
+        str(reference),
+        lambda: list(
+            api().list_repo_tree(
+                reference.repository, recursive=True, revision=commit, repo_type=reference.kind
+            )
+        ),
+    )
+    return {entry.path: entry for entry in listing if isinstance(entry, RepoFile)}
+
+
+def planned(path: str, source: Path | bytes, remote: Mapping[str, RepoFile]) -> PlannedFile:
+    """A file to have in the repository."""
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    there = remote.get(path)
+    if there is None:
+        return PlannedFile(path, source, size, "new")
+    return PlannedFile(path, source, size, "same" if _is_same(source, size, there) else "changed")
+
+
+def deleted(path: str) -> PlannedFile:
+    """A file to delete from the repository."""
+    return PlannedFile(path, b"", 0, "deleted")
+
+
+def _is_same(source: Path | bytes, size: int, there: RepoFile) -> bool:
+    """Compare with a large file's SHA-256, or with the git hash of a small one."""
+    if there.size != size:
+        return False
+    if there.lfs is not None:
+        digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_sha256(source)
+        return digest == there.lfs.sha256
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    git_hash = hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False)
+    return git_hash.hexdigest() == there.blob_id
