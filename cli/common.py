@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from clwm_data.errors import ClwmError
-from clwm_data.store import Store
+from clwm_data.hub.reference import PREFIX
+from clwm_data.hub.resolve import local_store, locate
+from clwm_data.store import Store, open_store
 
 DATA = Path("data")
 RUNS = Path("runs")
@@ -23,20 +25,58 @@ def default_store(name: str) -> Path:
 
 
 def find_store(text: str) -> Path:
-    """The store that a user means: a path, or the name of one under ``data/``.
+    """The store that a user means: a path, the name of one under ``data/``, or one to download from the Hub.
 
     Raises:
-        ClwmError: there is neither.
+        ClwmError: there is none.
     """
-    path = Path(text)
-    if path.exists():
-        return path
-    named = default_store(text.removesuffix(".zarr"))
-    if named.exists() and path.name == text:
-        return named
-    there = sorted(entry.stem for entry in DATA.glob("*.zarr")) if DATA.is_dir() else []
-    hint = f"stores under {DATA}/: {', '.join(there)}" if there else "`clwm collect MANIFEST` makes one"
-    raise ClwmError(f"no store {text!r}, neither a path nor under {DATA}/: {hint}")
+    located = locate(text, DATA)
+    if isinstance(located, Path):
+        return located
+    from clwm_data.hub.cache import cached_store
+
+    quiet_hub()
+    with progress_bar(None, "B", f"downloading {text}") as bar:
+        bar.unit_scale = True
+
+        def progress(size: int, total: int) -> None:
+            bar.total = total
+            bar.update(size)
+
+        return cached_store(located, progress)
+
+
+def find_local_store(text: str) -> Path:
+    """The store that a user means and wants to change or to publish: a path, or the name of one under ``data/``.
+
+    Raises:
+        ClwmError: there is none.
+    """
+    return local_store(text, DATA)
+
+
+def look_at_store(text: str) -> Store:
+    """The store that a user means, for a look: of one at an address only the metadata is downloaded.
+
+    Raises:
+        ClwmError: there is none.
+    """
+    if "://" not in text:
+        located = locate(text, DATA)
+        if isinstance(located, Path):
+            return open_store(located)
+        text = str(located)
+    if text.startswith(PREFIX):
+        quiet_hub()
+    return open_store(text)
+
+
+def quiet_hub() -> None:
+    """Have the Hub's client draw no bars and print no warnings: the commands say themselves what is up."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def echo_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from clwm_data.edit import delete_episodes as delete_from_store
 from clwm_data.ranges import parse_indices
 from clwm_data.store import open_store
 
-from .common import echo_store, find_store
+from .common import echo_store, find_local_store
 
 
 @click.command()
@@ -25,7 +25,7 @@ def delete_episodes(store: str, task: int, episodes: str) -> None:
     Examples:
       clwm delete-episodes point-robot --task 3 --episodes 0-4,7
     """
-    path = find_store(store)
+    path = find_local_store(store)
     opened = open_store(path)
     count = opened.tasks[task].record.episodes if task in opened.tasks else 0
     numbers = parse_indices(episodes, range(count), "episode") if count else ()

@@ -7,10 +7,9 @@ from typing import Any
 import click
 
 from clwm_data.families.listing import format_parameters
-from clwm_data.store import open_store
 from clwm_data.store.summary import summarise
 
-from .common import echo_json, echo_table, find_store, human_bytes, json_option
+from .common import echo_json, echo_table, human_bytes, json_option, look_at_store
 
 
 @click.command()
@@ -19,14 +18,16 @@ from .common import echo_json, echo_table, find_store, human_bytes, json_option
 def info(store: str, as_json: bool) -> None:
     """Show what STORE holds: tasks, episodes, returns, size and provenance.
 
-    STORE is a path, or the name of a store under data/. Only metadata is read.
+    STORE is a path, the name of a store under data/, or a published one: user/repo or
+    hf://datasets/user/repo[@revision][/x.zarr]. Only metadata is read.
 
     \b
     Examples:
       clwm info point-robot
       clwm info data/point-robot.zarr --json
+      clwm info hf://datasets/user/point-robot@v1
     """
-    summary = summarise(open_store(find_store(store)))
+    summary = summarise(look_at_store(store))
     if as_json:
         echo_json(summary)
         return

@@ -22,6 +22,8 @@ VERBS = {
     "delete-episodes": "Remove episodes from a store.",
     "train": "Train an agent on a store.",
     "eval": "Evaluate how well a run's agent adapts.",
+    "push": "Publish a store on the Hugging Face Hub.",
+    "pull": "Download a published store, or some of its tasks.",
     "demo": "Collect, validate, train, evaluate and draw, in minutes.",
 }
 

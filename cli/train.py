@@ -58,7 +58,7 @@ def train(
     overrides: tuple[str, ...],
     resume: bool,
 ) -> None:
-    """Train an agent on STORE, a path or the name of a store under data/.
+    """Train an agent on STORE: a path, the name of a store under data/, or user/repo on the Hub.
 
     The run's folder gets the resolved configuration, metrics (JSON lines and TensorBoard) and checkpoints.
     Interrupted runs continue with --resume, to the bit as if they had never stopped.
@@ -70,6 +70,7 @@ def train(
       clwm train point-robot --method focal --steps 2000 --out runs/focal
       clwm train point-robot --set iql.expectile=0.9 --set objectives.infonce.radius=100
       clwm train point-robot --resume --steps 8000
+      clwm train user/point-robot@v1
     """
     torch = require("torch", "train", "training")
     from clwm_train.run import open_run

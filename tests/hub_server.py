@@ -30,7 +30,8 @@ class Fault:
         path: pattern that its path contains.
         times: how many requests.
         status: answer with this status, and ``headers``.
-        drop: close the connection: ``before`` or in the ``middle`` of the answer's or the request's body.
+        drop: close the connection: ``before`` serving, in the ``middle`` of the answer's or the request's
+            body, or instead of the ``answer``.
         alter: change the body of the answer.
         then: called before the request is served otherwise as usual.
     """
@@ -177,6 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def _answer(self, status: int, text: bytes, headers: dict[str, str]) -> None:
+        if self.fault is not None and self.fault.drop == "answer":
+            self._hang_up()
+            return
         if self.fault is not None and self.fault.alter is not None:
             text = self.fault.alter(text)
         self.send_response(status)

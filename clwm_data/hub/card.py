@@ -14,7 +14,9 @@ from typing import Any
 import yaml
 
 from clwm_data.families.base import SPLITS
+from clwm_data.families.listing import format_parameters
 from clwm_data.hub.published import SUFFIX
+from clwm_data.manifest import BehaviourEntry
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import TASKS, StoreRecord, TaskRecord, task_folder
 from clwm_data.strict import parse_yaml
@@ -125,7 +127,7 @@ def _licence(stores: Sequence[CardStore]) -> dict[str, Any]:
         return {}
     if len(known) == len(stated):
         return {"license": known[0] if len(known) == 1 else known}
-    return {"license": "other", "license_name": " and ".join(stated)}
+    return {"license": "other", "license_name": " and ".join(map(_cell, stated))}
 
 
 def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
@@ -145,7 +147,8 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         ]
         lines += [*_table(header, rows), ""]
     for store in stores:
-        lines += _store(repository, store)
+        lines += _store(store)
+    trained = repository if len(stores) == 1 else f"hf://datasets/{repository}/{stores[0].name}{SUFFIX}"
     lines += [
         "## How to load it",
         "",
@@ -156,7 +159,7 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         "```",
         "",
         f"On the command line: `clwm pull {repository}` downloads it (`--tasks 0-9`, `--split train`, "
-        f"`--revision TAG` choose), `clwm train {repository}` trains on it.",
+        f"`--revision TAG` choose), `clwm train {trained}` trains on it.",
         "",
         "## Citation",
         "",
@@ -167,18 +170,17 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
     return lines
 
 
-def _store(repository: str, store: CardStore) -> list[str]:
+def _store(store: CardStore) -> list[str]:
     manifest, provenance = store.record.manifest, store.record.provenance
     tasks, episodes, transitions = _counts(store)
     splits = ", ".join(f"{split} {format_indices(indices)}" for split, indices in _splits(store).items())
     listed = manifest.tasks if isinstance(manifest.tasks, list) else []
     missing = sorted({*listed} - {task.index for task in store.tasks})
     facts = {
-        "family": f"`{manifest.family}`",
         "size": f"{tasks} tasks, {episodes} episodes, {transitions} transitions",
         "splits": splits,
         "not included": f"tasks {format_indices(missing)}" if missing else "",
-        "behaviours": "; ".join(_behaviour(entry.model_dump()) for entry in manifest.behaviours),
+        "behaviours": "episodes per task: " + ", ".join(map(_behaviour, manifest.behaviours)),
         "licence": manifest.licence or "not stated",
         "authors": ", ".join(manifest.authors) or "not stated",
         "collected": f"{provenance.created} on {provenance.platform} by `{provenance.command}`",
@@ -194,7 +196,7 @@ def _store(repository: str, store: CardStore) -> list[str]:
         f"## {store.name}",
         "",
         *([_cell(manifest.description), ""] if manifest.description.strip() else []),
-        *_table(("", ""), [(key, text) for key, text in facts.items() if text]),
+        *_table(("family", manifest.family), [(key, text) for key, text in facts.items() if text]),
         "",
         f"![Returns of {store.name} per task]({store.name}.svg)",
         "",
@@ -217,18 +219,17 @@ def _splits(store: CardStore) -> dict[str, list[int]]:
     return {split: indices for split, indices in found.items() if indices}
 
 
-def _behaviour(entry: Mapping[str, Any]) -> str:
-    noise = f" with noise {entry['noise']:g}" if entry.get("noise") else ""
-    return f"{entry['episodes']} episodes per task of {entry['policy']}{noise}"
+def _behaviour(entry: BehaviourEntry) -> str:
+    noise = f" with noise {entry.noise:g}" if entry.noise else ""
+    return f"{entry.episodes} x {entry.policy}{noise}"
 
 
 def _row(task: TaskRecord) -> tuple[str, ...]:
     returns, success = task.statistics.returns, task.statistics.success_rate
-    parameters = (f"{name} {_numbers(value)}" for name, value in task.parameters.items())
     return (
         str(task.index),
         task.split,
-        ", ".join(parameters),
+        format_parameters(task.parameters),
         f"{task.episodes:,}",
         f"{task.transitions:,}",
         f"{returns.mean:.2f}",
@@ -238,21 +239,17 @@ def _row(task: TaskRecord) -> tuple[str, ...]:
     )
 
 
-def _numbers(value: float | list[float]) -> str:
-    return f"({', '.join(f'{v:.4g}' for v in value)})" if isinstance(value, list) else f"{value:.4g}"
-
-
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [
-        f"| {' | '.join(header)} |",
+        f"| {' | '.join(map(_cell, header))} |",
         f"|{' --- |' * len(header)}",
         *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
     ]
 
 
 def _cell(text: str) -> str:
-    """A text as one line of Markdown that neither ends the cell nor the generated part, nor holds HTML."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """A text as one line of Markdown without HTML, which ends neither the cell nor the generated part."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("```", "")
 
 
 def _citation(repository: str, stores: Sequence[CardStore]) -> list[str]:
@@ -267,6 +264,6 @@ def _citation(repository: str, stores: Sequence[CardStore]) -> list[str]:
     key = re.sub(r"\W+", "-", repository).strip("-")
     return [
         f"@misc{{{key},",
-        *(f"  {name} = {{{' '.join(text.split())}}}," for name, text in fields.items()),
+        *(f"  {name} = {{{_cell(text)}}}," for name, text in fields.items()),
         "}",
     ]

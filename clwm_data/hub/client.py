@@ -79,7 +79,8 @@ def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: An
             return function(*args, **kwargs)
         except _ERRORS as error:
             cause = _cause(error)
-            wait = _retry_after(cause, number)
+            # A RuntimeError comes from a thread that uploads, and those repeat by themselves.
+            wait = None if isinstance(error, RuntimeError) else _retry_after(cause, number)
             if number == len(WAITS) or wait is None or wait > MAX_WAIT:
                 raise _translated(subject, cause) from error
             if wait >= NOTICE:

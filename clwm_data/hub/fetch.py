@@ -69,8 +69,9 @@ def fetch_task(
         _fetch_file(published, index, path, file, folder / path, staging)
         arrived(file.bytes)
 
+    files = task_files(published, index)
     with ThreadPoolExecutor(WORKERS) as pool:
-        futures = [pool.submit(fetch, *item) for item in task_files(published, index).items()]
+        futures = [pool.submit(fetch, *item) for item in files.items()]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
@@ -78,6 +79,9 @@ def fetch_task(
     for future in futures:
         if not future.cancelled():
             future.result()
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in files:
+            path.unlink()
     return folder
 
 

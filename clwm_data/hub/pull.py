@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from clwm_data.collect.staging import locked, remove_empty_staging
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import SPLITS
 from clwm_data.hub.fetch import fetch_task, task_files
@@ -21,6 +20,7 @@ from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store.atomic import move_folder
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
+from clwm_data.store.lock import locked
 from clwm_data.store.reader import Store, open_store
 from clwm_data.store.validate import check_files
 from clwm_data.store.writer import write_root
@@ -63,7 +63,6 @@ def pull(
         with locked(out):
             _pull_into(out, published, chosen, progress)
             shutil.rmtree(out / STAGING / DOWNLOADS, ignore_errors=True)
-            remove_empty_staging(out)
     except OSError as error:
         mend = "free space" if error.errno == errno.ENOSPC else "mend it"
         raise ClwmError(
@@ -89,7 +88,8 @@ def _pull_into(
             progress(size, total)
 
     arrived(0)
-    if not (out / METADATA).is_file():
+    taken_out = [index for index in absent if _take_out(out, index)]
+    if taken_out or not (out / METADATA).is_file():
         _write_root(out, published)
     for index in absent:
         _pull_task(out, published, index, arrived)
@@ -164,15 +164,21 @@ def _is_sound(out: Path, published: PublishedStore, index: int) -> bool:
     )
 
 
+def _take_out(out: Path, index: int) -> bool:
+    """Move a damaged task, if it is there, to the downloads, where its sound files are used again."""
+    target, download = out / TASKS / task_folder(index), out / STAGING / DOWNLOADS / task_folder(index)
+    if not target.exists():
+        return False
+    shutil.rmtree(download, ignore_errors=True)
+    download.parent.mkdir(exist_ok=True)
+    target.rename(download)
+    return True
+
+
 def _pull_task(out: Path, published: PublishedStore, index: int, arrived: Callable[[int], object]) -> None:
     folder = fetch_task(published, index, out / STAGING / DOWNLOADS, arrived)
     target = out / TASKS / task_folder(index)
     target.parent.mkdir(exist_ok=True)
-    if target.exists():  # damaged, and now to be replaced
-        old = out / STAGING / f"{target.name}.partial"
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        shutil.rmtree(old)
     move_folder(folder, target)
     _write_root(out, published)
 

@@ -13,9 +13,9 @@ from clwm_data.hub.card import CARD, CardStore, dataset_card
 from clwm_data.hub.client import call
 from clwm_data.hub.figure import returns_figure
 from clwm_data.hub.plan import Plan, deleted, planned, remote_files
+from clwm_data.hub.publication import Publication, branch_head
 from clwm_data.hub.published import SUFFIX, open_published
-from clwm_data.hub.reference import HubReference
-from clwm_data.hub.upload import Progress, Pushed, branch_head, upload
+from clwm_data.hub.reference import HubReference, repository_reference
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.reader import Store, open_store
 from clwm_data.store.validate import validate
@@ -73,38 +73,24 @@ def plan_push(store: Store, reference: HubReference) -> Plan:
     return Plan(head, data, [*last, *map(deleted, stale)])
 
 
-def push(
-    path: Path,
-    reference: HubReference,
-    *,
-    private: bool = False,
-    tag: str | None = None,
-    progress: Progress | None = None,
-) -> Pushed:
-    """Publish a store: data first, then its root, manifest and the card, then the tag.
+def publish_store(path: Path, repository: str, branch: str | None = None) -> Publication:
+    """A store, ready to be published: data first, then its root, manifest and the card, then the tag.
 
-    Only what changed is uploaded, so an interrupted push is resumed by the same call. Readers of the branch
-    may see new data under the old root meanwhile, and are told by the digests; readers of a tag do not.
+    Only what changed is uploaded, so an interrupted push is resumed by the next. Readers of the branch may
+    see new data under the old root meanwhile, and are told by the digests; readers of a tag do not.
 
     Args:
         path: of the store.
-        reference: dataset repository, and a branch as its revision.
-        private: make the repository private, if it does not exist yet.
-        tag: to set on the result.
-        progress: called after each commit.
+        repository: dataset repository ``user/name``.
+        branch: instead of the default one.
 
     Raises:
-        ClwmError: the store is not valid, the tag is taken, or the Hub refuses.
+        ClwmError: the store may not be published, or the repository's name is none.
     """
     store = publishable(path)
-    return upload(
-        reference,
-        lambda: plan_push(store, reference),
-        title=f"{store.name}: {len(store.tasks)} tasks",
-        private=private,
-        tag=tag,
-        progress=progress,
-    )
+    reference = repository_reference(repository, branch, "dataset")
+    title = f"{store.name}: {len(store.tasks)} tasks"
+    return Publication(reference, title, lambda: plan_push(store, reference))
 
 
 def _task_files(store: Store) -> Iterator[Path]:

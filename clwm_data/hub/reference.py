@@ -76,3 +76,15 @@ def parse_reference(text: str, kind: Kind = "dataset") -> HubReference:
     if inside and (kind != "dataset" or not _STORE.fullmatch(inside)):
         raise ClwmError(f"{text}: {inside} is not the name of a store such as {repository}/point-robot.zarr")
     return HubReference(repository, revision.replace("%2F", "/") or None, inside or None, kind)
+
+
+def repository_reference(text: str, branch: str | None, kind: Kind) -> HubReference:
+    """A repository to write to.
+
+    Raises:
+        ClwmError: the text names no repository, or more than one.
+    """
+    reference = parse_reference(text, kind)
+    if reference.revision is not None or reference.store is not None:
+        raise ClwmError(f"{text}: expected the name of a repository, {reference.repository}, and no more")
+    return HubReference(reference.repository, branch, None, kind)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from clwm_data.errors import ClwmError
 from clwm_data.hub.reference import PREFIX, HubReference, looks_like_reference, parse_reference
-from clwm_data.store.reader import Store, open_store
 
 SUFFIX = ".zarr"
 
@@ -16,49 +15,47 @@ def locate(text: str, folder: Path) -> Path | HubReference:
 
     Args:
         text: a path, the name of a store in ``folder``, ``user/repo[@revision]`` or
-            ``hf://datasets/user/repo[@revision][/x.zarr]``. A path that is there is never looked for on the Hub.
+            ``hf://datasets/user/repo[@revision][/x.zarr]``. A path that is there is never
+            looked for on the Hub.
         folder: where stores lie.
 
     Raises:
         ClwmError: it is none of these.
     """
-    path = Path(text)
-    if not text.startswith(PREFIX):
-        if path.exists():
-            return path
-        if path.name == text and (named := folder / f"{text.removesuffix(SUFFIX)}{SUFFIX}").exists():
-            return named
+    path = local_path(text, folder)
+    if path is not None:
+        return path
     # In "data/nowhere" somebody misspelt a path: that is no business of the Hub's.
-    if looks_like_reference(text) and (text.startswith(PREFIX) or not path.parent.exists()):
+    parent = Path(text).parent
+    if text.startswith(PREFIX) or (looks_like_reference(text) and parent != folder and not parent.exists()):
         return parse_reference(text)
+    raise _no_store(text, folder, " nor user/repo on the Hub")
+
+
+def local_path(text: str, folder: Path) -> Path | None:
+    """The path that a STORE argument means on this machine."""
+    path = Path(text)
+    if text.startswith(PREFIX):
+        return None
+    if path.exists():
+        return path
+    named = folder / f"{text.removesuffix(SUFFIX)}{SUFFIX}"
+    return named if path.name == text and named.exists() else None
+
+
+def local_store(text: str, folder: Path) -> Path:
+    """The folder of the store that is meant, on this machine only.
+
+    Raises:
+        ClwmError: there is none.
+    """
+    path = local_path(text, folder)
+    if path is None:
+        raise _no_store(text, folder, "")
+    return path
+
+
+def _no_store(text: str, folder: Path, elsewhere: str) -> ClwmError:
     there = sorted(entry.stem for entry in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     hint = f"stores under {folder}/: {', '.join(there)}" if there else "`clwm collect MANIFEST` makes one"
-    raise ClwmError(f"no store {text!r}, neither a path nor under {folder}/ nor user/repo on the Hub: {hint}")
-
-
-def find_store(text: str, folder: Path) -> Path:
-    """The folder of the store that is meant; one on the Hub is downloaded into the cache.
-
-    Raises:
-        ClwmError: there is none, or it cannot be downloaded.
-    """
-    located = locate(text, folder)
-    if isinstance(located, Path):
-        return located
-    from clwm_data.hub.cache import cached_store  # the Hub's client takes half a second to import
-
-    return cached_store(located)
-
-
-def open_located(text: str, folder: Path) -> Store:
-    """The store that is meant, for a look: of one on the Hub only the metadata is read.
-
-    Raises:
-        ClwmError: there is none, or it cannot be read.
-    """
-    located = locate(text, folder)
-    if isinstance(located, Path):
-        return open_store(located)
-    from clwm_data.hub.cache import open_remote
-
-    return open_remote(located)
+    return ClwmError(f"no store {text!r}, neither a path nor under {folder}/{elsewhere}: {hint}")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import Parameters, Split
+from clwm_data.hub.reference import PREFIX, parse_reference
 from clwm_data.manifest import Manifest
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL, Episode, TaskArrays
@@ -27,6 +28,9 @@ from clwm_data.store.digest import array_sha256
 from clwm_data.store.flat import chosen_tasks, flat_arrays
 from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, TaskRecord, task_folder
 from clwm_data.store.root import Root, parse_json, read_root
+
+#: The writer's take half a kilobyte.
+MAX_ARRAY_METADATA_BYTES = 2**20
 
 #: Brings the files of a task, by its index, to where the store keeps them.
 Fetch = Callable[[int], object]
@@ -78,6 +82,8 @@ class StoredTask:
         folder = self._folder / name
         if name not in self.arrays or not (folder / METADATA).is_file():
             raise ClwmError(f"{folder}: array is missing: download or collect it again")
+        if (folder / METADATA).stat().st_size > MAX_ARRAY_METADATA_BYTES:
+            raise ClwmError(f"{folder}/{METADATA}: has more than {MAX_ARRAY_METADATA_BYTES} bytes")
         # zarr will read the array's own metadata: it must be what was checked.
         metadata, files = self.arrays[name], self.record.array_files(name)
         document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
@@ -224,11 +230,16 @@ def open_store(path: str | Path) -> Store:
     """Open a store for reading; no array is read yet.
 
     Args:
-        path: its folder, or an address (``https://``, ``s3://``) of one whose files are read when asked for.
+        path: its folder, or an address: ``hf://datasets/user/repo[@revision][/x.zarr]``, ``https://...`` or
+            ``s3://...``. The files of a task at an address are downloaded, and kept, when they are asked for.
 
     Raises:
         ClwmError: no store there, or one that this version of clwm cannot read.
     """
+    if isinstance(path, str) and path.startswith(PREFIX):
+        from clwm_data.hub.cache import open_remote  # the Hub's client takes half a second to import
+
+        return open_remote(parse_reference(path))
     if isinstance(path, str) and "://" in path:
         from clwm_data.store.remote import open_url  # which imports this module
 

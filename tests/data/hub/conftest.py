@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     for name in ("HF_HUB_CACHE", "HF_ASSETS_CACHE"):
         monkeypatch.setattr(constants, name, settings[name])
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no power fails here
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "hf/token"))
     yield server
     server.stop()
@@ -68,13 +70,19 @@ def files_of(store: Path) -> dict[str, bytes | None]:
     return {
         f"{store.name}/{path.relative_to(store).as_posix()}": path.read_bytes()
         for path in store.rglob("*")
-        if path.is_file()
+        if path.is_file() and ".collect" not in path.parts
     }
+
+
+def publish(repository: Repository, store: Path) -> None:
+    """Have a repository hold a store as it is now."""
+    old = {path: None for path in repository.files() if path.startswith(f"{store.name}/")}
+    repository.change({**old, **files_of(store)})
 
 
 @pytest.fixture
 def published(hub: HubServer, collected: Path) -> Repository:
     """``user/data`` with the tiny store."""
     repository = hub.add("user/data")
-    repository.change(files_of(collected))
+    publish(repository, collected)
     return repository

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clwm_data.errors import ClwmError
+from clwm_data.hub.card import BEGIN, END, CardStore, dataset_card
+from clwm_data.hub.figure import axis_ticks, returns_figure
+from clwm_data.store import open_store
+
+
+@pytest.fixture(scope="module")
+def tiny(collected: Path) -> CardStore:
+    store = open_store(collected)
+    return CardStore(store.record, [task.record for task in store.tasks.values()])
+
+
+def front_matter(card: str) -> dict[str, object]:
+    assert card.startswith("---\n")
+    front: dict[str, object] = yaml.safe_load(card.split("---\n")[1])
+    return front
+
+
+def changed(store: CardStore, **manifest: object) -> CardStore:
+    record = store.record.model_copy(update={"manifest": store.record.manifest.model_copy(update=manifest)})
+    return CardStore(record, store.tasks)
+
+
+def test_front_matter(tiny: CardStore) -> None:
+    front = front_matter(dataset_card("user/data", [tiny]))
+    assert front["license"] == "cc0-1.0"
+    assert front["task_categories"] == ["reinforcement-learning"]
+    assert front["size_categories"] == ["n<1K"]  # 600 transitions
+    assert {"offline-reinforcement-learning", "point-robot", "zarr"} <= set(front["tags"])  # type: ignore[call-overload]
+    assert front["configs"] == [
+        {
+            "config_name": "tiny",
+            "data_files": [
+                {"split": "train", "path": ["tiny.zarr/tasks/0012/**"]},
+                {"split": "id", "path": ["tiny.zarr/tasks/0006/**"]},
+                {"split": "ood", "path": ["tiny.zarr/tasks/0000/**"]},
+            ],
+        }
+    ]
+
+
+def test_body(tiny: CardStore) -> None:
+    card = dataset_card("user/data", [tiny])
+    assert "episodes per task: 3 x scripted with noise 0.3, 2 x random" in card
+    assert "train 12, id 6, ood 0" in card
+    assert tiny.record.content_sha256 in card
+    assert "![Returns of tiny per task](tiny.svg)" in card
+    rows = [line for line in card.splitlines() if re.match(r"\| (0|6|12) \|", line)]
+    statistics = tiny.tasks[1].statistics.returns
+    assert f"| 6 | id | angle 0.4833, goal (0.8855, 0.4647) | 5 | 200 | {statistics.mean:.2f} |" in rows[1]
+    block = card.split("```python\n")[1].split("```")[0]
+    assert len(block.splitlines()) == 3
+    compile(block, "card", "exec")
+    assert "@misc{user-data," in card
+
+
+@pytest.mark.parametrize(
+    ("transitions", "category"),
+    [
+        (1, "n<1K"),
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (10**6 - 1, "100K<n<1M"),
+        (8 * 10**6, "1M<n<10M"),
+        (10**9, "1B<n<10B"),
+        (10**12, "1B<n<10B"),
+    ],
+)
+def test_size_categories(tiny: CardStore, transitions: int, category: str) -> None:
+    task = tiny.tasks[0].model_copy(update={"transitions": transitions})
+    assert front_matter(dataset_card("u/d", [CardStore(tiny.record, [task])]))["size_categories"] == [
+        category
+    ]
+
+
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        (["CC-BY-4.0"], {"license": "cc-by-4.0"}),
+        (["MIT", "CC-BY-4.0"], {"license": ["cc-by-4.0", "mit"]}),
+        (["My own"], {"license": "other", "license_name": "My own"}),
+        (["MIT", "My own"], {"license": "other", "license_name": "MIT and My own"}),
+        ([None], {}),
+    ],
+)
+def test_licences(tiny: CardStore, licences: list[str | None], expected: dict[str, object]) -> None:
+    stores = [changed(tiny, licence=licence, name=f"s{number}") for number, licence in enumerate(licences)]
+    front = front_matter(dataset_card("u/d", stores))
+    assert {key: front[key] for key in ("license", "license_name") if key in front} == expected
+
+
+def test_what_people_wrote_stays(tiny: CardStore) -> None:
+    first = dataset_card("user/data", [tiny])
+    by_hand = first.replace("tags:\n", "language: en\ntags:\n- mine\n").replace(BEGIN, f"Hello.\n\n{BEGIN}")
+    by_hand += "\n## Thanks\n\nTo all.\n"
+    second = dataset_card("user/data", [changed(tiny, description="new words")], by_hand)
+    front = front_matter(second)
+    assert front["language"] == "en"
+    assert "mine" in front["tags"]  # type: ignore[operator]
+    assert second.index("Hello.") < second.index(BEGIN) < second.index("new words") < second.index(END)
+    assert second.rstrip().endswith("## Thanks\n\nTo all.")
+    assert second.count(BEGIN) == 1
+    assert dataset_card("user/data", [changed(tiny, description="new words")], second) == second
+
+
+@pytest.mark.parametrize(
+    "existing",
+    [
+        "# By hand\n\nA text.\n",
+        "---\nlicense: mit\n---\n# By hand\n\nA text.",
+        "---\r\n---\r\n# By hand\n\nA text.",
+    ],
+)
+def test_a_card_by_hand_is_kept_in_front(tiny: CardStore, existing: str) -> None:
+    card = dataset_card("user/data", [tiny], existing)
+    assert card.index("# By hand\n\nA text.") < card.index(BEGIN)
+    assert front_matter(card)["license"] == "cc0-1.0"
+
+
+def test_a_broken_or_hostile_front_matter_is_one_line(tiny: CardStore) -> None:
+    for text in ("---\na: [\n---\n", "---\na: !!python/object/apply:os.getcwd []\n---\n"):
+        with pytest.raises(ClwmError, match=r"README.md:?\d*: not valid YAML"):
+            dataset_card("user/data", [tiny], text)
+
+
+def test_texts_cannot_break_out_of_their_place(tiny: CardStore) -> None:
+    evil = f"a | b\n\n# c <script>alert(1)</script> {END} ]]>"
+    card = dataset_card("user/data", [changed(tiny, description=evil, authors=[evil], licence=evil)])
+    assert "<script>" not in card.split("\n---\n")[1]
+    assert card.count(END) == 1
+    assert not any(line.startswith("# c") for line in card.splitlines())
+    again = dataset_card("user/data", [tiny], card)
+    assert "alert" not in again.split(BEGIN)[1]
+
+
+def test_figure(tiny: CardStore) -> None:
+    text = returns_figure("a <b> & c", tiny.tasks)
+    root = ElementTree.fromstring(text)
+    name = "{http://www.w3.org/2000/svg}"
+    assert root.find(f"{name}title").text == "a <b> & c: returns per task"  # type: ignore[union-attr]
+    # Two behaviours per task and three splits in the legend.
+    assert len(root.findall(f"{name}circle")) == 2 * 3 + 3
+    assert "script" not in text
+    assert len(text) < 5000
+    assert returns_figure("one", tiny.tasks[:1]).startswith("<svg")
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
+def test_axis_ticks_span_the_values_in_round_steps(low: float, width: float) -> None:
+    ticks = axis_ticks(low, low + width)
+    if not low + width > low:
+        assert ticks == [low]
+        return
+    assert 2 <= len(ticks) <= 8
+    slack = 1e-9 * max(abs(low), abs(low + width))
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= low + width - slack
+    assert ticks == sorted(set(ticks))
