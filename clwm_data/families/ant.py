@@ -42,11 +42,12 @@ class AntSimulator(GymnasiumMujocoSimulator):
     ) -> None:
         super().__init__(tasks, [model] * len(tasks), threads=threads)
         self._targets = targets
+        self._xpos = self._lanes.read("xpos")
+        self._forces = self._lanes.read("cfrc_ext").reshape(len(tasks), -1)  # a view
 
     def contact_cost(self) -> NDArray[np.float64]:
         """0.5e-3 sum clip(f, -1, 1)^2 over the external forces and torques on all bodies: [L]."""
-        forces = self._lanes.read("cfrc_ext").reshape(len(self.tasks), -1)
-        return 0.5e-3 * squares(np.clip(forces, -1.0, 1.0))
+        return 0.5e-3 * squares(np.minimum(np.maximum(self._forces, -1.0), 1.0))
 
 
 class AntDirSimulator(AntSimulator):
@@ -64,17 +65,17 @@ class AntDirSimulator(AntSimulator):
         """Five physics steps of 0.01 s; ends when the torso leaves the healthy heights."""
         before = self._carried
         self.advance(action, active)
-        self._carried = self._lanes.read("xpos")[:, TORSO, :2].copy()
-        velocity = (self._carried - before) / self.dt
+        self._carried = self._xpos[:, TORSO, :2].copy()
+        velocity = (self._carried - before) / self._dt[:, None]
         forward = velocity[:, 0] * self._targets[:, 0] + velocity[:, 1] * self._targets[:, 1]
-        height = self._lanes.read("qpos")[:, 2]
+        height = self._qpos[:, 2]
         healthy = (height >= HEALTHY_HEIGHT[0]) & (height <= HEALTHY_HEIGHT[1])
         reward = forward + healthy - (0.5 * squares(action) + self.contact_cost())
         return StepResult(reward, ~healthy)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x and y, qvel: [L, 27]."""
-        return np.concatenate([self._lanes.read("qpos")[:, 2:], self._lanes.read("qvel")], axis=1)
+        return np.concatenate([self._qpos[:, 2:], self._qvel], axis=1)
 
 
 class AntGoalSimulator(AntSimulator):
@@ -83,13 +84,13 @@ class AntGoalSimulator(AntSimulator):
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Five physics steps of 0.01 s; never ends."""
         self.advance(action, active)
-        offset = np.abs(self._lanes.read("qpos")[:, :2] - self._targets)
+        offset = np.abs(self._qpos[:, :2] - self._targets)
         reward = -(offset[:, 0] + offset[:, 1]) - 0.1 * squares(action) - self.contact_cost()
         return StepResult(reward, np.zeros(len(reward), np.bool_))
 
     def observe(self) -> NDArray[np.float64]:
         """qpos, qvel: [L, 29]."""
-        return np.concatenate([self._lanes.read("qpos"), self._lanes.read("qvel")], axis=1)
+        return np.concatenate([self._qpos, self._qvel], axis=1)
 
 
 class AntFamily(TaskFamily):

@@ -36,9 +36,12 @@ class DmControlSimulator(MujocoSimulator):
         self, tasks: Sequence[int], models: Sequence[Any], targets: NDArray[np.float64], *, threads: int = 1
     ) -> None:
         super().__init__(tasks, models, threads=threads)
-        self._sign = np.where(targets < 0.0, -1.0, 1.0)
-        self._speed = np.abs(targets)
-        self._margin = np.maximum(self._speed, 1e-9)  # a target of 0 has no margin to fall off over
+        speed = np.abs(targets)
+        margin = np.maximum(speed, 1e-9)  # a target of 0 has no margin to fall off over
+        # 1 - (1 - value at margin) * (speed - sign * velocity) / margin, as intercept + slope * velocity
+        self._intercept = 1.0 - (1.0 - VALUE_AT_MARGIN) * speed / margin
+        self._slope = np.where(targets < 0.0, -1.0, 1.0) * (1.0 - VALUE_AT_MARGIN) / margin
+        self._zero, self._one = np.zeros(len(targets)), np.ones(len(targets))
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """As the suite's ``initialize_episode`` with a ``RandomState`` over ``MT19937(seed)``.
@@ -61,15 +64,13 @@ class DmControlSimulator(MujocoSimulator):
         """Draw the initial state, with actuators disabled."""
 
     def progress(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Reward in [0, 1] for velocities [..., L]: 1 from the target speed on, in the target's direction.
+        """Reward in [0, 1] for velocities [L]: 1 from the target speed on, in the target's direction.
 
         dm_control's ``tolerance(sign * velocity, bounds=(speed, inf), margin=speed, value_at_margin=0.1,
         sigmoid="linear")``: it falls linearly to 0.1 at rest, and on to 0.
         """
-        shortfall = (self._speed - self._sign * velocity) / self._margin
-        result: NDArray[np.float64] = np.minimum(
-            np.maximum(1.0 - (1.0 - VALUE_AT_MARGIN) * shortfall, 0.0), 1.0
-        )
+        linear = self._intercept + self._slope * velocity
+        result: NDArray[np.float64] = np.minimum(np.maximum(linear, self._zero), self._one)
         return result
 
 

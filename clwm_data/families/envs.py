@@ -26,15 +26,28 @@ def _spaces(family: TaskFamily) -> tuple[Any, Any]:
     )
 
 
-def _checked_action(family: TaskFamily, action: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The action as float64, clipped to [-1, 1]; what is stored as float32 is what was executed."""
-    array = np.asarray(action, dtype=np.float32)
-    if array.shape != shape:
-        raise ClwmError(f"{family.name}: action has shape {array.shape}, expected {shape}")
-    # The sum of squares tells in one quick call that all is well; huge but finite numbers get a second look.
-    if not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
-        raise ClwmError(f"{family.name}: action holds a value that is not finite: {array}")
-    return np.minimum(np.maximum(array, -1.0), 1.0).astype(np.float64)
+class _ActionCheck:
+    """Turns what a user passes into an action of the right kind, quickly: it runs at every step."""
+
+    def __init__(self, family: TaskFamily, shape: tuple[int, ...]) -> None:
+        self._family = family.name
+        self._shape = shape
+        # Bounds of the full shape: NumPy takes longer to spread a number than to compare a few.
+        lanes = (-1, family.action_size)
+        self._low = np.full(shape, -1.0, np.float32).reshape(lanes)
+        self._high = -self._low
+
+    def __call__(self, action: Any) -> NDArray[np.float64]:
+        """Actions [L, act] as float64, clipped to [-1, 1]; what is stored as float32 is what was executed."""
+        array = np.asarray(action, dtype=np.float32)
+        if array.shape != self._shape:
+            raise ClwmError(f"{self._family}: action has shape {array.shape}, expected {self._shape}")
+        flat = array.ravel()
+        # A finite sum of squares says in one call that all is well; huge finite numbers get a second look.
+        if not math.isfinite(flat.dot(flat)) and not np.isfinite(array).all():
+            raise ClwmError(f"{self._family}: action holds a value that is not finite: {array}")
+        bounded: NDArray[np.float64] = np.minimum(np.maximum(array, self._low), self._high).astype(np.float64)
+        return bounded
 
 
 class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
@@ -57,9 +70,10 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.observation_space, self.action_space = _spaces(family)
         self._simulator = family.make_simulator([task], render_mode=render_mode)
+        self._horizon = family.horizon
         self._lane = np.zeros(1, np.int64)
         self._active = np.ones(1, np.bool_)
-        self._shape = (family.action_size,)
+        self._checked = _ActionCheck(family, (family.action_size,))
         self._steps = -1
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
@@ -75,11 +89,10 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """One agent step; see the class."""
         if self._steps < 0:
             raise ClwmError(f"{self.family.name}: call reset() before step()")
-        checked = _checked_action(self.family, action, self._shape)
-        result = self._simulator.step(checked[None], self._active)
-        self._steps += 1
+        result = self._simulator.step(self._checked(action), self._active)
+        self._steps = steps = self._steps + 1
         terminated = bool(result.terminated[0])
-        truncated = not terminated and self._steps >= self.family.horizon
+        truncated = not terminated and steps >= self._horizon
         info = self._info()
         if result.success is not None:
             info["success"] = bool(result.success[0])
@@ -110,7 +123,7 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._simulator.close()
 
     def _observe(self) -> Observation:
-        return np.asarray(self._simulator.observe()[0], np.float32)
+        return self._simulator.observe()[0].astype(np.float32)
 
     def _info(self) -> Info:
         privileged = self._simulator.privileged()
@@ -142,7 +155,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.float32],
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._simulator = family.make_simulator(tasks, threads=threads)
-        self._shape = (self.num_envs, family.action_size)
+        self._checked = _ActionCheck(family, (self.num_envs, family.action_size))
         self._steps = np.zeros(self.num_envs, np.int64)
         self.active = np.zeros(self.num_envs, np.bool_)
         self._observation = np.zeros((self.num_envs, family.observation_size), np.float32)
@@ -184,7 +197,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.float32],
         Raises:
             ClwmError: actions of the wrong shape or with a NaN.
         """
-        checked = _checked_action(self.family, actions, self._shape)
+        checked = self._checked(actions)
         active = self.active
         result = self._simulator.step(checked, active)
         self._steps += active

@@ -47,8 +47,10 @@ class GymnasiumMujocoSimulator(MujocoSimulator):
 
     def __init__(self, tasks: Sequence[int], models: Sequence[Any], *, threads: int = 1) -> None:
         super().__init__(tasks, models, threads=threads)
-        #: Seconds per agent step.
-        self.dt = float(models[0].opt.timestep) * self.frame_skip
+        self._qpos = self._lanes.read("qpos")
+        self._qvel = self._lanes.read("qvel")
+        #: [L] seconds per agent step.
+        self._dt = np.full(len(tasks), models[0].opt.timestep * self.frame_skip)
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """Reference pose plus noise, drawn as the environment's ``reset(seed=seed)`` draws it."""

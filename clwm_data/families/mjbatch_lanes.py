@@ -50,7 +50,7 @@ class BatchLanes(Lanes):
             self._disabled &= ~_COSTLY
 
     def read(self, field: str) -> NDArray[np.float64]:
-        """See :meth:`Lanes.read`; a live view."""
+        """See :meth:`Lanes.read`."""
         return self._views[field]
 
     def get_state(self, lane: int) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ class Lanes(ABC):
 
     @abstractmethod
     def read(self, field: str) -> NDArray[np.float64]:
-        """One of the fields [L, ...] named at construction; steps to come may or may not write into it."""
+        """A field [L, ...] named at construction: always the same live array; whoever keeps values copies."""
 
     @abstractmethod
     def get_state(self, lane: int) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ class SingleLane(Lanes):
         self._fresh = self._splits
 
     def read(self, field: str) -> NDArray[np.float64]:
-        """See :meth:`Lanes.read`; a live view."""
+        """See :meth:`Lanes.read`."""
         return self._views[field]
 
     def get_state(self, lane: int) -> NDArray[np.float64]:
@@ -146,6 +146,7 @@ class LoopLanes(Lanes):
     ) -> None:
         self.models = models
         self._lanes = [SingleLane(model, fields, post_step=post_step) for model in models]
+        self._arrays = {field: np.concatenate([lane.read(field) for lane in self._lanes]) for field in fields}
         threads = min(threads, len(models))
         self._shares = [range(first, len(models), threads) for first in range(threads)]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -170,6 +171,7 @@ class LoopLanes(Lanes):
             for index in share:
                 if flags[index]:
                     call(self._lanes[index])
+                    self._pull(index)
 
         if self._pool is None:
             run(self._shares[0])
@@ -177,8 +179,12 @@ class LoopLanes(Lanes):
             list(self._pool.map(run, self._shares))
 
     def read(self, field: str) -> NDArray[np.float64]:
-        """See :meth:`Lanes.read`; a copy."""
-        return np.concatenate([lane.read(field) for lane in self._lanes])
+        """See :meth:`Lanes.read`."""
+        return self._arrays[field]
+
+    def _pull(self, lane: int) -> None:
+        for field, array in self._arrays.items():
+            array[lane] = self._lanes[lane].read(field)[0]
 
     def get_state(self, lane: int) -> NDArray[np.float64]:
         """See :meth:`Lanes.get_state`."""
@@ -187,6 +193,7 @@ class LoopLanes(Lanes):
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
         """See :meth:`Lanes.set_state`."""
         self._lanes[lane].set_state(0, state)
+        self._pull(lane)
 
     def close(self) -> None:
         """Stop the threads."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass
+@dataclass(slots=True)
 class StepResult:
     """What one step of all lanes gave.
 
@@ -53,7 +53,7 @@ class Simulator(ABC):
 
     @abstractmethod
     def observe(self) -> NDArray[np.float64]:
-        """Observations [L, obs]; a fresh array or one that the next step does not write to."""
+        """Observations [L, obs]; the next step may write into this array: whoever keeps it copies it."""
 
     @abstractmethod
     def get_state(self, lane: int) -> NDArray[np.float64]:
