@@ -47,7 +47,7 @@ def find_store(text: str) -> Path:
 
 
 def find_local_store(text: str) -> Path:
-    """The store that a user means and wants to change or to publish: a path, or the name of one under ``data/``.
+    """The store that a user wants to change or to publish: a path, or the name of one under ``data/``.
 
     Raises:
         ClwmError: there is none.

@@ -123,7 +123,7 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._simulator.close()
 
     def _observe(self) -> Observation:
-        return self._simulator.observe()[0].astype(np.float32)
+        return np.asarray(self._simulator.observe()[0], np.float32)
 
     def _info(self) -> Info:
         privileged = self._simulator.privileged()
