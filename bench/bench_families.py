@@ -168,7 +168,8 @@ def one_env(rounds: int) -> Iterator[str]:
 def many_envs(rounds: int, lanes: int, threads: int) -> Iterator[str]:
     yield (
         f"| family ({lanes} lanes, {threads} threads) | clwm vector, us per lane "
-        f"| Python threads, us per lane | share of bare x {threads} | x clwm's one-env loop | x the base environment's |"
+        f"| Python threads, us per lane | share of bare x {threads} "
+        f"| x clwm's one-env loop | x the base environment's |"
     )
     yield "|---|---|---|---|---|---|"
     for case in CASES:
