@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
+from clwm_data.families.conditioning import Conditioning, conditioning_of
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv, TaskVectorEnv
@@ -102,6 +103,18 @@ class TaskFamily(ABC):
             ClwmError: the family has none.
         """
         raise ClwmError(f"family {self.name} has no scripted behaviour; it has: {', '.join(self.behaviours)}")
+
+    def conditioning_parameters(self, task: Task) -> Parameters:
+        """What tells a task from the others, in numbers on which a good policy depends smoothly.
+
+        The task's parameters, unless a family says better (an angle would jump at a full turn).
+        """
+        return task.parameters
+
+    @cached_property
+    def conditioning(self) -> Conditioning:
+        """The vector of each task that task-conditioned behaviour policies see behind the observation."""
+        return conditioning_of([self.conditioning_parameters(task) for task in self.tasks])
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
