@@ -81,3 +81,33 @@ def train(family: str, out: Path, steps: int, checkpoints: int, seed: int, tasks
             f"{zoo / checkpoint.file}: {checkpoint.environment_steps:,} steps, return "
             f"{min(returns):.1f} / {np.mean(returns):.1f} / {max(returns):.1f} (min / mean / max over tasks)"
         )
+
+
+@behaviour.command()
+@click.argument("family")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path(), help="Folder of FAMILY.yaml.  [default: .]"
+)
+@click.option(
+    "--episodes", type=click.IntRange(1), default=20, show_default=True, help="Per task and policy."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
+def reference(family: str, out: Path, episodes: int, seed: int) -> None:
+    """Measure what random actions and the expert get on every task of FAMILY.
+
+    The results ship with clwm; this command remakes them.
+
+    \b
+    Examples:
+      clwm behaviour reference point-robot
+    """
+    from clwm_data.references.measure import measure_references, write_references
+
+    known = get_family(family)
+    with progress_bar(len(known.tasks), "task", f"measuring {family}") as bar:
+        record = measure_references(known, episodes=episodes, seed=seed, progress=bar.update)
+    path = write_references(out, record)
+    click.echo(
+        f"{path}: random {np.mean(record.random):.1f}, {record.expert_policy} {np.mean(record.expert):.1f} "
+        "(mean over tasks)"
+    )

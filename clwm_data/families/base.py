@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
@@ -139,6 +139,28 @@ class TaskFamily(ABC):
                 f"family {self.name} has no task {index}: its tasks are 0 to {len(self.tasks) - 1}"
             )
         return self.tasks[index]
+
+    def reference_returns(self, task: int) -> tuple[float, float]:
+        """Mean returns of random actions and of the expert on a task, see :mod:`clwm_data.references`.
+
+        Raises:
+            ClwmError: no such task, or they were not measured yet.
+        """
+        from clwm_data.references import reference_record
+
+        record = reference_record(self.name)
+        index = self.task(task).index
+        return record.random[index], record.expert[index]
+
+    def normalised_return(self, task: int, returns: ArrayLike) -> NDArray[np.float64]:
+        """Returns of a task on the scale where random actions get 0 and the expert gets 1.
+
+        Raises:
+            ClwmError: as :meth:`reference_returns`.
+        """
+        from clwm_data.references import normalised_return
+
+        return normalised_return(returns, *self.reference_returns(task))
 
     def make_env(self, task: int, *, render_mode: str | None = None) -> TaskEnv:
         """A Gymnasium environment of one task; actions in [-1, 1], truncated after ``horizon`` steps.

@@ -109,6 +109,8 @@ def make_crossq(env: Any, *, seed: int, buffer_size: int, learning_rate: float, 
         buffer_size=buffer_size,
         learning_starts=2_000,
         gradient_steps=updates,
+        # From the usual 1.0 it takes 10k environment steps to come down to where learning begins.
+        ent_coef="auto_0.1",
         policy_kwargs={
             "net_arch": [256, 256],
             "optimizer_kwargs": {"betas": (0.5, 0.999), "fused": True},

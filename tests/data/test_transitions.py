@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clwm_data.behaviours import make_behaviour
@@ -106,6 +106,7 @@ def test_bytes_depend_neither_on_workers_nor_on_interruptions(hoppers: Path, tmp
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(1, 4_000), st.integers(1, 60))
 def test_planning_ends_and_covers_what_is_kept(cycle: list[int], transitions: int, before: int) -> None:
     """Episode n of the behaviour is ``cycle[n % len]`` long; the oracle counts them off one by one."""
