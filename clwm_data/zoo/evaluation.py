@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clwm_data.families.base import TaskFamily
 from clwm_data.zoo.policy import LearnedPolicy
+from clwm_data.zoo.threads import single_threaded
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskVectorEnv
@@ -66,7 +67,8 @@ class PolicyEvaluator:
                 ]
             )
 
-        total = sum(episode_returns(self._env, act, seed=seed + episode) for episode in range(episodes))
+        with single_threaded():
+            total = sum(episode_returns(self._env, act, seed=seed + episode) for episode in range(episodes))
         return np.asarray(total / episodes).reshape(2, self._tasks)
 
     def close(self) -> None:

@@ -17,29 +17,33 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _EXACT_BITS = 53  # of the integers that a float64 holds
-_RANGE = 64.0  # activations are clipped to +-this; normalised inputs and hidden units stay far below
-_ACTIVATION_BITS = 20  # binary places of an activation
-_ACTIVATION_UNIT = 2.0**_ACTIVATION_BITS
+_ACTIVATION_UNIT = 2.0**20  # activations are multiples of its inverse
+_RANGE = 64.0 * _ACTIVATION_UNIT  # and clipped to +-64: normalised inputs and hidden units stay far below
 
 
 class _ExactLinear:
-    """``x @ weight + bias`` for activations that are already rounded."""
+    """``x @ weight + bias``, of activations in units of 2^-20, and given in these units."""
 
     def __init__(self, weight: Array, bias: Array) -> None:
         # |sum of products| <= range * largest column sum of |weight|, in units of both grids.
         largest = float(np.abs(weight).sum(axis=0).max())
-        places = int(np.floor(_EXACT_BITS - 1 - np.log2(_RANGE * _ACTIVATION_UNIT * max(largest, 1e-30))))
-        self._weight = np.rint(np.ldexp(weight, places))
-        self._unit = 2.0 ** -(places + _ACTIVATION_BITS)
-        self._bias = bias
+        places = int(np.floor(_EXACT_BITS - 1 - np.log2(_RANGE * max(largest, 1e-30))))
+        self.weight = np.rint(np.ldexp(weight, places))
+        self.unit = 2.0**-places
+        self.bias = bias * _ACTIVATION_UNIT
 
     def __call__(self, activation: Array) -> Array:
-        return (activation @ self._weight) * self._unit + self._bias
+        result = activation @ self.weight
+        result *= self.unit
+        result += self.bias
+        return result
 
 
-def _rounded(value: Array) -> Array:
-    """Activations as integers in units of 2^-20, held in float64."""
-    return np.rint(np.clip(value, -_RANGE, _RANGE) * _ACTIVATION_UNIT)
+def _round(value: Array, low: float) -> Array:
+    """Activations as integers in units of 2^-20, held in float64; ``value`` is overwritten."""
+    np.maximum(value, low, out=value)
+    np.minimum(value, _RANGE, out=value)
+    return np.rint(value, out=value)
 
 
 class Network:
@@ -65,19 +69,23 @@ class Network:
                 raise ValueError(f"tensor {name} holds a value that is not finite")
         wide = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
         _check_shapes(wide, weights)
-        self._mean, self._scale = wide["input.mean"], wide["input.scale"]
+        self._mean, self._scale = wide["input.mean"], wide["input.scale"] * _ACTIVATION_UNIT
         layers = [_ExactLinear(wide[f"layer.{i}.weight"], wide[f"layer.{i}.bias"]) for i in range(weights)]
-        self._hidden: Sequence[_ExactLinear] = layers[:-1]
-        self._head = layers[-1]
+        self.hidden: Sequence[_ExactLinear] = layers[:-1]
+        self.head = layers[-1]
         self.inputs = len(self._mean)
         self.outputs = len(wide[f"layer.{weights - 1}.bias"])
 
     def __call__(self, inputs: Array) -> Array:
         """Outputs [L, out] for inputs [L, d]."""
-        activation = _rounded((inputs - self._mean) * self._scale)
-        for layer in self._hidden:
-            activation = _rounded(np.maximum(layer(activation), 0.0))
-        return self._head(activation)
+        activation = inputs - self._mean
+        activation *= self._scale
+        _round(activation, -_RANGE)
+        for layer in self.hidden:
+            activation = _round(layer(activation), 0.0)
+        result = self.head(activation)
+        result /= _ACTIVATION_UNIT
+        return result
 
 
 def _check_shapes(tensors: Mapping[str, Array], layers: int) -> None:

@@ -110,14 +110,14 @@ def test_the_network_is_the_formula_in_full_precision(seed: int, lanes: int) -> 
 def test_products_are_exact_integers(seed: int, x: NDArray[np.float32], scale: float) -> None:
     """The oracle sums Python's integers, in another order; the same bits must come out, saturated or not."""
     network = Network(random_tensors(seed, (7, 16, 4), scale))
-    layer = network._hidden[0]
-    rounded = np.rint(np.clip((x.astype(np.float64) - network._mean) * network._scale, -64, 64) * 2.0**20)
-    weight = layer._weight.astype(int).tolist()
+    layer = network.hidden[0]
+    rounded = np.rint(np.clip((x.astype(np.float64) - network._mean) * network._scale, -(2**26), 2**26))
+    weight = layer.weight.astype(int).tolist()
     exact = [
         [sum(int(row[k]) * weight[k][j] for k in reversed(range(7))) for j in range(16)] for row in rounded
     ]
     assert max(abs(value) for row in exact for value in row) < 2**53
-    expected = np.asarray(exact, np.float64) * layer._unit + layer._bias
+    expected = np.asarray(exact, np.float64) * layer.unit + layer.bias
     np.testing.assert_array_equal(layer(rounded), expected)
 
 
