@@ -60,6 +60,10 @@ class BehaviourEntry(StrictModel):
         """No collection needs more episodes than this: each has at least one transition."""
         return self.episodes or self.transitions or 0
 
+    def counted(self, episodes: int) -> BehaviourEntry:
+        """The same behaviour with a number of episodes."""
+        return self.model_copy(update={"episodes": episodes, "transitions": None})
+
     @property
     def checkpoint_quality(self) -> int:
         """The checkpoint of a learned policy.

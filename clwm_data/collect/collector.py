@@ -112,7 +112,6 @@ def _collect_into(
         if not collection.missing:
             queue.extendleft(reversed(advance(collection)))
         report()
-    _remove_empty_staging(store)
 
 
 def _assemble(store: Path, manifest: Manifest, collection: TaskCollection) -> None:
