@@ -45,7 +45,7 @@ def collect(manifest: str, out: Path | None, tasks: str | None, workers: int, ov
 
         def progress(episodes: int, total: int) -> None:
             bar.total = total
-            bar.update(episodes)
+            bar.update(episodes - bar.n)
 
         try:
             store = collect_store(

@@ -71,8 +71,11 @@ def _edit(edited: dict[str, Any]) -> str:
 
 
 def _behaviour(entry: dict[str, Any]) -> str:
+    much = f"{entry['episodes']} x" if entry["transitions"] is None else f"{entry['transitions']:,} steps of"
+    checkpoint = "" if entry["checkpoint"] is None else f" {entry['checkpoint']} %"
+    deterministic = " (deterministic)" if entry["deterministic"] else ""
     noise = f" with noise {entry['noise']:g}" if entry["noise"] else ""
-    return f"{entry['episodes']} x {entry['policy']}{noise}"
+    return f"{much} {entry['policy']}{checkpoint}{deterministic}{noise}"
 
 
 def _row(task: dict[str, Any]) -> tuple[str, ...]:

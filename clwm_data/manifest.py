@@ -8,15 +8,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
+from clwm_data.zoo.shipped import find_checkpoint, find_policy
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
+#: Name of the behaviour that is trained, see :mod:`clwm_data.zoo`.
+LEARNED = "learned"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -25,14 +28,87 @@ class BehaviourEntry(StrictModel):
     """One part of the mixture of behaviour policies that collects a task.
 
     Attributes:
-        policy: ``random`` (uniform actions) or another behaviour that the family has, e.g. ``scripted``.
-        noise: standard deviation of Gaussian noise added to the policy's action, which is then clipped.
+        policy: ``random`` (uniform actions), ``learned`` (a checkpoint of the family's trained policy) or
+            another behaviour that the family has, e.g. ``scripted``.
+        checkpoint: quality of the checkpoint: per cent of the way from the untrained policy to the best one.
+        deterministic: a learned policy acts without its own noise.
+        zoo: folder with the learned policies; those that ship with clwm unless given.
+        sha256: digest of the checkpoint's file: must match if given; filled in when a manifest is resolved.
+        noise: standard deviation of Gaussian noise added to the policy's action, which is then clipped; a
+            learned policy takes it only instead of its own.
         episodes: episodes per task.
+        transitions: instead of ``episodes``: as many episodes as it takes to reach this many transitions.
     """
 
     policy: Text
+    checkpoint: int | None = Field(default=None, ge=0, le=100)
+    deterministic: bool = False
+    zoo: Text | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     noise: float = Field(default=0.0, ge=0.0, le=10.0)
-    episodes: int = Field(ge=1, le=1_000_000)
+    episodes: int | None = Field(default=None, ge=1, le=1_000_000)
+    transitions: int | None = Field(default=None, ge=1, le=100_000_000)
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> BehaviourEntry:
+        if (self.episodes is None) == (self.transitions is None):
+            raise ValueError("give either episodes or transitions")
+        return self
+
+    @property
+    def most_episodes(self) -> int:
+        """No collection needs more episodes than this: each has at least one transition."""
+        return self.episodes or self.transitions or 0
+
+    def counted(self, episodes: int) -> BehaviourEntry:
+        """The same behaviour with a number of episodes."""
+        return self.model_copy(update={"episodes": episodes, "transitions": None})
+
+    @property
+    def checkpoint_quality(self) -> int:
+        """The checkpoint of a learned policy.
+
+        Raises:
+            ClwmError: it was left out.
+        """
+        if self.checkpoint is None:
+            raise ClwmError("a learned policy needs the key checkpoint, e.g. 100 for the best")
+        return self.checkpoint
+
+    def mistake(self, family: TaskFamily) -> tuple[str, str] | None:
+        """The first key whose value makes no sense for a family, and why; ``None`` if all is well."""
+        if self.policy != LEARNED:
+            if self.policy not in family.behaviours:
+                names = ", ".join((*family.behaviours, LEARNED))
+                return "policy", f"family {family.name} has no behaviour {self.policy!r}; it has: {names}"
+            for key in ("checkpoint", "deterministic", "zoo", "sha256"):
+                if getattr(self, key) != BehaviourEntry.model_fields[key].default:
+                    return key, f"only a policy that is {LEARNED} takes it: remove the key"
+            if self.policy == "random" and self.noise:
+                return "noise", "random actions take no noise: remove the key"
+            return None
+        if self.noise and not self.deterministic:
+            return (
+                "noise",
+                "a learned policy draws its actions: add deterministic: true, or remove the key",
+            )
+        try:
+            self.resolved(family)
+        except ClwmError as error:
+            return "policy" if self.checkpoint is None else "checkpoint", str(error)
+        return None
+
+    def resolved(self, family: TaskFamily) -> BehaviourEntry:
+        """The same entry with the digest of its checkpoint.
+
+        Raises:
+            ClwmError: there is no such checkpoint, or it is not the one of ``sha256``.
+        """
+        if self.policy != LEARNED:
+            return self
+        find_policy(family, self.zoo, self.checkpoint_quality, self.sha256)
+        record = find_checkpoint(family, self.zoo, self.checkpoint_quality)
+        return self.model_copy(update={"sha256": record.sha256})
 
 
 class Storage(StrictModel):
@@ -93,13 +169,25 @@ class Manifest(StrictModel):
         return parse_indices(self.tasks, range(len(self.task_family.tasks)))
 
     def resolved(self) -> Manifest:
-        """The same manifest with every task listed, as it is kept in the store."""
-        return self.model_copy(update={"tasks": list(self.task_indices())})
+        """The same manifest with every task listed and checkpoints pinned, as it is kept in the store.
+
+        Raises:
+            ClwmError: a task or a checkpoint that there is not.
+        """
+        behaviours = [entry.resolved(self.task_family) for entry in self.behaviours]
+        return self.model_copy(update={"tasks": list(self.task_indices()), "behaviours": behaviours})
 
     def same_data_as(self, other: Manifest) -> bool:
         """Whether both collect the same episodes for a task and store them alike; texts may differ."""
-        keys = {"name", "family", "behaviours", "seed", "storage"}
-        return self.model_dump(include=keys) == other.model_dump(include=keys)
+        mine, theirs = (
+            (
+                manifest.model_dump(include={"name", "family", "seed", "storage"}),
+                # A digest says all about a checkpoint; the folder that it lay in says nothing.
+                [entry.model_dump(exclude={"zoo"}) for entry in manifest.behaviours],
+            )
+            for manifest in (self, other)
+        )
+        return mine == theirs
 
 
 def load_manifest(name_or_path: str) -> Manifest:
@@ -117,16 +205,10 @@ def load_manifest(name_or_path: str) -> Manifest:
         key = "tasks" if manifest.family in family_names() else "family"
         raise ClwmError(f"{document.where((key,))}: {key}: {error}") from error
     for index, entry in enumerate(manifest.behaviours):
-        if entry.policy not in family.behaviours:
-            raise ClwmError(
-                f"{document.where(('behaviours', index, 'policy'))}: behaviours[{index}].policy: family "
-                f"{family.name} has no behaviour {entry.policy!r}; it has: {', '.join(family.behaviours)}"
-            )
-        if entry.policy == "random" and entry.noise:
-            raise ClwmError(
-                f"{document.where(('behaviours', index, 'noise'))}: behaviours[{index}].noise: "
-                "random actions take no noise: remove the key"
-            )
+        if (mistake := entry.mistake(family)) is not None:
+            key, why = mistake
+            where = document.where(("behaviours", index, key))
+            raise ClwmError(f"{where}: behaviours[{index}].{key}: {why}")
     return manifest
 
 

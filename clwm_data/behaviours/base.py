@@ -7,8 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.behaviours.learned import LearnedBehaviour, deterministic
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
-from clwm_data.manifest import BehaviourEntry
+from clwm_data.manifest import LEARNED, BehaviourEntry
+from clwm_data.zoo.shipped import find_policy
 
 
 class Behaviour(Protocol):
@@ -81,4 +83,9 @@ def make_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry) -> Beha
     """
     if entry.policy == "random":
         return RandomBehaviour(family)
-    return NoisyBehaviour(family, family.scripted_policy(task), entry.noise)
+    if entry.policy != LEARNED:
+        return NoisyBehaviour(family, family.scripted_policy(task), entry.noise)
+    policy = find_policy(family, entry.zoo, entry.checkpoint_quality, entry.sha256)
+    if entry.deterministic:
+        return NoisyBehaviour(family, deterministic(family, policy, task), entry.noise)
+    return LearnedBehaviour(family, policy, task)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clwm_data.collect.engine import run_segments
-from clwm_data.collect.plan import Segment, task_segments
-from clwm_data.collect.staging import load_segment, segment_path
+from clwm_data.collect.plan import Segment
+from clwm_data.collect.task_collection import TaskCollection
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.manifest import Manifest
@@ -22,7 +23,7 @@ from clwm_data.store.reader import Store, open_store
 from clwm_data.store.replacement import replace_store, undo_killed_replacement
 from clwm_data.store.writer import write_root, write_task
 
-#: Called with (episodes newly on disk, episodes that this collection needs in all).
+#: Called with (episodes on disk, episodes that this collection needs in all, as far as is known by now).
 Progress = Callable[[int, int], None]
 
 
@@ -87,38 +88,37 @@ def _collect_into(
     provenance = _first_provenance(store)
     write_root(store, manifest, provenance)
     pending = [task for task in tasks if not (store / TASKS / task_folder(task) / METADATA).is_file()]
-    needed = {task: list(task_segments(manifest, task)) for task in pending}
-    missing = {
-        task: {segment for segment in segments if not segment_path(store, segment).is_file()}
-        for task, segments in needed.items()
-    }
-    total = sum(segment.episodes for segments in needed.values() for segment in segments)
-    todo = [
-        segment for segments in needed.values() for segment in segments if segment in missing[segment.task]
-    ]
-    done = total - sum(segment.episodes for segment in todo)
-    if progress is not None:
-        progress(done, total)
+    collections = {task: TaskCollection(store, manifest, task) for task in pending}
+    done = 0
 
-    def finish(task: int) -> None:
-        _assemble(store, manifest, needed[task])
-        write_root(store, manifest, provenance)
-
-    for task in [task for task in pending if not missing[task]]:
-        finish(task)
-    for segment in run_segments(manifest, store, todo, workers):
+    def report() -> None:
         if progress is not None:
-            progress(segment.episodes, total)
-        missing[segment.task].discard(segment)
-        if not missing[segment.task]:
-            finish(segment.task)
+            progress(done, sum(collection.episodes for collection in collections.values()))
+
+    def advance(collection: TaskCollection) -> list[Segment]:
+        more = collection.plan()
+        if not more:
+            _assemble(store, manifest, collection)
+            write_root(store, manifest, provenance)
+        return more
+
+    queue = deque(segment for collection in collections.values() for segment in advance(collection))
+    done = sum(collection.episodes for collection in collections.values()) - sum(s.episodes for s in queue)
+    report()
+    for segment in run_segments(manifest, store, queue, workers):
+        collection = collections[segment.task]
+        collection.missing.discard(segment)
+        done += segment.episodes
+        if not collection.missing:
+            queue.extendleft(reversed(advance(collection)))
+        report()
 
 
-def _assemble(store: Path, manifest: Manifest, segments: Sequence[Segment]) -> None:
+def _assemble(store: Path, manifest: Manifest, collection: TaskCollection) -> None:
     """Turn a task's segments into its group."""
-    task = manifest.task_family.task(segments[0].task)
-    episodes = [episode for segment in segments for episode in load_segment(store, segment)]
-    write_task(store, task, manifest.behaviours, TaskArrays.from_episodes(episodes), manifest.storage)
+    task = manifest.task_family.task(collection.task)
+    arrays = TaskArrays.from_episodes(collection.load())
+    write_task(store, task, manifest.behaviours, arrays, manifest.storage)
     shutil.rmtree(store / STAGING / task_folder(task.index))
 
 

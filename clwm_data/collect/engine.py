@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -26,23 +28,31 @@ def collect_segment(manifest: Manifest, store: Path, segment: Segment) -> Segmen
     return segment
 
 
-def run_segments(
-    manifest: Manifest, store: Path, segments: Sequence[Segment], workers: int
-) -> Iterator[Segment]:
-    """Collect segments, yielding each when it is on disk; the bytes do not depend on ``workers``."""
-    if workers == 1 or len(segments) < 2:
-        for segment in segments:
-            yield collect_segment(manifest, store, segment)
+def run_segments(manifest: Manifest, store: Path, queue: deque[Segment], workers: int) -> Iterator[Segment]:
+    """Collect segments, yielding each when it is on disk; the bytes do not depend on ``workers``.
+
+    Args:
+        manifest: what to collect.
+        store: where the segments are kept.
+        queue: what to collect, first come first served; more may be put into it between two yields.
+        workers: processes.
+    """
+    if workers == 1:
+        while queue:
+            yield collect_segment(manifest, store, queue.popleft())
         return
     # Spawned, not forked: simulators and codecs hold threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(segments)), context, initializer=_start_worker, initargs=(store,)
-    ) as pool:
-        futures = [pool.submit(collect_segment, manifest, store, segment) for segment in segments]
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(store,)) as pool:
+        running: set[Future[Segment]] = set()
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            while queue or running:
+                # Few are handed out ahead, so that what is put in front of the queue is soon begun.
+                while queue and len(running) < 2 * workers:
+                    running.add(pool.submit(collect_segment, manifest, store, queue.popleft()))
+                finished, running = wait_for(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
         except BrokenProcessPool as error:
             raise ClwmError(
                 "a collection worker died (out of memory?): run the same command again with fewer workers; "

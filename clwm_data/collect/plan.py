@@ -1,9 +1,16 @@
-"""Which episodes a manifest asks for, cut into segments: the unit of work, of commit and of distribution."""
+"""Which episodes a manifest asks for, cut into segments: the unit of work, of commit and of distribution.
+
+The number of an episode within its task, and with it its seed, is fixed beforehand: each behaviour of the
+mixture has a range of numbers to itself, as long as it could possibly need. Where the manifest asks for
+transitions, how many of these episodes it takes is known only once they were rolled out: those kept are the
+first ones that reach the number, so they depend neither on the order of the work nor on how much of it was
+done in vain.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +43,47 @@ class Segment:
         return f"{self.first_episode:07d}-{self.first_episode + self.episodes - 1:07d}.npz"
 
 
-def task_segments(manifest: Manifest, task: int) -> Iterator[Segment]:
-    """The segments of a task, in the order of their episodes."""
+def next_segments(
+    manifest: Manifest, task: int, behaviour: int, lengths: Sequence[int], planned: int
+) -> list[Segment]:
+    """The segments that a behaviour's share of a task still needs, as far as can be known.
+
+    Args:
+        manifest: what to collect.
+        task: task index.
+        behaviour: index into the mixture.
+        lengths: lengths of the behaviour's first episodes; of all that are planned, where the manifest asks
+            for transitions.
+        planned: number of its episodes that are in segments already.
+
+    Returns:
+        segments that follow those planned; none if these suffice.
+    """
+    entry = manifest.behaviours[behaviour]
+    if entry.transitions is None:
+        wanted = entry.most_episodes
+    elif (lacking := entry.transitions - sum(lengths)) <= 0:
+        wanted = planned
+    else:
+        expected = sum(lengths) / len(lengths) if lengths else manifest.task_family.horizon
+        wanted = min(planned + int(np.ceil(lacking / expected)), entry.most_episodes)
     size = max(1, SEGMENT_TRANSITIONS // manifest.task_family.horizon)
-    first = 0
-    for behaviour, entry in enumerate(manifest.behaviours):
-        end = first + entry.episodes
-        while first < end:
-            episodes = min(size, end - first)
-            yield Segment(task, behaviour, first, episodes)
-            first += episodes
+    if entry.transitions is not None:
+        # Whole segments: an interrupted collection then finds them again whatever it expected before.
+        wanted = min(-(-wanted // size) * size, entry.most_episodes)
+    offset = sum(before.most_episodes for before in manifest.behaviours[:behaviour])
+    return [
+        Segment(task, behaviour, offset + first, min(size, wanted - first))
+        for first in range(planned, wanted, size)
+    ]
+
+
+def episodes_kept(manifest: Manifest, behaviour: int, lengths: Sequence[int]) -> int:
+    """How many of a behaviour's episodes belong to the dataset, given the lengths of all planned ones."""
+    wanted = manifest.behaviours[behaviour].transitions
+    if wanted is None:
+        return len(lengths)
+    return int(np.searchsorted(np.cumsum(lengths), wanted)) + 1
 
 
 def episode_seed(manifest_seed: int, family: str, task: int, episode: int) -> int:

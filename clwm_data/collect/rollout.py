@@ -14,6 +14,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.manifest import Manifest
 from clwm_data.store.arrays import Episode
+from clwm_data.zoo.threads import single_threaded
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskVectorEnv
@@ -118,4 +119,5 @@ def roll_out(manifest: Manifest, segment: Segment) -> list[Episode]:
     Raises:
         ClwmError: the simulator is not installed, or a behaviour gave an invalid action.
     """
-    return _Rollout(manifest, segment).run()
+    with single_threaded():
+        return _Rollout(manifest, segment).run()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,10 +38,26 @@ def load_segment(store: Path, segment: Segment) -> list[Episode]:
     Raises:
         ClwmError: the file is damaged.
     """
+    with _opened(store, segment) as loaded:
+        return list(TaskArrays(**{f.name: loaded.get(f.name) for f in fields(TaskArrays)}))
+
+
+def segment_lengths(store: Path, segment: Segment) -> list[int]:
+    """Transitions of each episode of a finished segment.
+
+    Raises:
+        ClwmError: the file is damaged.
+    """
+    with _opened(store, segment) as loaded:
+        lengths: list[int] = loaded["episode_length"].tolist()
+    return lengths
+
+
+@contextmanager
+def _opened(store: Path, segment: Segment) -> Iterator[Any]:
     path = segment_path(store, segment)
     try:
         with np.load(path, allow_pickle=False) as loaded:
-            arrays = TaskArrays(**{f.name: loaded.get(f.name) for f in fields(TaskArrays)})
-        return list(arrays)
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            yield loaded
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise ClwmError(f"{path}: segment is damaged: delete this file and collect again") from error

@@ -105,11 +105,7 @@ def present(
 ) -> tuple[list[BehaviourEntry], np.ndarray[tuple[int], np.dtype[np.int16]]]:
     """The entries that made some of the episodes, with their numbers, and ``episode_behaviour`` into them."""
     counts = np.bincount(arrays.episode_behaviour, minlength=len(mixture))
-    entries = [
-        entry.model_copy(update={"episodes": int(count)})
-        for entry, count in zip(mixture, counts, strict=True)
-        if count
-    ]
+    entries = [entry.counted(int(count)) for entry, count in zip(mixture, counts, strict=True) if count]
     renumbered = (np.cumsum(counts > 0) - 1).astype(np.int16)
     return entries, renumbered[arrays.episode_behaviour]
 
@@ -129,7 +125,7 @@ def description(target: Path, first: Manifest, mixtures: Mapping[int, list[Behav
     for mixture in mixtures.values():
         for entry in mixture:
             key = policy_key(entry)
-            if key not in entries or entries[key].episodes < entry.episodes:
+            if key not in entries or entries[key].most_episodes < entry.most_episodes:
                 entries[key] = entry
     values = first.model_dump()
     values["name"] = target.name.removesuffix(".zarr")
@@ -146,7 +142,7 @@ def description(target: Path, first: Manifest, mixtures: Mapping[int, list[Behav
 
 def policy_key(entry: BehaviourEntry) -> str:
     """What an entry is, whatever the number of its episodes."""
-    return entry.model_copy(update={"episodes": 1}).model_dump_json()
+    return entry.counted(1).model_dump_json()
 
 
 def edit(operation: Operation, options: Mapping[str, object], sources: list[Store]) -> Edit:

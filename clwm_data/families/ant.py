@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.families.base import Task, TaskFamily, splits_of
+from clwm_data.families.base import Parameters, Task, TaskFamily, splits_of
 from clwm_data.families.gymnasium_mujoco import (
     BENCHMARK,
     HORIZON,
@@ -132,6 +132,11 @@ class AntDir(AntFamily):
         """Unit vector of the direction."""
         direction = task.number("direction")
         return np.cos(direction), np.sin(direction)
+
+    def conditioning_parameters(self, task: Task) -> Parameters:
+        """The unit vector: the angle itself jumps between the last task and the first."""
+        cosine, sine = self.target(task)
+        return {"cosine": float(cosine), "sine": float(sine)}
 
 
 @register_family

@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
+from clwm_data.families.conditioning import Conditioning, conditioning_of
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv, TaskVectorEnv
@@ -103,6 +104,18 @@ class TaskFamily(ABC):
         """
         raise ClwmError(f"family {self.name} has no scripted behaviour; it has: {', '.join(self.behaviours)}")
 
+    def conditioning_parameters(self, task: Task) -> Parameters:
+        """What tells a task from the others, in numbers on which a good policy depends smoothly.
+
+        The task's parameters, unless a family says better (an angle would jump at a full turn).
+        """
+        return task.parameters
+
+    @cached_property
+    def conditioning(self) -> Conditioning:
+        """The vector of each task that task-conditioned behaviour policies see behind the observation."""
+        return conditioning_of([self.conditioning_parameters(task) for task in self.tasks])
+
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """All tasks; ``tasks[i].index == i``."""
@@ -126,6 +139,28 @@ class TaskFamily(ABC):
                 f"family {self.name} has no task {index}: its tasks are 0 to {len(self.tasks) - 1}"
             )
         return self.tasks[index]
+
+    def reference_returns(self, task: int) -> tuple[float, float]:
+        """Mean returns of random actions and of the expert on a task, see :mod:`clwm_data.references`.
+
+        Raises:
+            ClwmError: no such task, or they were not measured yet.
+        """
+        from clwm_data.references import reference_record
+
+        record = reference_record(self.name)
+        index = self.task(task).index
+        return record.random[index], record.expert[index]
+
+    def normalised_return(self, task: int, returns: ArrayLike) -> NDArray[np.float64]:
+        """Returns of a task on the scale where random actions get 0 and the expert gets 1.
+
+        Raises:
+            ClwmError: as :meth:`reference_returns`.
+        """
+        from clwm_data.references import normalised_return
+
+        return normalised_return(returns, *self.reference_returns(task))
 
     def make_env(self, task: int, *, render_mode: str | None = None) -> TaskEnv:
         """A Gymnasium environment of one task; actions in [-1, 1], truncated after ``horizon`` steps.

@@ -89,11 +89,18 @@ def _check_behaviours(where: str, arrays: TaskArrays, mixture: Sequence[Behaviou
     if not ((behaviour >= 0) & (behaviour < entries)).all():
         yield Finding(f"{where}: episode_behaviour", f"holds a number outside 0 to {entries - 1}")
         return
-    for entry, count in enumerate(np.bincount(behaviour, minlength=entries).tolist()):
-        if count != mixture[entry].episodes:
-            yield Finding(
-                f"{where}: behaviour {entry}", f"made {count} episodes, expected {mixture[entry].episodes}"
-            )
+    for entry, wanted in enumerate(mixture):
+        lengths = arrays.episode_length[behaviour == entry]
+        if wanted.transitions is None and len(lengths) != wanted.episodes:
+            made, expected = f"{len(lengths)} episodes", f"{wanted.episodes}"
+        elif wanted.transitions is not None and not (
+            lengths[:-1].sum() < wanted.transitions <= lengths.sum()
+        ):
+            made = f"{lengths.sum()} transitions"
+            expected = f"{wanted.transitions} and no episode more than that takes"
+        else:
+            continue
+        yield Finding(f"{where}: behaviour {entry}", f"made {made}, expected {expected}")
 
 
 def _check_values(where: str, arrays: TaskArrays) -> Iterator[Finding]:

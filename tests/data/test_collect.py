@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from clwm_data.collect.collector import collect
-from clwm_data.collect.plan import Segment, episode_seed, task_segments
+from clwm_data.collect.plan import Segment, episode_seed, next_segments
 from clwm_data.collect.rollout import roll_out
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
@@ -29,7 +29,7 @@ def digests(path: Path) -> dict[int, dict[str, str]]:
 
 def test_segments_cover_every_episode_once_and_keep_behaviours_apart() -> None:
     manifest = tiny_manifest(episodes=400)
-    segments = list(task_segments(manifest, 6))
+    segments = [segment for b in (0, 1) for segment in next_segments(manifest, 6, b, [], 0)]
     covered = [s.first_episode + i for s in segments for i in range(s.episodes)]
     assert covered == list(range(402))
     assert [s.behaviour for s in segments] == [0, 0, 0, 0, 1]

@@ -1,0 +1,113 @@
+"""``clwm behaviour``: train the policies that collect data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+
+from clwm_data.extras import require
+from clwm_data.families import get_family
+from clwm_data.ranges import parse_indices
+
+from .common import progress_bar
+
+
+@click.group()
+def behaviour() -> None:
+    """Train the policies that collect data."""
+
+
+@behaviour.command()
+@click.argument("family")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Of the environment."
+)
+@click.option(
+    "--checkpoints", type=click.IntRange(2, 101), default=5, show_default=True, help="Policies to keep."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
+@click.option(
+    "--tasks", default="all", show_default=True, help="Only these tasks, e.g. 7 for a single-task agent."
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out, also beyond its former --steps.")
+def train(family: str, out: Path, steps: int, checkpoints: int, seed: int, tasks: str, resume: bool) -> None:
+    """Train one task-conditioned policy for all tasks of FAMILY.
+
+    \b
+    OUT/zoo               the policies chosen, and a card about them: `policies: OUT/zoo` in a manifest
+    OUT/curve.jsonl       the learning curve: returns on every task
+
+    \b
+    Examples:
+      clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour
+      clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 200000 --resume
+    """
+    known = get_family(family)
+    purpose = f"training a behaviour policy for {family}"
+    for module in ("torch", "stable_baselines3", "sb3_contrib"):
+        require(module, "behaviour", purpose)
+    from clwm_data.training.run import train as run_training
+    from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+    from clwm_data.zoo.card import read_card
+
+    chosen = parse_indices(tasks, range(len(known.tasks)))
+    settings = TrainingSettings(family=family, tasks=list(chosen), seed=seed)
+    with progress_bar(steps, "step", f"training {family}") as bar:
+
+        def progress(done: int, last: CurvePoint) -> None:
+            bar.update(done - bar.n)
+            bar.set_postfix_str(f"mean return {np.mean(last.returns_deterministic):.1f}", refresh=False)
+
+        try:
+            zoo = run_training(
+                settings,
+                RunFolder(out),
+                steps=steps,
+                checkpoints=checkpoints,
+                resume=resume,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            click.echo("clwm: interrupted: the same command with --resume continues", err=True)
+            sys.exit(130)
+    for checkpoint in read_card(zoo, known).checkpoints:
+        returns = checkpoint.returns_deterministic
+        click.echo(
+            f"{zoo / checkpoint.file}: {checkpoint.environment_steps:,} steps, return "
+            f"{min(returns):.1f} / {np.mean(returns):.1f} / {max(returns):.1f} (min / mean / max over tasks)"
+        )
+
+
+@behaviour.command()
+@click.argument("family")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path(), help="Folder of FAMILY.yaml.  [default: .]"
+)
+@click.option(
+    "--episodes", type=click.IntRange(1), default=20, show_default=True, help="Per task and policy."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
+def reference(family: str, out: Path, episodes: int, seed: int) -> None:
+    """Measure what random actions and the expert get on every task of FAMILY.
+
+    The results ship with clwm; this command remakes them.
+
+    \b
+    Examples:
+      clwm behaviour reference point-robot
+    """
+    from clwm_data.references.measure import measure_references, write_references
+
+    known = get_family(family)
+    with progress_bar(len(known.tasks), "task", f"measuring {family}") as bar:
+        record = measure_references(known, episodes=episodes, seed=seed, progress=bar.update)
+    path = write_references(out, record)
+    click.echo(
+        f"{path}: random {np.mean(record.random):.1f}, {record.expert_policy} {np.mean(record.expert):.1f} "
+        "(mean over tasks)"
+    )

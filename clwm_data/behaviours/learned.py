@@ -1,0 +1,46 @@
+"""Trained policies as behaviours."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.families.base import ScriptedPolicy, TaskFamily
+from clwm_data.zoo.policy import LearnedPolicy
+
+
+class LearnedBehaviour:
+    """A trained policy that draws its actions."""
+
+    def __init__(self, family: TaskFamily, policy: LearnedPolicy, task: int) -> None:
+        self._shape = (family.horizon, family.action_size)
+        self._policy = policy
+        self._conditioning = family.conditioning.vectors[task]
+
+    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
+        """Standard normal noise [horizon, act]."""
+        return generator.standard_normal(self._shape)
+
+    def act(
+        self,
+        observation: NDArray[np.float32],
+        privileged: NDArray[np.float64] | None,
+        noise: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """tanh(mean + std * noise) [L, act]."""
+        return self._policy.act(observation, tiled(self._conditioning, len(observation)), noise)
+
+
+def deterministic(family: TaskFamily, policy: LearnedPolicy, task: int) -> ScriptedPolicy:
+    """A trained policy without its own noise, on one task."""
+    conditioning = family.conditioning.vectors[task]
+
+    def act(observation: NDArray[np.float32], privileged: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        return policy.act(observation, tiled(conditioning, len(observation)))
+
+    return act
+
+
+def tiled(vector: NDArray[np.float32], lanes: int) -> NDArray[np.float32]:
+    """The same vector for every lane [L, c], without a copy."""
+    return np.broadcast_to(vector, (lanes, len(vector)))

@@ -1,0 +1,80 @@
+"""Measuring the reference returns of a family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from clwm_data.collect.plan import Segment
+from clwm_data.collect.rollout import roll_out
+from clwm_data.errors import ClwmError
+from clwm_data.families import TaskFamily
+from clwm_data.manifest import LEARNED, BehaviourEntry, Manifest
+from clwm_data.provenance import current_provenance
+from clwm_data.references import ReferenceRecord
+from clwm_data.zoo.shipped import shipped_folder
+
+
+def expert_entry(family: TaskFamily, episodes: int) -> BehaviourEntry:
+    """The best behaviour of a family: the script where there is one, else the best trained policy.
+
+    Raises:
+        ClwmError: there is neither.
+    """
+    if "scripted" in family.behaviours:
+        return BehaviourEntry(policy="scripted", episodes=episodes)
+    if shipped_folder(family) is None:
+        raise ClwmError(f"family {family.name} has neither a script nor a trained policy: there is no expert")
+    return BehaviourEntry(policy=LEARNED, checkpoint=100, deterministic=True, episodes=episodes)
+
+
+def measure_references(
+    family: TaskFamily, *, episodes: int, seed: int = 0, progress: Callable[[], object] | None = None
+) -> ReferenceRecord:
+    """Roll out random actions and the expert on every task.
+
+    Args:
+        family: task family.
+        episodes: per task and policy.
+        seed: of everything.
+        progress: called after each task.
+
+    Raises:
+        ClwmError: there is no expert, or a simulator is missing.
+    """
+    expert = expert_entry(family, episodes)
+    manifest = Manifest(
+        name=family.name,
+        family=family.name,
+        behaviours=[BehaviourEntry(policy="random", episodes=episodes), expert],
+        seed=seed,
+    ).resolved()
+    means: list[list[float]] = [[], []]
+    for task in range(len(family.tasks)):
+        for behaviour in (0, 1):
+            rolled = roll_out(manifest, Segment(task, behaviour, behaviour * episodes, episodes))
+            returns = [float(episode.reward.sum(dtype=np.float64)) for episode in rolled]
+            means[behaviour].append(round(float(np.mean(returns)), 3))
+        if progress is not None:
+            progress()
+    return ReferenceRecord(
+        family=family.name,
+        expert_policy=expert.policy,
+        expert_sha256=manifest.behaviours[1].sha256,
+        episodes=episodes,
+        seed=seed,
+        packages=current_provenance().packages,
+        random=means[0],
+        expert=means[1],
+    )
+
+
+def write_references(folder: Path, record: ReferenceRecord) -> Path:
+    """Write ``<family>.yaml``."""
+    path = folder / f"{record.family}.yaml"
+    data = record.model_dump(mode="json")
+    path.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110), "utf-8")
+    return path

@@ -1,0 +1,1 @@
+"""Training of behaviour policies with stable-baselines3 (needs the extra ``behaviour``)."""

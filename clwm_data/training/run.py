@@ -1,0 +1,153 @@
+"""A training run: learn, evaluate and keep the policy now and then, choose checkpoints at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_data.store.atomic import replacing
+from clwm_data.training.crossq import make_crossq, policy_tensors
+from clwm_data.training.export import write_zoo
+from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+from clwm_data.training.snapshot import load_snapshot, save_snapshot
+from clwm_data.training.vec_env import TaskConditionedVecEnv
+from clwm_data.zoo.card import tensors_bytes
+from clwm_data.zoo.evaluation import PolicyEvaluator
+from clwm_data.zoo.policy import LearnedPolicy
+
+#: Environment steps between two updates of the progress bar.
+CHUNK = 400
+
+#: Episodes between two log lines of the library.
+NEVER = 2**62
+
+#: Called with (environment steps so far, the last evaluation).
+Progress = Callable[[int, CurvePoint], None]
+
+
+def train(
+    settings: TrainingSettings,
+    folder: RunFolder,
+    *,
+    steps: int,
+    checkpoints: int,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Train a task-conditioned policy and write its best checkpoints as a zoo folder.
+
+    A run that is interrupted continues from its last evaluation with ``resume``; it is then not bit-identical
+    to one that was not, since the episodes in flight are begun anew. A finished run can be made longer.
+
+    Args:
+        settings: what to learn.
+        folder: where; must be new unless ``resume``.
+        steps: environment steps in all.
+        checkpoints: how many policies to choose, at least 2.
+        resume: continue the run in ``folder``.
+        progress: called often.
+
+    Returns:
+        the zoo folder.
+
+    Raises:
+        ClwmError: the folder holds another run, or there is none to resume.
+    """
+    _prepare(settings, folder, resume)
+    run = _Run(settings, folder, resume)
+    try:
+        run.learn(steps, progress)
+    finally:
+        run.close()
+    return write_zoo(settings, folder, checkpoints)
+
+
+def _prepare(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
+    if not resume:
+        if folder.path.exists() and any(folder.path.iterdir()):
+            raise ClwmError(f"{folder.path}: is not empty: --resume the run there, or choose another --out")
+        folder.candidate(0).parent.mkdir(parents=True, exist_ok=True)
+        folder.settings.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
+        return
+    if not folder.snapshot.is_file():
+        raise ClwmError(f"{folder.path}: holds no run to resume: start one without --resume")
+    there = TrainingSettings.model_validate_json(folder.settings.read_text(encoding="utf-8"))
+    if there != settings:
+        raise ClwmError(f"{folder.path}: is a run with other settings: {there.model_dump_json()}")
+
+
+class _Run:
+    def __init__(self, settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
+        family = get_family(settings.family)
+        self._folder = folder
+        self._seed = settings.seed
+        self._minutes = 0.0
+        done = folder.read_curve()[-1].environment_steps if resume else 0
+        # Other episodes than those before the interruption, and the same whenever the run is resumed here.
+        self._env = TaskConditionedVecEnv(
+            family, settings.tasks, settings.environments, seed=[settings.seed, done]
+        )
+        self._learner = make_crossq(
+            self._env,
+            seed=settings.seed + done,
+            buffer_size=settings.buffer,
+            learning_rate=settings.learning_rate,
+            updates=settings.updates,
+        )
+        self._evaluate = PolicyEvaluator(family, settings.tasks)
+        if resume:
+            self._minutes = load_snapshot(folder.snapshot, self._learner)
+            _drop_after(folder, self._learner.num_timesteps)
+        self._start = time.monotonic()
+
+    def learn(self, steps: int, progress: Progress | None) -> None:
+        """Learn until ``steps`` environment steps are reached."""
+        done = self._learner.num_timesteps
+        point = self._evaluation() if done == 0 else self._folder.read_curve()[-1]
+        due = next_evaluation(done)
+        while done < steps:
+            until = min(due, steps)
+            self._learner.learn(min(CHUNK, until - done), log_interval=NEVER, reset_num_timesteps=False)
+            done = self._learner.num_timesteps
+            if done >= until:
+                point = self._evaluation()
+                due = next_evaluation(done)
+            if progress is not None:
+                progress(done, point)
+
+    def _evaluation(self) -> CurvePoint:
+        """Evaluate the policy as it is, and put it and the learner's state on disk."""
+        done = self._learner.num_timesteps
+        tensors = policy_tensors(self._learner.actor)
+        returns = self._evaluate(LearnedPolicy(tensors), episodes=1, seed=self._seed)
+        point = CurvePoint(
+            environment_steps=done,
+            minutes=round(self._minutes + (time.monotonic() - self._start) / 60.0, 3),
+            returns_stochastic=returns[0].tolist(),
+            returns_deterministic=returns[1].tolist(),
+        )
+        self._folder.candidate(done).write_bytes(tensors_bytes(tensors))
+        with self._folder.curve.open("a", encoding="utf-8") as stream:
+            stream.write(point.model_dump_json() + "\n")
+        save_snapshot(self._folder.snapshot, self._learner, point.minutes)
+        return point
+
+    def close(self) -> None:
+        """Release the simulators."""
+        self._env.close()
+        self._evaluate.close()
+
+
+def next_evaluation(done: int) -> int:
+    """Environment steps of the next evaluation: often at first, when much changes, then every 5 %."""
+    return done + max(1_000, done // 20)
+
+
+def _drop_after(folder: RunFolder, environment_steps: int) -> None:
+    """Forget evaluations that the snapshot does not contain: the process was killed between the two."""
+    points = [point for point in folder.read_curve() if point.environment_steps <= environment_steps]
+    with replacing(folder.curve) as temporary:
+        temporary.write_text("".join(point.model_dump_json() + "\n" for point in points), encoding="utf-8")

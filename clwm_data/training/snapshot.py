@@ -1,0 +1,52 @@
+"""The learner's state on disk: tensors and arrays only, nothing that would have to be unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from sb3_contrib import CrossQ
+
+from clwm_data.store.atomic import replacing
+
+#: Arrays of SB3's replay buffer [size, environments, ...].
+_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+def save_snapshot(path: Path, learner: CrossQ, minutes: float) -> None:
+    """Write networks, optimisers, counters and the replay buffer; the file is whole or as before."""
+    buffer: Any = learner.replay_buffer
+    filled = buffer.buffer_size if buffer.full else buffer.pos
+    state = {
+        "parameters": learner.get_parameters(),
+        "log_entropy_weight": learner.log_ent_coef,
+        "environment_steps": learner.num_timesteps,
+        "updates": learner._n_updates,
+        "minutes": minutes,
+        "buffer": {name: torch.from_numpy(getattr(buffer, name)[:filled]) for name in _ARRAYS},
+        "buffer_position": buffer.pos,
+    }
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_snapshot(path: Path, learner: CrossQ) -> float:
+    """Restore what :func:`save_snapshot` wrote.
+
+    Returns:
+        the minutes that it was given.
+    """
+    state = torch.load(path, weights_only=True)
+    learner.set_parameters(state["parameters"])
+    weight: Any = learner.log_ent_coef
+    with torch.no_grad():
+        weight.copy_(state["log_entropy_weight"])
+    learner.num_timesteps = state["environment_steps"]
+    learner._n_updates = state["updates"]
+    buffer: Any = learner.replay_buffer
+    for name, tensor in state["buffer"].items():
+        getattr(buffer, name)[: len(tensor)] = tensor.numpy()
+    buffer.pos = state["buffer_position"]
+    buffer.full = len(state["buffer"]["rewards"]) == buffer.buffer_size
+    return float(state["minutes"])

@@ -1,0 +1,1 @@
+"""The zoo: trained behaviour policies, one folder per family, computed with NumPy alone."""

@@ -1,0 +1,180 @@
+"""A zoo folder: checkpoints of a family's behaviour policy (safetensors) and a card about them (YAML)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from clwm_data.errors import ClwmError
+from clwm_data.families.base import TaskFamily
+from clwm_data.strict import StrictModel, build_model, read_yaml
+from clwm_data.zoo.policy import LearnedPolicy
+
+CARD = "card.yaml"
+
+
+class ConditioningRecord(StrictModel):
+    """What follows the observation in the policy's input: see :mod:`clwm_data.families.conditioning`."""
+
+    names: list[str]
+    low: list[float]
+    high: list[float]
+
+
+class CheckpointRecord(StrictModel):
+    """One policy.
+
+    Attributes:
+        quality: its mean return was chosen to lie about this far, in per cent, between the untrained policy's
+            (0) and the best one's (100).
+        file: safetensors beside the card.
+        sha256: of the file.
+        environment_steps: of training, until this checkpoint.
+        minutes: of training, until this checkpoint, on the machine that trained.
+        returns_stochastic: [T] mean return on each task, actions drawn from the policy.
+        returns_deterministic: [T] mean return on each task, actions tanh(mean).
+    """
+
+    quality: int = Field(ge=0, le=100)
+    file: str = Field(pattern=r"^[A-Za-z0-9._-]+\.safetensors$")
+    sha256: str
+    environment_steps: int = Field(ge=0)
+    minutes: float = Field(ge=0)
+    returns_stochastic: list[float]
+    returns_deterministic: list[float]
+
+
+class Card(StrictModel):
+    """What is known about a family's checkpoints.
+
+    Attributes:
+        family: task family.
+        method: how it was trained, for people.
+        seed: of the training.
+        tasks: indices of the tasks that it was trained and evaluated on; the order of the returns.
+        evaluation_episodes: per task and kind of return.
+        observation_size: entries of the observation, which come first in the input.
+        action_size: entries of an action.
+        conditioning: the entries that follow the observation.
+        packages: versions that trained it.
+        checkpoints: ascending in quality.
+    """
+
+    family: str
+    method: str
+    seed: int
+    tasks: list[int]
+    evaluation_episodes: int = Field(ge=1)
+    observation_size: int = Field(ge=1)
+    action_size: int = Field(ge=1)
+    conditioning: ConditioningRecord
+    packages: dict[str, str]
+    checkpoints: list[CheckpointRecord] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Card:
+        qualities = [checkpoint.quality for checkpoint in self.checkpoints]
+        if sorted(set(qualities)) != qualities:
+            raise ValueError(f"the qualities of the checkpoints must ascend: {qualities}")
+        for checkpoint in self.checkpoints:
+            for returns in (checkpoint.returns_stochastic, checkpoint.returns_deterministic):
+                if len(returns) != len(self.tasks):
+                    raise ValueError(f"checkpoint {checkpoint.quality} needs one return per task")
+        return self
+
+    def checkpoint(self, quality: int) -> CheckpointRecord:
+        """The checkpoint of a quality.
+
+        Raises:
+            ClwmError: there is none.
+        """
+        for checkpoint in self.checkpoints:
+            if checkpoint.quality == quality:
+                return checkpoint
+        known = ", ".join(str(checkpoint.quality) for checkpoint in self.checkpoints)
+        raise ClwmError(f"{self.family} has no checkpoint {quality}; it has: {known}")
+
+
+def conditioning_record(family: TaskFamily) -> ConditioningRecord:
+    """The family's conditioning as a card keeps it."""
+    conditioning = family.conditioning
+    return ConditioningRecord(
+        names=list(conditioning.names), low=list(conditioning.low), high=list(conditioning.high)
+    )
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card of a zoo folder."""
+    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def read_card(folder: Path, family: TaskFamily) -> Card:
+    """Read the card of a zoo folder and check that it is about this family as it is now.
+
+    Raises:
+        ClwmError: no card, a mistake in it, or one about other tasks.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        raise ClwmError(
+            f"{folder}: holds no {CARD}: `clwm behaviour train {family.name}` makes such a folder"
+        )
+    card = build_model(Card, read_yaml(path))
+    if card.family != family.name:
+        raise ClwmError(f"{path}: is about family {card.family}, not {family.name}")
+    known = conditioning_record(family)
+    same_sizes = (card.observation_size, card.action_size) == (family.observation_size, family.action_size)
+    if not (
+        same_sizes
+        and card.conditioning.names == known.names
+        and np.allclose(card.conditioning.low, known.low, rtol=1e-6, atol=1e-9)
+        and np.allclose(card.conditioning.high, known.high, rtol=1e-6, atol=1e-9)
+    ):
+        raise ClwmError(f"{path}: was trained on another version of {family.name}: train it again")
+    return card
+
+
+def tensors_bytes(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """A policy as the bytes of a safetensors file."""
+    content: bytes = save(dict(tensors))
+    return content
+
+
+def load_policy(folder: Path, card: Card, checkpoint: CheckpointRecord) -> LearnedPolicy:
+    """The policy of a checkpoint.
+
+    Raises:
+        ClwmError: its file is missing, or is not the one that the card describes.
+    """
+    path = folder / checkpoint.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ClwmError(f"{path}: cannot be read: {error.strerror}") from error
+    if sha256(content) != checkpoint.sha256:
+        raise ClwmError(f"{path}: is not the file that {CARD} describes (sha-256 differs): restore it")
+    try:
+        policy = LearnedPolicy(load(content))
+    except (SafetensorError, ValueError) as error:
+        raise ClwmError(f"{path}: is not a policy: {error}") from error
+    inputs = card.observation_size + len(card.conditioning.names)
+    if (policy.input_size, policy.action_size) != (inputs, card.action_size):
+        raise ClwmError(
+            f"{path}: maps {policy.input_size} inputs to {policy.action_size} actions, "
+            f"not {inputs} to {card.action_size}"
+        )
+    return policy
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,70 @@
+"""Finding a family's trained policies: in the package, or in a folder that a training wrote."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from clwm_data.errors import ClwmError
+from clwm_data.families.base import TaskFamily
+from clwm_data.zoo.card import CARD, Card, CheckpointRecord, load_policy, read_card
+from clwm_data.zoo.policy import LearnedPolicy
+
+_ROOT = Path(__file__).parent
+
+
+def shipped_folder(family: TaskFamily) -> Path | None:
+    """The family's zoo folder in this package; ``None`` where no policy was trained yet."""
+    folder = _ROOT / family.name
+    return folder if (folder / CARD).is_file() else None
+
+
+def find_zoo(family: TaskFamily, zoo: str | None) -> tuple[Path, Card]:
+    """A zoo folder and its card.
+
+    Args:
+        family: whose policies.
+        zoo: the folder; ``None`` for the one that ships with clwm.
+
+    Raises:
+        ClwmError: there is none, or something is wrong with it.
+    """
+    folder = shipped_folder(family) if zoo is None else Path(zoo)
+    if folder is None:
+        raise ClwmError(
+            f"family {family.name} has no trained policies yet: make some with `clwm behaviour train "
+            f"{family.name} --out RUN`, and name them with `zoo: RUN/zoo`"
+        )
+    return folder, read_card(folder, family)
+
+
+def find_checkpoint(family: TaskFamily, zoo: str | None, quality: int) -> CheckpointRecord:
+    """What is known about a checkpoint.
+
+    Raises:
+        ClwmError: as :func:`find_zoo`, or no checkpoint of that quality.
+    """
+    return find_zoo(family, zoo)[1].checkpoint(quality)
+
+
+@lru_cache(maxsize=16)
+def find_policy(family: TaskFamily, zoo: str | None, quality: int, sha256: str | None) -> LearnedPolicy:
+    """The policy of a checkpoint, ready to act.
+
+    Args:
+        family: whose policy.
+        zoo: as in :func:`find_zoo`.
+        quality: of the checkpoint.
+        sha256: what its file must be; ``None`` for whatever the zoo has now.
+
+    Raises:
+        ClwmError: it cannot be found, or is another one.
+    """
+    folder, card = find_zoo(family, zoo)
+    checkpoint = card.checkpoint(quality)
+    if sha256 not in (None, checkpoint.sha256):
+        raise ClwmError(
+            f"checkpoint {quality} of {family.name} is not the one that the manifest names (sha-256 "
+            f"{checkpoint.sha256[:12]}..., not {str(sha256)[:12]}...): use the clwm version that collected it"
+        )
+    return load_policy(folder, card, checkpoint)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import family_names, get_family
+from clwm_data.references import FOLDER, normalised_return, reference_record
+from clwm_data.references.measure import measure_references, write_references
+from clwm_data.zoo.card import read_card
+from clwm_data.zoo.shipped import shipped_folder
+
+MEASURED = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+NUMBERS = st.floats(-1e4, 1e4)
+
+
+@given(NUMBERS, NUMBERS.filter(lambda x: abs(x) > 1e-3), st.lists(st.floats(-5, 5), min_size=1))
+def test_normalised_returns(random: float, span: float, levels: list[float]) -> None:
+    returns = random + span * np.asarray(levels)
+    expert = random + span
+    np.testing.assert_allclose(normalised_return(returns, random, expert), levels, rtol=1e-4, atol=1e-4)
+
+
+def test_equal_references_are_no_scale() -> None:
+    with pytest.raises(ClwmError, match="no scale"):
+        normalised_return(1.0, 2.0, 2.0)
+
+
+def test_measured_again_they_are_the_same(tmp_path: Path) -> None:
+    """Also that they are plain mean returns: the scripted point robot's are known from its environment."""
+    family = get_family("point-robot")
+    shipped = reference_record("point-robot")
+    record = measure_references(family, episodes=shipped.episodes, seed=shipped.seed)
+    assert record.random == shipped.random
+    assert record.expert == shipped.expert
+    write_references(tmp_path, record)
+    assert reference_record("point-robot", tmp_path) == record
+    env = family.make_env(7)
+    observation, _ = env.reset()
+    total, over = 0.0, False
+    while not over:
+        action = family.scripted_policy(7)(observation[None], None)[0]
+        observation, reward, _, over, _ = env.step(action.astype(np.float32))
+        total += reward
+    assert family.reference_returns(7)[1] == pytest.approx(total, abs=2e-3)
+    assert family.normalised_return(7, [total])[0] == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_shipped_references(name: str) -> None:
+    family = get_family(name)
+    record = reference_record(name)
+    assert record.family == name
+    assert len(record.random) == len(record.expert) == len(family.tasks)
+    assert (np.asarray(record.expert) > np.asarray(record.random)).all()
+    folder = shipped_folder(family)
+    if record.expert_policy == "learned":
+        assert folder is not None
+        assert record.expert_sha256 == read_card(folder, family).checkpoint(100).sha256
+
+
+def test_every_family_with_trained_policies_has_references() -> None:
+    assert {name for name in family_names() if shipped_folder(get_family(name))} <= set(MEASURED)
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ClwmError, match="ant-goal has no reference returns"):
+        reference_record("ant-goal", tmp_path)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sb3_contrib.common.torch_layers import BatchRenorm1d
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_data.training.crossq import FastBatchRenorm1d, make_crossq, policy_tensors
+from clwm_data.training.run import next_evaluation, train
+from clwm_data.training.selection import choose_checkpoints
+from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+from clwm_data.training.snapshot import load_snapshot, save_snapshot
+from clwm_data.training.vec_env import TaskConditionedVecEnv
+from clwm_data.zoo.card import load_policy, read_card
+from clwm_data.zoo.evaluation import PolicyEvaluator
+from clwm_data.zoo.policy import LearnedPolicy
+
+POINT_ROBOT = get_family("point-robot")
+
+
+@pytest.mark.parametrize("beyond_warmup", [False, True])
+def test_fast_batch_renorm_is_the_librarys(beyond_warmup: bool) -> None:
+    torch.manual_seed(0)
+    warmup = 0 if beyond_warmup else 100
+    ours = FastBatchRenorm1d(6, warmup_steps=warmup, eps=1e-9).double()
+    theirs = BatchRenorm1d(6, warmup_steps=warmup, eps=1e-9).double()
+    for module in (ours, theirs):
+        with torch.no_grad():
+            module.scale.copy_(torch.linspace(0.5, 2.0, 6))
+            module.bias.copy_(torch.linspace(-1.0, 1.0, 6))
+    for step in range(6):
+        x = 0.5 + torch.rand(6) + (0.5 + torch.rand(6)) * torch.randn(32, 6).double()
+        weights = torch.randn(32, 6)
+        results = []
+        for module in (ours, theirs):
+            module.train(step < 5)  # the last one in evaluation mode
+            module.zero_grad()
+            leaf = x.clone().requires_grad_()
+            y = module(leaf)
+            (y * weights).sum().backward()
+            results.append((y.detach(), leaf.grad, module.scale.grad, module.bias.grad, module.ra_var))
+        for mine, wanted in zip(*results, strict=True):
+            torch.testing.assert_close(mine, wanted, rtol=1e-6, atol=1e-6)
+
+
+def learner_of(family: str, seed: int = 0, steps: int = 0) -> object:
+    env = TaskConditionedVecEnv(get_family(family), range(4), 4, seed=seed)
+    learner = make_crossq(env, seed=seed, buffer_size=4_000, learning_rate=1e-3, updates=1)
+    learner.learning_starts = 100
+    if steps:
+        learner.learn(steps)
+    return learner
+
+
+@pytest.mark.parametrize("family", ["point-robot", "hopper-mass"])
+def test_numpy_inference_is_the_torch_policy(family: str) -> None:
+    learner = learner_of(family, steps=500)
+    assert learner._n_updates > 50
+    rng = np.random.default_rng(0)
+    buffer = learner.replay_buffer
+    inputs = buffer.observations[rng.integers(0, buffer.pos, 200), 0]
+    size = get_family(family).observation_size
+    policy = LearnedPolicy(policy_tensors(learner.actor))
+    noise = rng.normal(size=(200, policy.action_size))
+    learner.policy.set_training_mode(False)
+    with torch.no_grad():
+        mean, log_std, _ = learner.actor.get_action_dist_params(torch.from_numpy(inputs))
+    assert log_std.std() > 0.01
+    expected = torch.tanh(mean + log_std.exp() * torch.from_numpy(noise)).numpy()
+    np.testing.assert_allclose(policy.act(inputs[:, :size], inputs[:, size:], noise), expected, atol=1e-5)
+    expected = learner.predict(inputs, deterministic=True)[0]
+    np.testing.assert_allclose(policy.act(inputs[:, :size], inputs[:, size:]), expected, atol=1e-5)
+
+
+def test_transitions_are_those_of_single_environments() -> None:
+    """Point robots start at one place, so an environment of the task that the slot says is an oracle."""
+    vec = TaskConditionedVecEnv(POINT_ROBOT, range(40), 5, seed=0)
+    vectors = POINT_ROBOT.conditioning.vectors
+    rng = np.random.default_rng(1)
+    observation = vec.reset()
+    played: set[int] = set()
+    envs, steps = [None] * 5, [0] * 5
+    for _ in range(130):
+        action = rng.uniform(-1, 1, (5, 2)).astype(np.float32)
+        for slot in range(5):
+            if envs[slot] is None:
+                task = int(np.abs(vectors - observation[slot, 2:]).sum(axis=1).argmin())
+                np.testing.assert_array_equal(vectors[task], observation[slot, 2:])
+                played.add(task)
+                envs[slot] = POINT_ROBOT.make_env(task)
+                first, _ = envs[slot].reset()
+                np.testing.assert_array_equal(first, observation[slot, :2])
+        before = observation
+        observation, reward, done, infos = vec.step(action)
+        for slot, env in enumerate(envs):
+            expected, expected_reward, terminated, truncated, _ = env.step(action[slot])
+            steps[slot] += 1
+            assert reward[slot] == np.float32(expected_reward)
+            assert done[slot] == (terminated or truncated)
+            seen = infos[slot]["terminal_observation"] if done[slot] else observation[slot]
+            np.testing.assert_array_equal(seen[:2], expected)
+            np.testing.assert_array_equal(seen[2:], before[slot, 2:])
+            assert infos[slot].get("TimeLimit.truncated", False) == truncated
+            if done[slot]:
+                assert steps[slot] == POINT_ROBOT.horizon
+                envs[slot], steps[slot] = None, 0
+    assert len(played) > 10
+
+
+def test_only_terminations_end_the_value_of_a_state() -> None:
+    learner = learner_of("hopper-mass", steps=1_000)
+    buffer = learner.replay_buffer
+    rows = buffer.pos
+    dones, timeouts = buffer.dones[:rows].astype(bool), buffer.timeouts[:rows].astype(bool)
+    height = buffer.next_observations[:rows, :, 0]
+    angle = buffer.next_observations[:rows, :, 1]
+    fallen = (height <= 0.7) | (np.abs(angle) >= 0.2)
+    np.testing.assert_array_equal(dones & ~timeouts, fallen)
+    assert fallen.any()
+    conditioning = buffer.next_observations[:rows, :, -1]
+    np.testing.assert_array_equal(conditioning, buffer.observations[:rows, :, -1])
+    follows = (buffer.next_observations[: rows - 1] == buffer.observations[1:rows]).all(axis=2)
+    np.testing.assert_array_equal(follows, ~dones[: rows - 1])
+
+
+def test_one_task_is_played_by_all_environments() -> None:
+    vec = TaskConditionedVecEnv(POINT_ROBOT, [7], 6, seed=0)
+    for observation in (vec.reset(), *(vec.step(np.ones((6, 2), np.float32))[0] for _ in range(45))):
+        np.testing.assert_array_equal(
+            observation[:, 2:], np.tile(POINT_ROBOT.conditioning.vectors[7], (6, 1))
+        )
+
+
+def test_a_snapshot_restores_the_learner(tmp_path: Path) -> None:
+    learner = learner_of("point-robot", steps=400)
+    save_snapshot(tmp_path / "s.pt", learner, 1.5)
+    other = learner_of("point-robot", seed=9, steps=40)
+    assert load_snapshot(tmp_path / "s.pt", other) == 1.5
+    assert other.num_timesteps == learner.num_timesteps
+    for state in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts"):
+        np.testing.assert_array_equal(
+            getattr(other.replay_buffer, state), getattr(learner.replay_buffer, state)
+        )
+    for one in (learner, other):  # from here on they learn the same
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002 (what the library samples with)
+        one.train(gradient_steps=7, batch_size=64)
+    for key, tensor in policy_tensors(learner.actor).items():
+        np.testing.assert_array_equal(policy_tensors(other.actor)[key], tensor, err_msg=key)
+    torch.testing.assert_close(other.log_ent_coef, learner.log_ent_coef)
+
+
+def test_returns_are_those_of_rolled_out_episodes() -> None:
+    policy = LearnedPolicy(policy_tensors(learner_of("point-robot").actor))
+    returns = PolicyEvaluator(POINT_ROBOT, [3, 20])(policy, episodes=2, seed=0)
+    for column, task in enumerate((3, 20)):
+        env = POINT_ROBOT.make_env(task)
+        observation, _ = env.reset()
+        total, over = 0.0, False
+        while not over:
+            action = policy.act(observation[None], POINT_ROBOT.conditioning.vectors[[task]])[0]
+            observation, reward, _, over, _ = env.step(action.astype(np.float32))
+            total += reward
+        assert returns[1, column] == pytest.approx(total)
+    assert (returns[0] != returns[1]).all()
+
+
+def points(means: list[float]) -> list[CurvePoint]:
+    return [
+        CurvePoint(environment_steps=i, minutes=0.0, returns_stochastic=[m], returns_deterministic=[m])
+        for i, m in enumerate(means)
+    ]
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60), st.integers(2, 8))
+def test_chosen_checkpoints(means: list[float], count: int) -> None:
+    chosen = choose_checkpoints(points(means), count)
+    best = int(np.argmax(means))
+    assert chosen[0].environment_steps == 0
+    if best:
+        assert chosen[100].environment_steps == best
+    assert list(chosen) == sorted(chosen)
+    steps = [point.environment_steps for point in chosen.values()]
+    assert len(set(steps)) == len(steps)
+    assert max(steps) <= best
+    assert len(chosen) == min(count, best + 1) or best == 0
+
+
+def test_checkpoints_spread_evenly() -> None:
+    means = [*np.linspace(-400, 0, 401), *np.full(100, -3.0)]
+    chosen = choose_checkpoints(points(means), 5)
+    assert list(chosen) == [0, 25, 50, 75, 100]
+    assert [point.environment_steps for point in chosen.values()] == [0, 100, 200, 300, 400]
+
+
+def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path) -> None:
+    settings = TrainingSettings(family="point-robot", tasks=[3, 20], updates=1)
+    folder = RunFolder(tmp_path / "run")
+    zoo = train(settings, folder, steps=2_200, checkpoints=3)
+    first = folder.read_curve()
+    with folder.curve.open("a") as stream:  # killed while it wrote an evaluation
+        stream.write(first[-1].model_copy(update={"environment_steps": 2_600}).model_dump_json() + "\n{")
+    train(settings, folder, steps=2_500, checkpoints=3, resume=True)
+    curve = folder.read_curve()
+    assert curve[: len(first)] == first
+    assert [point.environment_steps for point in curve] == [0, 1_000, 2_000, 2_200, 2_504]
+    card = read_card(zoo, POINT_ROBOT)
+    assert card.tasks == [3, 20]
+    for checkpoint in card.checkpoints:
+        load_policy(zoo, card, checkpoint)
+    with pytest.raises(ClwmError, match="other settings"):
+        train(settings.model_copy(update={"seed": 1}), folder, steps=1, checkpoints=2, resume=True)
+    with pytest.raises(ClwmError, match="not empty"):
+        train(settings, folder, steps=1, checkpoints=2)
+    with pytest.raises(ClwmError, match="no run to resume"):
+        train(settings, RunFolder(tmp_path / "none"), steps=1, checkpoints=2, resume=True)
+
+
+def test_evaluations_become_rarer() -> None:
+    assert [next_evaluation(done) for done in (0, 5_000, 20_000, 100_000)] == [1_000, 6_000, 21_000, 105_000]
