@@ -20,6 +20,7 @@ VERBS = {
     "select": "Make a store of a part of another.",
     "merge": "Make one store of several.",
     "delete-episodes": "Remove episodes from a store.",
+    "convert": "Convert from other formats and to them.",
     "behaviour": "Train the policies that collect data.",
     "train": "Train an agent on a store.",
     "eval": "Evaluate how well a run's agent adapts.",
