@@ -10,10 +10,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from clwm_data.errors import ClwmError
+from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
 from clwm_data.strict import StrictModel, build_model, read_yaml
 from clwm_data.zoo.policy import LearnedPolicy
@@ -145,7 +144,8 @@ def read_card(folder: Path, family: TaskFamily) -> Card:
 
 def tensors_bytes(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
     """A policy as the bytes of a safetensors file."""
-    content: bytes = save(dict(tensors))
+    safetensors = require("safetensors.numpy", "sim", "writing learned policies")
+    content: bytes = safetensors.save(dict(tensors))
     return content
 
 
@@ -162,9 +162,11 @@ def load_policy(folder: Path, card: Card, checkpoint: CheckpointRecord) -> Learn
         raise ClwmError(f"{path}: cannot be read: {error.strerror}") from error
     if sha256(content) != checkpoint.sha256:
         raise ClwmError(f"{path}: is not the file that {CARD} describes (sha-256 differs): restore it")
+    safetensors = require("safetensors", "sim", "learned policies")
+    tensors = require("safetensors.numpy", "sim", "learned policies")
     try:
-        policy = LearnedPolicy(load(content))
-    except (SafetensorError, ValueError) as error:
+        policy = LearnedPolicy(tensors.load(content))
+    except (safetensors.SafetensorError, ValueError) as error:
         raise ClwmError(f"{path}: is not a policy: {error}") from error
     inputs = card.observation_size + len(card.conditioning.names)
     if (policy.input_size, policy.action_size) != (inputs, card.action_size):

@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+
+from clwm_data.extras import require
 
 
 def single_threaded() -> AbstractContextManager[Any]:
@@ -21,6 +22,6 @@ def single_threaded() -> AbstractContextManager[Any]:
 
 
 @cache
-def _controller() -> ThreadpoolController:
+def _controller() -> Any:
     np.ones((1, 1)) @ np.ones((1, 1))  # it knows the libraries that are loaded by now
-    return ThreadpoolController()
+    return require("threadpoolctl", "sim", "collecting").ThreadpoolController()
