@@ -71,7 +71,7 @@ def eval(
       clwm eval runs/mw-reach-spc-s0 --episodes 10 --threads 2
     """
     require("torch", "train", "evaluation")
-    from clwm_train.api import load_agent
+    from clwm_train.api import load_agent, pick_device
     from clwm_train.evaluate import Protocol, evaluate
     from clwm_train.run import open_run
 
@@ -79,7 +79,7 @@ def eval(
     family = get_family(its.record.family)
     data = open_store(_store_of(its, store))
     results = evaluate(
-        load_agent(its, checkpoint=checkpoint, device=device),
+        load_agent(its, checkpoint=checkpoint, device=pick_device(device)),
         family,
         data.tasks,
         protocols=_chosen("--protocol", protocol, get_args(Protocol)),

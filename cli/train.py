@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 from click.core import ParameterSource
@@ -19,6 +19,8 @@ from clwm_data.store import open_store
 from .common import RUNS, find_store, progress_bar
 
 if TYPE_CHECKING:
+    import torch
+
     from clwm_data.store import Store
     from clwm_train.run import Run
 
@@ -72,10 +74,12 @@ def train(
       clwm train point-robot --resume --steps 8000
       clwm train user/point-robot@v1
     """
-    torch = require("torch", "train", "training")
+    require("torch", "train", "training")
+    from clwm_train.api import pick_device
     from clwm_train.run import open_run
 
     data = open_store(find_store(store))
+    where = pick_device(device)
     target = out or RUNS / f"{data.name}-{Path(method).stem}-s{seed}"
     if resume:
         run = open_run(target)
@@ -83,27 +87,30 @@ def train(
     else:
         run = _create(target, data, method, preset, steps, seed, overrides)
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
     total = steps or run.config.steps
-    if not train_with_bar(run, data, steps=total, device=device):
+    if not train_with_bar(run, data, steps=total, device=where):
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
         sys.exit(130)
     click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
 
 
-def train_with_bar(run: Run, store: Store, *, steps: int, device: str) -> bool:
+def train_with_bar(run: Run, store: Store, *, steps: int, device: torch.device | str = "cpu") -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
     from clwm_train.api import train_run
 
-    with progress_bar(steps, "update", f"training {run.record.method}") as bar:
+    description = f"training {run.record.method}"
+    with _StopOnSignal() as stopped, progress_bar(steps, "update", description) as bar:
 
         def progress(done: int, figures: dict[str, float]) -> None:
             bar.update(done - bar.n)
             if figures and done % run.config.log_every == 0:
                 bar.set_postfix({name.split("/")[-1]: f"{figures[name]:.3g}" for name in _shown(figures)})
 
-        return train_run(run, store, steps=steps, device=device, stop=_StopOnSignal(), progress=progress)
+        return train_run(run, store, steps=steps, device=device, stop=stopped, progress=progress)
 
 
 class _StopOnSignal:
@@ -111,11 +118,19 @@ class _StopOnSignal:
 
     def __init__(self) -> None:
         self._stop = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
 
     def __call__(self) -> bool:
         return self._stop
+
+    def __enter__(self) -> Self:
+        self._before = {
+            number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._stop = True

@@ -38,7 +38,7 @@ def train_run(
     store: Store,
     *,
     steps: int | None = None,
-    device: str = "auto",
+    device: torch.device | str = "cpu",
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
 ) -> bool:
@@ -59,12 +59,12 @@ def train_run(
         ClwmError: the store holds other data than the run began with, or the training diverged.
     """
     check_same_data(run, store)
-    data = load_task_data(store.tasks, run.config.data, name=str(store.path), device=pick_device(device))
+    data = load_task_data(store.tasks, run.config.data, name=str(store.path), device=device)
     trainer = Trainer(run, data)
     return trainer.train(steps or run.config.steps, stop=stop, progress=progress)
 
 
-def load_agent(run: Run, *, checkpoint: Path | None = None, device: str = "cpu") -> Agent:
+def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device | str = "cpu") -> Agent:
     """The agent of a run's checkpoint, the latest unless given.
 
     Raises:
@@ -75,4 +75,4 @@ def load_agent(run: Run, *, checkpoint: Path | None = None, device: str = "cpu")
     family = get_family(record.family)
     agent = Agent(run.config, record.seeds, family.observation_size, family.action_size)
     load_module(agent, read_tensors(folder / AGENT), folder / AGENT)
-    return agent.to(pick_device(device)).eval()
+    return agent.to(device).eval()

@@ -1,0 +1,187 @@
+"""``clwm train`` and ``clwm eval``: the real command where processes matter, its function elsewhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from clwm_cli.main import main
+
+from tests.conftest import Clwm
+from tests.train.helpers import SMALL
+
+SMALL_OPTIONS = tuple(part for text in SMALL for part in ("--set", text))
+
+#: (arguments) -> exit code, stdout, stderr
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command in this process, in a fresh folder: importing torch anew takes seconds."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path | int) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def run_path(call: Call, store_path: Path, tmp_path: Path) -> Path:
+    code, out, err = call("train", store_path, "--out", tmp_path / "run", *SMALL_OPTIONS)
+    assert code == 0, err
+    assert "8 updates done" in out
+    return tmp_path / "run"
+
+
+def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
+    trained = clwm("train", store_path, "--out", "run", *SMALL_OPTIONS)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stderr == ""  # the progress bar is silent when stderr is not a terminal
+    done = clwm("eval", "run", "--json", "--episodes", 1, "--context-size", 20)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert set(document) == {"few-shot", "zero-shot"}
+    assert set(document["few-shot"]["id"]["tasks"]) == {"6"}
+    assert len(document["zero-shot"]["train"]["tasks"]) == 20
+    assert "no context for tasks" in done.stderr
+
+
+def test_eval_prints_a_table_and_chosen_parts(call: Call, run_path: Path) -> None:
+    _, out, _ = call("eval", run_path, "--episodes", 1)
+    assert out.splitlines()[1].split() == ["protocol", "split", "return", "success", "tasks"]
+    _, out, _ = call("eval", run_path, "--protocol", "zero-shot", "--split", "ood", "--json")
+    part = json.loads(out)
+    assert {protocol: list(splits) for protocol, splits in part.items()} == {"zero-shot": ["ood"]}
+
+
+def test_train_prints_its_default_folder_and_resumes(call: Call, store_path: Path, tmp_path: Path) -> None:
+    code, out, err = call(
+        "train", store_path, "--method", "focal", "--seed", 2, "--set", "iql.hidden=[8]", "--steps", 2
+    )
+    assert code == 0, err
+    folder = Path("runs/tiny-focal-s2")
+    assert str(folder) in out
+    code, _, err = call("train", store_path, "--out", folder)
+    assert code == 1
+    assert err.startswith(f"clwm: error: {folder}: a run is there already: --resume continues it")
+    code, out, err = call("train", store_path, "--out", folder, "--resume", "--steps", 4)
+    assert code == 0, err
+    assert "focal" in out
+    assert "4 updates done" in out
+    assert (tmp_path / folder / "checkpoints" / "step-000000004").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--method", "focal", "was begun with --method spc: drop --method focal"),
+        ("--seed", "5", "was begun with --seed 0: drop --seed 5"),
+        ("--set", "batch.tasks=9", "was begun with other --set values"),
+    ],
+)
+def test_resume_refuses_another_configuration(
+    call: Call, run_path: Path, store_path: Path, option: str, value: str, message: str
+) -> None:
+    code, _, err = call("train", store_path, "--out", run_path, "--resume", option, value)
+    assert code == 1
+    assert message in err
+    code, _, err = call("train", store_path, "--out", run_path, "--resume", *SMALL_OPTIONS)
+    assert code == 0, err
+
+
+def test_mistakes_are_one_line(call: Call, run_path: Path, store_path: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (("train", "nothing"), "no store 'nothing'"),
+        (("train", store_path, "--method", "spcc"), "did you mean spc?"),
+        (("train", store_path, "--set", "iql.tau=1"), "unknown key iql.tau"),
+        (
+            ("train", store_path, "--out", tmp_path / "x", "--device", "gpu"),
+            "device 'gpu' cannot be used here",
+        ),
+        (("eval", tmp_path / "none"), "does not exist"),
+        (("eval", store_path), "is not a run"),
+        (("eval", run_path, "--checkpoint", tmp_path), "cannot be read"),
+    ):
+        code, _, err = call(*arguments)
+        assert code == 1, (arguments, err)
+        assert message in err
+        assert len(err.strip().splitlines()) == 1, err
+    code, _, err = call("eval", run_path, "--protocol", "one-shot")
+    assert code == 2
+    assert "'one-shot' is not one of few-shot, zero-shot" in err
+
+
+def test_a_refused_device_leaves_no_run_behind(call: Call, store_path: Path, tmp_path: Path) -> None:
+    code, _, _ = call("train", store_path, "--out", tmp_path / "x", "--device", "gpu")
+    assert code == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_moved_data_is_asked_for(call: Call, run_path: Path, store_path: Path) -> None:
+    moved = store_path.rename(store_path.with_name("moved.zarr"))
+    code, _, err = call("eval", run_path)
+    assert code == 1
+    assert "say where it is with --store" in err
+    assert call("eval", run_path, "--store", moved, "--episodes", 1)[0] == 0
+
+
+def test_interrupt_ends_with_a_checkpoint(call: Call, store_path: Path, tmp_path: Path) -> None:
+    options = [*SMALL_OPTIONS, "--set", "checkpoint_every=1000000", "--steps", "1000000"]
+    code = "from clwm_cli.main import main; main()"
+    command = [sys.executable, "-c", code, "train", str(store_path), "--out", "run", *options]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    for _ in range(1200):
+        if metrics.exists() and metrics.read_text():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted: the same command with --resume continues run" in stderr
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    done = int(checkpoint.name.removeprefix("step-"))
+    exit_code, _, err = call("train", store_path, "--out", "run", "--resume", "--steps", done + 2)
+    assert exit_code == 0, err
+
+
+def without_torch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command with a finder that hides torch, as on a machine without it."""
+    code = (
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'torch':\n"
+        "            raise ModuleNotFoundError('hidden', name='torch')\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "from clwm_cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("verb", ["train", "eval"])
+def test_help_needs_no_torch(verb: str) -> None:
+    done = without_torch(verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Examples:" in done.stdout
+
+
+def test_missing_torch_is_one_line(store_path: Path) -> None:
+    done = without_torch("train", store_path)
+    assert done.returncode == 1
+    assert done.stderr.strip() == 'clwm: error: training needs the package torch: pip install "clwm[train]"'
