@@ -20,8 +20,8 @@ Floats = NDArray[np.floating[Any]]
 
 TITLES = {
     "train": "train: goals of the training data",
-    "id": "id: unseen goals, inside the range",
-    "ood": "ood: unseen goals, beyond it",
+    "id": "id: unseen goals beside them",
+    "ood": "ood: unseen goals farther out",
 }
 MARKERS = {"train": "o", "id": "s", "ood": "^"}
 INK = "#333333"

@@ -86,7 +86,7 @@ class AntGoalSimulator(AntSimulator):
         self.advance(action, active)
         offset = np.abs(self._qpos[:, :2] - self._targets)
         reward = -(offset[:, 0] + offset[:, 1]) - 0.1 * squares(action) - self.contact_cost()
-        return StepResult(reward, np.zeros(len(reward), np.bool_))
+        return StepResult(reward, self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos, qvel: [L, 29]."""

@@ -35,7 +35,7 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
     ) -> None:
         super().__init__(tasks, [model] * len(tasks), threads=threads)
         self._targets = targets
-        self._control_weight = np.full(len(tasks), 0.05)
+        self._control_weight = np.full(len(tasks), -0.05)
         self._height = np.full(len(tasks), TORSO_HEIGHT)
         self._observation = observation = np.zeros((len(tasks), 20))
         # Slices cost as much as sums over a few lanes: take them once, of arrays that live on.
@@ -52,8 +52,8 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
         before = self._x.copy()
         self.advance(action, active)
         velocity = (self._x - before) / self._dt
-        reward = -np.abs(velocity - self._targets) - self._control_weight * squares(action)
-        return StepResult(reward, np.zeros(len(reward), np.bool_))
+        reward = self._control_weight * squares(action) - np.abs(velocity - self._targets)
+        return StepResult(reward, self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel, position of the torso: [L, 20].

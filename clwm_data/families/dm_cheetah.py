@@ -61,7 +61,7 @@ class CheetahSimulator(DmControlSimulator):
         self._lanes.step(2 * self.substeps, active)
         first = self.progress(self._velocity)  # the sensor is one physics step behind: first control step
         self._lanes.refresh(active)
-        return StepResult(first + self.progress(self._velocity), np.zeros(len(action), np.bool_))
+        return StepResult(first + self.progress(self._velocity), self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel: [L, 17]."""

@@ -78,7 +78,7 @@ class FingerSimulator(DmControlSimulator):
         reward = first + self.progress(self._velocity)
         self._carried[...] = self._touch
         lanes.refresh(active)
-        return StepResult(reward, np.zeros(len(action), np.bool_))
+        return StepResult(reward, self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """Two joint angles, the body's tip from its hinge (x, z), three velocities, log touch: [L, 9]."""

@@ -44,7 +44,7 @@ class WalkerSimulator(DmControlSimulator):
             self._lanes.refresh(active)
             move = self.progress(self._lanes.read("sensordata")[:, 0])
             reward += self.standing() * (5.0 * move + 1.0) / 6.0
-        return StepResult(reward, np.zeros(len(action), np.bool_))
+        return StepResult(reward, self._never)
 
     def standing(self) -> NDArray[np.float64]:
         """[L] in [0, 1]: three parts for the torso's height (1.2 m or more), one for being upright."""

@@ -33,12 +33,10 @@ class _ActionCheck:
         self._family = family.name
         self._shape = shape
         # Bounds of the full shape: NumPy takes longer to spread a number than to compare a few.
-        lanes = (-1, family.action_size)
-        self._low = np.full(shape, -1.0, np.float32).reshape(lanes)
-        self._high = -self._low
+        self._low, self._high = np.full(shape, -1.0, np.float32), np.full(shape, 1.0, np.float32)
 
     def __call__(self, action: Any) -> NDArray[np.float64]:
-        """Actions [L, act] as float64, clipped to [-1, 1]; what is stored as float32 is what was executed."""
+        """The action as float64, clipped to [-1, 1]; what is stored as float32 is what was executed."""
         array = np.asarray(action, dtype=np.float32)
         if array.shape != self._shape:
             raise ClwmError(f"{self._family}: action has shape {array.shape}, expected {self._shape}")
@@ -89,16 +87,16 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """One agent step; see the class."""
         if self._steps < 0:
             raise ClwmError(f"{self.family.name}: call reset() before step()")
-        result = self._simulator.step(self._checked(action), self._active)
+        result = self._simulator.step(self._checked(action)[None], self._active)
         self._steps = steps = self._steps + 1
-        terminated = bool(result.terminated[0])
+        terminated = result.terminated.item()
         truncated = not terminated and steps >= self._horizon
         info = self._info()
         if result.success is not None:
-            info["success"] = bool(result.success[0])
+            info["success"] = result.success.item()
         if terminated or truncated:
             self._steps = -1
-        return self._observe(), float(result.reward[0]), terminated, truncated, info
+        return self._observe(), result.reward.item(), terminated, truncated, info
 
     def get_state(self) -> NDArray[np.float64]:
         """Full simulator state [state]; the elapsed steps are not part of it."""
@@ -123,7 +121,8 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._simulator.close()
 
     def _observe(self) -> Observation:
-        return np.asarray(self._simulator.observe()[0], np.float32)
+        observation: Observation = self._simulator.observe()[0].astype(np.float32)
+        return observation
 
     def _info(self) -> Info:
         privileged = self._simulator.privileged()
@@ -203,13 +202,12 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.float32],
         self._steps += active
         observation = self._observe()
         info = self._info()
-        reward, terminated = result.reward, result.terminated
+        reward, terminated = result.reward, result.terminated & active
         if result.success is not None:
             info["success"] = result.success & active
         if not active.all():
             observation = np.where(active[:, None], observation, self._observation)
             reward = np.where(active, reward, 0.0)
-            terminated = terminated & active
         truncated = active & ~terminated & (self._steps >= self.family.horizon)
         self.active = active & ~(terminated | truncated)
         self._observation = observation

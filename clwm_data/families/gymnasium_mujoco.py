@@ -71,5 +71,5 @@ class GymnasiumMujocoSimulator(MujocoSimulator):
 
 def squares(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum of squares of each lane: [L, n] -> [L]."""
-    result: NDArray[np.float64] = np.add.reduce(np.square(values), axis=1)
+    result: NDArray[np.float64] = np.add.reduce(np.square(values), 1)
     return result

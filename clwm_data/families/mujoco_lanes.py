@@ -12,6 +12,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.errors import ClwmError
+
 #: Everything that a trajectory depends on, with the solver's warm start: from it, stepping is bit-exact.
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -72,12 +74,20 @@ def make_lanes(
         fields: names of the ``MjData`` arrays that will be read.
         threads: upper bound on the threads that step.
         post_step: called with (model, data) of a lane after each of its :meth:`Lanes.step`.
+
+    Raises:
+        ClwmError: mjbatch is installed but does not fit the installed MuJoCo.
     """
     if len(models) == 1:
         return SingleLane(models[0], fields, post_step=post_step)
     if post_step is None and find_spec("mjbatch") is not None:
-        from clwm_data.families.mjbatch_lanes import BatchLanes
-
+        try:
+            from clwm_data.families.mjbatch_lanes import BatchLanes
+        except ImportError as error:  # it is built for one version of MuJoCo
+            raise ClwmError(
+                f"mjbatch does not work beside mujoco {mujoco.__version__}: {' '.join(str(error).split())}: "
+                'pip install "clwm[fast]" brings a pair that fits; without mjbatch a loop takes its place'
+            ) from error
         return BatchLanes(models, fields, threads=threads)
     return LoopLanes(models, fields, threads=threads, post_step=post_step)
 

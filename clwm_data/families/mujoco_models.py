@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from clwm_data.extras import require
+from clwm_data.extras import MissingExtraError
 from clwm_data.families.rendering import import_mujoco
 
 
@@ -19,10 +19,12 @@ def package_file(package: str, *parts: str, family: str) -> Path:
     Raises:
         MissingExtraError: the package is not installed.
     """
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:
+        spec = None
     if spec is None or spec.origin is None:
-        require(package, "sim", f"simulating {family}")
-        raise FileNotFoundError(f"package {package} has no folder")
+        raise MissingExtraError(f'simulating {family} needs the package {package}: pip install "clwm[sim]"')
     return Path(spec.origin).parent.joinpath(*parts)
 
 

@@ -42,6 +42,8 @@ class MujocoSimulator(Simulator):
         from clwm_data.families.mujoco_lanes import make_lanes
 
         self.tasks = np.asarray(tasks, np.int64)
+        #: [L] ``terminated`` of families whose episodes never end early.
+        self._never = np.zeros(len(tasks), np.bool_)
         post_step = self._mujoco.mj_rnePostConstraint if self.body_forces else None
         self._lanes: Lanes = make_lanes(models, self.fields, threads=threads, post_step=post_step)
         self._scratch = self._mujoco.MjData(models[0])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(slots=True)
 class StepResult:
-    """What one step of all lanes gave.
+    """What one step of all lanes gave; callers do not write into the arrays, which may be shared.
 
     Attributes:
         reward: [L] float64.
