@@ -17,7 +17,13 @@ from .common import progress_bar
 
 @click.group()
 def behaviour() -> None:
-    """Train the policies that collect data."""
+    """Train the policies that collect data.
+
+    \b
+    Examples:
+      clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour
+      clwm behaviour reference point-robot
+    """
 
 
 @behaviour.command()

@@ -14,7 +14,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
-from clwm_data.zoo.shipped import find_checkpoint, find_policy
+from clwm_data.zoo.shipped import find_checkpoint, find_policy, shipped_folder
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
@@ -234,15 +234,20 @@ def _find(name_or_path: str) -> YamlDocument:
 
 
 def _bundled_texts() -> dict[str, str]:
-    """Manifest name -> YAML text; ``mw<variant>.template.yaml`` gives one per Meta-World task."""
+    """Manifest name -> YAML text; ``<group><variant>.template.yaml`` gives one per family of a group."""
+    families = [get_family(name) for name in family_names()]
+    groups = {
+        "mw": [family for family in families if family.name.startswith(META_WORLD_PREFIX)],
+        "learned": [family for family in families if shipped_folder(family) is not None],
+    }
     texts: dict[str, str] = {}
     for entry in files(BUNDLED).iterdir():
         if entry.name.endswith(".template.yaml"):
-            variant = entry.name.removesuffix(".template.yaml").removeprefix("mw")
+            group, _, variant = entry.name.removesuffix(".template.yaml").partition("-")
             template = string.Template(entry.read_text(encoding="utf-8"))
-            for family in family_names():
-                if family.startswith(META_WORLD_PREFIX):
-                    texts[family + variant] = template.substitute(family=family)
+            for family in groups[group]:
+                name = f"{family.name}-{variant}" if variant else family.name
+                texts[name] = template.substitute(family=family.name, summary=family.summary)
         elif entry.name.endswith(".yaml"):
-            texts[entry.name.removesuffix(".yaml")] = entry.read_text(encoding="utf-8")
+            texts.setdefault(entry.name.removesuffix(".yaml"), entry.read_text(encoding="utf-8"))
     return texts

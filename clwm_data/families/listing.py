@@ -9,6 +9,7 @@ from typing import Any
 from clwm_data.extras import MissingExtraError
 from clwm_data.families.base import SPLITS, TaskFamily
 from clwm_data.families.metaworld import MetaWorld
+from clwm_data.zoo.shipped import shipped_folder
 
 
 def describe(family: TaskFamily) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def describe(family: TaskFamily) -> dict[str, Any]:
         "horizon": family.horizon,
         "varies": "dynamics" if family.dynamics_vary else "reward",
         "has_success": family.has_success,
-        "behaviours": list(family.behaviours),
+        "behaviours": [*family.behaviours, *([] if shipped_folder(family) is None else ["learned"])],
     }
 
 

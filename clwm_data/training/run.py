@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from stable_baselines3.common.utils import ConstantSchedule
+
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.store.atomic import replacing
@@ -84,6 +86,7 @@ class _Run:
         family = get_family(settings.family)
         self._folder = folder
         self._seed = settings.seed
+        self._learning_rate = settings.learning_rate
         self._minutes = 0.0
         done = folder.read_curve()[-1].environment_steps if resume else 0
         # Other episodes than those before the interruption, and the same whenever the run is resumed here.
@@ -110,6 +113,8 @@ class _Run:
         due = next_evaluation(done)
         while done < steps:
             until = min(due, steps)
+            rate = learning_rate(self._learning_rate, done / steps)
+            self._learner.lr_schedule = ConstantSchedule(rate)
             self._learner.learn(min(CHUNK, until - done), log_interval=NEVER, reset_num_timesteps=False)
             done = self._learner.num_timesteps
             if done >= until:
@@ -144,6 +149,16 @@ class _Run:
 def next_evaluation(done: int) -> int:
     """Environment steps of the next evaluation: often at first, when much changes, then every 5 %."""
     return done + max(1_000, done // 20)
+
+
+def learning_rate(initial: float, progress: float) -> float:
+    """Constant for half of the run, then falling to a twentieth, which ends the wobbling of the policy.
+
+    Args:
+        initial: of the first half.
+        progress: share of the run that is done, 0 to 1.
+    """
+    return initial * min(1.0, 1.0 - 0.95 * (2.0 * progress - 1.0))
 
 
 def _drop_after(folder: RunFolder, environment_steps: int) -> None:

@@ -19,7 +19,7 @@ class TrainingSettings(StrictModel):
         seed: of networks, exploration, tasks and initial states.
         environments: episodes played at a time.
         updates: gradient steps per step of all environments together.
-        learning_rate: of all networks.
+        learning_rate: of all networks, in the first half of the run; it then falls.
         buffer: transitions kept for replay.
     """
 

@@ -77,7 +77,7 @@ def test_an_episode_does_not_depend_on_its_segment() -> None:
 @pytest.mark.parametrize("family", ["cheetah-vel", "mw-reach"])
 def test_simulated_families_collect(family: str, tmp_path: Path) -> None:
     manifest = load_manifest(family)
-    few = [entry.model_copy(update={"episodes": 1}) for entry in manifest.behaviours]
+    few = [entry.counted(1) for entry in manifest.behaviours]
     manifest = manifest.model_copy(
         update={"tasks": [0, 45] if family == "mw-reach" else [5, 6], "behaviours": few}
     )

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import family_names
+from clwm_data.families import family_names, get_family
 from clwm_data.manifest import Manifest, bundled_manifests, load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import build_model, parse_yaml
+from clwm_data.zoo.shipped import shipped_folder
 
 GOOD = """\
 name: mine
@@ -101,8 +102,14 @@ def test_bundled_manifests_are_valid_and_bear_their_name(name: str) -> None:
     assert manifest.description
 
 
-def test_every_meta_world_task_has_a_manifest_from_the_template() -> None:
-    assert {name for name in family_names() if name.startswith("mw-")} <= set(bundled_manifests())
+def test_families_have_manifests_from_templates() -> None:
+    for name in family_names():
+        if name.startswith("mw-") or shipped_folder(get_family(name)) is not None:
+            variants = {f"{name}{variant}" for variant in ("", "-expert", "-medium", "-tiny")}
+            assert variants <= set(bundled_manifests())
+            for variant in (name, f"{name}-expert", f"{name}-medium"):
+                entries = load_manifest(variant).behaviours
+                assert sum(entry.transitions or 0 for entry in entries) == 200_000
 
 
 def test_a_resolved_manifest_survives_yaml() -> None:

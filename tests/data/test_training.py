@@ -12,7 +12,7 @@ from sb3_contrib.common.torch_layers import BatchRenorm1d
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.training.crossq import FastBatchRenorm1d, make_crossq, policy_tensors
-from clwm_data.training.run import next_evaluation, train
+from clwm_data.training.run import learning_rate, next_evaluation, train
 from clwm_data.training.selection import choose_checkpoints
 from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
@@ -220,6 +220,11 @@ def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path) -> None:
         train(settings, folder, steps=1, checkpoints=2)
     with pytest.raises(ClwmError, match="no run to resume"):
         train(settings, RunFolder(tmp_path / "none"), steps=1, checkpoints=2, resume=True)
+
+
+def test_the_learning_rate_falls_in_the_second_half() -> None:
+    rates = [learning_rate(1e-3, progress) for progress in (0.0, 0.5, 0.75, 1.0)]
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 0.525e-3, 0.05e-3])
 
 
 def test_evaluations_become_rarer() -> None:
