@@ -1,0 +1,5 @@
+"""A store on one self-contained page."""
+
+from clwm_data.report.page import write_report
+
+__all__ = ["write_report"]
