@@ -21,6 +21,28 @@ VALUE_AT_MARGIN = 0.1
 Range = tuple[float, float]
 
 
+class Progress:
+    """How near velocities [L] come to targets [L], in [0, 1]: 1 from the target on, in its direction.
+
+    dm_control's ``tolerance(sign * velocity, bounds=(speed, inf), margin=speed, value_at_margin=0.1,
+    sigmoid="linear")``: it falls linearly to 0.1 at rest, and on to 0.
+    """
+
+    def __init__(self, targets: NDArray[np.float64]) -> None:
+        speed = np.abs(targets)
+        margin = np.maximum(speed, 1e-9)  # a target of 0 has no margin to fall off over
+        # 1 - (1 - value at margin) * (speed - sign * velocity) / margin, as intercept + slope * velocity
+        self._intercept = 1.0 - (1.0 - VALUE_AT_MARGIN) * speed / margin
+        self._slope = np.where(targets < 0.0, -1.0, 1.0) * (1.0 - VALUE_AT_MARGIN) / margin
+        self._zero, self._one = np.zeros(len(targets)), np.ones(len(targets))
+
+    def __call__(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Velocities [L] in, rewards [L] out."""
+        linear = self._intercept + self._slope * velocity
+        result: NDArray[np.float64] = np.minimum(np.maximum(linear, self._zero), self._one)
+        return result
+
+
 class DmControlSimulator(MujocoSimulator):
     """Lanes that begin and step as the suite's environments do, with an action repeat of 2.
 
@@ -36,12 +58,7 @@ class DmControlSimulator(MujocoSimulator):
         self, tasks: Sequence[int], models: Sequence[Any], targets: NDArray[np.float64], *, threads: int = 1
     ) -> None:
         super().__init__(tasks, models, threads=threads)
-        speed = np.abs(targets)
-        margin = np.maximum(speed, 1e-9)  # a target of 0 has no margin to fall off over
-        # 1 - (1 - value at margin) * (speed - sign * velocity) / margin, as intercept + slope * velocity
-        self._intercept = 1.0 - (1.0 - VALUE_AT_MARGIN) * speed / margin
-        self._slope = np.where(targets < 0.0, -1.0, 1.0) * (1.0 - VALUE_AT_MARGIN) / margin
-        self._zero, self._one = np.zeros(len(targets)), np.ones(len(targets))
+        self.progress = Progress(targets)
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """As the suite's ``initialize_episode`` with a ``RandomState`` over ``MT19937(seed)``.
@@ -62,16 +79,6 @@ class DmControlSimulator(MujocoSimulator):
     @abstractmethod
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
         """Draw the initial state, with actuators disabled."""
-
-    def progress(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Reward in [0, 1] for velocities [L]: 1 from the target speed on, in the target's direction.
-
-        dm_control's ``tolerance(sign * velocity, bounds=(speed, inf), margin=speed, value_at_margin=0.1,
-        sigmoid="linear")``: it falls linearly to 0.1 at rest, and on to 0.
-        """
-        linear = self._intercept + self._slope * velocity
-        result: NDArray[np.float64] = np.minimum(np.maximum(linear, self._zero), self._one)
-        return result
 
 
 def randomise_joints(model: Any, data: Any, random: np.random.RandomState) -> None:
