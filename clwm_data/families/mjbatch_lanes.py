@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import mjbatch
@@ -62,26 +62,25 @@ class BatchLanes(Lanes):
         self._state[lane] = state
 
 
-def differing_fields(models: Sequence[Any]) -> Iterator[str]:
+def differing_fields(models: Sequence[Any]) -> list[str]:
     """Names of the ``MjModel`` arrays that are not the same in all models.
 
     Raises:
         ValueError: the models differ in their sizes: they cannot share one simulation's memory.
     """
-    distinct = list({id(model): model for model in models}.values())
-    first = distinct[0]
-    if len(distinct) == 1:
-        return
+    first, *others = {id(model): model for model in models}.values()
+    if not others:
+        return []
     for name in dir(first):
-        value = getattr(first, name)
-        if name.startswith("n") and isinstance(value, int):
-            different = [model for model in distinct if getattr(model, name) != value]
-            if different:
-                raise ValueError(f"models differ in {name}: {value} and {getattr(different[0], name)}")
-        # bvh_aabb cannot be expanded; it holds bounds for culling, not for the physics of these geoms.
-        elif (
-            isinstance(value, np.ndarray)
-            and name not in ("_sizes", "bvh_aabb")
-            and any(not np.array_equal(getattr(model, name), value) for model in distinct[1:])
-        ):
-            yield name
+        if name.startswith("n") and isinstance(getattr(first, name), int):
+            sizes = sorted({getattr(model, name) for model in (first, *others)})
+            if len(sizes) > 1:
+                raise ValueError(f"models differ in {name}: {' and '.join(map(str, sizes))}")
+    # bvh_aabb cannot be expanded; it holds bounds for culling, not for the physics of these geoms.
+    return [
+        name
+        for name in dir(first)
+        if isinstance(getattr(first, name), np.ndarray)
+        and name not in ("_sizes", "bvh_aabb")
+        and any(not np.array_equal(getattr(first, name), getattr(model, name)) for model in others)
+    ]

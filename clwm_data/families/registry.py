@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
@@ -42,7 +43,15 @@ def _load_all() -> None:
     from clwm_data.families import builtin  # noqa: F401
 
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-        entry_point.load()
+        try:
+            entry_point.load()
+        except Exception as error:  # whatever is wrong with it, all other families shall work
+            package = entry_point.dist.name if entry_point.dist is not None else entry_point.value
+            warnings.warn(
+                f"families of the package {package} ({entry_point.value}) are left out: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=2,
+            )
 
 
 def family_names() -> list[str]:
