@@ -17,7 +17,12 @@ _COSTLY = int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT | mujoco.mjtDisableBit.mjDS
 
 
 class BatchLanes(Lanes):
-    """One ``mjbatch.Batch``: the first lane's model is the template, differing fields are set per lane."""
+    """One ``mjbatch.Batch``: the first lane's model is the template, differing fields are set per lane.
+
+    Raises:
+        ValueError: bodies differ between the models, and MuJoCo would use their bounding volumes, which
+            cannot be set per lane: contacts would be missed.
+    """
 
     def __init__(self, models: Sequence[Any], fields: Sequence[str], *, threads: int = 1) -> None:
         self.models = models
@@ -26,7 +31,11 @@ class BatchLanes(Lanes):
         self._ctrl = self._batch.bind("ctrl")
         self._views = {field: self._batch.bind(field) for field in fields}
         self._disabled: NDArray[np.int32] | None = None
-        for field in differing_fields(models):
+        differing = differing_fields(models)
+        midphase = not models[0].opt.disableflags & mujoco.mjtDisableBit.mjDSBL_MIDPHASE
+        if midphase and any(not np.array_equal(model.bvh_aabb, models[0].bvh_aabb) for model in models):
+            raise ValueError("models with different bounding volumes need mjDSBL_MIDPHASE: see compile_model")
+        for field in differing:
             rows = self._batch.expand(field)
             for row, model in zip(rows, models, strict=True):
                 row[...] = getattr(model, field)
@@ -76,7 +85,7 @@ def differing_fields(models: Sequence[Any]) -> list[str]:
             sizes = sorted({getattr(model, name) for model in (first, *others)})
             if len(sizes) > 1:
                 raise ValueError(f"models differ in {name}: {' and '.join(map(str, sizes))}")
-    # bvh_aabb cannot be expanded; it holds bounds for culling, not for the physics of these geoms.
+    # bvh_aabb cannot be expanded; without midphase (see compile_model) it is not used.
     return [
         name
         for name in dir(first)

@@ -135,6 +135,35 @@ def test_lanes_step_as_mujoco_does_and_refresh_brings_fields_up_to_the_state(kin
     lanes.close()
 
 
+@pytest.mark.parametrize("name", ["cheetah-ls", "walker-ls", "finger-ls"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_lanes_of_very_different_lengths_touch_what_they_should(name: str, order: int) -> None:
+    """Long episodes with many contacts: mjbatch's template has the shortest or the longest limbs of all."""
+    family = get_family(name)
+    tasks = [30, 4, 37][::order]
+    together = family.make_simulator(tasks)
+    apart = [family.make_simulator([task]) for task in tasks]
+    together.reset(np.arange(3), [5, 6, 7])
+    for seed, simulator in enumerate(apart, start=5):
+        simulator.reset(np.zeros(1, np.int64), [seed])
+    rng = np.random.default_rng(0)
+    for _ in range(250):
+        action = rng.uniform(-1, 1, (3, family.action_size))
+        together.step(action, np.ones(3, np.bool_))
+        for lane, simulator in enumerate(apart):
+            simulator.step(action[[lane]], np.ones(1, np.bool_))
+            assert np.array_equal(together.observe()[lane], simulator.observe()[0])
+
+
+def test_models_whose_bounding_volumes_would_be_mixed_up_are_refused() -> None:
+    models = cheetahs((0.3, 0.7))
+    for model in models:
+        model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
+    BatchLanes(models[:1] * 2, FIELDS)
+    with pytest.raises(ValueError, match="mjDSBL_MIDPHASE"):
+        BatchLanes(models, FIELDS)
+
+
 def test_runge_kutta_steps_are_whole_after_a_refresh() -> None:
     path = package_file("gymnasium", "envs", "mujoco", "assets", "hopper.xml", family="hopper-mass")
     model = compile_model(path, family="hopper-mass", textures=False)
