@@ -18,8 +18,8 @@ from clwm_train.world_model import WorldModel
 class Agent(nn.Module):
     """Context encoder, features (raw observation or latent world model), policy and critics of S seeds.
 
-    Observations and rewards come in the scale of the environment's only where a method says so;
-    elsewhere they are scaled by ``normaliser`` already, as the training data are.
+    ``act`` and ``transition`` take the environment's scale; everything else takes observations and rewards
+    that ``normaliser`` has scaled, as the training data are.
 
     Args:
         config: what the agent is made of; ``context.next_observation`` is resolved, not ``auto``.

@@ -51,18 +51,21 @@ class Meter:
             step, name, seed = min(found, key=lambda entry: entry[0])
             raise DivergedError(f"{name} of seed {seed} is not finite at step {step}")
 
-    def flush(self) -> dict[str, list[float]]:
-        """Mean of every figure over the updates that had it, per seed [S]; starts anew."""
+    def means(self) -> dict[str, list[float]]:
+        """Mean of every figure over the updates that had it, per seed [S]."""
         parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for names, group in self._groups.items():
             for name, row in zip(names, group.total, strict=True):
                 parts.setdefault(name, []).append((row, group.count))
-        self._groups = {}
         means: dict[str, list[float]] = {}
         for name, of_name in sorted(parts.items()):
             totals, counts = zip(*of_name, strict=True)
             means[name] = (torch.stack(totals).sum(0) / torch.stack(counts).sum()).tolist()
         return means
+
+    def reset(self) -> None:
+        """Start anew."""
+        self._groups = {}
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to be kept in a checkpoint."""

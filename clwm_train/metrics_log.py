@@ -22,14 +22,16 @@ class MetricsLog:
     Args:
         path: the JSON-lines file.
         tensorboard: folder of TensorBoard's files.
-        step: updates done so far; rows beyond it (of a run that was cut off after its last checkpoint)
-            are dropped.
+        step: updates done so far. Rows beyond it (of a run that was cut off after its last checkpoint) are
+            dropped, and so is the row of the unfinished interval that a run ended with.
+        every: updates per row.
     """
 
-    def __init__(self, path: Path, tensorboard: Path, step: int) -> None:
+    def __init__(self, path: Path, tensorboard: Path, step: int, every: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        kept = [row for row in read_metrics(path) if row["step"] <= step] if path.exists() else []
+        rows = read_metrics(path) if path.exists() else iter(())
+        kept = [row for row in rows if row["step"] <= step and row["step"] % every == 0]
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")

@@ -95,10 +95,11 @@ def _parse(override: str) -> dict[str, Any]:
         raise ClwmError(f"--set {override}: {text!r} is not a YAML value") from error
     if isinstance(value, str):
         value = _number(value)
-    for step in reversed(key.split(".")):
-        value = {step: value}
-    assert isinstance(value, dict)
-    return value
+    *parents, last = key.split(".")
+    nested: dict[str, Any] = {last: value}
+    for parent in reversed(parents):
+        nested = {parent: nested}
+    return nested
 
 
 def _number(text: str) -> str | float:

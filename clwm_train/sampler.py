@@ -64,6 +64,7 @@ class TaskBatchSampler:
             raise ClwmError("there is no train task to draw batches from")
         self.tasks = tuple(data.tasks[position] for position in positions)
         self._positions = torch.tensor(positions, device=data.device)
+        self._task_count = torch.tensor(len(positions), device=data.device)
         self._streams = RandomStreams(seeds, data.device)
         places = (data.episode_length - config.horizon + 1).clamp_(min=1)
         #: [E + 1] number of window places before each episode.
@@ -74,7 +75,7 @@ class TaskBatchSampler:
     def batch(self, step: int) -> TaskBatch:
         """The batch of one iteration."""
         config, draws = self.config, self._streams.at(Purpose.BATCH, step)
-        task = _integers(draws, (config.tasks,), torch.tensor(len(self.tasks), device=self.data.device))
+        task = _integers(draws, (config.tasks,), self._task_count)
         position = self._positions[task]
         window = self._draw(draws, self._task_place, position, config.windows)
         context = self._draw(draws, self.data.first_transition, position, config.context)

@@ -71,26 +71,22 @@ class Trainer:
         Raises:
             DivergedError: a figure is NaN or infinite; the last good checkpoint is kept.
         """
-        path, config, seeds = self.run.path, self.run.config, self.run.record.seeds
+        path, config = self.run.path, self.run.config
         latest: dict[str, float] = {}
         saved = self.step if list_checkpoints(self.run.checkpoints) else -1
-        with MetricsLog(path / METRICS, path / TENSORBOARD, self.step) as log:
+        with MetricsLog(path / METRICS, path / TENSORBOARD, self.step, config.log_every) as log:
             since, before = time.perf_counter(), self.step
             while self.step < steps and not stop():
                 self.meter.add(
                     self.learner.update(self.sampler.batch(self.step), self.step, self.streams), self.step
                 )
                 self.step += 1
-                if self.step % config.log_every == 0:
+                if self.step % config.log_every == 0 or self.step == steps:
                     self._check()
                     now = time.perf_counter()
                     speed = (self.step - before) / (now - since)
                     since, before = now, self.step
-                    figures = self.meter.flush()
-                    for row, seed in enumerate(seeds):
-                        values = {name: value[row] for name, value in figures.items()}
-                        latest = values if row == 0 else latest
-                        log.write(self.step, seed, {**values, **self._throughput(speed)})
+                    latest = self._write_row(log, speed)
                 if self.step % config.checkpoint_every == 0:
                     self._save()
                     saved = self.step
@@ -100,11 +96,18 @@ class Trainer:
                 self._save()
         return self.step >= steps
 
-    def _throughput(self, updates: float) -> dict[str, float]:
-        batch = self.run.config.batch
-        steps = batch.horizon if self.run.config.iql.transitions == "all" else 1
-        transitions = updates * batch.tasks * batch.windows * steps
-        return {"updates_per_s": updates, "transitions_per_s": transitions}
+    def _write_row(self, log: MetricsLog, speed: float) -> dict[str, float]:
+        """Log the means since the last full interval; returns those of the first seed."""
+        config, seeds = self.run.config, self.run.record.seeds
+        means = self.meter.means()
+        if self.step % config.log_every == 0:
+            self.meter.reset()
+        steps = config.batch.horizon if config.iql.transitions == "all" else 1
+        transitions = speed * config.batch.tasks * config.batch.windows * steps
+        rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
+        for seed, row in zip(seeds, rows, strict=True):
+            log.write(self.step, seed, {**row, "updates_per_s": speed, "transitions_per_s": transitions})
+        return rows[0]
 
     def _check(self) -> None:
         try:

@@ -12,7 +12,7 @@ from clwm_data.families import Split, TaskFamily
 from clwm_train.agent import Agent
 from clwm_train.data import DataTask
 from clwm_train.evaluate.context import infer_from_data
-from clwm_train.evaluate.rollout import EpisodeBelief, Episodes, FixedBelief, roll_out
+from clwm_train.evaluate.rollout import Belief, EpisodeBelief, Episodes, FixedBelief, roll_out
 from clwm_train.streams import Purpose, derive
 
 Protocol = Literal["few-shot", "zero-shot"]
@@ -69,9 +69,9 @@ def evaluate(
         lanes = [index for index in chosen for _ in range(episodes)]
         if protocol == "few-shot":
             z = torch.stack([infer_from_data(agent, tasks[index], context_size, seed) for index in chosen], 1)
-            belief = FixedBelief(z.repeat_interleave(episodes, 1))
+            belief: Belief = FixedBelief(z.repeat_interleave(episodes, 1))
         else:
-            belief = EpisodeBelief(agent, len(lanes))  # type: ignore[assignment]
+            belief = EpisodeBelief(agent, len(lanes))
         numbers = [number for _ in chosen for number in range(episodes)]
         seeds = [
             derive(seed, Purpose.EVALUATION, index, 1 + number)

@@ -57,7 +57,7 @@ def test_resume_is_bit_exact(store: Store, tmp_path: Path, cut: int) -> None:
     assert not train_run(parts, store, stop=stop_after(cut))
     assert train_run(open_run(parts.path), store)
     assert files(whole) == files(parts)
-    assert [row["step"] for row in read_metrics(whole.path / "metrics.jsonl")] == [3, 6]
+    assert [row["step"] for row in read_metrics(whole.path / "metrics.jsonl")] == [3, 6, 8]
 
 
 def test_metrics_written_after_the_last_checkpoint_are_written_anew(store: Store, tmp_path: Path) -> None:
@@ -65,6 +65,7 @@ def test_metrics_written_after_the_last_checkpoint_are_written_anew(store: Store
     whole, torn = new_run(tmp_path / "a", store), new_run(tmp_path / "b", store)
     train_run(whole, store)
     train_run(torn, store, steps=4)
+    assert [row["step"] for row in read_metrics(torn.path / "metrics.jsonl")] == [3, 4]
     with (torn.path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "seed": 3, "iql/q": 1e9}\n{"step": 9, "se')
     (torn.checkpoints / "step-000000008.partial").mkdir()
