@@ -110,6 +110,7 @@ class _AnswerError(Exception):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer waits for the client to acknowledge its headers
     server: HubServer
 
     def log_message(self, format: str, *args: Any) -> None:

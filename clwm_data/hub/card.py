@@ -1,8 +1,4 @@
-"""The dataset card: what a repository's page shows, and the metadata that finds it.
-
-The card is generated between two marks; what people write around them, and the keys that they add to the
-front matter, stays when the store is pushed again.
-"""
+"""The dataset card: what a dataset repository's page shows, and the metadata that finds it."""
 
 from __future__ import annotations
 
@@ -11,19 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from clwm_data.families.base import SPLITS
 from clwm_data.families.listing import format_parameters
+from clwm_data.hub.markdown import cell, merge_card, table
 from clwm_data.hub.published import SUFFIX
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import TASKS, StoreRecord, TaskRecord, task_folder
-from clwm_data.strict import parse_yaml
-
-CARD = "README.md"
-BEGIN = "<!-- clwm: generated from here on; text before and after these two marks is kept -->"
-END = "<!-- clwm: generated up to here -->"
 
 TAGS = ("offline-reinforcement-learning", "meta-reinforcement-learning", "clwm", "zarr")
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
@@ -71,27 +61,7 @@ def dataset_card(repository: str, stores: Iterable[CardStore], existing: str = "
         ClwmError: the existing card's front matter is not YAML.
     """
     stores = sorted(stores, key=lambda store: store.name)
-    front, before, after = split_card(existing)
-    front = {**front, **_front_matter(stores, front)}
-    text = "\n".join([BEGIN, *_body(repository, stores), END])
-    header = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
-    return "\n".join(part for part in (f"---\n{header}---", before, text, after) if part).rstrip() + "\n"
-
-
-def split_card(text: str) -> tuple[dict[str, Any], str, str]:
-    """Front matter of a card, and the text that people wrote before and after the generated part.
-
-    Raises:
-        ClwmError: the front matter is not YAML.
-    """
-    front: dict[str, Any] = {}
-    if match := re.match(r"---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", text, re.DOTALL):
-        front = parse_yaml(match[1], CARD).data if match[1].strip() else {}
-        text = text[match.end() :]
-    if BEGIN in text and END in text:
-        before, _, rest = text.partition(BEGIN)
-        return front, before.strip("\n"), rest.partition(END)[2].strip("\n")
-    return front, text.strip("\n"), ""
+    return merge_card(existing, lambda front: _front_matter(stores, front), _body(repository, stores))
 
 
 def _front_matter(stores: Sequence[CardStore], existing: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +97,7 @@ def _licence(stores: Sequence[CardStore]) -> dict[str, Any]:
         return {}
     if len(known) == len(stated):
         return {"license": known[0] if len(known) == 1 else known}
-    return {"license": "other", "license_name": " and ".join(map(_cell, stated))}
+    return {"license": "other", "license_name": " and ".join(map(cell, stated))}
 
 
 def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
@@ -145,7 +115,7 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
             (f"[{s.name}](#{s.name.lower().replace('.', '')})", s.record.manifest.family, *_counts(s))
             for s in stores
         ]
-        lines += [*_table(header, rows), ""]
+        lines += [*table(header, rows), ""]
     for store in stores:
         lines += _store(store)
     trained = repository if len(stores) == 1 else f"hf://datasets/{repository}/{stores[0].name}{SUFFIX}"
@@ -153,8 +123,8 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         "## How to load it",
         "",
         "```python",
-        "from clwm_data.store import open_store  # pip install clwm",
-        f'store = open_store("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
+        "import clwm_data  # pip install clwm",
+        f'store = clwm_data.open_store("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
         f"arrays = store.tasks[{stores[0].tasks[0].index}].load()  # downloads one task; NumPy arrays",
         "```",
         "",
@@ -195,14 +165,14 @@ def _store(store: CardStore) -> list[str]:
     return [
         f"## {store.name}",
         "",
-        *([_cell(manifest.description), ""] if manifest.description.strip() else []),
-        *_table(("family", manifest.family), [(key, text) for key, text in facts.items() if text]),
+        *([cell(manifest.description), ""] if manifest.description.strip() else []),
+        *table(("family", manifest.family), [(key, text) for key, text in facts.items() if text]),
         "",
         f"![Returns of {store.name} per task]({store.name}.svg)",
         "",
         f"<details><summary>All {len(store.tasks)} tasks</summary>",
         "",
-        *_table((*header, "success") if success else header, rows),
+        *table((*header, "success") if success else header, rows),
         "",
         "</details>",
         "",
@@ -239,19 +209,6 @@ def _row(task: TaskRecord) -> tuple[str, ...]:
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(map(_cell, header))} |",
-        f"|{' --- |' * len(header)}",
-        *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
-    ]
-
-
-def _cell(text: str) -> str:
-    """A text as one line of Markdown without HTML, which ends neither the cell nor the generated part."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("```", "")
-
-
 def _citation(repository: str, stores: Sequence[CardStore]) -> list[str]:
     authors = dict.fromkeys(author for store in stores for author in store.record.manifest.authors)
     year = max(store.record.provenance.created for store in stores)[:4]
@@ -264,6 +221,6 @@ def _citation(repository: str, stores: Sequence[CardStore]) -> list[str]:
     key = re.sub(r"\W+", "-", repository).strip("-")
     return [
         f"@misc{{{key},",
-        *(f"  {name} = {{{_cell(text)}}}," for name, text in fields.items()),
+        *(f"  {name} = {{{cell(text)}}}," for name, text in fields.items()),
         "}",
     ]

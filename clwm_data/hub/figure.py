@@ -69,8 +69,8 @@ def returns_figure(name: str, records: Sequence[TaskRecord]) -> str:
 
 
 def axis_ticks(low: float, high: float) -> list[float]:
-    """Round numbers, about five, that span an interval."""
-    if not high > low:
+    """Round numbers, about five, that span an interval; one where there is nothing to tell apart."""
+    if high - low <= max(abs(low), abs(high)) * 1e-9 + 1e-300:
         return [low]
     rough = (high - low) / 4
     unit = 10.0 ** math.floor(math.log10(rough))

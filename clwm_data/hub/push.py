@@ -9,9 +9,10 @@ import huggingface_hub
 import yaml
 
 from clwm_data.errors import ClwmError
-from clwm_data.hub.card import CARD, CardStore, dataset_card
+from clwm_data.hub.card import CardStore, dataset_card
 from clwm_data.hub.client import call
 from clwm_data.hub.figure import returns_figure
+from clwm_data.hub.markdown import CARD
 from clwm_data.hub.plan import Plan, deleted, planned, remote_files
 from clwm_data.hub.publication import Publication, branch_head
 from clwm_data.hub.published import SUFFIX, open_published

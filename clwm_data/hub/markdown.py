@@ -1,0 +1,69 @@
+"""Cards of repositories: generated Markdown between two marks, with front matter.
+
+What people write around the marks, and the keys that they add to the front matter, stays when a card is
+generated again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from clwm_data.strict import parse_yaml
+
+CARD = "README.md"
+BEGIN = "<!-- clwm: generated from here on; text before and after these two marks is kept -->"
+END = "<!-- clwm: generated up to here -->"
+
+
+def merge_card(
+    existing: str, front_matter: Callable[[Mapping[str, Any]], Mapping[str, Any]], body: Sequence[str]
+) -> str:
+    """A card, new or generated again.
+
+    Args:
+        existing: the card that the repository has, or an empty text.
+        front_matter: from the existing front matter, the keys to set.
+        body: lines of the generated part.
+
+    Raises:
+        ClwmError: the existing front matter is not YAML.
+    """
+    front, before, after = split_card(existing)
+    front = {**front, **front_matter(front)}
+    header = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
+    text = "\n".join([BEGIN, *body, END])
+    return "\n".join(part for part in (f"---\n{header}---", before, text, after) if part).rstrip() + "\n"
+
+
+def split_card(text: str) -> tuple[dict[str, Any], str, str]:
+    """Front matter of a card, and the text that people wrote before and after the generated part.
+
+    Raises:
+        ClwmError: the front matter is not YAML.
+    """
+    front: dict[str, Any] = {}
+    if match := re.match(r"---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", text, re.DOTALL):
+        front = parse_yaml(match[1], CARD).data if match[1].strip() else {}
+        text = text[match.end() :]
+    if BEGIN in text and END in text:
+        before, _, rest = text.partition(BEGIN)
+        return front, before.strip("\n"), rest.partition(END)[2].strip("\n")
+    return front, text.strip("\n"), ""
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table."""
+    return [
+        f"| {' | '.join(map(cell, header))} |",
+        f"|{' --- |' * len(header)}",
+        *(f"| {' | '.join(map(cell, row))} |" for row in rows),
+    ]
+
+
+def cell(text: str) -> str:
+    """A text as one line of Markdown without HTML, which ends neither the cell nor the generated part."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("```", "")
