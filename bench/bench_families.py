@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python bench/bench_families.py
 
-All contestants of a row run the same episode (same initial state, same actions) in turn, round after round;
-a figure is the median over rounds, a ratio the median of the ratios within rounds.
+All contestants of a row run the same episode (same model, initial state and actions) in turn, round after
+round. Each time is taken over a few steps; the figure is the lower decile of these times, since other work on
+the machine only ever adds to them, and their median stands in brackets.
 """
 
 from __future__ import annotations
@@ -16,43 +17,59 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
+from unittest import mock
 
 import mujoco
 import numpy as np
 
 from clwm_data.families import get_family
 from clwm_data.families.base import TaskFamily
-from clwm_data.families.envs import TaskVectorEnv
-from clwm_data.families.mujoco_lanes import STATE, LoopLanes
+from clwm_data.families.mujoco_lanes import STATE
 
 SEED = 0
-TASK = 7
+TASK = 12
+
+Step = Callable[[Any], Any]
+Reset = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something that steps; ``lanes`` episodes at a time."""
+
+    reset: Reset
+    step: Step
+    actions: np.ndarray
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
 class Case:
-    """A family, MuJoCo steps per agent step, and a number of steps in which no episode of it ends."""
+    """A family, MuJoCo steps per agent step, steps in which no episode of it ends, its base environment."""
 
     family: str
     substeps: int
     steps: int
-    reference: Callable[[], tuple[Callable[[], Any], Callable[[Any], Any]]]
+    base: Callable[[Any], tuple[Reset, Step]]
 
 
-def gymnasium_reference(name: str) -> Any:
-    def build() -> Any:
+def gymnasium_base(name: str) -> Callable[[Any], tuple[Reset, Step]]:
+    def build(model: Any) -> tuple[Reset, Step]:
         import gymnasium
 
-        env = gymnasium.make(name, disable_env_checker=True)
+        env = gymnasium.make(name)
+        own: Any = env.unwrapped
+        own.model.body_mass[:] = model.body_mass
+        own.model.body_inertia[:] = model.body_inertia
+        mujoco.mj_setConst(own.model, own.data)
         return (lambda: env.reset(seed=SEED)), env.step
 
     return build
 
 
-def dm_control_reference(domain: str, task: str) -> Any:
-    def build() -> Any:
+def dm_control_base(domain: str, task: str) -> Callable[[Any], tuple[Reset, Step]]:
+    def build(model: Any) -> tuple[Reset, Step]:
         from dm_control import suite
 
         env = suite.load(domain, task)
@@ -71,73 +88,71 @@ def dm_control_reference(domain: str, task: str) -> Any:
 
 
 CASES = [
-    Case("cheetah-vel", 5, 150, gymnasium_reference("HalfCheetah-v5")),
-    Case("ant-dir", 5, 15, gymnasium_reference("Ant-v5")),
-    Case("hopper-mass", 4, 10, gymnasium_reference("Hopper-v5")),
-    Case("walker-mass", 4, 10, gymnasium_reference("Walker2d-v5")),
-    Case("cheetah-ls", 2, 150, dm_control_reference("cheetah", "run")),
-    Case("walker-ls", 20, 30, dm_control_reference("walker", "run")),
-    Case("finger-ls", 4, 150, dm_control_reference("finger", "spin")),
+    Case("cheetah-vel", 5, 60, gymnasium_base("HalfCheetah-v5")),
+    Case("ant-dir", 5, 15, gymnasium_base("Ant-v5")),
+    Case("hopper-mass", 4, 10, gymnasium_base("Hopper-v5")),
+    Case("walker-mass", 4, 10, gymnasium_base("Walker2d-v5")),
+    Case("cheetah-speed", 2, 60, dm_control_base("cheetah", "run")),
+    Case("walker-speed", 20, 30, dm_control_base("walker", "run")),
+    Case("finger-speed", 4, 60, dm_control_base("finger", "spin")),
 ]
 
-Contestant = tuple[Callable[[], Any], Callable[[Any], Any], np.ndarray]
 
-
-def bare(family: TaskFamily, task: int, actions: np.ndarray, substeps: int) -> Contestant:
+def bare(family: TaskFamily, actions: np.ndarray, substeps: int) -> Contestant:
     """``mj_step`` alone on the task's model, from the same state with the same controls."""
-    simulator: Any = family.make_simulator([task])
+    simulator: Any = family.make_simulator([TASK])
     simulator.reset(np.zeros(1, np.int64), [SEED])
-    model = simulator._lanes.models[0]
+    model, state = simulator._lanes.models[0], simulator._lanes.get_state(0)
     data = mujoco.MjData(model)
-    state = simulator._lanes.get_state(0)
 
     def step(action: np.ndarray) -> None:
         data.ctrl[:] = action
         mujoco.mj_step(model, data, substeps)
 
-    return (lambda: mujoco.mj_setState(model, data, state, STATE)), step, actions
+    return Contestant(lambda: mujoco.mj_setState(model, data, state, STATE), step, actions)
 
 
-def single(family: TaskFamily, task: int, actions: np.ndarray) -> Contestant:
-    env = family.make_env(task)
-    return (lambda: env.reset(seed=SEED)), env.step, actions
+def base(case: Case, family: TaskFamily, actions: np.ndarray) -> Contestant:
+    simulator: Any = family.make_simulator([TASK])
+    return Contestant(*case.base(simulator._lanes.models[0]), actions)
 
 
-def vector(
-    family: TaskFamily, tasks: Sequence[int], actions: np.ndarray, threads: int, loop: bool
-) -> Contestant:
-    env = family.make_vec_env(tasks, threads=threads)
-    if loop:
-        use_loop(env, threads)
-    lanes = len(tasks)
-    return (lambda: env.reset(seed=[SEED] * lanes)), env.step, np.repeat(actions[:, None], lanes, axis=1)
+def single(family: TaskFamily, actions: np.ndarray) -> Contestant:
+    env = family.make_env(TASK)
+    return Contestant(lambda: env.reset(seed=SEED), env.step, actions)
 
 
-def use_loop(env: TaskVectorEnv, threads: int) -> None:
-    simulator: Any = env._simulator
-    post_step = mujoco.mj_rnePostConstraint if simulator.body_forces else None
-    simulator._lanes = LoopLanes(
-        simulator._lanes.models, simulator.fields, threads=threads, post_step=post_step
-    )
+def vector(family: TaskFamily, actions: np.ndarray, lanes: int, threads: int) -> Contestant:
+    env = family.make_vec_env([TASK] * lanes, threads=threads)
+    repeated = np.repeat(actions[:, None], lanes, axis=1)
+    return Contestant(lambda: env.reset(seed=[SEED] * lanes), env.step, repeated, lanes)
 
 
-def compete(contestants: dict[str, Contestant], rounds: int) -> dict[str, list[float]]:
-    """Microseconds per call of ``step``, by contestant and round."""
+def vector_in_a_loop(family: TaskFamily, actions: np.ndarray, lanes: int, threads: int) -> Contestant:
+    with mock.patch("clwm_data.families.mujoco_lanes.find_spec", return_value=None):
+        return vector(family, actions, lanes, threads)
+
+
+def compete(contestants: dict[str, Contestant], rounds: int) -> dict[str, tuple[float, float]]:
+    """Microseconds per step and lane of each contestant: lower decile and median."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(rounds + 1):
-        for name, (reset, step, actions) in contestants.items():
-            reset()
-            start = time.perf_counter()
-            for action in actions:
-                step(action)
-            elapsed = time.perf_counter() - start
-            if turn:  # the first round warms up
-                times[name].append(elapsed / len(actions) * 1e6)
-    return times
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            step = contestant.step
+            chunk = 5 if contestant.lanes == 1 else 1
+            contestant.reset()
+            for first in range(0, len(contestant.actions), chunk):
+                actions = contestant.actions[first : first + chunk]
+                start = time.perf_counter()
+                for action in actions:
+                    step(action)
+                elapsed = time.perf_counter() - start
+                times[name].append(elapsed / len(actions) / contestant.lanes * 1e6)
+    return {name: (np.percentile(taken, 10), np.median(taken)) for name, taken in times.items()}
 
 
-def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    return median(a / b for a, b in zip(above, below, strict=True))
+def cells(times: dict[str, tuple[float, float]], *names: str) -> str:
+    return " | ".join(f"{times[name][0]:.1f} ({times[name][1]:.1f})" for name in names)
 
 
 def actions_of(family: TaskFamily, steps: int) -> np.ndarray:
@@ -145,56 +160,49 @@ def actions_of(family: TaskFamily, steps: int) -> np.ndarray:
     return np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)
 
 
-def one_env(rounds: int) -> Iterator[str]:
-    yield "| family | bare mj_step, us | base environment, us | clwm, us | clwm / bare | base / clwm |"
+def one_env(cases: Sequence[Case], rounds: int) -> Iterator[str]:
+    yield "One environment, us per agent step:\n"
+    yield "| family | bare mj_step | base environment | clwm | clwm / bare | base / clwm |"
     yield "|---|---|---|---|---|---|"
-    for case in CASES:
+    for case in cases:
         family = get_family(case.family)
         actions = actions_of(family, case.steps)
-        reset, step = case.reference()
         times = compete(
             {
-                "bare": bare(family, TASK, actions, case.substeps),
-                "base": (reset, step, actions),
-                "clwm": single(family, TASK, actions),
+                "bare": bare(family, actions, case.substeps),
+                "base": base(case, family, actions),
+                "clwm": single(family, actions),
             },
             rounds,
         )
-        us = [f"{median(times[name]):.1f}" for name in ("bare", "base", "clwm")]
-        ratios = ratio(times["clwm"], times["bare"]), ratio(times["base"], times["clwm"])
-        yield f"| {case.family} | {' | '.join(us)} | {ratios[0]:.2f} | {ratios[1]:.2f} x |"
+        (b, _), (r, _), (c, _) = times.values()
+        yield f"| {case.family} | {cells(times, *times)} | {c / b:.2f} | {r / c:.2f} x |"
 
 
-def many_envs(rounds: int, lanes: int, threads: int) -> Iterator[str]:
+def many_envs(cases: Sequence[Case], rounds: int, lanes: int, threads: int) -> Iterator[str]:
+    yield f"{lanes} lanes on {threads} threads, us per agent step and lane:\n"
     yield (
-        f"| family ({lanes} lanes, {threads} threads) | clwm vector, us per lane "
-        f"| Python threads, us per lane | share of bare x {threads} "
-        f"| x clwm's one-env loop | x the base environment's |"
+        f"| family | vector | vector without mjbatch | share of bare mj_step x {threads} "
+        "| x clwm's single | x base environment |"
     )
     yield "|---|---|---|---|---|---|"
-    for case in CASES:
+    for case in cases:
         family = get_family(case.family)
-        steps = min(case.steps, 40)
-        actions = actions_of(family, steps)
-        tasks = [lane % 30 for lane in range(lanes)]
-        reset, step = case.reference()
-        repeat = np.concatenate([actions] * 3)
+        actions = actions_of(family, case.steps)
         times = compete(
             {
-                "bare": bare(family, TASK, actions, case.substeps),
-                "base": (reset, step, actions),
-                "clwm": single(family, TASK, actions),
-                "vector": vector(family, tasks, actions, threads, loop=False),
-                "loop": vector(family, tasks, actions, threads, loop=True),
+                "bare": bare(family, actions, case.substeps),
+                "base": base(case, family, actions),
+                "clwm": single(family, actions),
+                "vector": vector(family, actions, lanes, threads),
+                "loop": vector_in_a_loop(family, actions, lanes, threads),
             },
             rounds,
         )
-        del repeat
-        lane = {name: [t / lanes for t in times[name]] for name in ("vector", "loop")}
-        share = ratio(times["bare"], lane["vector"]) / threads
+        (b, _), (r, _), (c, _), (v, _), _ = times.values()
         yield (
-            f"| {case.family} | {median(lane['vector']):.1f} | {median(lane['loop']):.1f} | {share:.0%} "
-            f"| {ratio(times['clwm'], lane['vector']):.1f} x | {ratio(times['base'], lane['vector']):.1f} x |"
+            f"| {case.family} | {cells(times, 'vector', 'loop')} | {b / v / threads:.0%} "
+            f"| {c / v:.1f} x | {r / v:.1f} x |"
         )
 
 
@@ -202,46 +210,47 @@ def build_cost(textures: bool) -> None:
     """Print seconds and megabytes for 40 cheetahs of different length (run in a process of its own)."""
     family: Any = get_family("cheetah-ls")
     family.load_model(0.5)
+    lengths = np.linspace(0.3, 0.7, 40)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    models = [
-        family.load_model(length, "rgb_array" if textures else None) for length in np.linspace(0.3, 0.7, 40)
-    ]
+    models = [family.load_model(length, "rgb_array" if textures else None) for length in lengths]
+    data = [mujoco.MjData(model) for model in models]
     seconds = time.perf_counter() - start
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"{seconds:.2f} | {memory:.0f} | {len(models)}")
+    print(f"{seconds:.2f} | {memory:.0f} | {len(data)}")
 
 
 def building() -> Iterator[str]:
-    yield "| 40 dm_control cheetahs | seconds | MB |"
+    yield "Building 40 cheetahs of different length, model and data each:\n"
+    yield "| textures | seconds | MB |"
     yield "|---|---|---|"
-    for name, flag in (("to step", "--build-lean"), ("to render", "--build-full")):
-        out = subprocess.run(
-            [sys.executable, __file__, flag], check=True, capture_output=True, text=True
-        ).stdout
+    for name, flag in (("left out (to step)", "--build-lean"), ("full (to render)", "--build-full")):
+        command = [sys.executable, __file__, flag]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seconds, memory, _ = out.strip().splitlines()[-1].split(" | ")
         yield f"| {name} | {seconds} | {memory} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=31)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--lanes", type=int, default=40)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--only", help="table to print: one, many or build")
+    parser.add_argument("--families", help="a comma-separated choice")
+    parser.add_argument("--tables", default="one,many,build", help="a comma-separated choice of these")
     parser.add_argument("--build-lean", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--build-full", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.build_lean or args.build_full:
         build_cost(textures=args.build_full)
         return
-    tables = {
-        "one": lambda: one_env(args.rounds),
-        "many": lambda: many_envs(args.rounds, args.lanes, args.threads),
+    cases = [case for case in CASES if args.families is None or case.family in args.families.split(",")]
+    tables: dict[str, Callable[[], Iterator[str]]] = {
+        "one": lambda: one_env(cases, args.rounds),
+        "many": lambda: many_envs(cases, args.rounds, args.lanes, args.threads),
         "build": building,
     }
-    for name, table in tables.items():
-        if args.only in (None, name):
-            print(*table(), sep="\n", end="\n\n", flush=True)
+    for name in args.tables.split(","):
+        print(*tables[name](), sep="\n", end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from clwm_data.families.gymnasium_mujoco import (
     load_model,
     squares,
 )
+from clwm_data.families.mujoco_simulator import SideBySide
 from clwm_data.families.registry import register_family
 from clwm_data.families.simulator import Simulator, StepResult
 
@@ -42,12 +43,14 @@ class AntSimulator(GymnasiumMujocoSimulator):
     ) -> None:
         super().__init__(tasks, [model] * len(tasks), threads=threads)
         self._targets = targets
-        self._xpos = self._lanes.read("xpos")
         self._forces = self._lanes.read("cfrc_ext").reshape(len(tasks), -1)  # a view
+        self._force_bound = np.ones_like(self._forces)
+        self._contact_weight = np.full(len(tasks), 0.5e-3)
 
     def contact_cost(self) -> NDArray[np.float64]:
         """0.5e-3 sum clip(f, -1, 1)^2 over the external forces and torques on all bodies: [L]."""
-        return 0.5e-3 * squares(np.minimum(np.maximum(self._forces, -1.0), 1.0))
+        clipped = np.minimum(np.maximum(self._forces, -self._force_bound), self._force_bound)
+        return self._contact_weight * squares(clipped)
 
 
 class AntDirSimulator(AntSimulator):
@@ -57,6 +60,16 @@ class AntDirSimulator(AntSimulator):
     the reward along the x axis is Ant-v5's own; the previous one is carried from step to step.
     """
 
+    def __init__(
+        self, tasks: Sequence[int], model: Any, targets: NDArray[np.float64], *, threads: int = 1
+    ) -> None:
+        super().__init__(tasks, model, targets, threads=threads)
+        self._torso = self._lanes.read("xpos")[:, TORSO, :2]
+        self._height = self._qpos[:, 2]
+        self._lowest, self._highest = (np.full(len(tasks), bound) for bound in HEALTHY_HEIGHT)
+        self._control_weight = np.full(len(tasks), 0.5)
+        self._observation = SideBySide(self._qpos[:, 2:], self._qvel)
+
     def carry(self, model: Any, data: Any) -> NDArray[np.float64]:
         """Position of the torso [2]."""
         return np.array(data.xpos[TORSO, :2])
@@ -65,17 +78,16 @@ class AntDirSimulator(AntSimulator):
         """Five physics steps of 0.01 s; ends when the torso leaves the healthy heights."""
         before = self._carried
         self.advance(action, active)
-        self._carried = self._xpos[:, TORSO, :2].copy()
-        velocity = (self._carried - before) / self._dt[:, None]
-        forward = velocity[:, 0] * self._targets[:, 0] + velocity[:, 1] * self._targets[:, 1]
-        height = self._qpos[:, 2]
-        healthy = (height >= HEALTHY_HEIGHT[0]) & (height <= HEALTHY_HEIGHT[1])
-        reward = forward + healthy - (0.5 * squares(action) + self.contact_cost())
+        self._carried = self._torso.copy()
+        along = (self._carried - before) / self._dt[:, None] * self._targets
+        healthy = (self._height >= self._lowest) & (self._height <= self._highest)
+        costs = self._control_weight * squares(action) + self.contact_cost()
+        reward = along[:, 0] + along[:, 1] + healthy - costs
         return StepResult(reward, ~healthy)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x and y, qvel: [L, 27]."""
-        return np.concatenate([self._qpos[:, 2:], self._qvel], axis=1)
+        return self._observation.update()
 
 
 class AntGoalSimulator(AntSimulator):

@@ -14,6 +14,7 @@ from clwm_data.families.dm_control import (
     speeds,
     speeds_and_lengths,
 )
+from clwm_data.families.mujoco_simulator import SideBySide
 from clwm_data.families.registry import register_family
 from clwm_data.families.simulator import StepResult
 
@@ -32,11 +33,7 @@ class CheetahSimulator(DmControlSimulator):
     ) -> None:
         super().__init__(tasks, models, targets, threads=threads)
         self._velocity = self._lanes.read("sensordata")[:, 0]  # torso_subtreelinvel, x
-        self._observation = np.zeros((len(tasks), 17))
-        self._copies = (
-            (self._observation[:, :8], self._lanes.read("qpos")[:, 1:]),
-            (self._observation[:, 8:], self._lanes.read("qvel")),
-        )
+        self._observation = SideBySide(self._lanes.read("qpos")[:, 1:], self._lanes.read("qvel"))
 
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
         """Limited joints anywhere in their ranges, and the first of the settling steps.
@@ -65,9 +62,7 @@ class CheetahSimulator(DmControlSimulator):
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel: [L, 17]."""
-        for target, source in self._copies:
-            target[...] = source
-        return self._observation
+        return self._observation.update()
 
 
 class CheetahFamily(DmControlFamily):

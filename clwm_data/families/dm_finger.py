@@ -15,6 +15,7 @@ from clwm_data.families.dm_control import (
     speeds,
     speeds_and_lengths,
 )
+from clwm_data.families.mujoco_simulator import SideBySide
 from clwm_data.families.registry import register_family
 from clwm_data.families.simulator import StepResult
 
@@ -44,16 +45,13 @@ class FingerSimulator(DmControlSimulator):
         self, tasks: Sequence[int], models: Sequence[Any], targets: NDArray[np.float64], *, threads: int = 1
     ) -> None:
         super().__init__(tasks, models, targets, threads=threads)
-        self._observation = observation = np.zeros((len(tasks), 9))
         sensors = self._lanes.read("sensordata")
-        # Slices cost as much as sums over a few lanes: take them once, of arrays that live on.
         self._velocity = self._lanes.read("qvel")[:, HINGE]
-        self._touch, self._tip, self._spinner = (sensors[:, s] for s in (TOUCH, TIP_XZ, SPINNER_XZ))
-        self._copies = (
-            (observation[:, 0:2], sensors[:, JOINTS]),
-            (observation[:, 4:7], sensors[:, VELOCITIES]),
+        self._touch, self._tip, self._spinner = (sensors[:, entry] for entry in (TOUCH, TIP_XZ, SPINNER_XZ))
+        self._tip_offset, self._log_touch = np.zeros((len(tasks), 2)), np.zeros((len(tasks), 2))
+        self._observation = SideBySide(
+            sensors[:, JOINTS], self._tip_offset, sensors[:, VELOCITIES], self._log_touch
         )
-        self._observed_tip, self._observed_touch = observation[:, 2:4], observation[:, 7:9]
 
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
         """Any pose without contact."""
@@ -82,11 +80,9 @@ class FingerSimulator(DmControlSimulator):
 
     def observe(self) -> NDArray[np.float64]:
         """Two joint angles, the body's tip from its hinge (x, z), three velocities, log touch: [L, 9]."""
-        for target, source in self._copies:
-            target[...] = source
-        np.subtract(self._tip, self._spinner, out=self._observed_tip)
-        np.log1p(self._carried, out=self._observed_touch)
-        return self._observation
+        np.subtract(self._tip, self._spinner, out=self._tip_offset)
+        np.log1p(self._carried, out=self._log_touch)
+        return self._observation.update()
 
 
 class FingerFamily(DmControlFamily):

@@ -18,6 +18,7 @@ from clwm_data.families.gymnasium_mujoco import (
     load_model,
     squares,
 )
+from clwm_data.families.mujoco_simulator import SideBySide
 from clwm_data.families.registry import register_family
 from clwm_data.families.rendering import import_mujoco
 from clwm_data.families.simulator import Simulator, StepResult
@@ -29,24 +30,19 @@ class ForwardSimulator(GymnasiumMujocoSimulator):
     frame_skip = 4
     noise_scale = 5e-3
     normal_velocity = False
-    #: Exclusive bounds of the torso's height, m, and of its angle, rad, while healthy.
+    #: While healthy, the torso's height, m, lies between these, and its angle, rad, is nearer to 0 than this.
     healthy_z: ClassVar[tuple[float, float]]
     healthy_angle: ClassVar[float]
 
     def __init__(self, tasks: Sequence[int], models: Sequence[Any], *, threads: int = 1) -> None:
         super().__init__(tasks, models, threads=threads)
-        positions, velocities = self._qpos.shape[1] - 1, self._qvel.shape[1]
         self._control_weight = np.full(len(tasks), 1e-3)
-        self._fastest = np.full((len(tasks), velocities), 10.0)
-        self._observation = np.zeros((len(tasks), positions + velocities))
-        # Slices cost as much as sums over a few lanes: take them once, of arrays that live on.
-        self._observed_position = self._observation[:, :positions]
-        self._observed_velocity = self._observation[:, positions:]
-        self._position = self._qpos[:, 1:]
-        self._x, self._z, self._angle = self._qpos[:, 0], self._qpos[:, 1], self._qpos[:, 2]
-        self._lowest, self._highest, self._steepest = (
-            np.full(len(tasks), bound) for bound in (*self.healthy_z, self.healthy_angle)
-        )
+        self._fastest, self._backwards = (np.full_like(self._qvel, bound) for bound in (10.0, -10.0))
+        self._velocity = np.zeros_like(self._qvel)
+        self._observation = SideBySide(self._qpos[:, 1:], self._velocity)
+        self._x, self._pose = self._qpos[:, 0], self._qpos[:, 1:3]
+        self._lower = np.tile([self.healthy_z[0], -self.healthy_angle], (len(tasks), 1))
+        self._upper = np.tile([self.healthy_z[1], self.healthy_angle], (len(tasks), 1))
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Four physics steps of 0.002 s; ends when the body is not healthy any more."""
@@ -59,15 +55,14 @@ class ForwardSimulator(GymnasiumMujocoSimulator):
 
     def healthy(self) -> NDArray[np.bool_]:
         """[L]: the torso is in the healthy range of heights and leans less than the healthy angle."""
-        upright = (self._z > self._lowest) & (self._z < self._highest)
-        return np.asarray(upright & (np.abs(self._angle) < self._steepest))
+        inside = (self._pose > self._lower) & (self._pose < self._upper)
+        healthy: NDArray[np.bool_] = inside[:, 0] & inside[:, 1]
+        return healthy
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel clipped to [-10, 10]."""
-        self._observed_position[...] = self._position
-        slowed = np.maximum(self._qvel, -self._fastest)
-        np.minimum(slowed, self._fastest, out=self._observed_velocity)
-        return self._observation
+        np.minimum(np.maximum(self._qvel, self._backwards), self._fastest, out=self._velocity)
+        return self._observation.update()
 
 
 class HopperSimulator(ForwardSimulator):

@@ -100,3 +100,22 @@ class MujocoSimulator(Simulator):
     def close(self) -> None:
         """Stop the threads."""
         self._lanes.close()
+
+
+class SideBySide:
+    """An array [L, n1 + n2 + ...] put together from live arrays [L, n1], [L, n2], ...
+
+    Like the simulators it takes slices once, of arrays that live on: for a few lanes they cost as much as the
+    arithmetic.
+    """
+
+    def __init__(self, *parts: NDArray[np.float64]) -> None:
+        self._array = np.concatenate(parts, axis=1)
+        ends = np.cumsum([part.shape[1] for part in parts])
+        self._copies = list(zip(np.split(self._array, ends[:-1], axis=1), parts, strict=True))
+
+    def update(self) -> NDArray[np.float64]:
+        """What the parts hold now; always the same array."""
+        for target, part in self._copies:
+            target[...] = part
+        return self._array
