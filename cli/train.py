@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: a GPU if any."
 )
 @click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 for small networks, else all]"
+    "--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 if networks are small]"
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
