@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 @click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: a GPU if any."
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 if networks are small]"
+)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
 )
@@ -86,19 +88,22 @@ def train(
         _refuse_other_configuration(ctx, run, method, preset, seed, overrides)
     else:
         run = _create(target, data, method, preset, steps, seed, overrides)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
     total = steps or run.config.steps
-    if not train_with_bar(run, data, steps=total, device=where):
+    if not train_with_bar(run, data, steps=total, device=where, threads=threads):
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
         sys.exit(130)
     click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
 
 
-def train_with_bar(run: Run, store: Store, *, steps: int, device: torch.device | str = "cpu") -> bool:
+def train_with_bar(
+    run: Run,
+    store: Store,
+    *,
+    steps: int,
+    device: torch.device | str = "cpu",
+    threads: int | None = None,
+) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
     from clwm_train.api import train_run
 
@@ -110,7 +115,9 @@ def train_with_bar(run: Run, store: Store, *, steps: int, device: torch.device |
             if figures and done % run.config.log_every == 0:
                 bar.set_postfix({name.split("/")[-1]: f"{figures[name]:.3g}" for name in _shown(figures)})
 
-        return train_run(run, store, steps=steps, device=device, stop=stopped, progress=progress)
+        return train_run(
+            run, store, steps=steps, device=device, threads=threads, stop=stopped, progress=progress
+        )
 
 
 class _StopOnSignal:

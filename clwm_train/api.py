@@ -14,6 +14,7 @@ from clwm_train.agent import Agent
 from clwm_train.checkpoint import AGENT, latest_checkpoint, load_module, read_tensors
 from clwm_train.data import load_task_data
 from clwm_train.run import Run, check_same_data
+from clwm_train.threads import best_threads, cpu_threads
 from clwm_train.trainer import Progress, Trainer
 
 
@@ -39,6 +40,7 @@ def train_run(
     *,
     steps: int | None = None,
     device: torch.device | str = "cpu",
+    threads: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
 ) -> bool:
@@ -49,6 +51,7 @@ def train_run(
         store: the data that the run began with.
         steps: updates in all; the configuration's unless given.
         device: to train on.
+        threads: of the CPU; one for small networks and all cores for large ones unless given.
         stop: asked after every update whether to stop (with a checkpoint).
         progress: told after every update.
 
@@ -61,7 +64,8 @@ def train_run(
     check_same_data(run, store)
     data = load_task_data(store.tasks, run.config.data, name=str(store.path), device=device)
     trainer = Trainer(run, data)
-    return trainer.train(steps or run.config.steps, stop=stop, progress=progress)
+    with cpu_threads(threads or best_threads(trainer.learner.agent, run.config.batch)):
+        return trainer.train(steps or run.config.steps, stop=stop, progress=progress)
 
 
 def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device | str = "cpu") -> Agent:

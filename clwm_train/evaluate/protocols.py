@@ -9,6 +9,7 @@ import torch
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import Split, TaskFamily
+from clwm_data.ranges import format_indices
 from clwm_train.agent import Agent
 from clwm_train.data import DataTask
 from clwm_train.evaluate.context import infer_from_data
@@ -95,7 +96,7 @@ def _with_context(
             f"or evaluate zero-shot"
         )
     if missing:
-        listed = ", ".join(str(index) for index in missing)
+        listed = format_indices(missing)
         warn(f"few-shot: no context for tasks {listed}: the store holds no data of them; left out")
     return chosen
 

@@ -109,7 +109,7 @@ def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
     assert "success" not in train
     assert len(warnings) == 1
     assert "no context for tasks" in warnings[0]
-    assert "10, 11, 14" in warnings[0]
+    assert "1-5,7-11,14-39" in warnings[0]
 
 
 def test_few_shot_without_any_data_is_refused(agent: Agent) -> None:
