@@ -33,6 +33,7 @@ from clwm_data.zoo.card import (
     tensors_bytes,
     write_card,
 )
+from clwm_data.zoo.document import document
 from clwm_data.zoo.network import Network
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.shipped import find_policy, shipped_folder
@@ -319,3 +320,8 @@ def test_shipped_policies_load_and_are_small(name: str) -> None:
         load_policy(folder, card, checkpoint)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_500_000
     assert BehaviourEntry(policy="learned", checkpoint=100, episodes=1).mistake(get_family(name)) is None
+
+
+def test_the_committed_document_is_up_to_date() -> None:
+    committed = Path(__file__).parents[2] / "docs" / "behaviours.md"
+    assert committed.read_text(encoding="utf-8") == "\n".join(document()) + "\n"
