@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: a GPU if any."
 )
-@click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 if networks are small]"
-)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 if networks are small]")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
 )

@@ -60,6 +60,19 @@ class BehaviourEntry(StrictModel):
         """No collection needs more episodes than this: each has at least one transition."""
         return self.episodes or self.transitions or 0
 
+    @property
+    def label(self) -> str:
+        """The behaviour in a few words: ``learned 50 %``, ``scripted, noise 0.3``."""
+        checkpoint = "" if self.checkpoint is None else f" {self.checkpoint} %"
+        deterministic = ", deterministic" if self.deterministic else ""
+        noise = f", noise {self.noise:g}" if self.noise else ""
+        return f"{self.policy}{checkpoint}{deterministic}{noise}"
+
+    @property
+    def amount(self) -> str:
+        """How much it collects of a task: ``20 episodes``, ``200,000 transitions``."""
+        return f"{self.transitions:,} transitions" if self.episodes is None else f"{self.episodes:,} episodes"
+
     def counted(self, episodes: int) -> BehaviourEntry:
         """The same behaviour with a number of episodes."""
         return self.model_copy(update={"episodes": episodes, "transitions": None})

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.families.base import SPLITS, Split
-from clwm_data.manifest import BehaviourEntry
 from clwm_data.report.sample import Sample, projection
 from clwm_data.report.svg import Frame, drawing, span, text
 from clwm_data.store.format import TaskRecord
@@ -17,18 +16,13 @@ LEVELS = 7  # of density
 BINS = (56, 44)
 
 
-def behaviour_label(entry: BehaviourEntry) -> str:
-    """A behaviour in a few words."""
-    return f"{entry.policy}, noise {entry.noise:g}" if entry.noise else entry.policy
-
-
 def returns_chart(records: list[TaskRecord], sample: Sample) -> str:
     """Return against task, a panel per behaviour: from lowest to highest, the middle half, the median."""
     entries: dict[str, list[tuple[TaskRecord, NDArray[np.float64]]]] = {}
     for record in records:
         for behaviour, returns in sample.returns[record.index].items():
             if len(returns):
-                label = behaviour_label(record.behaviours[behaviour])
+                label = record.behaviours[behaviour].label
                 entries.setdefault(label, []).append((record, returns))
     every = np.concatenate([returns for panel in entries.values() for _, returns in panel])
     place = {record.index: position for position, record in enumerate(records)}
@@ -129,7 +123,7 @@ def trajectories_chart(sample: Sample, colours: dict[str, int]) -> str:
             f'height="{height}"/></clipPath>'
         )
         for behaviour, reward in task.rewards:
-            colour = colours[behaviour_label(record.behaviours[behaviour])]
+            colour = colours[record.behaviours[behaviour].label]
             points = " ".join(f"{frame.x(step):.1f},{frame.y(value):.1f}" for step, value in _thinned(reward))
             parts.append(f'<polyline class="line b{colour}" points="{points}"/>')
         parts.append("</g></svg>")

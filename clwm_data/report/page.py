@@ -13,7 +13,7 @@ from typing import Any
 
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import SPLITS
-from clwm_data.report.charts import behaviour_label, coverage_chart, returns_chart, trajectories_chart
+from clwm_data.report.charts import coverage_chart, returns_chart, trajectories_chart
 from clwm_data.report.films import films
 from clwm_data.report.sample import Sample, gather
 from clwm_data.report.svg import number
@@ -58,7 +58,7 @@ def write_report(
 
 def _page(store: Store, sample: Sample, pictures: bool) -> str:
     records = [task.record for task in store.tasks.values()]
-    labels = list(dict.fromkeys(behaviour_label(entry) for record in records for entry in record.behaviours))
+    labels = list(dict.fromkeys(entry.label for record in records for entry in record.behaviours))
     colours = {label: position % COLOURS for position, label in enumerate(labels)}
     shown = [task.record.index for task in sample.trajectories]
     sections = [
@@ -167,10 +167,8 @@ def _provenance(store: Store) -> str:
     if store.record.edited is not None:
         items.append(f"<dt>edited</dt><dd>{_edit(store.record.edited)}</dd>")
     parts.append(f"<dl>{''.join(items)}</dl>")
-    rows = [
-        (escape(entry.policy), f"{entry.noise:g}", f"{entry.episodes:,}") for entry in manifest.behaviours
-    ]
-    parts.append(_table(("behaviour", "noise", "episodes per task"), rows, numeric=(1, 2)))
+    rows = [(escape(entry.label), entry.amount) for entry in manifest.behaviours]
+    parts.append(_table(("behaviour", "per task"), rows, numeric=(1,)))
     return "".join(parts)
 
 
