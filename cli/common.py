@@ -11,7 +11,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from clwm_data.hub.reference import PREFIX
+from clwm_data.hub.reference import PREFIX, looks_like_reference, parse_reference
 from clwm_data.hub.resolve import local_store, locate
 from clwm_data.store import Store, open_store
 
@@ -53,6 +53,20 @@ def find_local_store(text: str) -> Path:
         ClwmError: there is none.
     """
     return local_store(text, DATA)
+
+
+def find_run(text: str) -> Path:
+    """The folder of the run that a user means: a path, or one to download from the Hub.
+
+    Raises:
+        ClwmError: there is none, or it cannot be downloaded.
+    """
+    if Path(text).exists() or not looks_like_reference(text) or Path(text).parent in (Path(), RUNS):
+        return Path(text)
+    from clwm_train.hub import cached_run
+
+    quiet_hub()
+    return cached_run(parse_reference(text, "model"))
 
 
 def look_at_store(text: str) -> Store:

@@ -1,10 +1,13 @@
-"""``clwm push``: publish a store on the Hugging Face Hub."""
+"""``clwm push``: publish a store, or a trained agent, on the Hugging Face Hub."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from clwm_data.extras import require
 
 from .common import echo_json, echo_table, find_local_store, human_bytes, json_option, progress_bar, quiet_hub
 
@@ -14,11 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="STORE")
+@click.argument("source", metavar="STORE|RUN")
 @click.argument("repo_id")
 @click.option("--private", is_flag=True, help="Make the repository private, if it does not exist yet.")
 @click.option("--tag", help="Set this tag on the result, e.g. v1: what readers pin.")
 @click.option("--branch", help="Push to this branch instead of the default one.")
+@click.option("--dataset", help="Of a RUN: where its data is published, if it was trained before that.")
 @click.option("--dry-run", is_flag=True, help="Only list the files and bytes that would be uploaded.")
 @json_option
 def push(
@@ -27,22 +31,25 @@ def push(
     private: bool,
     tag: str | None,
     branch: str | None,
+    dataset: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Publish STORE as a dataset in the repository REPO_ID (user/name) of the Hub.
+    """Publish STORE as a dataset, or RUN as a model, in the repository REPO_ID (user/name) of the Hub.
 
-    A store must be valid. Only what changed is uploaded; an interrupted push is resumed by the same command.
-    Several stores can live in one repository. Log in with `hf auth login`, or set HF_TOKEN.
+    A store must be valid, the agent of a run evaluated. Only what changed is uploaded; an interrupted push is
+    resumed by the same command. Several stores can live in one repository. Log in with `hf auth login`, or
+    set HF_TOKEN.
 
     \b
     Examples:
       clwm push point-robot user/point-robot --tag v1
       clwm push point-robot user/point-robot --dry-run
       clwm push data/cheetah-vel.zarr user/clwm-data --private
+      clwm push runs/point-robot-spc-s0 user/point-robot-spc --dataset user/point-robot@v1
     """
     quiet_hub()
-    publication = _publication(source, repo_id, branch)
+    publication = _publication(source, repo_id, branch, dataset)
     if dry_run:
         _show(publication.plan(), repo_id, as_json)
         return
@@ -63,9 +70,16 @@ def push(
     click.echo(f"{done.url}: {what}; commit {done.commit[:12]}{f', tag {tag}' if tag else ''}")
 
 
-def _publication(source: str, repo_id: str, branch: str | None) -> Publication:
+def _publication(source: str, repo_id: str, branch: str | None, dataset: str | None) -> Publication:
     from clwm_data.hub.push import publish_store
 
+    if (Path(source) / "run.yaml").is_file():
+        require("torch", "train", "publishing a run")
+        from clwm_train.hub import publish_run
+
+        return publish_run(Path(source), repo_id, branch, dataset)
+    if dataset is not None:
+        raise click.BadOptionUsage("dataset", f"--dataset is for runs; {source} is none")
     return publish_store(find_local_store(source), repo_id, branch)
 
 
