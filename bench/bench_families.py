@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -211,12 +211,17 @@ def build_cost(textures: bool) -> None:
     family: Any = get_family("cheetah-ls")
     family.load_model(0.5)
     lengths = np.linspace(0.3, 0.7, 40)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resident(), time.perf_counter()
     models = [family.load_model(length, "rgb_array" if textures else None) for length in lengths]
     data = [mujoco.MjData(model) for model in models]
     seconds = time.perf_counter() - start
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"{seconds:.2f} | {memory:.0f} | {len(data)}")
+    print(f"{seconds:.2f} | {resident() - before:.0f} | {len(data)}")
+
+
+def resident() -> float:
+    """Megabytes of memory this process holds (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def building() -> Iterator[str]:

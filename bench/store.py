@@ -340,7 +340,7 @@ def bench_windows(folder: Path, data: dict[int, TaskArrays], rounds: int) -> Non
 
 
 def bench_collection(rounds: int) -> None:
-    """Everything that collection does for a segment, beside stepping the same environments and nothing else."""
+    """Everything that collection does for a segment, beside stepping the same environments alone."""
     family = get_family(FAMILY)
     entry = BehaviourEntry(policy="random", episodes=32)
     manifest = Manifest(name="bench", family=FAMILY, tasks=[10], behaviours=[entry])
