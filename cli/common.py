@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,16 @@ def quiet_hub() -> None:
 
     disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """A block that Ctrl-C ends with a word of comfort instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("clwm: interrupted: the same command resumes", err=True)
+        sys.exit(130)
 
 
 def echo_json(value: Any) -> None:

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from clwm_data.extras import require
+from clwm_data.store import open_store
+from clwm_data.store.summary import missing_provenance
 
-from .common import echo_json, echo_table, find_local_store, human_bytes, json_option, progress_bar, quiet_hub
+from .common import (
+    echo_json,
+    echo_table,
+    find_local_store,
+    human_bytes,
+    json_option,
+    progress_bar,
+    quiet_hub,
+    resumable,
+)
 
 if TYPE_CHECKING:
     from clwm_data.hub.plan import Plan
@@ -53,7 +64,7 @@ def push(
     if dry_run:
         _show(publication.plan(), repo_id, as_json)
         return
-    with progress_bar(None, "B", f"uploading to {repo_id}") as bar:
+    with resumable(), progress_bar(None, "B", f"uploading to {repo_id}") as bar:
         bar.unit_scale = True
 
         def progress(size: int, total: int) -> None:
@@ -80,7 +91,10 @@ def _publication(source: str, repo_id: str, branch: str | None, dataset: str | N
         return publish_run(Path(source), repo_id, branch, dataset)
     if dataset is not None:
         raise click.BadOptionUsage("dataset", f"--dataset is for runs; {source} is none")
-    return publish_store(find_local_store(source), repo_id, branch)
+    path = find_local_store(source)
+    for gap in missing_provenance(open_store(path)):
+        click.echo(f"clwm: the card will say: {gap}", err=True)
+    return publish_store(path, repo_id, branch)
 
 
 def _show(plan: Plan, repo_id: str, as_json: bool) -> None:

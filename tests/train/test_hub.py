@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from clwm_train.api import load_agent, train_run
 from clwm_train.evaluate.results import read_evaluation
 from clwm_train.hub import load_published, publish_run
 from clwm_train.run import create_run, open_run
+from tests.conftest import Clwm
 from tests.data.hub.conftest import hub, waits
 from tests.hub_server import TOKEN, Fault, HubServer
 from tests.train.helpers import small_config
@@ -32,7 +34,7 @@ __all__ = ["hub", "waits"]
 AGENT = "checkpoints/step-000000008/agent.safetensors"
 
 
-def clwm(*arguments: object) -> None:
+def here(*arguments: object) -> None:
     """Run the command in this process."""
     with pytest.raises(SystemExit) as end:
         main([str(argument) for argument in arguments])
@@ -48,7 +50,7 @@ def trained(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path, store, get_family(store.family), small_config(), method="spc", preset="tiny", seeds=(0,)
     )
     assert train_run(run, store, device=torch.device("cpu"))
-    clwm("eval", path, "--episodes", "1", "--context-size", "20")
+    here("eval", path, "--episodes", "1", "--context-size", "20")
     return path
 
 
@@ -74,14 +76,14 @@ def test_eval_keeps_its_results(run: Path, capsys: pytest.CaptureFixture[str]) -
         "id",
         "--json",
     )
-    clwm("eval", run, *options)
+    here("eval", run, *options)
     shown = json.loads(capsys.readouterr().out)
     after = read_evaluation(open_run(run))
     assert after is not None
     assert after.results[0]["few-shot"] == before.results[0]["few-shot"]  # what was not asked for is kept
     assert after.results[0]["zero-shot"].keys() == {"train", "id", "ood"}
     assert after.results[0]["zero-shot"]["id"].return_mean == shown["zero-shot"]["id"]["return_mean"]
-    clwm("eval", run, "--episodes", "2", "--protocol", "zero-shot", "--split", "id")
+    here("eval", run, "--episodes", "2", "--protocol", "zero-shot", "--split", "id")
     other = read_evaluation(open_run(run))
     assert other is not None
     assert (other.episodes, list(other.results[0])) == (2, ["zero-shot"])
@@ -136,8 +138,8 @@ def test_a_run_on_downloaded_data_knows_its_revision(
         seeds=(0, 1),
     )
     train_run(run, store, device=torch.device("cpu"))
-    clwm("eval", run.path, "--episodes", "1", "--context-size", "20")
-    clwm("push", run.path, "user/agent")
+    here("eval", run.path, "--episodes", "1", "--context-size", "20")
+    here("push", run.path, "user/agent")
     card = hub.repositories["model", "user/agent"].files()["README.md"].decode()
     assert f"datasets/user/data/tree/{commit}/tiny.zarr" in card
     assert "2 seeds" in card
@@ -145,7 +147,7 @@ def test_a_run_on_downloaded_data_knows_its_revision(
     shutil.rmtree(run.path)
     shutil.rmtree(tmp_path / "hf")
     capsys.readouterr()
-    clwm("eval", "user/agent", "--episodes", "1", "--context-size", "20", "--json")
+    here("eval", "user/agent", "--episodes", "1", "--context-size", "20", "--json")
     shown = json.loads(capsys.readouterr().out)
     text = json.loads(hub.repositories["model", "user/agent"].files()["evaluation.json"])
     kept = text["results"][0]["few-shot"]["train"]["return_mean"]
@@ -323,3 +325,23 @@ def test_no_token_is_ever_written(hub: HubServer, run: Path, tmp_path: Path) -> 
     load_published("user/agent")
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or TOKEN.encode() not in file.read_bytes(), file
+
+
+def test_the_five_commands_of_the_documentation(
+    hub: HubServer, clwm: Clwm, collected: Path, tmp_path: Path
+) -> None:
+    """Word for word, each in a process of its own."""
+    shutil.copytree(collected, tmp_path / "data/point-robot.zarr")
+    text = (Path(__file__).parents[2] / "docs/sharing.md").read_text()
+    lines = text.split("```sh\n")[1].split("```")[0].splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines]
+    assert len(commands) == 5
+    assert commands[0] == ["hf", "auth", "login"]
+    for _, *arguments in commands[1:]:
+        few = ["--steps", "2", "--set", "batch.windows=2"] if arguments[0] == "train" else []
+        done = clwm(*arguments, *few)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/tiny-spc-s0/checkpoints/step-000000002").is_dir()
+    record = open_run(tmp_path / "runs/tiny-spc-s0").record
+    assert record.origin is not None
+    assert record.origin.revision == hub.dataset("user/point-robot").refs["v1"]
