@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from clwm_train.agent import Agent
 from clwm_train.config import TrainConfig
+from clwm_train.profile import part
 from clwm_train.objectives import Representation, make_objectives
 from clwm_train.sampler import TaskBatch
 from clwm_train.streams import Purpose, RandomStreams
@@ -64,31 +65,44 @@ class Learner(nn.Module):
             figures [S] by name.
         """
         represent = step % self.config.representation_every == 0
-        agent = self.agent
-        with torch.set_grad_enabled(represent):
-            z = agent.context_encoder(batch.context)
-            first = agent.features(batch.observation[..., :1, :])
-        with torch.no_grad():
-            later = agent.features(batch.observation[..., 1:, :])
+        with torch.set_grad_enabled(represent), part("context encoder"):
+            z = self.agent.context_encoder(batch.context)
+        features, first = self._encode(batch.observation, represent)
         metrics: Metrics = {}
         if represent:
             noise = streams.at(Purpose.LATENT_NOISE, step)
-            code = None if agent.world_model is None else first.squeeze(-2)
-            metrics |= self._update_representation(Representation(batch, z, agent.world_model, code, noise))
-        features = torch.cat([first.detach(), later], -2)
+            metrics |= self._update_representation(
+                Representation(batch, z, self.agent.world_model, first, noise)
+            )
         return metrics | self._update_iql(batch, features, z.detach())
+
+    def _encode(self, observation: Tensor, represent: bool) -> tuple[Tensor, Tensor | None]:
+        """Features [S, T, B, H + 1, feature] without gradient, and, where a world model is to learn, the
+        first of each window with gradient.
+        """
+        agent = self.agent
+        with part("encoder"):
+            if not represent or agent.world_model is None:
+                with torch.no_grad():
+                    return agent.features(observation), None
+            first = agent.features(observation[..., :1, :])
+            with torch.no_grad():
+                later = agent.features(observation[..., 1:, :])
+            return torch.cat([first.detach(), later], -2), first.squeeze(-2)
 
     def _update_representation(self, representation: Representation) -> Metrics:
         metrics: Metrics = {}
         total = torch.zeros(len(self.agent.seeds), device=representation.z.device)
         for objective in self.objectives:
-            loss, figures = objective(representation)
+            with part(objective.name.replace("_", " ")):
+                loss, figures = objective(representation)
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
         parts = ["context_encoder"] + (["world_model"] if "world_model" in self.optimisers else [])
-        self._descend(total, parts)
+        self._descend(total, parts, "representation")
         if self.agent.world_model is not None:
-            self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
+            with part("target networks"):
+                self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
         return metrics
 
     def _update_iql(self, batch: TaskBatch, features: Tensor, z: Tensor) -> Metrics:
@@ -99,17 +113,21 @@ class Learner(nn.Module):
             tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
         ]
         iql = self.agent.iql
-        loss, figures = iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
-        self._descend(loss, ["iql"])
-        iql.target_critics.update(iql.critics)
+        with part("iql"):
+            loss, figures = iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
+        self._descend(loss, ["iql"], "iql")
+        with part("target networks"):
+            iql.target_critics.update(iql.critics)
         return {f"iql/{name}": figure for name, figure in figures.items()}
 
-    def _descend(self, loss: Tensor, parts: Sequence[str]) -> None:
-        for part in parts:
-            self.optimisers[part].zero_grad(set_to_none=True)
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        for part in parts:
-            self.optimisers[part].step()
+    def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
+        with part(f"{what} backward"):
+            for name in parts:
+                self.optimisers[name].zero_grad(set_to_none=True)
+            loss.sum().backward()  # type: ignore[no-untyped-call]
+        with part("optimisers"):
+            for name in parts:
+                self.optimisers[name].step()
 
 
 def _trainable(module: nn.Module) -> Iterable[nn.Parameter]:

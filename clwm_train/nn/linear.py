@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from clwm_train.nn.initialise import Initialiser
+from clwm_train.nn.norm_mish import norm_mish
 
 
 class Linear(nn.Module):
@@ -34,8 +34,8 @@ class Linear(nn.Module):
         return y.view(*x.shape[:-1], outputs)
 
 
-class LayerNorm(nn.Module):
-    """Layer normalisation over the last axis, with gain and bias [M, 1, size] per member."""
+class NormMish(nn.Module):
+    """Layer normalisation over the last axis, with gain and bias [M, 1, size] per member, then Mish."""
 
     def __init__(self, members: int, size: int) -> None:
         super().__init__()
@@ -44,7 +44,4 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [M, N, size] -> the same shape."""
-        members, _, size = self.weight.shape
-        if members == 1:  # the fused kernel takes one gain and bias
-            return functional.layer_norm(x, (size,), self.weight.view(size), self.bias.view(size))
-        return torch.addcmul(self.bias, functional.layer_norm(x, (size,)), self.weight)
+        return norm_mish(x, self.weight, self.bias)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clwm_train.nn.initialise import Initialiser
-from clwm_train.nn.linear import LayerNorm, Linear
-from clwm_train.nn.mish import mish
+from clwm_train.nn.linear import Linear, NormMish
 
 NetworkStyle = Literal["layernorm-mish", "relu"]
 
@@ -44,7 +43,7 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(
             Linear(initialiser, into, size, copies=copies) for into, size in zip(parts, hidden, strict=False)
         )
-        self.norms = nn.ModuleList(LayerNorm(self.members, size) for size in hidden if style != "relu")
+        self.norms = nn.ModuleList(NormMish(self.members, size) for size in hidden if style != "relu")
         self.head = Linear(initialiser, parts[-1], outputs, copies=copies, hidden=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +54,7 @@ class MLP(nn.Module):
             y = y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1)
         for index, layer in enumerate(self.layers):
             y = layer(y)
-            y = mish(self.norms[index](y)) if self.norms else functional.relu(y)
+            y = self.norms[index](y) if self.norms else functional.relu(y)
         y = self.head(y)
         copies = (self.copies,) if self.copies > 1 else ()
         result: Tensor = y.view(seeds, *copies, *batch, y.shape[-1])
