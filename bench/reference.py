@@ -1,9 +1,9 @@
 """SPC's update the straightforward way, in the published style: what the package's own update is held to.
 
-One seed. Separate ``torch.nn`` networks; both frames of every step are encoded; codes are one-hot vectors times
-the codebook; ``F.gumbel_softmax`` and ``F.cross_entropy`` step by step; batches are drawn task by task from one
-tensor of rows [s, a, r, s', terminated] per task. Written from the equations, for reading: docs/training.md says
-what is decided where published code differs.
+One seed. Separate ``torch.nn`` networks; both frames of every step are encoded; codes are one-hot vectors
+times the codebook; ``F.gumbel_softmax`` and ``F.cross_entropy`` step by step; batches are drawn task by task
+from one tensor of rows [s, a, r, s', terminated] per task. Written from the equations, for reading:
+docs/training.md says what is decided where published code differs.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class Batch:
     terminated: Tensor
     mask: Tensor
 
+    def to(self, device: str) -> Batch:
+        """The same elsewhere."""
+        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 def mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     """Linear -> LayerNorm -> Mish per hidden layer, then Linear; truncated normal weights, zero biases."""
@@ -76,7 +80,7 @@ class FSQ(nn.Module):
         self.register_buffer("codebook", torch.tensor(codes))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        code, index, basis = [], torch.zeros(x.shape[:-1], dtype=torch.int64), 1
+        code, index, basis = [], torch.zeros(x.shape[:-1], dtype=torch.int64, device=x.device), 1
         for channel, level in enumerate(self.levels):
             half = (level - 1) * (1 + FSQ_MARGIN) / 2
             offset = 0.5 if level % 2 == 0 else 0.0
@@ -140,7 +144,10 @@ class Reference(nn.Module):
         if represent:
             consistency, reward = self.temporal_consistency(batch, code[:, :, 0], z, gumbel_softmax)
             contrast = self.infonce(z, batch.task)
-            term, contrast_weight = self.config.objectives.temporal_consistency, self.config.objectives.infonce
+            term, contrast_weight = (
+                self.config.objectives.temporal_consistency,
+                self.config.objectives.infonce,
+            )
             assert term is not None
             assert contrast_weight is not None
             loss = term.weight * (consistency + term.reward_weight * reward)
@@ -149,7 +156,7 @@ class Reference(nn.Module):
             ema(self.target_encoder, self.encoder, self.config.world_model.target_tau)
             figures |= {"consistency": consistency, "reward": reward, "infonce": contrast}
         losses = self.iql(batch, code.detach(), following.detach(), z.detach())
-        self.descend(sum(losses.values(), torch.zeros(())), ["iql"])
+        self.descend(torch.stack(list(losses.values())).sum(), ["iql"])
         ema(self.target_critics, self.critics, self.config.iql.target_tau)
         return {name: value.item() for name, value in {**figures, **losses}.items()}
 
@@ -163,7 +170,7 @@ class Reference(nn.Module):
         horizon = batch.action.shape[2]
         context = z.unsqueeze(1).expand(-1, code.shape[1], -1)
         weight = batch.mask * (1 - batch.terminated).cumprod(-1)
-        consistency = reward = torch.zeros(())
+        consistency = reward = torch.zeros((), device=z.device)
         for t in range(horizon):
             x = torch.cat([code, batch.action[:, :, t], context], -1)
             logits = self.dynamics(x).reshape(*x.shape[:-1], -1, self.codes)
@@ -192,7 +199,7 @@ class Reference(nn.Module):
         losses = []
         for i in present:
             logits = -torch.linalg.vector_norm(query[i] - keys, dim=-1) / config.radius
-            losses.append(functional.cross_entropy(logits, torch.tensor(known.index(i))))
+            losses.append(functional.cross_entropy(logits, torch.tensor(known.index(i), device=z.device)))
         return torch.stack(losses).mean()
 
     def iql(self, batch: Batch, code: Tensor, following: Tensor, z: Tensor) -> dict[str, Tensor]:
@@ -208,9 +215,7 @@ class Reference(nn.Module):
         advantage = target_q - self.value(state).squeeze(-1)
         expectile = torch.where(advantage < 0, 1 - config.expectile, config.expectile)
         value_loss = (share * expectile * advantage**2).sum()
-        critic_loss = sum(
-            (share * (critic(pair).squeeze(-1) - backup) ** 2).sum() for critic in self.critics
-        )
+        critic_loss = sum((share * (critic(pair).squeeze(-1) - backup) ** 2).sum() for critic in self.critics)
         mean, raw = self.policy(state).chunk(2, -1)
         log_std = config.log_std_min + 0.5 * (config.log_std_max - config.log_std_min) * (torch.tanh(raw) + 1)
         density = torch.distributions.Normal(torch.tanh(mean), log_std.exp()).log_prob(batch.action).sum(-1)
@@ -314,9 +319,7 @@ def matched(reference: Reference, agent: Agent, seed: int) -> Iterable[tuple[nn.
             yield ours, theirs, 2 * seed + i
 
 
-def member_tensors(
-    network: MLP, member: int, *, codes: int = 1, gradient: bool = False
-) -> Iterable[Tensor]:
+def member_tensors(network: MLP, member: int, *, codes: int = 1, gradient: bool = False) -> Iterable[Tensor]:
     """Weights (or their gradients) of one member of a stacked MLP, in the order and shape of ``mlp``'s."""
 
     def of(parameter: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ def eval(
     few-shot: the task is inferred from transitions of its own dataset, then the deterministic policy acts.
     zero-shot: nothing is known at the start of an episode; the task is inferred after every step from that
     episode alone. A split that the family does not have is absent from the results. The results of a run on
-    this machine are kept in its folder.
+    this machine are kept in its folder. Of a run of several seeds every seed is evaluated; with --json their
+    results are under "seeds".
 
     \b
     Examples:
@@ -96,7 +97,6 @@ def eval(
         threads=threads,
         warn=lambda message: click.echo(f"clwm: {message}", err=True),
     )
-    results = of_seeds[0]
     if path == Path(run):  # what was downloaded stays as it is
         evaluation = evaluation_of(
             of_seeds,
@@ -108,10 +108,14 @@ def eval(
         )
         save_evaluation(its, evaluation)
     if as_json:
-        echo_json(results)
+        by_seed = {str(number): of for number, of in zip(its.record.seeds, of_seeds, strict=True)}
+        echo_json(of_seeds[0] if len(of_seeds) == 1 else {"seeds": by_seed})
         return
     click.echo(f"{run}: {its.record.method} on {its.record.store_name}, {episodes} episodes per task")
-    echo_results(results)
+    for number, results in zip(its.record.seeds, of_seeds, strict=True):
+        if len(of_seeds) > 1:
+            click.echo(f"seed {number}:")
+        echo_results(results)
 
 
 def echo_results(results: Results) -> None:

@@ -13,6 +13,8 @@ from clwm_data.store import Store
 from clwm_train.agent import Agent
 from clwm_train.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
 from clwm_train.data import load_task_data
+from clwm_train.precision import matmul_precision
+from clwm_train.profile import Shares
 from clwm_train.run import Run, check_same_data
 from clwm_train.threads import best_threads, cpu_threads
 from clwm_train.trainer import Progress, Trainer
@@ -43,6 +45,7 @@ def train_run(
     threads: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
+    profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train a run on its store from where it stands.
 
@@ -54,6 +57,7 @@ def train_run(
         threads: of the CPU; one for small networks and all cores for large ones unless given.
         stop: asked after every update whether to stop (with a checkpoint).
         progress: told after every update.
+        profiled: trace some updates into the run's folder, and tell each part's share of the time.
 
     Returns:
         whether all steps are done.
@@ -64,8 +68,9 @@ def train_run(
     check_same_data(run, store)
     data = load_task_data(store.tasks, run.config.data, name=str(store.path), device=device)
     trainer = Trainer(run, data)
-    with cpu_threads(threads or best_threads(trainer.learner.agent, run.config.batch)):
-        return trainer.train(steps or run.config.steps, stop=stop, progress=progress)
+    count = threads or best_threads(trainer.learner.agent, run.config.batch)
+    with cpu_threads(count), matmul_precision(run.config.precision):
+        return trainer.train(steps or run.config.steps, stop=stop, progress=progress, profiled=profiled)
 
 
 def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device | str = "cpu") -> Agent:

@@ -107,6 +107,7 @@ def _pieces(logits: Tensor) -> Iterator[tuple[int, slice]]:
 
 def _softmax(logits: Tensor, target: Tensor, out: Tensor) -> Tensor:
     """Write softmax [R, C, D] over codes; returns the cross-entropy [R], averaged over dimensions."""
+    logits = logits.float()
     torch.sub(logits, logits.amax(1, keepdim=True), out=out)
     at_target = out.gather(1, target.unsqueeze(1))
     total = out.exp_().sum(1, keepdim=True)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from clwm_train.agent import Agent
 from clwm_train.config import TrainConfig
-from clwm_train.profile import part
 from clwm_train.objectives import Representation, make_objectives
+from clwm_train.precision import use_bf16
+from clwm_train.profile import part
 from clwm_train.sampler import TaskBatch
 from clwm_train.streams import Purpose, RandomStreams
 
@@ -37,6 +38,8 @@ class Learner(nn.Module):
             config.objectives, seeds=len(agent.seeds), tasks=tasks, z_size=config.context.dim
         )
         self.objectives = nn.ModuleList(objectives)
+        if config.precision == "bf16":
+            use_bf16(self)
         self.optimisers = self._make_optimisers()
 
     def _make_optimisers(self) -> dict[str, torch.optim.Optimizer]:
@@ -94,7 +97,7 @@ class Learner(nn.Module):
         metrics: Metrics = {}
         total = torch.zeros(len(self.agent.seeds), device=representation.z.device)
         for objective in self.objectives:
-            with part(objective.name.replace("_", " ")):
+            with part(str(objective.name).replace("_", " ")):
                 loss, figures = objective(representation)
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}

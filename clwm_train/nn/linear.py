@@ -12,7 +12,15 @@ from clwm_train.nn.norm_mish import norm_mish
 
 
 class Linear(nn.Module):
-    """Affine map per member: x [M, ..., inputs] -> [M, ..., outputs]; weight [M, inputs, outputs]."""
+    """Affine map per member: x [M, ..., inputs] -> [M, ..., outputs]; weight [M, inputs, outputs].
+
+    Attributes:
+        bf16: multiply in bfloat16 (sums are kept in single precision, and so are the weights).
+        bf16_output: with ``bf16``, leave the output in bfloat16.
+    """
+
+    bf16 = False
+    bf16_output = False
 
     def __init__(
         self,
@@ -30,7 +38,12 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply each member's map to its own slice of ``x``."""
         members, inputs, outputs = self.weight.shape
-        y = torch.baddbmm(self.bias, x.reshape(members, -1, inputs), self.weight)
+        rows = x.reshape(members, -1, inputs)
+        if self.bf16:
+            y = torch.baddbmm(self.bias.bfloat16(), rows.bfloat16(), self.weight.bfloat16())
+            y = y if self.bf16_output else y.float()
+        else:
+            y = torch.baddbmm(self.bias, rows, self.weight)
         return y.view(*x.shape[:-1], outputs)
 
 

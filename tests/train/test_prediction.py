@@ -68,5 +68,3 @@ def test_simnorm_groups_add_up_to_one() -> None:
     code = SimNormSpace(12, 4)(5.0 * torch.randn(3, 12))
     torch.testing.assert_close(code.view(3, 3, 4).sum(-1), torch.ones(3, 3))
     assert (code >= 0).all()
-
-
