@@ -1,12 +1,12 @@
 """One update of SPC: the package's beside the straightforward one of bench/reference.py, interleaved.
 
-Usage: OMP_NUM_THREADS=1 python bench/bench_update.py [--sizes paper small tiny] [--rounds 9] [--device cuda]
+Usage: OMP_NUM_THREADS=1 python bench/bench_update.py [--sizes paper small tiny] [--seeds 6]
 
-Both learn from 20 tasks of 5 episodes of 200 steps (17 observations, 6 actions; the values do not matter to the
+Usage: OMP_NUM_THREADS=1 python bench/bench_update.py [--sizes paper small tiny] [--seeds 6]
 speed). Rows: a world-model step (which includes the policy step), a policy-only step, their mean (they
 alternate), and the draw of a batch. A ratio is the median of the ratios of neighbouring rounds. On one thread
 the time is the thread's own processor time, which hardly depends on what else the machine does; otherwise
-wall time. ``--seeds N`` times N seeds together beside one: per seed it should never be slower.
+wall time. ``--seeds N`` times N seeds together beside one (ratios per seed); ``--device cuda`` runs on a GPU.
 """
 
 from __future__ import annotations

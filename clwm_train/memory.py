@@ -10,7 +10,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 #: The largest that glibc takes.
 LARGEST_MMAP_THRESHOLD = 32 << 20
 #: Freed memory that the process keeps.
-KEPT = 1 << 30
+KEPT = (1 << 31) - 1
 
 
 def keep_freed_memory() -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.reference import Reference, as_batch, copy_weights, matched, member_tensors
+from clwm_train.precision import Precision, matmul_precision
 from clwm_train.streams import Purpose, RandomStreams
 from tests.train.helpers import small_config
 from tests.train.test_learner import disturb, make
@@ -71,3 +72,32 @@ def test_update_is_the_straightforward_one(seeds: list[int], temperature: float)
                 assert parameter.grad is not None
                 scale = float(parameter.grad.abs().max())
                 torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("precision", ["mixed", "bf16"])
+def test_other_precisions_stay_near_single_precision(precision: Precision) -> None:
+    found = {}
+    for name in ("fp32", precision):
+        config = small_config("spc", "tiny", f"precision={name}")
+        learner, sampler, streams = make(config, [3, 4])
+        disturb(learner.agent)
+        with matmul_precision(config.precision):
+            found[name] = learner.update(sampler.batch(0), 0, streams)
+        assert all(parameter.dtype == torch.float32 for parameter in learner.parameters())
+    for name, value in found[precision].items():
+        torch.testing.assert_close(value, found["fp32"][name], rtol=0.05, atol=0.05, msg=name)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize("method", ["spc", "focal"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_seeds_trained_together_are_what_they_are_alone(method: str, precision: str) -> None:
+    """Sums may round differently in a batched product, so the test is of a few updates, and close."""
+    config = small_config(method, "tiny", f"precision={precision}")
+    group, *rest = make(config, [5, 6, 7])
+    alone, *rest_alone = make(config, [7])
+    for step in range(4):
+        figures = group.update(rest[0].batch(step), step, rest[1])
+        figures_alone = alone.update(rest_alone[0].batch(step), step, rest_alone[1])
+        for name, value in figures_alone.items():
+            torch.testing.assert_close(figures[name][2:], value, rtol=1e-4, atol=1e-5, msg=name)
