@@ -49,7 +49,7 @@ def check_chunks(folder: Path, metadata: ArrayMetadata, files: Mapping[str, File
             raise ClwmError(f"{path}: is missing or truncated: collect or download its task again")
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            for start, size in _extents(descriptor, expected, metadata, position):
+            for start, size in extents(descriptor, expected, metadata, position):
                 _check_chunk(descriptor, start, size, metadata)
         except _BadChunkError as error:
             raise ClwmError(f"{path}: is damaged: {error}") from error
@@ -57,7 +57,7 @@ def check_chunks(folder: Path, metadata: ArrayMetadata, files: Mapping[str, File
             os.close(descriptor)
 
 
-def _extents(
+def extents(
     descriptor: int, file_bytes: int, metadata: ArrayMetadata, position: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
     """Start and size of every chunk of a file that holds values of the array."""
