@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python bench/bench_families.py
 
 All contestants of a row run the same episode (same model, initial state and actions) in turn, round after
-round. Each time is taken over a few steps; the figure is the lower decile of these times, since other work on
-the machine only ever adds to them, and their median stands in brackets.
+round. Every few steps of the episode are timed by themselves; of each such stretch the lower decile over the
+rounds is taken, since other work on the machine only ever adds to it, and in brackets the median. Printed is
+the mean over the episode.
 """
 
 from __future__ import annotations
@@ -135,20 +136,24 @@ def vector_in_a_loop(family: TaskFamily, actions: np.ndarray, lanes: int, thread
 
 def compete(contestants: dict[str, Contestant], rounds: int) -> dict[str, tuple[float, float]]:
     """Microseconds per step and lane of each contestant: lower decile and median."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    times: dict[str, list[list[float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():
             step = contestant.step
             chunk = 5 if contestant.lanes == 1 else 1
             contestant.reset()
+            times[name].append([])
             for first in range(0, len(contestant.actions), chunk):
                 actions = contestant.actions[first : first + chunk]
                 start = time.perf_counter()
                 for action in actions:
                     step(action)
                 elapsed = time.perf_counter() - start
-                times[name].append(elapsed / len(actions) / contestant.lanes * 1e6)
-    return {name: (np.percentile(taken, 10), np.median(taken)) for name, taken in times.items()}
+                times[name][-1].append(elapsed / len(actions) / contestant.lanes * 1e6)
+    return {
+        name: (np.percentile(taken, 10, axis=0).mean(), np.median(taken, axis=0).mean())
+        for name, taken in times.items()
+    }
 
 
 def cells(times: dict[str, tuple[float, float]], *names: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from clwm_data.hub.reference import PREFIX
+from clwm_data.hub.reference import PREFIX, looks_like_reference, parse_reference
 from clwm_data.hub.resolve import local_store, locate
 from clwm_data.store import Store, open_store
 
@@ -55,6 +57,20 @@ def find_local_store(text: str) -> Path:
     return local_store(text, DATA)
 
 
+def find_run(text: str) -> Path:
+    """The folder of the run that a user means: a path, or one to download from the Hub.
+
+    Raises:
+        ClwmError: there is none, or it cannot be downloaded.
+    """
+    if Path(text).exists() or not looks_like_reference(text) or Path(text).parent in (Path(), RUNS):
+        return Path(text)
+    from clwm_train.hub import cached_run
+
+    quiet_hub()
+    return cached_run(parse_reference(text, "model"))
+
+
 def look_at_store(text: str) -> Store:
     """The store that a user means, for a look: of one at an address only the metadata is downloaded.
 
@@ -77,6 +93,16 @@ def quiet_hub() -> None:
 
     disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """A block that Ctrl-C ends with a word of comfort instead of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("clwm: interrupted: the same command resumes", err=True)
+        sys.exit(130)
 
 
 def echo_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from clwm_data.extras import require
 from clwm_data.families import SPLITS, get_family
 from clwm_data.store import open_store
 
-from .common import echo_json, echo_table, find_store, json_option
+from .common import echo_json, echo_table, find_run, find_store, json_option
 
 if TYPE_CHECKING:
     from clwm_train.evaluate.protocols import Results
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run")
 @click.option(
     "--protocol", default="few-shot,zero-shot", show_default=True, help="Which to run, separated by commas."
 )
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def eval(
-    run: Path,
+    run: str,
     protocol: str,
     split: str,
     episodes: int,
@@ -58,28 +58,34 @@ def eval(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Evaluate the agent of RUN, the folder of a run, on the tasks of its family.
+    """Evaluate the agent of RUN, the folder of a run or user/repo on the Hub, on the tasks of its family.
 
     few-shot: the task is inferred from transitions of its own dataset, then the deterministic policy acts.
     zero-shot: nothing is known at the start of an episode; the task is inferred after every step from that
-    episode alone. A split that the family does not have is absent from the results.
+    episode alone. A split that the family does not have is absent from the results. The results of a run on
+    this machine are kept in its folder.
 
     \b
     Examples:
       clwm eval runs/point-robot-spc-s0
       clwm eval runs/point-robot-spc-s0 --protocol few-shot --split id,ood --json
       clwm eval runs/mw-reach-spc-s0 --episodes 10 --threads 2
+      clwm eval user/point-robot-spc
     """
     require("torch", "train", "evaluation")
     from clwm_train.api import load_agent, pick_device
+    from clwm_train.checkpoint import latest_checkpoint
     from clwm_train.evaluate import Protocol, evaluate
+    from clwm_train.evaluate.results import evaluation_of, save_evaluation
     from clwm_train.run import open_run
 
-    its = open_run(run)
+    path = find_run(run)
+    its = open_run(path)
     family = get_family(its.record.family)
     data = open_store(_store_of(its, store))
-    results = evaluate(
-        load_agent(its, checkpoint=checkpoint, device=pick_device(device)),
+    chosen = checkpoint or latest_checkpoint(its.checkpoints)
+    of_seeds = evaluate(
+        load_agent(its, checkpoint=chosen, device=pick_device(device)),
         family,
         data.tasks,
         protocols=_chosen("--protocol", protocol, get_args(Protocol)),
@@ -89,7 +95,18 @@ def eval(
         seed=seed,
         threads=threads,
         warn=lambda message: click.echo(f"clwm: {message}", err=True),
-    )[0]
+    )
+    results = of_seeds[0]
+    if path == Path(run):  # what was downloaded stays as it is
+        evaluation = evaluation_of(
+            of_seeds,
+            checkpoint=chosen.name,
+            episodes=episodes,
+            context_size=context_size,
+            seed=seed,
+            store_sha256=data.record.content_sha256,
+        )
+        save_evaluation(its, evaluation)
     if as_json:
         echo_json(results)
         return
@@ -116,12 +133,18 @@ def _chosen(option: str, text: str, allowed: Any) -> list[Any]:
 
 
 def _store_of(run: Run, given: str | None) -> Path:
+    """The data that gives the contexts: where the user says, where it was, or where it was published."""
+    from clwm_train.hub import published_dataset
+
     if given is not None:
         return find_store(given)
     path = Path(run.record.store)
-    if not path.exists():
+    if path.is_absolute() and path.exists():
+        return path
+    published = published_dataset(run)
+    if published is None:
         raise ClwmError(f"{run.path}: its data is no longer at {path}: say where it is with --store")
-    return path
+    return find_store(str(published))
 
 
 def _success(entry: dict[str, Any]) -> str:

@@ -45,6 +45,7 @@ def info(store: str, as_json: bool) -> None:
         "licence": manifest["licence"] or "not stated",
         "authors": ", ".join(manifest["authors"]) or "not stated",
         "collected": f"{provenance['created']} by `{provenance['command']}` on {provenance['platform']}",
+        "downloaded": "" if summary["origin"] is None else _origin(summary["origin"]),
         "edited": "" if summary["edited"] is None else _edit(summary["edited"]),
         "versions": ", ".join(f"{name} {version}" for name, version in provenance["packages"].items()),
         "content": f"sha256 {summary['content_sha256']}",
@@ -59,6 +60,10 @@ def info(store: str, as_json: bool) -> None:
         ("task", "split", "episodes", "transitions", "return mean", "min", "max", "success", "parameters"),
         [_row(task) for task in summary["tasks"]],
     )
+
+
+def _origin(origin: dict[str, str]) -> str:
+    return f"from {origin['repository']}/{origin['store']}, commit {origin['revision'][:12]}"
 
 
 def _edit(edited: dict[str, Any]) -> str:

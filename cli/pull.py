@@ -13,7 +13,7 @@ from clwm_data.families.base import SPLITS
 from clwm_data.hub.reference import parse_reference
 from clwm_data.ranges import format_indices
 
-from .common import default_store, human_bytes, progress_bar, quiet_hub
+from .common import default_store, human_bytes, progress_bar, quiet_hub, resumable
 
 if TYPE_CHECKING:
     from clwm_data.hub.published import PublishedStore
@@ -68,7 +68,7 @@ def _pull(published: PublishedStore, out: Path, tasks: str | None, splits: tuple
     from clwm_data.hub.pull import pull as pull_store
 
     arrived = 0
-    with progress_bar(None, "B", f"downloading {published.folder}") as bar:
+    with resumable(), progress_bar(None, "B", f"downloading {published.folder}") as bar:
         bar.unit_scale = True
 
         def progress(size: int, total: int) -> None:

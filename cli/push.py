@@ -1,12 +1,26 @@
-"""``clwm push``: publish a store on the Hugging Face Hub."""
+"""``clwm push``: publish a store, or a trained agent, on the Hugging Face Hub."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .common import echo_json, echo_table, find_local_store, human_bytes, json_option, progress_bar, quiet_hub
+from clwm_data.extras import require
+from clwm_data.store import open_store
+from clwm_data.store.summary import missing_provenance
+
+from .common import (
+    echo_json,
+    echo_table,
+    find_local_store,
+    human_bytes,
+    json_option,
+    progress_bar,
+    quiet_hub,
+    resumable,
+)
 
 if TYPE_CHECKING:
     from clwm_data.hub.plan import Plan
@@ -14,11 +28,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="STORE")
+@click.argument("source", metavar="STORE|RUN")
 @click.argument("repo_id")
 @click.option("--private", is_flag=True, help="Make the repository private, if it does not exist yet.")
 @click.option("--tag", help="Set this tag on the result, e.g. v1: what readers pin.")
 @click.option("--branch", help="Push to this branch instead of the default one.")
+@click.option("--dataset", help="Of a RUN: where its data is published, if it was trained before that.")
 @click.option("--dry-run", is_flag=True, help="Only list the files and bytes that would be uploaded.")
 @json_option
 def push(
@@ -27,26 +42,29 @@ def push(
     private: bool,
     tag: str | None,
     branch: str | None,
+    dataset: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Publish STORE as a dataset in the repository REPO_ID (user/name) of the Hub.
+    """Publish STORE as a dataset, or RUN as a model, in the repository REPO_ID (user/name) of the Hub.
 
-    A store must be valid. Only what changed is uploaded; an interrupted push is resumed by the same command.
-    Several stores can live in one repository. Log in with `hf auth login`, or set HF_TOKEN.
+    A store must be valid, the agent of a run evaluated. Only what changed is uploaded; an interrupted push is
+    resumed by the same command. Several stores can live in one repository. Log in with `hf auth login`, or
+    set HF_TOKEN.
 
     \b
     Examples:
       clwm push point-robot user/point-robot --tag v1
       clwm push point-robot user/point-robot --dry-run
       clwm push data/cheetah-vel.zarr user/clwm-data --private
+      clwm push runs/point-robot-spc-s0 user/point-robot-spc --dataset user/point-robot@v1
     """
     quiet_hub()
-    publication = _publication(source, repo_id, branch)
+    publication = _publication(source, repo_id, branch, dataset)
     if dry_run:
         _show(publication.plan(), repo_id, as_json)
         return
-    with progress_bar(None, "B", f"uploading to {repo_id}") as bar:
+    with resumable(), progress_bar(None, "B", f"uploading to {repo_id}") as bar:
         bar.unit_scale = True
 
         def progress(size: int, total: int) -> None:
@@ -63,10 +81,20 @@ def push(
     click.echo(f"{done.url}: {what}; commit {done.commit[:12]}{f', tag {tag}' if tag else ''}")
 
 
-def _publication(source: str, repo_id: str, branch: str | None) -> Publication:
+def _publication(source: str, repo_id: str, branch: str | None, dataset: str | None) -> Publication:
     from clwm_data.hub.push import publish_store
 
-    return publish_store(find_local_store(source), repo_id, branch)
+    if (Path(source) / "run.yaml").is_file():
+        require("torch", "train", "publishing a run")
+        from clwm_train.hub import publish_run
+
+        return publish_run(Path(source), repo_id, branch, dataset)
+    if dataset is not None:
+        raise click.BadOptionUsage("dataset", f"--dataset is for runs; {source} is none")
+    path = find_local_store(source)
+    for gap in missing_provenance(open_store(path)):
+        click.echo(f"clwm: the card will say: {gap}", err=True)
+    return publish_store(path, repo_id, branch)
 
 
 def _show(plan: Plan, repo_id: str, as_json: bool) -> None:

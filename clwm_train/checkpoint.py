@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -112,6 +112,23 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
         return load_file(path, device=str(device))
     except (OSError, SafetensorError) as error:
         raise ClwmError(f"{path}: cannot be read: {error}; continue from an older checkpoint") from error
+
+
+def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the names and shapes of a file's tensors, without reading the tensors.
+
+    Raises:
+        ClwmError: it cannot be read, or holds others than expected.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ClwmError(f"{path}: cannot be read: {error}; use an older checkpoint") from error
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            what = f"{name} has shape {found.get(name)}, expected {expected.get(name)}"
+            raise ClwmError(f"{path}: does not fit config.yaml: {what}")
 
 
 def load_module(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:

@@ -25,7 +25,8 @@ from clwm_data.families import TaskFamily
 from clwm_data.provenance import current_provenance
 from clwm_data.store import Store
 from clwm_data.store.atomic import replacing
-from clwm_data.strict import StrictModel, build_model, read_yaml
+from clwm_data.store.format import Origin
+from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.config import TrainConfig
 
 CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS = (
@@ -57,22 +58,24 @@ class RunRecord(StrictModel):
         command: command line or call.
         packages: versions.
         platform: machine type and operating system.
+        origin: where the store was downloaded from, or ``None``.
     """
 
-    method: str
-    preset: str
+    method: Text
+    preset: Text
     seeds: Ints
-    store: str
-    store_name: str
-    store_sha256: str
-    family: str
+    store: Text
+    store_name: Text
+    store_sha256: Text
+    family: Text
     observation_size: int
     action_size: int
     train_tasks: Ints
-    created: str
-    command: str
-    packages: dict[str, str]
-    platform: str
+    created: Text
+    command: Text
+    packages: dict[Text, Text]
+    platform: Text
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def create_run(
         command=provenance.command,
         packages={**provenance.packages, "torch": version("torch")},
         platform=provenance.platform,
+        origin=store.origin,
     )
     run = Run(path, config, record)
     path.mkdir(parents=True)

@@ -56,9 +56,11 @@ class CheetahSimulator(DmControlSimulator):
         """Two control steps of 0.01 s."""
         self._lanes.set_ctrl(action)
         self._lanes.step(2 * self.substeps, active)
-        first = self.progress(self._velocity)  # the sensor is one physics step behind: first control step
+        self._first[...] = self._velocity  # the sensor is one physics step behind
         self._lanes.refresh(active)
-        return StepResult(first + self.progress(self._velocity), self._never)
+        self._second[...] = self._velocity
+        progress = self._progress(self._velocities)
+        return StepResult(progress[0] + progress[1], self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel: [L, 17]."""

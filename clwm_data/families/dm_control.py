@@ -22,7 +22,7 @@ Range = tuple[float, float]
 
 
 class Progress:
-    """How near velocities [L] come to targets [L], in [0, 1]: 1 from the target on, in its direction.
+    """How near velocities come to targets, in [0, 1]: 1 from the target on, in its direction.
 
     dm_control's ``tolerance(sign * velocity, bounds=(speed, inf), margin=speed, value_at_margin=0.1,
     sigmoid="linear")``: it falls linearly to 0.1 at rest, and on to 0.
@@ -34,10 +34,10 @@ class Progress:
         # 1 - (1 - value at margin) * (speed - sign * velocity) / margin, as intercept + slope * velocity
         self._intercept = 1.0 - (1.0 - VALUE_AT_MARGIN) * speed / margin
         self._slope = np.where(targets < 0.0, -1.0, 1.0) * (1.0 - VALUE_AT_MARGIN) / margin
-        self._zero, self._one = np.zeros(len(targets)), np.ones(len(targets))
+        self._zero, self._one = np.zeros_like(speed), np.ones_like(speed)
 
     def __call__(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Velocities [L] in, rewards [L] out."""
+        """Velocities in, progress out, both in the shape of the targets."""
         linear = self._intercept + self._slope * velocity
         result: NDArray[np.float64] = np.minimum(np.maximum(linear, self._zero), self._one)
         return result
@@ -58,7 +58,10 @@ class DmControlSimulator(MujocoSimulator):
         self, tasks: Sequence[int], models: Sequence[Any], targets: NDArray[np.float64], *, threads: int = 1
     ) -> None:
         super().__init__(tasks, models, threads=threads)
-        self.progress = Progress(targets)
+        #: [2, L] velocities after the two control steps of an agent step, and what they are worth.
+        self._velocities = np.zeros((2, len(tasks)))
+        self._first, self._second = self._velocities
+        self._progress = Progress(np.stack([targets, targets]))
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """As the suite's ``initialize_episode`` with a ``RandomState`` over ``MT19937(seed)``.

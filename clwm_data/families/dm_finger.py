@@ -71,12 +71,13 @@ class FingerSimulator(DmControlSimulator):
         lanes = self._lanes
         lanes.set_ctrl(action)
         lanes.step(self.substeps, active)
-        first = self.progress(self._velocity)
+        self._first[...] = self._velocity
         lanes.step(self.substeps, active)
-        reward = first + self.progress(self._velocity)
+        self._second[...] = self._velocity
         self._carried[...] = self._touch
         lanes.refresh(active)
-        return StepResult(reward, self._never)
+        progress = self._progress(self._velocities)
+        return StepResult(progress[0] + progress[1], self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """Two joint angles, the body's tip from its hinge (x, z), three velocities, log touch: [L, 9]."""

@@ -38,13 +38,14 @@ class WalkerSimulator(DmControlSimulator):
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Two control steps of 0.025 s."""
         self._lanes.set_ctrl(action)
-        reward = np.zeros(len(action))
-        for _ in range(2):
+        standing = np.empty_like(self._velocities)
+        for control_step in range(2):
             self._lanes.step(self.substeps, active)
             self._lanes.refresh(active)
-            move = self.progress(self._lanes.read("sensordata")[:, 0])
-            reward += self.standing() * (5.0 * move + 1.0) / 6.0
-        return StepResult(reward, self._never)
+            self._velocities[control_step] = self._lanes.read("sensordata")[:, 0]
+            standing[control_step] = self.standing()
+        reward = standing * (5.0 * self._progress(self._velocities) + 1.0) / 6.0
+        return StepResult(reward[0] + reward[1], self._never)
 
     def standing(self) -> NDArray[np.float64]:
         """[L] in [0, 1]: three parts for the torso's height (1.2 m or more), one for being upright."""

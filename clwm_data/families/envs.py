@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import gymnasium
@@ -26,26 +26,23 @@ def _spaces(family: TaskFamily) -> tuple[Any, Any]:
     )
 
 
-class _ActionCheck:
-    """Turns what a user passes into an action of the right kind, quickly: it runs at every step."""
+def _action_check(family: TaskFamily, shape: tuple[int, ...]) -> Callable[[Any], NDArray[np.float64]]:
+    """What turns a user's actions into float64 within [-1, 1]; quick, since it runs at every step."""
+    # Bounds of the full shape: NumPy takes longer to spread a number than to compare a few.
+    low, high = np.full(shape, -1.0, np.float32), np.full(shape, 1.0, np.float32)
 
-    def __init__(self, family: TaskFamily, shape: tuple[int, ...]) -> None:
-        self._family = family.name
-        self._shape = shape
-        # Bounds of the full shape: NumPy takes longer to spread a number than to compare a few.
-        self._low, self._high = np.full(shape, -1.0, np.float32), np.full(shape, 1.0, np.float32)
-
-    def __call__(self, action: Any) -> NDArray[np.float64]:
-        """The action as float64, clipped to [-1, 1]; what is stored as float32 is what was executed."""
-        array = np.asarray(action, dtype=np.float32)
-        if array.shape != self._shape:
-            raise ClwmError(f"{self._family}: action has shape {array.shape}, expected {self._shape}")
+    def check(action: Any) -> NDArray[np.float64]:
+        array = np.asarray(action, dtype=np.float32)  # what is stored as float32 is what is executed
+        if array.shape != shape:
+            raise ClwmError(f"{family.name}: action has shape {array.shape}, expected {shape}")
         flat = array.ravel()
         # A finite sum of squares says in one call that all is well; huge finite numbers get a second look.
-        if not math.isfinite(flat.dot(flat)) and not np.isfinite(array).all():
-            raise ClwmError(f"{self._family}: action holds a value that is not finite: {array}")
-        bounded: NDArray[np.float64] = np.minimum(np.maximum(array, self._low), self._high).astype(np.float64)
+        if not isfinite(flat.dot(flat)) and not np.isfinite(array).all():
+            raise ClwmError(f"{family.name}: action holds a value that is not finite: {array}")
+        bounded: NDArray[np.float64] = np.minimum(np.maximum(array, low), high).astype(np.float64)
         return bounded
+
+    return check
 
 
 class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
@@ -69,9 +66,10 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.observation_space, self.action_space = _spaces(family)
         self._simulator = family.make_simulator([task], render_mode=render_mode)
         self._horizon = family.horizon
+        self._hides = self._simulator.privileged() is not None
         self._lane = np.zeros(1, np.int64)
         self._active = np.ones(1, np.bool_)
-        self._checked = _ActionCheck(family, (family.action_size,))
+        self._checked = _action_check(family, (family.action_size,))
         self._steps = -1
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
@@ -91,7 +89,7 @@ class TaskEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._steps = steps = self._steps + 1
         terminated = result.terminated.item()
         truncated = not terminated and steps >= self._horizon
-        info = self._info()
+        info = self._info() if self._hides else {}
         if result.success is not None:
             info["success"] = result.success.item()
         if terminated or truncated:
@@ -154,7 +152,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.float32],
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._simulator = family.make_simulator(tasks, threads=threads)
-        self._checked = _ActionCheck(family, (self.num_envs, family.action_size))
+        self._checked = _action_check(family, (self.num_envs, family.action_size))
         self._steps = np.zeros(self.num_envs, np.int64)
         self.active = np.zeros(self.num_envs, np.bool_)
         self._observation = np.zeros((self.num_envs, family.observation_size), np.float32)

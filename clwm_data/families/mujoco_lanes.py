@@ -10,6 +10,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
+from mujoco import mj_step, mj_step1, mj_step2
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
@@ -116,17 +117,17 @@ class SingleLane(Lanes):
         """See :meth:`Lanes.step`."""
         if self._fresh:
             self._fresh = False
-            mujoco.mj_step2(self._model, self._data)
+            mj_step2(self._model, self._data)
             if substeps > 1:
-                mujoco.mj_step(self._model, self._data, substeps - 1)
+                mj_step(self._model, self._data, substeps - 1)
         else:
-            mujoco.mj_step(self._model, self._data, substeps)
+            mj_step(self._model, self._data, substeps)
         if self._post_step is not None:
             self._post_step(self._model, self._data)
 
     def refresh(self, active: NDArray[np.bool_]) -> None:
         """See :meth:`Lanes.refresh`."""
-        mujoco.mj_step1(self._model, self._data)
+        mj_step1(self._model, self._data)
         self._fresh = self._splits
 
     def read(self, field: str) -> NDArray[np.float64]:

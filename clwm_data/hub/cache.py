@@ -7,6 +7,7 @@ twice, and two versions never meet in one folder.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 from huggingface_hub import cached_assets_path
@@ -16,9 +17,10 @@ from clwm_data.hub.published import PublishedStore, find_one
 from clwm_data.hub.pull import Progress, pull
 from clwm_data.hub.reference import HubReference
 from clwm_data.store.atomic import write_json
-from clwm_data.store.format import METADATA
 from clwm_data.store.reader import Store, open_store
 from clwm_data.store.root import parse_json
+
+REFERENCES = "references.json"
 
 
 def cached_store(reference: HubReference, progress: Progress | None = None) -> Path:
@@ -30,11 +32,11 @@ def cached_store(reference: HubReference, progress: Progress | None = None) -> P
         ClwmError: it cannot be downloaded, or offline, it is not in the cache.
     """
     if huggingface_hub.constants.is_offline_mode():
-        return _remembered(reference)
+        return _folder(reference) / remembered(reference)
     published = find_one(reference)
     path = cache_path(published)
     pull(published, path, progress=progress)
-    _remember(reference, path)
+    remember(reference, path.relative_to(_folder(reference)).as_posix())
     return path
 
 
@@ -45,7 +47,7 @@ def open_remote(reference: HubReference) -> Store:
         ClwmError: it cannot be read.
     """
     if huggingface_hub.constants.is_offline_mode():
-        return open_store(_remembered(reference))
+        return open_store(_folder(reference) / remembered(reference))
     published = find_one(reference)
     path = cache_path(published)
     return Store(path, published.root, lambda index: pull(published, path, tasks=[index]))
@@ -66,22 +68,26 @@ def _folder(reference: HubReference) -> Path:
     )
 
 
-def _references(reference: HubReference) -> Path:
-    return _folder(reference) / "references.json"
+def remember(reference: HubReference, what: str) -> None:
+    """Note what a reference stood for when it was downloaded completely."""
+    file = _folder(reference) / REFERENCES
+    known = _known(reference)
+    if known.get(str(reference)) != what:
+        write_json(file, {**known, str(reference): what})
 
 
-def _remember(reference: HubReference, path: Path) -> None:
-    file = _references(reference)
-    known = parse_json(file.read_bytes(), str(file)) if file.is_file() else {}
-    inside = path.relative_to(_folder(reference)).as_posix()
-    if known.get(str(reference)) != inside:
-        write_json(file, {**known, str(reference): inside})
+def remembered(reference: HubReference) -> str:
+    """What a reference stood for the last time.
 
-
-def _remembered(reference: HubReference) -> Path:
-    file = _references(reference)
-    known = parse_json(file.read_bytes(), str(file)) if file.is_file() else {}
-    inside = known.get(str(reference))
-    if not isinstance(inside, str) or not (_folder(reference) / inside / METADATA).is_file():
+    Raises:
+        ClwmError: it was never downloaded completely.
+    """
+    what = _known(reference).get(str(reference))
+    if not isinstance(what, str):
         raise ClwmError(f"{reference}: HF_HUB_OFFLINE is set and it was not downloaded before: unset it")
-    return _folder(reference) / inside
+    return what
+
+
+def _known(reference: HubReference) -> dict[str, Any]:
+    file = _folder(reference) / REFERENCES
+    return parse_json(file.read_bytes(), str(file)) if file.is_file() else {}

@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    XetDownloadError,
 )
 
 from clwm_data.errors import ClwmError
@@ -51,6 +52,7 @@ _ERRORS: tuple[type[BaseException], ...] = (
     RuntimeError,
     ValueError,
     EntryNotFoundError,
+    XetDownloadError,
 )
 
 Result = TypeVar("Result")

@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import huggingface_hub
 from huggingface_hub.hf_api import RepoFile
 
+from clwm_data.errors import ClwmError
 from clwm_data.hub.client import api, call
+from clwm_data.hub.markdown import CARD
 from clwm_data.hub.reference import HubReference
 from clwm_data.store.digest import file_sha256
+
+#: A card is text that a person may have written.
+MAX_CARD_BYTES = 10**6
 
 State = Literal["new", "changed", "same", "deleted"]
 
@@ -101,3 +107,25 @@ def _is_same(source: Path | bytes, size: int, there: RepoFile) -> bool:
     content = source if isinstance(source, bytes) else source.read_bytes()
     git_hash = hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False)
     return git_hash.hexdigest() == there.blob_id
+
+
+def existing_card(reference: HubReference, commit: str) -> str:
+    """The card that a repository has at a commit.
+
+    Raises:
+        ClwmError: it is too long to have been written by a person.
+    """
+    file = Path(
+        call(
+            str(reference),
+            huggingface_hub.hf_hub_download,
+            reference.repository,
+            CARD,
+            revision=commit,
+            repo_type=reference.kind,
+            library_name="clwm",
+        )
+    )
+    if file.stat().st_size > MAX_CARD_BYTES:
+        raise ClwmError(f"{reference}/{CARD}: has more than {MAX_CARD_BYTES} bytes: shorten it")
+    return file.read_text(encoding="utf-8", errors="replace")

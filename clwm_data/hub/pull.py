@@ -185,4 +185,4 @@ def _pull_task(out: Path, published: PublishedStore, index: int, arrived: Callab
 
 def _write_root(out: Path, published: PublishedStore) -> None:
     record = published.root.record
-    write_root(out, record.manifest, record.provenance, published.origin)
+    write_root(out, record.manifest, record.provenance, published.origin, record.edited)

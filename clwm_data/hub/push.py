@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import huggingface_hub
 import yaml
 
 from clwm_data.errors import ClwmError
 from clwm_data.hub.card import CardStore, dataset_card
-from clwm_data.hub.client import call
 from clwm_data.hub.figure import returns_figure
 from clwm_data.hub.markdown import CARD
-from clwm_data.hub.plan import Plan, deleted, planned, remote_files
+from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
 from clwm_data.hub.publication import Publication, branch_head
 from clwm_data.hub.published import SUFFIX, open_published
 from clwm_data.hub.reference import HubReference, repository_reference
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.reader import Store, open_store
 from clwm_data.store.validate import validate
-
-#: A card is text that a person may have written.
-MAX_CARD_BYTES = 10**6
 
 
 def publishable(path: Path) -> Store:
@@ -123,22 +118,5 @@ def _card(store: Store, reference: HubReference, head: str | None, remote: Colle
             published = open_published(reference, head, folder)
             stores.append(CardStore(published.root.record, list(published.records.values())))
         if CARD in remote:
-            existing = _existing_card(reference, head)
+            existing = existing_card(reference, head)
     return dataset_card(reference.repository, stores, existing)
-
-
-def _existing_card(reference: HubReference, head: str) -> str:
-    file = Path(
-        call(
-            str(reference),
-            huggingface_hub.hf_hub_download,
-            reference.repository,
-            CARD,
-            revision=head,
-            repo_type=reference.kind,
-            library_name="clwm",
-        )
-    )
-    if file.stat().st_size > MAX_CARD_BYTES:
-        raise ClwmError(f"{reference}/{CARD}: has more than {MAX_CARD_BYTES} bytes: shorten it")
-    return file.read_text(encoding="utf-8", errors="replace")

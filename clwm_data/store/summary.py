@@ -13,9 +13,9 @@ def summarise(store: Store) -> dict[str, Any]:
 
     Returns:
         ``name, family, format_version, complete, missing_tasks, episodes, transitions, bytes, content_sha256,
-        manifest, provenance, edited`` (``None`` where it was collected), ``warnings`` and ``tasks``: per task
-        ``task, split, parameters, episodes, transitions, return_mean, return_std, return_min, return_max,
-        success_rate, behaviours``.
+        manifest, provenance``, ``origin`` (``None`` where nothing was downloaded), ``edited`` (``None`` where
+        nothing was), ``warnings`` and ``tasks``: per task ``task, split, parameters, episodes, transitions,
+        return_mean, return_std, return_min, return_max, success_rate, behaviours``.
     """
     tasks = [_task(store, index) for index in store.tasks]
     return {
@@ -30,6 +30,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "content_sha256": store.record.content_sha256,
         "manifest": store.manifest.model_dump(mode="json"),
         "provenance": store.provenance.model_dump(mode="json"),
+        "origin": None if store.origin is None else store.origin.model_dump(mode="json"),
         "edited": None if store.record.edited is None else store.record.edited.model_dump(mode="json"),
         "warnings": missing_provenance(store),
         "tasks": tasks,
