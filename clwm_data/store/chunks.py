@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
@@ -86,7 +87,10 @@ def _shard_index(descriptor: int, file_bytes: int, metadata: ArrayMetadata) -> N
     size = 16 * math.prod(grid)
     if size + CHECKSUM > file_bytes:
         raise _BadChunkError("its shard is shorter than the index")
-    text = os.pread(descriptor, size, file_bytes - size - CHECKSUM)
+    text = os.pread(descriptor, size + CHECKSUM, file_bytes - size - CHECKSUM)
+    text, checksum = text[:size], text[size:]
+    if crc32c(text) != int.from_bytes(checksum, "little"):
+        raise _BadChunkError("the index of its shard does not agree with its checksum")
     return np.frombuffer(text, "<u8").reshape(*grid, 2)
 
 

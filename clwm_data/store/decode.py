@@ -7,8 +7,8 @@ writer makes is chunks of rows, as they are or compressed by zstd. What the form
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +44,25 @@ def decode(folder: Path, metadata: ArrayMetadata, files: Mapping[str, FileRecord
     compressed = "zstd" in metadata.chunk_codecs
     for position in metadata.positions():
         name = file_name(position)
-        descriptor = os.open(folder / name, os.O_RDONLY)
-        try:
-            first = position[0] * file_rows
-            for start, size in extents(descriptor, files[name].bytes, metadata, position):
+        first = position[0] * file_rows
+        with (folder / name).open("rb", buffering=0) as stream:
+            for start, size in extents(stream.fileno(), files[name].bytes, metadata, position):
                 part = values[first : min(first + chunk_rows, rows)]
+                stream.seek(start)
                 if compressed:
-                    decoded = np.frombuffer(decompress(os.pread(descriptor, size, start)), values.dtype)
+                    decoded = np.frombuffer(decompress(stream.read(size)), values.dtype)
                     part[...] = decoded[: part.size].reshape(part.shape)
                 else:
-                    _read_into(descriptor, part, start)
+                    _fill(part, stream)
                 first += chunk_rows
-        finally:
-            os.close(descriptor)
     return values
 
 
-def _read_into(descriptor: int, part: NDArray[Any], start: int) -> None:
-    """Fill contiguous rows from a position of a file."""
+def _fill(part: NDArray[Any], stream: RawIOBase) -> None:
+    """Fill contiguous rows from where a file stands, without a copy in between."""
     view = memoryview(part.reshape(-1).view(np.uint8).data)
     while len(view):
-        count = os.preadv(descriptor, [view], start)
-        if count == 0:
+        count = stream.readinto(view)
+        if not count:
             raise OSError("the file ends too early")
-        view, start = view[count:], start + count
+        view = view[count:]

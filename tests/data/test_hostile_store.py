@@ -320,6 +320,16 @@ def test_a_shard_whose_index_lies_is_refused(zstd_store: Path, entry: list[int],
         open_store(zstd_store).tasks[6].load()
 
 
+def test_a_damaged_index_of_a_shard_is_found(zstd_store: Path) -> None:
+    text = (zstd_store / "tasks/0006/observation/c.0.0").read_bytes()
+    chunks = open_store(zstd_store).tasks[6].arrays["observation"]
+    index = 16 * (chunks.file_shape[0] // chunks.chunk_shape[0]) + 4
+    damaged = text[:-index] + bytes([text[-index] ^ 1]) + text[1 - index :]
+    replace_file(zstd_store, "observation/c.0.0", damaged)
+    with pytest.raises(ClwmError, match="does not agree with its checksum"):
+        open_store(zstd_store).tasks[6].load()
+
+
 def test_a_shard_shorter_than_its_index_is_refused(zstd_store: Path) -> None:
     replace_file(zstd_store, "reward/c.0", b"short")
     with pytest.raises(ClwmError, match="shorter than the index"):
