@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from clwm_data.store.format import Provenance
@@ -13,19 +14,30 @@ from clwm_data.store.format import Provenance
 PACKAGES = ("clwm", "numpy", "zarr", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworld")
 
 
-def current_provenance() -> Provenance:
-    """Provenance of data that this process is about to make."""
+@cache
+def package_versions() -> dict[str, str]:
+    """Versions of what decides the bytes of collected data, as far as it is installed."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    return versions
+
+
+def machine_type() -> str:
+    """Operating system and processor type: ``Linux x86_64``."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def current_provenance() -> Provenance:
+    """Provenance of data that this process is about to make."""
     name = sys.argv[0].rsplit("/", maxsplit=1)[-1] or "python"
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         # Of the program only its name: paths of the machine that collected are nobody's business.
         command=shlex.join([name, *sys.argv[1:]]),
-        packages=versions,
-        platform=f"{platform.system()} {platform.machine()}",
+        packages=package_versions(),
+        platform=machine_type(),
     )
