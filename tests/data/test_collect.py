@@ -199,7 +199,7 @@ def test_overwrite_keeps_the_old_store_until_the_new_one_is_whole(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clwm_data.collect.engine.save_segment", fail)
+    monkeypatch.setattr("clwm_data.collect.worker.save_segment", fail)
     with pytest.raises(ClwmError, match="No space left on device: free space"):
         collect(tiny_manifest(seed=5), store_path, overwrite=True)
     assert digests(store_path) == before
