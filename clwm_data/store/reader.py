@@ -131,7 +131,7 @@ class StoredTask:
                 values = decode(folder, metadata, files)
             else:
                 values = np.asarray(self.array(name)[...])
-        except ClwmError:
+        except (ClwmError, MemoryError):
             raise
         except Exception as error:  # codecs raise errors of many types on damaged bytes
             reason = " ".join(str(error).split()) or type(error).__name__
