@@ -7,6 +7,8 @@ that is lost with its machine is simply run again.
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from clwm_data.manifest import Manifest
 from clwm_data.provenance import machine_type, package_versions
 from clwm_data.store.lock import is_locked, working_on
 
+CONNECT_SECONDS = 10.0
 #: How long cancelled tasks may take to end.
 CANCEL_SECONDS = 30.0
 
@@ -72,12 +75,15 @@ def ray_pool(manifest: Manifest, store: Path, workers: int | None) -> Iterator[P
 
 
 def _join(ray: ModuleType) -> None:
+    address = os.environ.get("RAY_ADDRESS", "")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
     try:
+        if found := re.search(r"([^/]+):(\d+)$", address):  # Ray itself would try for ten minutes
+            socket.create_connection((found[1], int(found[2])), CONNECT_SECONDS).close()
         ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ClwmError(f"no Ray cluster at RAY_ADDRESS={os.environ.get('RAY_ADDRESS')}: {reason}") from error
+        raise ClwmError(f"cannot join a Ray cluster (RAY_ADDRESS={address}): {reason}") from error
 
 
 def _with_absolute_paths(manifest: Manifest) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,3 +97,14 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ClwmError, match=r'^--engine ray needs the package ray: pip install "clwm\[ray\]"$'):
         collect(MANIFEST, tmp_path / "s.zarr", engine="ray")
     assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_cluster_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+    with pytest.raises(
+        ClwmError, match=r"^cannot join a Ray cluster \(RAY_ADDRESS=127\.0\.0\.1:\d+\): .*refused"
+    ):
+        collect(MANIFEST, tmp_path / "s.zarr", engine="ray")
