@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
 
 from clwm_data.store.format import Provenance
 
@@ -33,11 +34,16 @@ def machine_type() -> str:
 
 def current_provenance() -> Provenance:
     """Provenance of data that this process is about to make."""
-    name = sys.argv[0].rsplit("/", maxsplit=1)[-1] or "python"
+    name = PurePath(sys.argv[0]).name or "python"
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        # Of the program only its name: paths of the machine that collected are nobody's business.
-        command=shlex.join([name, *sys.argv[1:]]),
+        command=shlex.join([name, *map(_without_folder, sys.argv[1:])]),
         packages=package_versions(),
         platform=machine_type(),
     )
+
+
+def _without_folder(argument: str) -> str:
+    """Of an absolute path only the name: where things lie on a machine is nobody's business."""
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{PurePath(value).name}" if PurePath(value).is_absolute() else argument
