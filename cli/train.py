@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from clwm_data.store import Store
+    from clwm_train.mapped import Memory
     from clwm_train.profile import Shares
     from clwm_train.run import Run
 
@@ -57,6 +58,13 @@ LARGEST_SEED = 999
 )
 @click.option("--profile", is_flag=True, help="Write a trace of some updates; print each part's share.")
 @click.option(
+    "--memory",
+    type=click.Choice(["auto", "ram", "mmap"]),
+    default="auto",
+    show_default=True,
+    help="mmap: map the data from files, decoded once into CLWM_CACHE (~/.cache/clwm); auto: if it must.",
+)
+@click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its latest checkpoint.")
@@ -74,6 +82,7 @@ def train(
     threads: int | None,
     precision: str | None,
     profile: bool,
+    memory: Memory,
     overrides: tuple[str, ...],
     resume: bool,
 ) -> None:
@@ -93,8 +102,9 @@ def train(
       clwm train user/point-robot@v1
     """
     require("torch", "train", "training")
+    from clwm_train.allocator import keep_freed_memory
     from clwm_train.api import pick_device
-    from clwm_train.memory import keep_freed_memory
+    from clwm_train.mapped import cache_root, choose_memory
     from clwm_train.run import TRACE, open_run
 
     keep_freed_memory()
@@ -110,9 +120,15 @@ def train(
     else:
         run = _create(target, data, method, preset, steps, chosen, overrides)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
+    memory = choose_memory(data, where, memory)
+    if memory == "mmap":
+        click.echo(f"{target}: the data is mapped from files in {cache_root()}", err=True)
     total = steps or run.config.steps
     shares = partial(_echo_shares, target / TRACE) if profile else None
-    if not train_with_bar(run, data, steps=total, device=where, threads=threads, profiled=shares):
+    done = train_with_bar(
+        run, data, steps=total, device=where, threads=threads, memory=memory, profiled=shares
+    )
+    if not done:
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
         sys.exit(130)
     click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
@@ -125,6 +141,7 @@ def train_with_bar(
     steps: int,
     device: torch.device | str = "cpu",
     threads: int | None = None,
+    memory: Memory = "auto",
     profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
@@ -144,6 +161,7 @@ def train_with_bar(
             steps=steps,
             device=device,
             threads=threads,
+            memory=memory,
             stop=stopped,
             progress=progress,
             profiled=profiled,

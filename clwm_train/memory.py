@@ -1,23 +1,39 @@
-"""The C library's allocator, tuned for training on CPU."""
+"""How much memory a training may take on this machine."""
 
 from __future__ import annotations
 
-import ctypes
-import platform
+import os
+import resource
+from pathlib import Path
 
-#: <malloc.h>
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-#: The largest that glibc takes.
-LARGEST_MMAP_THRESHOLD = 32 << 20
-#: Freed memory that the process keeps.
-KEPT = (1 << 31) - 1
+MEMINFO = Path("/proc/meminfo")
+STATUS = Path("/proc/self/status")
+#: Memory that a container may use: control groups version 2 and 1.
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
-def keep_freed_memory() -> bool:
-    """Let this process keep freed memory rather than give it back and fetch it anew, page by page, in every
-    update (a fifth of the time of a large one). Whether that can be done here: with glibc only.
+def available_memory() -> int:
+    """Bytes that this process can still take before it swaps or is killed, as far as the system tells.
+
+    The least of: what the machine has left, the container's limit, and the limit of ``ulimit -d``.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD) and mallopt(TRIM_THRESHOLD, KEPT))
+    candidates = [_kibibytes(MEMINFO, "MemAvailable")]
+    for path in CONTAINER_LIMITS:
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            candidates.append(int(text))
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if limit != resource.RLIM_INFINITY:
+        candidates.append(max(0, limit - (_kibibytes(STATUS, "VmData") or 0)))
+    known = [candidate for candidate in candidates if candidate is not None]
+    return min(known, default=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _kibibytes(path: Path, key: str) -> int | None:
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * 1024
+    return None
