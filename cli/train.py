@@ -102,12 +102,10 @@ def train(
       clwm train user/point-robot@v1
     """
     require("torch", "train", "training")
-    from clwm_train.allocator import keep_freed_memory
     from clwm_train.api import pick_device
     from clwm_train.mapped import cache_root, choose_memory
     from clwm_train.run import TRACE, open_run
 
-    keep_freed_memory()
     chosen = _seeds(ctx, seed, seeds)
     if precision is not None:
         overrides = (*overrides, f"precision={precision}")

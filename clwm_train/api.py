@@ -11,12 +11,13 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.store import Store
 from clwm_train.agent import Agent
+from clwm_train.allocator import keep_freed_memory
 from clwm_train.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
 from clwm_train.mapped import Memory, read_task_data
 from clwm_train.precision import matmul_precision
 from clwm_train.profile import Shares
 from clwm_train.run import Run, check_same_data
-from clwm_train.threads import best_threads, cpu_threads
+from clwm_train.threads import best_threads, cpu_threads, is_large
 from clwm_train.trainer import Progress, Trainer
 
 
@@ -50,6 +51,8 @@ def train_run(
 ) -> bool:
     """Train a run on its store from where it stands.
 
+    Large networks on CPU: from then on the process keeps freed memory (:mod:`clwm_train.allocator`).
+
     Args:
         run: new, or interrupted.
         store: the data that the run began with.
@@ -70,7 +73,10 @@ def train_run(
     check_same_data(run, store)
     device = torch.device(device)
     trainer = Trainer(run, read_task_data(store, run.config.data, device=device, memory=memory), device)
-    count = threads or best_threads(trainer.learner.agent, run.config.batch)
+    agent, batch = trainer.learner.agent, run.config.batch
+    if device.type == "cpu" and is_large(agent, batch):
+        keep_freed_memory()
+    count = threads or best_threads(agent, batch)
     with cpu_threads(count), matmul_precision(run.config.precision):
         return trainer.train(steps or run.config.steps, stop=stop, progress=progress, profiled=profiled)
 
