@@ -17,6 +17,10 @@ class Purpose(IntEnum):
     BATCH = 1
     LATENT_NOISE = 2
     EVALUATION = 3
+    OBJECTIVE_INITIALISATION = 4
+    BRIEF_CONTEXT = 5
+    GATHERING = 6
+    PLANNING = 7
 
 
 class Draws:
