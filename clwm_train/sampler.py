@@ -15,6 +15,20 @@ from clwm_train.streams import Draws, Purpose, RandomStreams
 
 
 @dataclass(frozen=True)
+class Brief:
+    """Beginnings of episodes, see :mod:`clwm_train.brief_context`.
+
+    Attributes:
+        transitions: [S, T, K, x], the first K transitions of an episode of each task, as the context encoder
+            takes them; a shorter episode's last one is repeated.
+        known: [S, T, B] int64, how many of them each window's policy knows; -1 for a whole context.
+    """
+
+    transitions: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True)
 class TaskBatch:
     """A meta-batch of S seeds, T tasks, B windows of H steps, K context transitions.
 
@@ -27,6 +41,7 @@ class TaskBatch:
         reward: [S, T, B, H].
         terminated: [S, T, B, H], 1 where the transition ended in a terminal state.
         mask: [S, T, B, H], 1 for transitions inside the episode, 0 for padding after its end.
+        brief: beginnings of episodes; ``None`` unless policies are to learn from them.
     """
 
     task: Tensor
@@ -36,6 +51,7 @@ class TaskBatch:
     reward: Tensor
     terminated: Tensor
     mask: Tensor
+    brief: Brief | None = None
 
 
 class TaskBatchSampler:
@@ -51,14 +67,22 @@ class TaskBatchSampler:
         config: T, B, H and K.
         seeds: S of them.
         next_observation: context transitions hold s'.
+        brief_share: share of the windows with a brief context.
     """
 
     def __init__(
-        self, data: TaskData, config: BatchConfig, seeds: Sequence[int], *, next_observation: bool
+        self,
+        data: TaskData,
+        config: BatchConfig,
+        seeds: Sequence[int],
+        *,
+        next_observation: bool,
+        brief_share: float = 0.0,
     ) -> None:
         self.data = data
         self.config = config
         self.next_observation = next_observation
+        self.brief_share = brief_share
         positions = data.positions("train")
         if not positions:
             raise ClwmError("there is no train task to draw batches from")
@@ -82,8 +106,25 @@ class TaskBatchSampler:
         return TaskBatch(
             task=task,
             context=self.data.context(context, next_observation=self.next_observation),
+            brief=self._brief(position, step) if self.brief_share else None,
             **self._windows(window),
         )
+
+    def _brief(self, position: Tensor, step: int) -> Brief:
+        """The beginning of one episode of each task; drawn apart from the rest of the batch."""
+        data, config = self.data, self.config
+        draws = self._streams.at(Purpose.BRIEF_CONTEXT, step)
+        episode = self._draw(draws, data.first_episode, position, 1)
+        length = data.episode_length[episode]
+        ahead = torch.minimum(torch.arange(config.context, device=data.device), length - 1)
+        transitions = data.context(
+            data.episode_start[episode] + ahead, next_observation=self.next_observation
+        )
+        most = length.clamp(max=config.context)
+        uniform = draws.uniform(config.tasks, config.windows, dtype=torch.float64)
+        known = torch.minimum(((most + 1) ** uniform).long() - 1, most)
+        brief = draws.uniform(config.tasks, config.windows) < self.brief_share
+        return Brief(transitions, torch.where(brief, known, -1))
 
     def _draw(self, draws: Draws, first: Tensor, position: Tensor, count: int) -> Tensor:
         """``count`` integers per task from [first[position], first[position + 1]): [S, T, count]."""

@@ -33,6 +33,10 @@ class Draws:
         """Uniform on [0, 1): [S, *shape]."""
         return self._fill(shape, dtype, lambda out, generator: out.uniform_(generator=generator))
 
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise: [S, *shape]."""
+        return self._fill(shape, torch.float32, lambda out, generator: out.normal_(generator=generator))
+
     def exponential(self, *shape: int) -> Tensor:
         """Standard exponential noise, positive: [S, *shape]."""
         # -log(1 - u) is several times quicker on CPU than exponential_; u = 0 must not give 0.

@@ -51,7 +51,11 @@ class Trainer:
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         self.learner = Learner(config, agent.to(data.device), len(record.train_tasks)).to(data.device)
         self.sampler = TaskBatchSampler(
-            data, config.batch, record.seeds, next_observation=agent.next_observation
+            data,
+            config.batch,
+            record.seeds,
+            next_observation=agent.next_observation,
+            brief_share=config.context.brief_share,
         )
         self.streams = RandomStreams(record.seeds, data.device)
         self.meter = Meter()

@@ -12,7 +12,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import SPLITS, Task, get_family
 from clwm_data.families.point_robot import PointRobot
 from clwm_train.agent import Agent
-from clwm_train.evaluate import EpisodeBelief, FixedBelief, evaluate, infer_from_data, roll_out
+from clwm_train.evaluate import FixedBelief, RunningBelief, evaluate, infer_from_data, roll_out
 from clwm_train.streams import Purpose, derive
 from tests.train.helpers import MemoryTask, point_robot_tasks, random_task, small_config
 
@@ -198,14 +198,14 @@ class LastingFamily:
 
 def test_ended_episodes_add_nothing(agent: Agent) -> None:
     """Lanes that end after 1, 3 and 5 steps: returns, successes, and z stops with its episode."""
-    belief = EpisodeBelief(agent, 3)
+    belief = RunningBelief(agent, 3)
     episodes = roll_out(agent, LastingFamily(), [1, 3, 5], belief, [0, 0, 0])  # type: ignore[arg-type]
     assert episodes.returns.tolist() == [[1.0, 3.0, 5.0]] * 2
     assert episodes.lengths.tolist() == [[1, 3, 5]] * 2
     assert episodes.success is not None
     assert episodes.success.tolist() == [[False, True, True]] * 2
     assert episodes.observations.shape == (2, 3, 7, 2)
-    shorter = EpisodeBelief(agent, 1)
+    shorter = RunningBelief(agent, 1)
     roll_out(agent, LastingFamily(), [3], shorter, [0])  # type: ignore[arg-type]
     torch.testing.assert_close(belief.z[:, 1], shorter.z[:, 0])
 
@@ -220,7 +220,7 @@ def test_a_fixed_belief_stays(agent: Agent) -> None:
 def test_success_is_reported_where_the_family_has_it(agent: Agent) -> None:
     from clwm_train.evaluate.protocols import _summary
 
-    episodes = roll_out(agent, LastingFamily(), [1, 1, 3, 3], EpisodeBelief(agent, 4), [0] * 4)  # type: ignore[arg-type]
+    episodes = roll_out(agent, LastingFamily(), [1, 1, 3, 3], RunningBelief(agent, 4), [0] * 4)  # type: ignore[arg-type]
     summary = _summary(FAMILY, [6, 7], SPLITS, episodes, 0, 2)
     assert summary["id"]["success"] == 0.5
     assert summary["id"]["task_success"] == {6: 0.0, 7: 1.0}
