@@ -12,7 +12,7 @@ from clwm_data.strict import YamlDocument, build_model, read_yaml
 from clwm_train.config import TrainConfig
 from clwm_train.method_file import find, merge, names, read_method
 
-__all__ = ["names", "resolve"]
+__all__ = ["names", "parse_override", "resolve"]
 
 #: Parts that a preset may size but only a method may bring in.
 PARTS = ("world_model", "objectives")
@@ -38,7 +38,7 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
     config = build_model(TrainConfig, YamlDocument(its.source, data, its.lines))
     if overrides:
         for override in overrides:
-            data = merge(data, _parse(override))
+            data = merge(data, parse_override(override))
         config = build_model(TrainConfig, YamlDocument("--set", data, {}))
     return config
 
@@ -54,15 +54,19 @@ def _sized_parts(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, An
     return kept
 
 
-def _parse(override: str) -> dict[str, Any]:
-    """``a.b=value`` as nested keys."""
+def parse_override(override: str, option: str = "--set", example: str = "batch.tasks=8") -> dict[str, Any]:
+    """``a.b=value`` as nested keys.
+
+    Raises:
+        ClwmError: it is not of that form.
+    """
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise ClwmError(f"--set {override}: expected key=value, such as batch.tasks=8")
+        raise ClwmError(f"{option} {override}: expected key=value, such as {example}")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ClwmError(f"--set {override}: {text!r} is not a YAML value") from error
+        raise ClwmError(f"{option} {override}: {text!r} is not a YAML value") from error
     if isinstance(value, str):
         value = _number(value)
     *parents, last = key.split(".")

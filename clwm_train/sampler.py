@@ -67,6 +67,7 @@ class TaskBatchSampler:
         config: T, B, H and K.
         seeds: S of them.
         next_observation: context transitions hold s'.
+        episode_share: share of the contexts from the beginning of one episode.
         brief_share: share of the windows with a brief context.
     """
 
@@ -77,11 +78,13 @@ class TaskBatchSampler:
         seeds: Sequence[int],
         *,
         next_observation: bool,
+        episode_share: float = 0.0,
         brief_share: float = 0.0,
     ) -> None:
         self.data = data
         self.config = config
         self.next_observation = next_observation
+        self.episode_share = episode_share
         self.brief_share = brief_share
         positions = data.positions("train")
         if not positions:
@@ -102,13 +105,29 @@ class TaskBatchSampler:
         task = _integers(draws, (config.tasks,), self._task_count)
         position = self._positions[task]
         window = self._draw(draws, self._task_place, position, config.windows)
-        context = self._draw(draws, self.data.first_transition, position, config.context)
+        uniform = draws.uniform(config.tasks, config.context, dtype=torch.float64)
+        low, high = self._context_range(position, step)
+        context = low + _below(high - low, uniform)
         return TaskBatch(
             task=task,
             context=self.data.context(context, next_observation=self.next_observation),
             brief=self._brief(position, step) if self.brief_share else None,
             **self._windows(window),
         )
+
+    def _context_range(self, position: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Transitions [S, T, 1] from and up to which contexts are drawn: all, or an episode's first."""
+        data = self.data
+        low = data.first_transition[position].unsqueeze(-1)
+        high = data.first_transition[position + 1].unsqueeze(-1)
+        if not self.episode_share:
+            return low, high
+        draws = self._streams.at(Purpose.EPISODE_CONTEXT, step)
+        episode = self._draw(draws, data.first_episode, position, 1)
+        size = 1 + _integers(draws, (self.config.tasks, 1), data.episode_length[episode])
+        start = data.episode_start[episode]
+        single = draws.uniform(self.config.tasks, 1) < self.episode_share
+        return torch.where(single, start, low), torch.where(single, start + size, high)
 
     def _brief(self, position: Tensor, step: int) -> Brief:
         """The beginning of one episode of each task; drawn apart from the rest of the batch."""
@@ -154,6 +173,10 @@ class TaskBatchSampler:
 
 def _integers(draws: Draws, shape: tuple[int, ...], bound: Tensor) -> Tensor:
     """Integers uniform on [0, bound), bounds up to 2^53: [S, *shape]."""
-    uniform = draws.uniform(*shape, dtype=torch.float64)
+    return _below(bound, draws.uniform(*shape, dtype=torch.float64))
+
+
+def _below(bound: Tensor, uniform: Tensor) -> Tensor:
+    """Uniform numbers on [0, 1) as integers on [0, bound)."""
     # u < 1 but u * bound may round up to bound.
     return torch.minimum((uniform * bound).long(), bound - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
@@ -21,6 +22,7 @@ class Purpose(IntEnum):
     BRIEF_CONTEXT = 5
     GATHERING = 6
     PLANNING = 7
+    EPISODE_CONTEXT = 8
 
 
 class Draws:
@@ -34,8 +36,9 @@ class Draws:
         return self._fill(shape, dtype, lambda out, generator: out.uniform_(generator=generator))
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal noise: [S, *shape]."""
-        return self._fill(shape, torch.float32, lambda out, generator: out.normal_(generator=generator))
+        """Standard normal noise: [S, *shape] (Box and Muller 1958)."""
+        first, second = self.uniform(2, *shape).unbind(1)
+        return first.neg_().log1p_().mul_(-2.0).sqrt_() * second.mul_(2.0 * math.pi).cos_()
 
     def exponential(self, *shape: int) -> Tensor:
         """Standard exponential noise, positive: [S, *shape]."""

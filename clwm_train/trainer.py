@@ -55,6 +55,7 @@ class Trainer:
             config.batch,
             record.seeds,
             next_observation=agent.next_observation,
+            episode_share=config.context.episode_share,
             brief_share=config.context.brief_share,
         )
         self.streams = RandomStreams(record.seeds, data.device)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 from pydantic import model_validator
 
-from clwm_data.strict import StrictModel
+from clwm_data.strict import StrictModel, YamlDocument, build_model
 from clwm_train.config import Count, Rate, Weight
+from clwm_train.method_file import merge
+from clwm_train.resolve import parse_override
 
 
 class PlannerConfig(StrictModel):
@@ -44,3 +47,15 @@ class PlannerConfig(StrictModel):
         if self.min_std > self.max_std:
             raise ValueError(f"min_std {self.min_std} is above max_std {self.max_std}")
         return self
+
+
+def planner_config(overrides: Sequence[str] = ()) -> PlannerConfig:
+    """The constants with ``key=value`` overrides.
+
+    Raises:
+        ClwmError: the first mistake in them.
+    """
+    data: dict[str, Any] = {}
+    for override in overrides:
+        data = merge(data, parse_override(override, "--planner-set", "samples=128"))
+    return build_model(PlannerConfig, YamlDocument("--planner-set", data, {}))
