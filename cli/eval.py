@@ -16,7 +16,7 @@ from clwm_data.store import open_store
 from .common import echo_json, echo_table, find_run, find_store, json_option
 
 if TYPE_CHECKING:
-    from clwm_train.evaluate import PriorName, Protocol, Results
+    from clwm_train.evaluate import Inference, PriorName, Protocol, Results
     from clwm_train.run import Run
 
 
@@ -57,6 +57,14 @@ if TYPE_CHECKING:
     help="Transitions that the prior counts for; 0: forgotten at the first.",
 )
 @click.option(
+    "--inference",
+    type=click.Choice(["encoder", "model"]),
+    default="encoder",
+    show_default=True,
+    help="What infers a task from the agent's own transitions: the context encoder (published), or the world "
+    "model's errors.",
+)
+@click.option(
     "--planner",
     type=click.Choice(["none", "mppi"]),
     default="none",
@@ -87,6 +95,7 @@ def eval(
     context_sizes: str | None,
     prior: PriorName,
     prior_weight: float,
+    inference: Inference,
     planner: str,
     planner_overrides: tuple[str, ...],
     seed: int,
@@ -115,14 +124,14 @@ def eval(
       clwm eval runs/point-robot-spc-s0 --protocol online-context,non-prior
       clwm eval runs/point-robot-spc-s0 --context-sizes 0,10,50,200,600
       clwm eval runs/point-robot-spc-s0 --planner mppi --planner-set samples=128
-      clwm eval runs/point-robot-spc-s0 --protocol zero-shot --prior mean
+      clwm eval runs/point-robot-spc-s0 --protocol zero-shot --prior mean --inference model
       clwm eval runs/mw-reach-spc-s0 --episodes 10 --threads 2
       clwm eval user/point-robot-spc
     """
     require("torch", "train", "evaluation")
     from clwm_train.api import load_agent, make_actor, pick_device
     from clwm_train.checkpoint import latest_checkpoint
-    from clwm_train.evaluate import Protocol, evaluate, make_prior
+    from clwm_train.evaluate import Protocol, candidate_tasks, evaluate, make_prior
     from clwm_train.evaluate.results import evaluation_of, save_evaluation
     from clwm_train.planning.config import planner_config
     from clwm_train.run import open_run
@@ -157,6 +166,7 @@ def eval(
             seed=seed,
             actor=make_actor(agent, plan, seed),
             prior=make_prior(agent, data.tasks, prior, prior_weight, seed),
+            candidates=candidate_tasks(agent, data.tasks, seed) if inference == "model" else None,
             threads=threads,
             warn=warn,
         )
@@ -178,6 +188,7 @@ def eval(
             store_sha256=data.record.content_sha256,
             prior=prior,
             prior_weight=prior_weight,
+            inference=inference,
             planner=plan,
         )
         save_evaluation(its, evaluation)

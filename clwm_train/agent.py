@@ -41,8 +41,6 @@ class Agent(nn.Module):
         initialiser = Initialiser(seeds, config.network.init)
         transition = [observation_size, action_size, 1] + [observation_size] * self.next_observation
         z_size = config.context.dim
-        self.tells_uncertainty = config.context.brief_share > 0.0
-        self._largest_count = config.batch.context
         self.context_encoder = ContextEncoder(initialiser, transition, config.context, config.network)
         self.world_model = (
             None
@@ -52,8 +50,7 @@ class Agent(nn.Module):
             )
         )
         features = observation_size if self.world_model is None else self.world_model.space.size
-        belief = (z_size,) + (1,) * self.tells_uncertainty
-        self.iql = IQL(initialiser, (features, *belief), action_size, config.iql, config.network)
+        self.iql = IQL(initialiser, (features, z_size), action_size, config.iql, config.network)
 
     def features(self, observation: Tensor) -> Tensor:
         """What policy and critics see of scaled observations [S, ..., obs]: [S, ..., feature]."""
@@ -74,31 +71,14 @@ class Agent(nn.Module):
             parts.append(scaled.observation(following))
         return torch.cat(parts, -1)
 
-    def belief(self, z: Tensor, count: Tensor | int) -> Tensor:
-        """What policy and critics are told of the task.
-
-        Args:
-            z: [S, ..., z].
-            count: [S, ...] transitions that z is the mean of.
-
-        Returns:
-            z itself; with ``context.brief_share`` above 0 [S, ..., z + 1], the last entry being the
-            uncertainty 1 / sqrt(1 + count), where more transitions than a context in training count as those.
-        """
-        if not self.tells_uncertainty:
-            return z
-        count = torch.as_tensor(count, device=z.device).clamp(max=self._largest_count)
-        uncertainty = (1.0 + count).rsqrt().to(z.dtype).expand(z.shape[:-1])
-        return torch.cat([z, uncertainty.unsqueeze(-1)], -1)
-
     @torch.no_grad()
-    def act(self, observation: Tensor, belief: Tensor) -> Tensor:
+    def act(self, observation: Tensor, z: Tensor) -> Tensor:
         """The policy's mean action in [-1, 1].
 
         Args:
             observation: [S, ..., obs] in the environment's scale.
-            belief: [S, ..., b], see :meth:`belief`.
+            z: [S, ..., z].
         """
         feature = self.features(self.normaliser.observation(observation))
-        mean: Tensor = self.iql.policy(torch.cat([feature, belief], -1))[0]
+        mean: Tensor = self.iql.policy(torch.cat([feature, z], -1))[0]
         return mean

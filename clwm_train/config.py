@@ -70,18 +70,12 @@ class ContextConfig(StrictModel):
         hidden: hidden layers.
         next_observation: transitions hold s' as well; ``auto``: where the family's dynamics vary.
         learning_rate: of Adam.
-        episode_share: share of the contexts whose transitions all come from the beginning of one episode, as
-            they do when an agent acts; the others are drawn from all of a task's episodes. 0 as published.
-        brief_share: share of the windows whose policy and critics see a z from the beginning of one episode
-            alone, and all are told how uncertain z is (:mod:`clwm_train.brief_context`); 0 as published.
     """
 
     dim: Count = 5
     hidden: Sizes = (256, 256)
     next_observation: bool | Literal["auto"] = "auto"
     learning_rate: Rate = 1e-4
-    episode_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    brief_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
 class WorldModelConfig(StrictModel):

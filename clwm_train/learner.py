@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.agent import Agent
-from clwm_train.brief_context import window_beliefs
 from clwm_train.config import TrainConfig
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.sampler import TaskBatch
@@ -83,10 +82,7 @@ class Learner(nn.Module):
                 Representation(batch, votes, z, agent.world_model, code, noise)
             )
         features = torch.cat([first.detach(), later], -2)
-        belief = z.detach().unsqueeze(-2)
-        if batch.brief is not None:
-            belief = window_beliefs(agent, z, batch.context.shape[-2], batch.brief)
-        return metrics | self._update_iql(batch, features, belief)
+        return metrics | self._update_iql(batch, features, z.detach())
 
     def _update_representation(self, representation: Representation) -> Metrics:
         metrics: Metrics = {}
@@ -100,11 +96,10 @@ class Learner(nn.Module):
             self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
         return metrics
 
-    def _update_iql(self, batch: TaskBatch, features: Tensor, belief: Tensor) -> Metrics:
-        """IQL on features [S, T, B, H + 1, feature] and beliefs [S, T, B or 1, b]."""
+    def _update_iql(self, batch: TaskBatch, features: Tensor, z: Tensor) -> Metrics:
         steps = batch.action.shape[-2] if self.config.iql.transitions == "all" else 1
-        belief = belief.unsqueeze(-2).expand(*features.shape[:-1], -1)
-        state = torch.cat([features, belief], -1)[..., : steps + 1, :]
+        z = z[:, :, None, None, :].expand(*features.shape[:-1], -1)
+        state = torch.cat([features, z], -1)[..., : steps + 1, :]
         windows = [
             tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
         ]

@@ -15,20 +15,6 @@ from clwm_train.streams import Draws, Purpose, RandomStreams
 
 
 @dataclass(frozen=True)
-class Brief:
-    """Beginnings of episodes, see :mod:`clwm_train.brief_context`.
-
-    Attributes:
-        transitions: [S, T, K, x], the first K transitions of an episode of each task, as the context encoder
-            takes them; a shorter episode's last one is repeated.
-        known: [S, T, B] int64, how many of them each window's policy knows; -1 for a whole context.
-    """
-
-    transitions: Tensor
-    known: Tensor
-
-
-@dataclass(frozen=True)
 class TaskBatch:
     """A meta-batch of S seeds, T tasks, B windows of H steps, K context transitions.
 
@@ -41,7 +27,6 @@ class TaskBatch:
         reward: [S, T, B, H].
         terminated: [S, T, B, H], 1 where the transition ended in a terminal state.
         mask: [S, T, B, H], 1 for transitions inside the episode, 0 for padding after its end.
-        brief: beginnings of episodes; ``None`` unless policies are to learn from them.
     """
 
     task: Tensor
@@ -51,7 +36,6 @@ class TaskBatch:
     reward: Tensor
     terminated: Tensor
     mask: Tensor
-    brief: Brief | None = None
 
 
 class TaskBatchSampler:
@@ -67,25 +51,14 @@ class TaskBatchSampler:
         config: T, B, H and K.
         seeds: S of them.
         next_observation: context transitions hold s'.
-        episode_share: share of the contexts from the beginning of one episode.
-        brief_share: share of the windows with a brief context.
     """
 
     def __init__(
-        self,
-        data: TaskData,
-        config: BatchConfig,
-        seeds: Sequence[int],
-        *,
-        next_observation: bool,
-        episode_share: float = 0.0,
-        brief_share: float = 0.0,
+        self, data: TaskData, config: BatchConfig, seeds: Sequence[int], *, next_observation: bool
     ) -> None:
         self.data = data
         self.config = config
         self.next_observation = next_observation
-        self.episode_share = episode_share
-        self.brief_share = brief_share
         positions = data.positions("train")
         if not positions:
             raise ClwmError("there is no train task to draw batches from")
@@ -105,45 +78,12 @@ class TaskBatchSampler:
         task = _integers(draws, (config.tasks,), self._task_count)
         position = self._positions[task]
         window = self._draw(draws, self._task_place, position, config.windows)
-        uniform = draws.uniform(config.tasks, config.context, dtype=torch.float64)
-        low, high = self._context_range(position, step)
-        context = low + _below(high - low, uniform)
+        context = self._draw(draws, self.data.first_transition, position, config.context)
         return TaskBatch(
             task=task,
             context=self.data.context(context, next_observation=self.next_observation),
-            brief=self._brief(position, step) if self.brief_share else None,
             **self._windows(window),
         )
-
-    def _context_range(self, position: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Transitions [S, T, 1] from and up to which contexts are drawn: all, or an episode's first."""
-        data = self.data
-        low = data.first_transition[position].unsqueeze(-1)
-        high = data.first_transition[position + 1].unsqueeze(-1)
-        if not self.episode_share:
-            return low, high
-        draws = self._streams.at(Purpose.EPISODE_CONTEXT, step)
-        episode = self._draw(draws, data.first_episode, position, 1)
-        size = 1 + _integers(draws, (self.config.tasks, 1), data.episode_length[episode])
-        start = data.episode_start[episode]
-        single = draws.uniform(self.config.tasks, 1) < self.episode_share
-        return torch.where(single, start, low), torch.where(single, start + size, high)
-
-    def _brief(self, position: Tensor, step: int) -> Brief:
-        """The beginning of one episode of each task; drawn apart from the rest of the batch."""
-        data, config = self.data, self.config
-        draws = self._streams.at(Purpose.BRIEF_CONTEXT, step)
-        episode = self._draw(draws, data.first_episode, position, 1)
-        length = data.episode_length[episode]
-        ahead = torch.minimum(torch.arange(config.context, device=data.device), length - 1)
-        transitions = data.context(
-            data.episode_start[episode] + ahead, next_observation=self.next_observation
-        )
-        most = length.clamp(max=config.context)
-        uniform = draws.uniform(config.tasks, config.windows, dtype=torch.float64)
-        known = torch.minimum(((most + 1) ** uniform).long() - 1, most)
-        brief = draws.uniform(config.tasks, config.windows) < self.brief_share
-        return Brief(transitions, torch.where(brief, known, -1))
 
     def _draw(self, draws: Draws, first: Tensor, position: Tensor, count: int) -> Tensor:
         """``count`` integers per task from [first[position], first[position + 1]): [S, T, count]."""
@@ -173,10 +113,6 @@ class TaskBatchSampler:
 
 def _integers(draws: Draws, shape: tuple[int, ...], bound: Tensor) -> Tensor:
     """Integers uniform on [0, bound), bounds up to 2^53: [S, *shape]."""
-    return _below(bound, draws.uniform(*shape, dtype=torch.float64))
-
-
-def _below(bound: Tensor, uniform: Tensor) -> Tensor:
-    """Uniform numbers on [0, 1) as integers on [0, bound)."""
+    uniform = draws.uniform(*shape, dtype=torch.float64)
     # u < 1 but u * bound may round up to bound.
     return torch.minimum((uniform * bound).long(), bound - 1)

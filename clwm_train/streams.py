@@ -19,10 +19,9 @@ class Purpose(IntEnum):
     LATENT_NOISE = 2
     EVALUATION = 3
     OBJECTIVE_INITIALISATION = 4
-    BRIEF_CONTEXT = 5
-    GATHERING = 6
-    PLANNING = 7
-    EPISODE_CONTEXT = 8
+    GATHERING = 5
+    PLANNING = 6
+    CANDIDATES = 7
 
 
 class Draws:

@@ -51,12 +51,7 @@ class Trainer:
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         self.learner = Learner(config, agent.to(data.device), len(record.train_tasks)).to(data.device)
         self.sampler = TaskBatchSampler(
-            data,
-            config.batch,
-            record.seeds,
-            next_observation=agent.next_observation,
-            episode_share=config.context.episode_share,
-            brief_share=config.context.brief_share,
+            data, config.batch, record.seeds, next_observation=agent.next_observation
         )
         self.streams = RandomStreams(record.seeds, data.device)
         self.meter = Meter()
@@ -133,7 +128,7 @@ class Trainer:
             **optimiser_state(self.learner),
             **{f"meter.{name}": value for name, value in self.meter.state().items()},
         }
-        for name, value in agent.items():
+        for name, value in {**agent, **self.learner.objectives.state_dict()}.items():
             if not torch.isfinite(value).all():
                 raise self._diverged(f"{name} is not finite after step {self.step - 1}")
         record = CheckpointRecord(step=self.step, seeds=list(self.run.record.seeds))

@@ -2,8 +2,9 @@
 
 from clwm_train.evaluate.actor import Actor, PolicyActor
 from clwm_train.evaluate.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
-from clwm_train.evaluate.context import PriorName, infer_from_data, make_prior
+from clwm_train.evaluate.context import Inference, PriorName, infer_from_data, make_prior
 from clwm_train.evaluate.gathering import gather_context
+from clwm_train.evaluate.model_belief import ModelBelief, candidate_tasks
 from clwm_train.evaluate.protocols import PROTOCOLS, Protocol, Results, evaluate
 from clwm_train.evaluate.rollout import Episodes, roll_out
 
@@ -14,12 +15,15 @@ __all__ = [
     "Belief",
     "Episodes",
     "FixedBelief",
+    "Inference",
+    "ModelBelief",
     "PolicyActor",
     "Prior",
     "PriorName",
     "Protocol",
     "Results",
     "RunningBelief",
+    "candidate_tasks",
     "evaluate",
     "gather_context",
     "infer_from_data",

@@ -39,4 +39,4 @@ class PolicyActor(Actor):
 
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
         """See :class:`Actor`."""
-        return self._agent.act(observation, self._agent.belief(belief.z, belief.count))
+        return self._agent.act(observation, belief.z)

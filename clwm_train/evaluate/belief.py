@@ -50,11 +50,9 @@ class Belief:
 
     Attributes:
         z: [S, L, z], the representation to act on now.
-        count: [S, L] or a number: transitions that it comes from.
     """
 
     z: Tensor
-    count: Tensor | int
 
     def observe(
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
@@ -63,16 +61,10 @@ class Belief:
 
 
 class FixedBelief(Belief):
-    """A representation that was inferred beforehand.
+    """A representation that was inferred beforehand: z [S, L, z]."""
 
-    Args:
-        z: [S, L, z].
-        count: transitions that it was inferred from.
-    """
-
-    def __init__(self, z: Tensor, count: int = CONTEXT_SIZE) -> None:
+    def __init__(self, z: Tensor) -> None:
         self.z = z
-        self.count = count
 
 
 class RunningBelief(Belief):
@@ -90,7 +82,6 @@ class RunningBelief(Belief):
         self._sum = self._prior.z.new_zeros(len(agent.seeds), lanes, agent.context_encoder.size)
         self._seen = 0
         self.z = self._prior.posterior(self._sum, 0)
-        self.count = torch.zeros(len(agent.seeds), lanes, dtype=torch.int64, device=self.z.device)
 
     @torch.no_grad()
     def observe(
@@ -103,4 +94,3 @@ class RunningBelief(Belief):
         self._sum = torch.where(active.unsqueeze(-1), self._sum + vote, self._sum)
         posterior = self._prior.posterior(self._sum, self._seen)
         self.z = torch.where(active.unsqueeze(-1), posterior, self.z)
-        self.count = self.count + active

@@ -16,6 +16,8 @@ from clwm_train.evaluate.belief import CONTEXT_SIZE, Prior, zero_prior
 from clwm_train.streams import Purpose, derive
 
 PriorName = Literal["zero", "mean"]
+#: What infers a task from an agent's own transitions.
+Inference = Literal["encoder", "model"]
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor
 from clwm_data.families import TaskFamily
 from clwm_train.agent import Agent
 from clwm_train.evaluate.actor import Actor
-from clwm_train.evaluate.belief import Belief, FixedBelief, Prior, RunningBelief
+from clwm_train.evaluate.belief import Belief, FixedBelief
 from clwm_train.evaluate.lanes import Lanes
 from clwm_train.streams import Purpose, derive
 
@@ -20,7 +20,7 @@ def gather_context(
     family: TaskFamily,
     tasks: Sequence[int],
     actor: Actor,
-    prior: Prior,
+    inferred: Belief,
     *,
     steps: int,
     random_steps: int,
@@ -35,15 +35,15 @@ def gather_context(
         family: of tasks.
         tasks: [L] task index of each lane; all gather at once.
         actor: who acts.
-        prior: what the tasks are taken to be at first.
+        inferred: about the L lanes, with nothing observed yet; takes in all transitions.
         steps: transitions per lane.
         random_steps: the first of them take uniform actions, the same for every seed of the agent.
-        keep_prior: act on the prior all the time; else on everything seen so far, across episodes.
+        keep_prior: act on what is inferred from nothing all the time; else on everything seen so far, across
+            episodes.
         seed: of episodes and random actions.
         threads: that the simulator may use.
     """
-    inferred = RunningBelief(agent, len(tasks), prior)
-    acted_on: Belief = FixedBelief(inferred.z, 0) if keep_prior else inferred
+    acted_on: Belief = FixedBelief(inferred.z) if keep_prior else inferred
     copies = len(agent.seeds)
     generators = [np.random.default_rng(derive(seed, Purpose.GATHERING, task)) for task in tasks]
     episode = np.zeros(copies * len(tasks), np.int64)

@@ -19,6 +19,7 @@ from clwm_train.evaluate.actor import Actor, PolicyActor
 from clwm_train.evaluate.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
 from clwm_train.evaluate.context import infer_from_data
 from clwm_train.evaluate.gathering import gather_context
+from clwm_train.evaluate.model_belief import ModelBelief
 from clwm_train.evaluate.rollout import Episodes, roll_out
 from clwm_train.streams import Purpose, derive
 
@@ -44,6 +45,7 @@ def evaluate(
     seed: int = 0,
     actor: Actor | None = None,
     prior: Prior | None = None,
+    candidates: Tensor | None = None,
     threads: int = 1,
     warn: Callable[[str], None] = lambda message: None,
 ) -> list[Results]:
@@ -69,6 +71,9 @@ def evaluate(
         seed: decides contexts and episodes; the same seed gives the same results.
         actor: who acts; the agent's policy unless given.
         prior: what a task is taken to be at first; z = 0 unless given.
+        candidates: [S, P, z], see :func:`~clwm_train.evaluate.model_belief.candidate_tasks`: have the world
+            model choose among them where the agent infers a task from its own transitions; ``None``: the
+            context encoder infers.
         threads: that the simulator may use.
         warn: told which tasks have no context.
 
@@ -82,6 +87,12 @@ def evaluate(
     """
     actor = PolicyActor(agent) if actor is None else actor
     prior = zero_prior(agent) if prior is None else prior
+
+    def new_belief(lanes: int) -> Belief:
+        if candidates is None:
+            return RunningBelief(agent, lanes, prior)
+        return ModelBelief(agent, lanes, candidates, prior)
+
     wanted = [index for split in splits for index in family.split(split)]
     results: list[Results] = [{} for _ in agent.seeds]
     for protocol in protocols:
@@ -95,7 +106,7 @@ def evaluate(
                 family,
                 chosen,
                 actor,
-                prior,
+                new_belief(len(chosen)),
                 steps=context_size,
                 random_steps=random_steps,
                 keep_prior=keep_prior,
@@ -105,7 +116,7 @@ def evaluate(
 
         belief: Belief
         if protocol == "zero-shot":
-            belief = RunningBelief(agent, len(chosen) * episodes, prior)
+            belief = new_belief(len(chosen) * episodes)
         else:
             match protocol:
                 case "few-shot":
@@ -117,7 +128,7 @@ def evaluate(
                     z = gathered(random_steps=0, keep_prior=True)
                 case "non-prior":
                     z = gathered(random_steps=RANDOM_STEPS, keep_prior=False)
-            belief = FixedBelief(z.repeat_interleave(episodes, 1), context_size)
+            belief = FixedBelief(z.repeat_interleave(episodes, 1))
         lanes = [(index, number) for index in chosen for number in range(episodes)]
         seeds = [derive(seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
         of_lanes = [index for index, _ in lanes]

@@ -11,7 +11,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.store.atomic import write_json
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
-from clwm_train.evaluate.context import PriorName
+from clwm_train.evaluate.context import Inference, PriorName
 from clwm_train.evaluate.protocols import Results
 from clwm_train.planning import PlannerConfig
 from clwm_train.run import Run
@@ -54,6 +54,7 @@ class Evaluation(StrictModel):
         store_sha256: content of the store that gave the contexts.
         prior: what a task is taken to be at first, ``zero`` or ``mean``.
         prior_weight: transitions that the prior counts for.
+        inference: what infers a task from the agent's own transitions, ``encoder`` or ``model``.
         planner: constants of MPPI; ``None``: the policy acted.
         results: for each seed of the run, protocol -> split -> result.
     """
@@ -65,6 +66,7 @@ class Evaluation(StrictModel):
     store_sha256: Text
     prior: PriorName = "zero"
     prior_weight: float = Field(default=0.0, ge=0.0)
+    inference: Inference = "encoder"
     planner: PlannerConfig | None = None
     results: list[dict[Text, dict[Text, SplitResult]]]
 
@@ -84,6 +86,7 @@ def evaluation_of(
     store_sha256: str,
     prior: PriorName = "zero",
     prior_weight: float = 0.0,
+    inference: Inference = "encoder",
     planner: PlannerConfig | None = None,
 ) -> Evaluation:
     """Results of :func:`~clwm_train.evaluate.evaluate` with the settings that gave them."""
@@ -97,6 +100,7 @@ def evaluation_of(
         store_sha256=store_sha256,
         prior=prior,
         prior_weight=prior_weight,
+        inference=inference,
         planner=planner,
         results=[
             {

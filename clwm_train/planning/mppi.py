@@ -66,13 +66,12 @@ class MPPI(Actor):
         """See :class:`Actor`."""
         agent = self._agent
         code = agent.features(agent.normaliser.observation(observation))
-        told = agent.belief(belief.z, belief.count)
         draws = self._streams.at(Purpose.PLANNING, derive(self._seed, self._step))
         self._step += 1
         parts = []
         for start in range(0, code.shape[1], self._lanes):
             chunk = slice(start, start + self._lanes)
-            scene = Scene(agent, self._world_model, code[:, chunk], belief.z[:, chunk], told[:, chunk])
+            scene = Scene(agent, self._world_model, code[:, chunk], belief.z[:, chunk])
             parts.append(self._refine(scene, self._plan[:, chunk], draws))
         plan = torch.cat(parts, 1)
         self._plan = torch.cat([plan[:, :, 1:], torch.zeros_like(plan[:, :, :1])], 2)

@@ -27,7 +27,6 @@ from clwm_train.evaluate import (
     make_prior,
     protocols,
     roll_out,
-    zero_prior,
 )
 from clwm_train.evaluate.curve import context_curves
 from clwm_train.streams import Purpose, derive
@@ -155,7 +154,7 @@ def test_gathering_goes_on_over_episodes_that_end_early(agent: Agent) -> None:
         LastingFamily(),  # type: ignore[arg-type]
         [1, 3, 5],
         PolicyActor(agent),
-        zero_prior(agent),
+        RunningBelief(agent, 3),
         steps=7,
         random_steps=0,
         keep_prior=True,

@@ -88,7 +88,7 @@ def test_losses_and_gradients_are_the_reference_implementations(transitions: str
         )
 
     metrics = learner._update_iql(
-        batch, learner.agent.features(batch.observation).detach(), inputs.z.detach().unsqueeze(-2)
+        batch, learner.agent.features(batch.observation).detach(), inputs.z.detach()
     )
     for seed in range(2):
         z = inputs.z[seed].detach()

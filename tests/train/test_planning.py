@@ -71,9 +71,6 @@ class LineAgent(nn.Module):
     def features(self, observation: Tensor) -> Tensor:
         return observation
 
-    def belief(self, z: Tensor, count: Tensor | int) -> Tensor:
-        return z
-
 
 def worth(x: float, goal: float, actions: Sequence[float]) -> float:
     total = 0.0
@@ -113,7 +110,7 @@ def test_the_known_optimum_is_found() -> None:
 
 def test_values_and_proposals_are_the_formula() -> None:
     agent: Any = LineAgent()
-    scene = Scene(agent, agent.world_model, PLACES, GOALS, GOALS)
+    scene = Scene(agent, agent.world_model, PLACES, GOALS)
     actions = 2.0 * torch.rand(2, 3, 5, 3, 1, generator=torch.Generator().manual_seed(0)) - 1.0
     value = scene.value(actions)
     for s, lane, n in itertools.product(range(2), range(3), range(5)):
@@ -126,7 +123,7 @@ def test_values_and_proposals_are_the_formula() -> None:
 def test_a_poor_policy_alone_proposes_nothing_better() -> None:
     """With no other sequence than the policy's, the plan is the policy's."""
     config = LINES.model_copy(update={"samples": 8, "policy_samples": 8, "elites": 8})
-    assert (planner(config).act(PLACES, FixedBelief(GOALS)) < -0.4).all()
+    assert (planner(config).act(PLACES, FixedBelief(GOALS)) < -0.2).all()
 
 
 def test_the_same_seed_plans_the_same_and_steps_differ() -> None:
@@ -161,7 +158,7 @@ def test_lanes_in_chunks_find_the_same_optimum(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("method", FORMULATIONS)
 def test_every_formulation_can_plan(method: str) -> None:
     family = get_family("point-robot")
-    agent = Agent(small_config(method, "tiny", "context.brief_share=0.5"), [0, 1], 2, 2)
+    agent = Agent(small_config(method), [0, 1], 2, 2)
     config = PlannerConfig(horizon=2, iterations=2, samples=16, policy_samples=4, elites=4)
     z = torch.zeros(2, 3, 3)
     episodes = [
