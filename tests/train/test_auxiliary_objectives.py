@@ -204,7 +204,7 @@ def test_own_networks_learn_at_their_own_rate(method: str, own: str) -> None:
     rate = 0.0123
     learner, before = after_one_update(method, f"objectives.{own}.learning_rate={rate}")
     moved = [
-        (value - before[name]).abs().max()
+        (value.detach() - before[name]).abs().max()
         for name, value in learner.named_parameters()
         if name.startswith("objectives.") and "network" in name
     ]
