@@ -20,6 +20,7 @@ from clwm_train.method_file import names
 from clwm_train.normaliser import Normaliser
 from clwm_train.planning import MPPI, PlannerConfig
 from clwm_train.planning.imagination import Scene
+from clwm_train.streams import Purpose, RandomStreams
 from tests.train.helpers import small_config
 
 LINES = PlannerConfig(
@@ -188,8 +189,6 @@ def test_planning_works_with_beliefs_that_change() -> None:
 
 def test_codes_go_on_as_the_mode_of_what_is_drawn() -> None:
     """Of many draws, each latent dimension's most frequent code is the one that planning goes on with."""
-    from clwm_train.streams import Purpose, RandomStreams
-
     agent = Agent(small_config(), [0], 2, 2)
     assert agent.world_model is not None
     prediction = agent.world_model.prediction
@@ -218,3 +217,12 @@ def test_defaults_are_those_of_td_mpc2() -> None:
     for wrong in ({"elites": 513}, {"policy_samples": 600}, {"min_std": 3.0}, {"horizon": 0}):
         with pytest.raises(ValueError, match=r"elites|policy_samples|min_std|horizon"):
             PlannerConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_noise_is_standard_normal() -> None:
+    draws = RandomStreams([0, 1]).at(Purpose.PLANNING).normal(200_000)
+    assert draws.shape == (2, 200_000)
+    for row in draws:
+        for moment, expected in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+            assert float((row**moment).mean()) == pytest.approx(expected, abs=0.08)
+    assert not torch.equal(draws[0], draws[1])
