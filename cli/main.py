@@ -25,6 +25,7 @@ VERBS = {
     "behaviour": "Train the policies that collect data.",
     "train": "Train an agent on a store.",
     "eval": "Evaluate how well a run's agent adapts.",
+    "analyse": "Measure what a run's representations and world model have learned.",
     "push": "Publish a store, or a trained agent, on the Hugging Face Hub.",
     "pull": "Download a published store, or some of its tasks.",
     "demo": "Collect, validate, train, evaluate and draw, in minutes.",
