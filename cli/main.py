@@ -26,6 +26,7 @@ VERBS = {
     "train": "Train an agent on a store.",
     "eval": "Evaluate how well a run's agent adapts.",
     "analyse": "Measure what a run's representations and world model have learned.",
+    "sweep": "Train, evaluate and analyse many runs: methods x stores x seeds.",
     "push": "Publish a store, or a trained agent, on the Hugging Face Hub.",
     "pull": "Download a published store, or some of its tasks.",
     "demo": "Collect, validate, train, evaluate and draw, in minutes.",

@@ -1,0 +1,114 @@
+"""Who runs the jobs of an experiment: this process, a pool of processes, or Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import Any, Protocol
+
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
+from clwm_train.sweep.job import Job, run_job
+from clwm_train.trainer import Progress
+
+#: A job and why it failed, or ``None``.
+Outcome = tuple[Job, str | None]
+
+
+class Engine(Protocol):
+    """Runs jobs."""
+
+    def __call__(self, jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
+        """Run jobs, yielding each as it ends; one that fails does not end the others.
+
+        Args:
+            jobs: what to do.
+            workers: jobs at a time.
+            until: when they stop, done or not, in seconds since the epoch.
+        """
+
+
+def attempt(
+    job: Job,
+    until: float | None = None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+) -> str | None:
+    """Run a job until it is done, or the clock or ``stop`` says so; returns why it failed, or ``None``."""
+    try:
+        run_job(job, stop=lambda: stop() or (until is not None and time.time() > until), progress=progress)
+    except ClwmError as error:
+        return str(error)
+    return None
+
+
+def local(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
+    """Processes on this machine. They end with this one, however it ends."""
+    # Spawned, not forked: torch and simulators hold threads that do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+        futures: dict[Future[str | None], Job] = {pool.submit(attempt, job, until): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise ClwmError(
+                "a process that trained died (out of memory?): run the same command again with fewer --jobs; "
+                "it resumes"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+
+def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
+    """Tasks on a Ray cluster whose machines share the folders of stores and runs.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+    library: Any = require("ray", "ray", "the engine ray")
+    if not library.is_initialized():
+        library.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False)
+    task = library.remote(max_retries=0)(attempt)
+    waiting = list(jobs)
+    running: dict[Any, Job] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            job = waiting.pop(0)
+            gpus = 0 if job.device == "cpu" else 1
+            running[task.options(num_cpus=job.threads or 1, num_gpus=gpus).remote(job, until)] = job
+        for reference in library.wait(list(running))[0]:
+            job = running.pop(reference)
+            try:
+                yield job, library.get(reference)
+            except library.exceptions.RayError as error:
+                yield job, f"{job.run}: Ray lost it: {str(error).splitlines()[0]}"
+
+
+ENGINES: dict[str, Engine] = {"local": local, "ray": ray}
+
+
+def _end_with_parent() -> None:
+    """A killed sweep leaves no processes behind, and Ctrl-C is its business alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("a training process is started by the pool only")
+
+    def watch() -> None:
+        with suppress(OSError):
+            wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
