@@ -17,7 +17,7 @@ VERBS = {
     "info": "Show what a store holds.",
     "preview": "Film episodes of a family or of a store.",
     "validate": "Check a store: schema, episodes, digests, values.",
-    "report": "Show a store on one page.",
+    "report": "Show a store, or runs beside each other, on one page.",
     "select": "Make a store of a part of another.",
     "merge": "Make one store of several.",
     "delete-episodes": "Remove episodes from a store.",

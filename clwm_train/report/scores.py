@@ -128,29 +128,63 @@ def _normalised(family: str, tasks: Sequence[int], returns: Floats) -> Floats | 
     return np.stack(columns, 1)
 
 
-def pooled(
-    scores: Sequence[Score], method: str, protocol: str, split: str
-) -> tuple[Floats, tuple[int, ...]] | None:
-    """Normalised scores of a method on all datasets side by side, for the seeds that it has on all of them.
+Part = tuple[str, str]
+#: method -> normalised scores [S, tasks of all datasets].
+Pooled = dict[str, Floats]
 
-    Returns:
-        [S, tasks of all datasets] and the seeds; ``None`` where there is nothing on a common scale.
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods beside each other, on the datasets that all of them were run on.
+
+    Attributes:
+        parts: (protocol, split) -> method -> scores.
+        datasets: names.
     """
-    chosen = [
-        score
-        for score in scores
-        if (score.method, score.protocol, score.split) == (method, protocol, split)
-        and score.normalised is not None
-    ]
-    seeds = sorted(set.intersection(*(set(score.seeds) for score in chosen))) if chosen else []
-    if not seeds:
-        return None
+
+    parts: dict[Part, Pooled]
+    datasets: tuple[str, ...]
+
+
+def compare(scores: Sequence[Score], methods: Sequence[str], parts: Sequence[Part]) -> Comparison:
+    """Normalised scores of methods on all their common datasets side by side.
+
+    A method's seeds are those that it has on all of these datasets. Parts without a common dataset, and
+    datasets without reference returns, are left out.
+    """
+    found: dict[Part, Pooled] = {}
+    datasets: dict[str, None] = {}
+    for part in parts:
+        of: dict[str, dict[str, Score]] = {}
+        for score in scores:
+            if (
+                (score.protocol, score.split) == part
+                and score.normalised is not None
+                and score.method in methods
+            ):
+                of.setdefault(score.method, {})[score.dataset] = score
+        if not of:
+            continue
+        common = [name for name in next(iter(of.values())) if all(name in its for its in of.values())]
+        joined = {
+            method: _side_by_side([of[method][name] for name in common]) for method in methods if method in of
+        }
+        kept = {method: array for method, array in joined.items() if array is not None}
+        if kept:
+            found[part] = kept
+            datasets |= dict.fromkeys(common)
+    return Comparison(found, tuple(datasets))
+
+
+def _side_by_side(scores: Sequence[Score]) -> Floats | None:
+    """[seeds of all, tasks of all]; ``None`` where nothing is left."""
+    seeds = sorted(set.intersection(*(set(score.seeds) for score in scores))) if scores else []
     parts = [
         score.normalised[[score.seeds.index(seed) for seed in seeds]]
-        for score in chosen
+        for score in scores
         if score.normalised is not None
     ]
-    return np.concatenate(parts, 1), tuple(seeds)
+    return np.concatenate(parts, 1) if seeds else None
 
 
 #: Columns of the table of results, for people and for programs.
