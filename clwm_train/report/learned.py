@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ DISENTANGLEMENT = {
 
 #: (dataset, method) -> its runs.
 Groups = dict[tuple[str, str], list[Run]]
+#: (dataset, metric) -> method -> value.
+Panels = dict[tuple[str, str], dict[str, Interval]]
 
 
 def group_runs(runs: Sequence[Run]) -> Groups:
@@ -91,21 +94,61 @@ def representation_figure(groups: Groups, methods: Sequence[str]) -> Figure | No
 
 
 def disentanglement_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
-    """Figure 3: DCI and InfoMEC where the family has factors, and the linear probe everywhere."""
-    panels: dict[tuple[str, str], dict[str, Interval]] = {}
+    """Figure 3: DCI and InfoMEC, for families with factors."""
+    panels: Panels = {}
     for (dataset, method), runs in groups.items():
-        seeds = _analyses(runs)
-        scored = [of.disentanglement for of in seeds if of.disentanglement is not None]
+        scored = [of.disentanglement for of in _analyses(runs) if of.disentanglement is not None]
         for name in DISENTANGLEMENT:
             values = [value for value in (getattr(of, name) for of in scored) if value is not None]
             if values:
                 panels.setdefault((dataset, name), {})[method] = spread(values)
-        probes = [np.mean(list(of.probe["id"].values())) for of in seeds if of.probe and of.probe.get("id")]
-        if probes:
-            panels.setdefault((dataset, "probe"), {})[method] = spread([float(value) for value in probes])
     if not panels:
         return None
-    colour, titles = colours(methods), {**DISENTANGLEMENT, "probe": "Linear probe\nR², id tasks"}
+    return Figure(
+        "disentanglement",
+        "Disentanglement",
+        "How far single entries of z stand for single factors of the tasks (families of length and speed), "
+        "scored on the unseen id tasks: mean and range over seeds.",
+        _grid(panels, DISENTANGLEMENT, methods),
+        ("dataset", "metric", "method", "mean", "low", "high"),
+        _rows(panels),
+    )
+
+
+def probe_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
+    """How much of the task parameters is linear in z."""
+    panels: Panels = {}
+    for (dataset, method), runs in groups.items():
+        for split in ("id", "ood"):
+            probes = [(of.probe or {}).get(split) for of in _analyses(runs)]
+            values = [float(np.mean(list(of.values()))) for of in probes if of]
+            if values:
+                panels.setdefault((dataset, split), {})[method] = spread(values)
+    if not panels:
+        return None
+    return Figure(
+        "probe",
+        "Linear probe",
+        "R\u00b2 of the affine map from z to the task parameters, fitted to the train tasks, on the unseen "
+        "ones: mean over parameters; mean and range over seeds. 0: no better than the mean; what is below -1 "
+        "lies beyond the edge.",
+        _grid(panels, {"id": "R\u00b2, id tasks", "ood": "R\u00b2, ood tasks"}, methods),
+        ("dataset", "split", "method", "mean", "low", "high"),
+        _rows(panels),
+    )
+
+
+def _rows(panels: Panels) -> list[tuple[object, ...]]:
+    return [
+        (dataset, name, method, value.point, value.low, value.high)
+        for (dataset, name), of in panels.items()
+        for method, value in of.items()
+    ]
+
+
+def _grid(panels: Panels, titles: Mapping[str, str], methods: Sequence[str]) -> Any:
+    """A row per dataset, a column per metric, values up to 1."""
+    colour = colours(methods)
     datasets = list(dict.fromkeys(dataset for dataset, _ in panels))
     names = [name for name in titles if any((dataset, name) in panels for dataset in datasets)]
     shown = [method for method in methods if any(method in of for of in panels.values())]
@@ -113,38 +156,27 @@ def disentanglement_figure(groups: Groups, methods: Sequence[str]) -> Figure | N
         figure, axes = plt.subplots(
             len(datasets),
             len(names),
-            figsize=(max(4.5, 1.1 + 1.42 * len(names)), 0.8 + len(datasets) * (0.4 + 0.29 * len(shown))),
+            figsize=(1.8 + max(1.42 * len(names), 3.4), 0.8 + len(datasets) * (0.4 + 0.29 * len(shown))),
             squeeze=False,
             sharex="col",
             layout="constrained",
         )
-        for number, (dataset, line) in enumerate(zip(datasets, axes, strict=True)):
+        for dataset, line in zip(datasets, axes, strict=True):
             for axis, name in zip(line, names, strict=True):
-                of = panels.get((dataset, name))
-                if of is None:
-                    axis.axis("off")
-                    continue
-                bars(axis, [(method, of.get(method)) for method in shown], colour, names=name == names[0])
-                low = min((v.point if v.low is None else v.low) for v in of.values())
-                axis.set_xlim(max(-1.05, min(-0.04, low - 0.05)), 1.04)
+                of = panels.get((dataset, name), {})
+                bars(axis, [(method, of.get(method)) for method in shown], colour, names=axis is line[0])
                 axis.locator_params(axis="x", nbins=3)
-                if not any((before, name) in panels for before in datasets[:number]):
-                    axis.set_title(titles[name], fontsize=9)
             line[0].set_ylabel(dataset)
-    return Figure(
-        "disentanglement",
-        "Disentanglement and linear probe",
-        "How far single entries of z stand for single factors of the tasks (families of length and speed), "
-        "and how much of the task parameters an affine map reads off z: on unseen tasks, mean and range over "
-        "seeds. Values below -1 lie beyond the edge.",
-        figure,
-        ("dataset", "metric", "method", "mean", "low", "high"),
-        [
-            (dataset, name, method, value.point, value.low, value.high)
-            for (dataset, name), of in panels.items()
-            for method, value in of.items()
-        ],
-    )
+        for axis, name in zip(axes[0], names, strict=True):
+            ends = [
+                v.point if v.low is None else v.low
+                for key, of in panels.items()
+                if key[1] == name
+                for v in of.values()
+            ]
+            axis.set_xlim(max(-1.05, min(-0.04, *ends) - 0.04), 1.04)
+            axis.set_title(titles[name], fontsize=9)
+    return figure
 
 
 def open_loop_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
@@ -185,6 +217,7 @@ def open_loop_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
             line[0].set_ylabel(dataset)
             for axis in line:
                 axis.set_ylim(0.0, min(axis.get_ylim()[1], 2.0))
+                axis.locator_params(axis="x", integer=True, nbins=6)
         for axis, title in zip(axes[0], ("Latent code", "Reward"), strict=True):
             axis.set_title(title)
         for axis in axes[-1]:

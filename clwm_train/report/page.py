@@ -17,6 +17,7 @@ from clwm_train.report.learned import (
     disentanglement_figure,
     group_runs,
     open_loop_figure,
+    probe_figure,
     representation_figure,
 )
 from clwm_train.report.returns import returns_figures
@@ -35,7 +36,7 @@ DPI = 160
 SPLIT_NAMES = {
     "train": "train tasks",
     "id": "unseen tasks inside the train range",
-    "ood": "unseen tasks outside of it",
+    "ood": "unseen tasks outside the train range",
 }
 
 
@@ -85,6 +86,7 @@ def write_run_report(runs: Sequence[Run], out: Path) -> list[Path]:
         *returns_figures(scores, methods, formulation),
         open_loop_figure(groups, methods),
         disentanglement_figure(groups, methods),
+        probe_figure(groups, methods),
         representation_figure(groups, methods),
     ]
     figures = [figure for figure in found if figure is not None]
@@ -131,16 +133,18 @@ def _page(
     figures: Sequence[Figure],
     pictures: dict[str, bytes],
 ) -> str:
-    sections = [_header(title, runs, methods), *_results(scores)]
+    unseen, *rest = [*_results(scores), ""]
+    sections = [_header(title, runs, methods), unseen]
     for figure in figures:
         data = base64.b64encode(pictures[figure.name]).decode()
-        image = f'<img alt="{escape(figure.title)}" src="data:image/png;base64,{data}">'
+        width = round(100 * figure.drawing.get_figwidth())
+        image = f'<img alt="{escape(figure.title)}" width="{width}" src="data:image/png;base64,{data}">'
         picture = f'<figure class="plot">{image}</figure>'
         sections.append(section(figure.title, figure.caption, picture))
     if not scores:
         note = '<p class="warning">None of these runs was evaluated yet: `clwm eval` does it.</p>'
         sections.insert(1, section("Results", "", note))
-    sections.append(section("Runs", "", _runs_table(runs)))
+    sections += [*rest, section("Runs", "", _runs_table(runs))]
     return document(title, sections, "Made by clwm")
 
 
@@ -163,7 +167,10 @@ def _results(scores: Sequence[Score]) -> list[str]:
     """A table per split, unseen tasks first."""
     sections = []
     for split in ("id", "ood", "train"):
-        of = [score for score in scores if score.split == split]
+        of = sorted(
+            (score for score in scores if score.split == split),
+            key=lambda score: (score.dataset, score.protocol),
+        )
         if not of:
             continue
         kept = [column for column, name in enumerate(HEADER) if name != "split"]
