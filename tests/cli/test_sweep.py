@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,10 +49,18 @@ Call = Callable[..., tuple[int, str, str]]
 pytest.importorskip("sklearn")
 
 
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two tasks of every split."""
+    path = tmp_path_factory.mktemp("six") / "six.zarr"
+    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six"), path)
+    return path
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """With a store of two tasks of every split, and an experiment."""
-    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six"), tmp_path / "six.zarr")
+def folder(six: Path, tmp_path: Path) -> Path:
+    """With the store and an experiment."""
+    shutil.copytree(six, tmp_path / "six.zarr")
     write(tmp_path, TINY)
     return tmp_path
 
@@ -222,3 +231,18 @@ def test_mistakes_are_one_line(folder: Path, call: Call, change: dict[str, Any],
     assert message in (err if code else out), (out, err)
     assert len((err if code else out.splitlines()[0]).strip().splitlines()) == 1
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_experiments_of_the_repository(path: Path) -> None:
+    from clwm_train.resolve import resolve
+    from clwm_train.sweep import list_jobs, read_experiment
+
+    experiment = read_experiment(path)
+    assert experiment.name == path.stem
+    jobs = list_jobs(experiment, {store: Path(f"{store}.zarr") for store in experiment.stores}, Path("runs"))
+    assert len({job.run for job in jobs}) == len(jobs) > 0
+    for job in jobs:
+        resolve(job.method, job.preset, job.overrides)

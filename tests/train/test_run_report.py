@@ -98,9 +98,14 @@ def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
     np.testing.assert_array_equal(two.parts[part]["<b>sim"][:, :10], one_seed.normalised)
 
 
-def test_the_page_and_what_is_beside_it(runs: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def written(runs: Path) -> list[Path]:
+    """The report of all runs."""
     pytest.importorskip("matplotlib")
-    written = write_run_report(find_runs([runs]), tmp_path / "out" / "study.html")
+    return write_run_report(find_runs([runs]), runs.parent / "out" / "study.html")
+
+
+def test_the_page_and_what_is_beside_it(written: list[Path]) -> None:
     assert {path.name for path in written} == {
         "study.html",
         "study-results.csv",
@@ -114,20 +119,16 @@ def test_the_page_and_what_is_beside_it(runs: Path, tmp_path: Path) -> None:
     for path in written:
         if path.suffix == ".png":
             assert path.read_bytes().startswith(b"\x89PNG")
-    again = write_run_report(find_runs([runs]), tmp_path / "again" / "study.html")
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
 
 
-def test_the_numbers_in_the_figures(runs: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
     found = find_runs([runs])
-    write_run_report(found, tmp_path / "x.html")
     part = ("few-shot", "id")
     methods = ["spc", "<b>sim", "focal"]
     compared = compare(gather_scores(found), methods, [part]).parts[part]
 
     def rows(name: str) -> list[dict[str, str]]:
-        with (tmp_path / f"x-{name}.csv").open() as stream:
+        with written[0].with_name(f"study-{name}.csv").open() as stream:
             return list(csv.DictReader(stream))
 
     row = next(
@@ -167,6 +168,8 @@ def test_runs_without_results_have_a_page_too(runs: Path, tmp_path: Path) -> Non
     assert [path.name for path in written] == ["bare.html"]
     assert "None of these runs was evaluated yet" in written[0].read_text()
     single = write_run_report([run], tmp_path / "single.html")
+    again = write_run_report([run], tmp_path / "again" / "single.html")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in single]
     assert {path.name for path in single} >= {"single-aggregates.png", "single-probe.png"}
     assert "single-improvement.png" not in {path.name for path in single}
 
