@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from clwm_data.collect.collector import collect as collect_store
+from clwm_data.collect.engine import Engine
 from clwm_data.manifest import load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 
@@ -21,21 +22,37 @@ from .common import default_store, echo_store, progress_bar
 )
 @click.option("--tasks", help="Only these of the manifest's tasks, e.g. 0-4,7; the others can follow later.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that simulate."
+    "--workers", type=click.IntRange(1), help="Processes that simulate.  [default: 1, or all of a cluster]"
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where they run: this machine, or a Ray cluster that shares the folder of the store.",
 )
 @click.option(
     "--overwrite", is_flag=True, help="Collect anew; the old store is replaced when that is complete."
 )
-def collect(manifest: str, out: Path | None, tasks: str | None, workers: int, overwrite: bool) -> None:
+def collect(
+    manifest: str,
+    out: Path | None,
+    tasks: str | None,
+    workers: int | None,
+    engine: Engine,
+    overwrite: bool,
+) -> None:
     """Collect the dataset that MANIFEST describes.
 
     MANIFEST is a YAML file or the name of a bundled manifest. An interrupted collection is resumed by the
-    same command; the result is the same, byte for byte, whatever the interruptions and the workers.
+    same command; the result is the same, byte for byte, whatever the interruptions, the workers and the
+    engine. --engine ray joins the cluster of RAY_ADDRESS, or one that runs on this machine, or starts one.
 
     \b
     Examples:
       clwm collect point-robot
       clwm collect mw-reach --workers 2
+      clwm collect mw-reach --engine ray --out /shared/mw-reach.zarr
       clwm collect my-data.yaml --out /data/mine.zarr --tasks 0-4,7
     """
     recipe = load_manifest(manifest)
@@ -49,7 +66,13 @@ def collect(manifest: str, out: Path | None, tasks: str | None, workers: int, ov
 
         try:
             store = collect_store(
-                recipe, target, tasks=chosen, workers=workers, overwrite=overwrite, progress=progress
+                recipe,
+                target,
+                tasks=chosen,
+                engine=engine,
+                workers=workers,
+                overwrite=overwrite,
+                progress=progress,
             )
         except KeyboardInterrupt:
             bar.close()

@@ -62,7 +62,7 @@ def push(
     quiet_hub()
     publication = _publication(source, repo_id, branch, dataset)
     if dry_run:
-        _show(publication.plan(), repo_id, as_json)
+        _show(_plan(publication), repo_id, as_json)
         return
     with resumable(), progress_bar(None, "B", f"uploading to {repo_id}") as bar:
         bar.unit_scale = True
@@ -95,6 +95,18 @@ def _publication(source: str, repo_id: str, branch: str | None, dataset: str | N
     for gap in missing_provenance(open_store(path)):
         click.echo(f"clwm: the card will say: {gap}", err=True)
     return publish_store(path, repo_id, branch)
+
+
+def _plan(publication: Publication) -> Plan:
+    """What would travel; all of it, where the Hub cannot be asked what it has already."""
+    from clwm_data.hub.client import UnreachableError
+
+    try:
+        return publication.plan()
+    except UnreachableError as error:
+        click.echo(f"clwm: {error}", err=True)
+        click.echo("clwm: listed is what a new repository would get", err=True)
+        return publication.plan_upon(None)
 
 
 def _show(plan: Plan, repo_id: str, as_json: bool) -> None:

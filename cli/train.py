@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from clwm_data.store import Store
+    from clwm_train.mapped import Memory
     from clwm_train.run import Run
 
 
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 if networks are small]")
 @click.option(
+    "--memory",
+    type=click.Choice(["auto", "ram", "mmap"]),
+    default="auto",
+    show_default=True,
+    help="mmap: map the data from files, decoded once into CLWM_CACHE (~/.cache/clwm); auto: if it must.",
+)
+@click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its latest checkpoint.")
@@ -57,6 +65,7 @@ def train(
     seed: int,
     device: str,
     threads: int | None,
+    memory: Memory,
     overrides: tuple[str, ...],
     resume: bool,
 ) -> None:
@@ -76,6 +85,7 @@ def train(
     """
     require("torch", "train", "training")
     from clwm_train.api import pick_device
+    from clwm_train.mapped import cache_root, choose_memory
     from clwm_train.run import open_run
 
     data = open_store(find_store(store))
@@ -87,8 +97,11 @@ def train(
     else:
         run = _create(target, data, method, preset, steps, seed, overrides)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
+    memory = choose_memory(data, where, memory)
+    if memory == "mmap":
+        click.echo(f"{target}: the data is mapped from files in {cache_root()}", err=True)
     total = steps or run.config.steps
-    if not train_with_bar(run, data, steps=total, device=where, threads=threads):
+    if not train_with_bar(run, data, steps=total, device=where, threads=threads, memory=memory):
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
         sys.exit(130)
     click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
@@ -101,6 +114,7 @@ def train_with_bar(
     steps: int,
     device: torch.device | str = "cpu",
     threads: int | None = None,
+    memory: Memory = "auto",
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
     from clwm_train.api import train_run
@@ -114,7 +128,14 @@ def train_with_bar(
                 bar.set_postfix({name.split("/")[-1]: f"{figures[name]:.3g}" for name in _shown(figures)})
 
         return train_run(
-            run, store, steps=steps, device=device, threads=threads, stop=stopped, progress=progress
+            run,
+            store,
+            steps=steps,
+            device=device,
+            threads=threads,
+            memory=memory,
+            stop=stopped,
+            progress=progress,
         )
 
 

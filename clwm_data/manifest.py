@@ -14,7 +14,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
-from clwm_data.zoo.shipped import find_checkpoint, find_policy, shipped_folder
+from clwm_data.zoo.shipped import find_checkpoint, find_policies, shipped_folder
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
@@ -119,7 +119,7 @@ class BehaviourEntry(StrictModel):
         """
         if self.policy != LEARNED:
             return self
-        find_policy(family, self.zoo, self.checkpoint_quality, self.sha256)
+        find_policies(family, self.zoo, self.checkpoint_quality, self.sha256)
         record = find_checkpoint(family, self.zoo, self.checkpoint_quality)
         return self.model_copy(update={"sha256": record.sha256})
 

@@ -6,26 +6,44 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
 
 from clwm_data.store.format import Provenance
 
 PACKAGES = ("clwm", "numpy", "zarr", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworld")
 
 
-def current_provenance() -> Provenance:
-    """Provenance of data that this process is about to make."""
+@cache
+def package_versions() -> dict[str, str]:
+    """Versions of what decides the bytes of collected data, as far as it is installed."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    name = sys.argv[0].rsplit("/", maxsplit=1)[-1] or "python"
+    return versions
+
+
+def machine_type() -> str:
+    """Operating system and processor type: ``Linux x86_64``."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def current_provenance() -> Provenance:
+    """Provenance of data that this process is about to make."""
+    name = PurePath(sys.argv[0]).name or "python"
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        # Of the program only its name: paths of the machine that collected are nobody's business.
-        command=shlex.join([name, *sys.argv[1:]]),
-        packages=versions,
-        platform=f"{platform.system()} {platform.machine()}",
+        command=shlex.join([name, *map(_without_folder, sys.argv[1:])]),
+        packages=package_versions(),
+        platform=machine_type(),
     )
+
+
+def _without_folder(argument: str) -> str:
+    """Of an absolute path only the name: where things lie on a machine is nobody's business."""
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{PurePath(value).name}" if PurePath(value).is_absolute() else argument

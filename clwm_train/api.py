@@ -12,7 +12,7 @@ from clwm_data.families import get_family
 from clwm_data.store import Store
 from clwm_train.agent import Agent
 from clwm_train.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
-from clwm_train.data import load_task_data
+from clwm_train.mapped import Memory, read_task_data
 from clwm_train.run import Run, check_same_data
 from clwm_train.threads import best_threads, cpu_threads
 from clwm_train.trainer import Progress, Trainer
@@ -41,6 +41,7 @@ def train_run(
     steps: int | None = None,
     device: torch.device | str = "cpu",
     threads: int | None = None,
+    memory: Memory = "auto",
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
 ) -> bool:
@@ -51,6 +52,7 @@ def train_run(
         store: the data that the run began with.
         steps: updates in all; the configuration's unless given.
         device: to train on.
+        memory: whether the data is held on the device, or mapped from files of the cache; the same bits.
         threads: of the CPU; one for small networks and all cores for large ones unless given.
         stop: asked after every update whether to stop (with a checkpoint).
         progress: told after every update.
@@ -62,8 +64,8 @@ def train_run(
         ClwmError: the store holds other data than the run began with, or the training diverged.
     """
     check_same_data(run, store)
-    data = load_task_data(store.tasks, run.config.data, name=str(store.path), device=device)
-    trainer = Trainer(run, data)
+    device = torch.device(device)
+    trainer = Trainer(run, read_task_data(store, run.config.data, device=device, memory=memory), device)
     with cpu_threads(threads or best_threads(trainer.learner.agent, run.config.batch)):
         return trainer.train(steps or run.config.steps, stop=stop, progress=progress)
 

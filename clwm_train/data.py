@@ -6,7 +6,7 @@ transition ``row`` of episode ``e`` is ``observation[row + e]``, where both coun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -118,18 +118,15 @@ def load_task_data(
     Raises:
         ClwmError: no train task, or a task without transitions.
     """
-    indices = sorted(tasks)
-    splits = tuple(next(s for s in SPLITS if s == tasks[index].split) for index in indices)
-    if "train" not in splits:
-        raise ClwmError(f"{name}: holds no train task: collect tasks of the split train")
+    indices, splits = train_splits(tasks, name)
     loaded = [tasks[index].load() for index in indices]
     for index, arrays in zip(indices, loaded, strict=True):
         if arrays.transitions == 0:
             raise ClwmError(f"{name}: task {index} holds no transitions: collect it again or delete it")
     train = (arrays for arrays, split in zip(loaded, splits, strict=True) if split == "train")
     normaliser = Normaliser.fit(train, loaded[0].observation.shape[1], config).to(device)
-    first_transition = _offsets([arrays.transitions for arrays in loaded])
-    first_episode = _offsets([arrays.episodes for arrays in loaded])
+    first_transition = task_offsets([arrays.transitions for arrays in loaded])
+    first_episode = task_offsets([arrays.episodes for arrays in loaded])
     columns = {field: [getattr(arrays, field) for arrays in loaded] for field in COLUMNS}
     columns["episode_start"] = [
         start + first for start, first in zip(columns["episode_start"], first_transition[:-1], strict=True)
@@ -141,7 +138,7 @@ def load_task_data(
         return torch.from_numpy(np.concatenate(columns.pop(column))).to(device)
 
     return TaskData(
-        tasks=tuple(indices),
+        tasks=indices,
         splits=splits,
         observation=joined("observation").sub_(normaliser.mean).div_(normaliser.std),
         action=joined("action"),
@@ -155,5 +152,19 @@ def load_task_data(
     )
 
 
-def _offsets(counts: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def train_splits(tasks: Mapping[int, DataTask], name: str) -> tuple[tuple[int, ...], tuple[Split, ...]]:
+    """Indices of the tasks, ascending, and their splits.
+
+    Raises:
+        ClwmError: none of them is a train task.
+    """
+    indices = tuple(sorted(tasks))
+    splits = tuple(next(s for s in SPLITS if s == tasks[index].split) for index in indices)
+    if "train" not in splits:
+        raise ClwmError(f"{name}: holds no train task: collect tasks of the split train")
+    return indices, splits
+
+
+def task_offsets(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Where each of several parts begins that lie one after another, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

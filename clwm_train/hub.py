@@ -16,7 +16,7 @@ from clwm_data.hub.cache import remember, remembered
 from clwm_data.hub.client import call
 from clwm_data.hub.markdown import CARD
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
-from clwm_data.hub.publication import Publication, branch_head
+from clwm_data.hub.publication import Publication
 from clwm_data.hub.published import find_published, resolve_commit
 from clwm_data.hub.reference import HubReference, parse_reference, repository_reference
 from clwm_data.store.digest import file_sha256
@@ -68,7 +68,7 @@ def publish_run(
         dataset=origin,
     )
     title = f"{run.record.method} on {run.record.store_name}: {card.step:,} updates"
-    return Publication(reference, title, lambda: _plan(run, checkpoint, card, reference))
+    return Publication(reference, title, lambda head: _plan(run, checkpoint, card, reference, head))
 
 
 def cached_run(reference: HubReference) -> Path:
@@ -116,8 +116,7 @@ def _origin(run: Run, dataset: str) -> Origin:
     raise ClwmError(f"{dataset}: holds other data than {run.path} was trained on ({run.record.store_name})")
 
 
-def _plan(run: Run, checkpoint: Path, card: CardAgent, reference: HubReference) -> Plan:
-    head = branch_head(reference)
+def _plan(run: Run, checkpoint: Path, card: CardAgent, reference: HubReference, head: str | None) -> Plan:
     remote = {} if head is None else remote_files(reference, head)
     inside = f"{CHECKPOINTS}/{checkpoint.name}"
     existing = existing_card(reference, head) if head is not None and CARD in remote else ""

@@ -51,10 +51,17 @@ class TaskBatchSampler:
         config: T, B, H and K.
         seeds: S of them.
         next_observation: context transitions hold s'.
+        device: of the batches and of the random numbers; that of ``data`` unless given.
     """
 
     def __init__(
-        self, data: TaskData, config: BatchConfig, seeds: Sequence[int], *, next_observation: bool
+        self,
+        data: TaskData,
+        config: BatchConfig,
+        seeds: Sequence[int],
+        *,
+        next_observation: bool,
+        device: torch.device | None = None,
     ) -> None:
         self.data = data
         self.config = config
@@ -65,7 +72,8 @@ class TaskBatchSampler:
         self.tasks = tuple(data.tasks[position] for position in positions)
         self._positions = torch.tensor(positions, device=data.device)
         self._task_count = torch.tensor(len(positions), device=data.device)
-        self._streams = RandomStreams(seeds, data.device)
+        self.device = device or data.device
+        self._streams = RandomStreams(seeds, self.device)
         places = (data.episode_length - config.horizon + 1).clamp_(min=1)
         #: [E + 1] number of window places before each episode.
         self._first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])
@@ -79,11 +87,12 @@ class TaskBatchSampler:
         position = self._positions[task]
         window = self._draw(draws, self._task_place, position, config.windows)
         context = self._draw(draws, self.data.first_transition, position, config.context)
-        return TaskBatch(
-            task=task,
-            context=self.data.context(context, next_observation=self.next_observation),
+        parts = {
+            "task": task,
+            "context": self.data.context(context, next_observation=self.next_observation),
             **self._windows(window),
-        )
+        }
+        return TaskBatch(**{name: part.to(self.device) for name, part in parts.items()})
 
     def _draw(self, draws: Draws, first: Tensor, position: Tensor, count: int) -> Tensor:
         """``count`` integers per task from [first[position], first[position + 1]): [S, T, count]."""
@@ -113,6 +122,6 @@ class TaskBatchSampler:
 
 def _integers(draws: Draws, shape: tuple[int, ...], bound: Tensor) -> Tensor:
     """Integers uniform on [0, bound), bounds up to 2^53: [S, *shape]."""
-    uniform = draws.uniform(*shape, dtype=torch.float64)
+    uniform = draws.uniform(*shape, dtype=torch.float64).to(bound.device)
     # u < 1 but u * bound may round up to bound.
     return torch.minimum((uniform * bound).long(), bound - 1)

@@ -42,21 +42,23 @@ class Trainer:
 
     Args:
         run: the run.
-        data: arrays of its store, on the device to train on.
+        data: arrays of its store.
+        device: to train on; that of ``data`` unless given.
     """
 
-    def __init__(self, run: Run, data: TaskData) -> None:
+    def __init__(self, run: Run, data: TaskData, device: torch.device | None = None) -> None:
         self.run = run
         config, record = run.config, run.record
         agent = Agent(config, record.seeds, record.observation_size, record.action_size)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
-        self.learner = Learner(config, agent.to(data.device), len(record.train_tasks)).to(data.device)
+        device = device or data.device
+        self.learner = Learner(config, agent.to(device), len(record.train_tasks)).to(device)
         self.sampler = TaskBatchSampler(
-            data, config.batch, record.seeds, next_observation=agent.next_observation
+            data, config.batch, record.seeds, next_observation=agent.next_observation, device=device
         )
         # Always the same contexts, so that the rows of the log compare.
         self.probe = self.sampler.batch(0).context
-        self.streams = RandomStreams(record.seeds, data.device)
+        self.streams = RandomStreams(record.seeds, device)
         self.meter = Meter()
         self.step = 0
         checkpoints = list_checkpoints(run.checkpoints)
@@ -141,7 +143,7 @@ class Trainer:
 
     def _load(self, checkpoint: Path) -> None:
         self.step = read_record(checkpoint).step
-        device = self.sampler.data.device
+        device = self.sampler.device
         load_module(self.learner.agent, read_tensors(checkpoint / AGENT, device), checkpoint / AGENT)
         groups: dict[str, dict[str, Tensor]] = {"objectives": {}, "optimiser": {}, "meter": {}}
         for key, value in read_tensors(checkpoint / LEARNER, device).items():

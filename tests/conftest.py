@@ -23,6 +23,7 @@ def tiny_manifest(
     return Manifest(
         name=name,
         family="point-robot",
+        description="A few tasks, a few episodes.",
         tasks=list(tasks),
         behaviours=[
             BehaviourEntry(policy="scripted", noise=0.3, episodes=episodes),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clwm_data.behaviours.learned import LearnedBehaviour, deterministic
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
 from clwm_data.manifest import LEARNED, BehaviourEntry
-from clwm_data.zoo.shipped import find_policy
+from clwm_data.zoo.shipped import find_policies
 
 
 class Behaviour(Protocol):
@@ -85,7 +85,8 @@ def make_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry) -> Beha
         return RandomBehaviour(family)
     if entry.policy != LEARNED:
         return NoisyBehaviour(family, family.scripted_policy(task), entry.noise)
-    policy = find_policy(family, entry.zoo, entry.checkpoint_quality, entry.sha256)
+    policies = find_policies(family, entry.zoo, entry.checkpoint_quality, entry.sha256)
+    policy = policies.for_task(task)
     if entry.deterministic:
         return NoisyBehaviour(family, deterministic(family, policy, task), entry.noise)
     return LearnedBehaviour(family, policy, task)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from clwm_data.collect.engine import run_segments
+from clwm_data.collect.engine import Engine, run_segments
 from clwm_data.collect.plan import Segment
 from clwm_data.collect.task_collection import TaskCollection
 from clwm_data.errors import ClwmError
@@ -32,7 +32,8 @@ def collect(
     out: Path | str,
     *,
     tasks: Sequence[int] | None = None,
-    workers: int = 1,
+    engine: Engine = "local",
+    workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Store:
@@ -45,20 +46,24 @@ def collect(
         manifest: what to collect.
         out: folder of the store; made if it does not exist.
         tasks: only these of the manifest's tasks; the others can be collected later.
-        workers: processes that roll out; the result does not depend on it.
+        engine: ``local``: processes of this machine; ``ray``: a Ray cluster whose machines share ``out``.
+        workers: how many roll out; by default one process, or as many as the cluster has CPUs. The result
+            depends on neither.
         overwrite: collect anew; the old store is replaced once the new one is complete.
         progress: called after each finished segment.
 
     Raises:
-        ClwmError: ``out`` holds something else, another process writes to it, a simulator is missing, or the
-            disk is full.
+        ClwmError: ``out`` holds something else, another process writes to it, a package is missing, a worker
+            died, or the disk is full.
     """
     out = Path(out)
     manifest = manifest.resolved()
     chosen = _chosen_tasks(manifest, tasks)
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise ClwmError(f"workers must be at least 1, not {workers}")
     require("gymnasium", "sim", f"collecting {manifest.name}")
+    if engine == "ray":
+        require("ray", "ray", "--engine ray")
     undo_killed_replacement(out)
     target = _replacement(out) if overwrite and out.exists() else out
     if out.exists():
@@ -68,7 +73,7 @@ def collect(
     try:
         target.mkdir(parents=True, exist_ok=True)
         with locked(target):
-            _collect_into(target, manifest, chosen, workers, progress)
+            _collect_into(target, manifest, chosen, engine, workers, progress)
             if target != out:
                 with locked(out):
                     replace_store(out, target)
@@ -82,7 +87,12 @@ def collect(
 
 
 def _collect_into(
-    store: Path, manifest: Manifest, tasks: Sequence[int], workers: int, progress: Progress | None
+    store: Path,
+    manifest: Manifest,
+    tasks: Sequence[int],
+    engine: Engine,
+    workers: int | None,
+    progress: Progress | None,
 ) -> None:
     _remove_leftovers(store)
     provenance = _first_provenance(store)
@@ -105,7 +115,7 @@ def _collect_into(
     queue = deque(segment for collection in collections.values() for segment in advance(collection))
     done = sum(collection.episodes for collection in collections.values()) - sum(s.episodes for s in queue)
     report()
-    for segment in run_segments(manifest, store, queue, workers):
+    for segment in run_segments(manifest, store, queue, engine, workers):
         collection = collections[segment.task]
         collection.missing.discard(segment)
         done += segment.episodes

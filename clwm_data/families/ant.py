@@ -19,6 +19,7 @@ from clwm_data.families.gymnasium_mujoco import (
 )
 from clwm_data.families.mujoco_simulator import SideBySide
 from clwm_data.families.registry import register_family
+from clwm_data.families.rendering import Camera, Marker
 from clwm_data.families.simulator import Simulator, StepResult
 
 TORSO = 1  # body
@@ -93,6 +94,8 @@ class AntDirSimulator(AntSimulator):
 class AntGoalSimulator(AntSimulator):
     """Reward: -L1 distance from the torso to the goal - 0.1 sum a^2 - contact cost."""
 
+    camera = Camera(target=(0.3, 0.0, 0.0), distance=8.0, elevation=-50.0)  # all goals lie around x = 0.8
+
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Five physics steps of 0.01 s; never ends."""
         self.advance(action, active)
@@ -103,6 +106,11 @@ class AntGoalSimulator(AntSimulator):
     def observe(self) -> NDArray[np.float64]:
         """qpos, qvel: [L, 29]."""
         return np.concatenate([self._qpos, self._qvel], axis=1)
+
+    def markers(self, lane: int) -> Sequence[Marker]:
+        """The goal."""
+        x, y = self._targets[lane].tolist()
+        return [Marker((x, y, 0.1), 0.15)]
 
 
 class AntFamily(TaskFamily):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clwm_data.families.base import splits_of
 from clwm_data.families.mujoco_models import compile_model, package_file
 from clwm_data.families.mujoco_simulator import MujocoSimulator
+from clwm_data.families.rendering import Camera
 
 BENCHMARK = "gymnasium-mujoco"
 HORIZON = 200
@@ -37,7 +38,7 @@ class GymnasiumMujocoSimulator(MujocoSimulator):
     """Lanes that begin and step as Gymnasium's ``MujocoEnv`` does: same seed, same initial state."""
 
     fields: ClassVar[tuple[str, ...]] = ("qpos", "qvel")
-    camera = "track"
+    camera: ClassVar[str | Camera] = "track"
     #: ``mj_step`` calls per agent step.
     frame_skip: ClassVar[int]
     #: Scale of the noise on qpos and qvel at a reset.

@@ -78,42 +78,38 @@ class MetaWorldSimulator(Simulator):
         self._goals = goals
         self._envs = [environment() for _ in tasks]
         self._ready = np.zeros(len(tasks), np.bool_)  # the environment stands in the task of its lane
-        self._observation = np.zeros((len(tasks), OBSERVATION_SIZE))
+        self._observations = [np.zeros(OBSERVATION_SIZE) for _ in tasks]
+        self._never = np.zeros(len(tasks), np.bool_)
         self._target = np.zeros((len(tasks), 3))
         self._state_size = mujoco.mj_stateSize(self._envs[0].model, mujoco.mjtState.mjSTATE_INTEGRATION)
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
         """Put the arm and the objects of ``lanes`` to the start of their tasks."""
-        self._observation = self._observation.copy()
         for lane in lanes:
             self._reset(int(lane))
 
     def _reset(self, lane: int) -> None:
         env = self._envs[lane]
         env.set_task(self._goals[self.tasks[lane]])
-        self._observation[lane], _ = env.reset()
+        self._observations[lane], _ = env.reset()
         self._target[lane] = env._target_pos
         self._ready[lane] = True
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Repeat each action, sum the rewards; a success of any of the repeats counts."""
         reward, success = [0.0] * len(self._envs), [False] * len(self._envs)
-        self._observation = self._observation.copy()
         single = action.astype(np.float32)  # the type of Meta-World's own action space
-        for lane, (env, is_active) in enumerate(zip(self._envs, active.tolist(), strict=True)):
-            if not is_active:
-                continue
+        for lane in active.nonzero()[0].tolist():
+            step, chosen = self._envs[lane].step, single[lane]
             for _ in range(ACTION_REPEAT):
-                observation, gained, _, _, info = env.step(single[lane])
+                self._observations[lane], gained, _, _, info = step(chosen)
                 reward[lane] += float(gained)
                 success[lane] |= bool(info["success"])
-            self._observation[lane] = observation
-        terminated = np.zeros(len(self._envs), np.bool_)
-        return StepResult(np.array(reward), terminated, np.array(success))
+        return StepResult(np.array(reward), self._never, np.array(success))
 
     def observe(self) -> NDArray[np.float64]:
         """Two stacked frames of gripper and objects, and zeros for the hidden goal [L, 39]."""
-        return self._observation
+        return np.array(self._observations)
 
     def privileged(self) -> NDArray[np.float64]:
         """The hidden goal positions [L, 3], in metres."""
@@ -132,7 +128,7 @@ class MetaWorldSimulator(Simulator):
         self._mujoco.mj_getState(env.model, env.data, physics, self._mujoco.mjtState.mjSTATE_INTEGRATION)
         margin = getattr(env, "_target_to_obj_init", None)
         tail = [-1.0 if margin is None else margin]
-        return np.concatenate([physics, self._observation[lane], env._prev_obs, tail])
+        return np.concatenate([physics, self._observations[lane], env._prev_obs, tail])
 
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
         """Continue from a state of the lane's task; Meta-World's step count starts anew."""
@@ -148,8 +144,7 @@ class MetaWorldSimulator(Simulator):
         if hasattr(env, "_target_to_obj_init"):
             env._target_to_obj_init = None if margin[0] < 0.0 else float(margin[0])
         env.curr_path_length = 0
-        self._observation = self._observation.copy()
-        self._observation[lane] = observation
+        self._observations[lane] = observation
 
     def render(self, lane: int) -> NDArray[np.uint8]:
         """The arm and the table from the side, with the goal as a ball (its own cameras hang head down)."""

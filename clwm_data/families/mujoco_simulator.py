@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.families.rendering import import_mujoco, render_model
+from clwm_data.families.rendering import Camera, Marker, import_mujoco, render_model
 from clwm_data.families.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class MujocoSimulator(Simulator):
 
     #: Arrays of ``MjData`` that the subclass reads from ``self._lanes``.
     fields: ClassVar[tuple[str, ...]]
-    #: Name of the camera that :meth:`render` looks through.
-    camera: ClassVar[str]
+    #: What :meth:`render` looks through; a name is that of one of the model's own cameras.
+    camera: ClassVar[str | Camera]
     #: Observations read fields that derive from the state, which must be up to date with it.
     observes_derived: ClassVar[bool] = False
     #: Call ``mj_rnePostConstraint`` after each step: it computes the external forces on the bodies.
@@ -88,14 +88,18 @@ class MujocoSimulator(Simulator):
         if self.observes_derived:
             self._lanes.refresh(np.arange(len(self.tasks)) == lane)
 
+    def markers(self, lane: int) -> Sequence[Marker]:
+        """What pictures of a lane show beside the model, e.g. a goal."""
+        return ()
+
     def render(self, lane: int) -> NDArray[np.uint8]:
-        """An RGB picture [height, width, 3] of a lane, through the model's own camera."""
+        """An RGB picture [height, width, 3] of a lane."""
         from clwm_data.families.mujoco_lanes import STATE
 
         model = self._lanes.models[lane]
         self._mujoco.mj_setState(model, self._scratch, self._lanes.get_state(lane), STATE)
         self._mujoco.mj_forward(model, self._scratch)
-        return render_model(model, self._scratch, self.camera)
+        return render_model(model, self._scratch, self.camera, markers=self.markers(lane))
 
     def close(self) -> None:
         """Stop the threads."""

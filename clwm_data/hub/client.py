@@ -58,6 +58,10 @@ _ERRORS: tuple[type[BaseException], ...] = (
 Result = TypeVar("Result")
 
 
+class UnreachableError(ClwmError):
+    """There is no way to the Hub, or none is wanted."""
+
+
 class ConflictError(ClwmError):
     """Somebody else changed the repository at the same time."""
 
@@ -129,7 +133,7 @@ def _is_inconsistent(error: BaseException) -> bool:
 
 def _translated(subject: str, error: BaseException) -> ClwmError:
     if isinstance(error, OfflineModeIsEnabled):
-        return ClwmError(f"{subject}: HF_HUB_OFFLINE is set, so the Hub is not contacted: unset it")
+        return UnreachableError(f"{subject}: HF_HUB_OFFLINE is set, so the Hub is not contacted: unset it")
     if isinstance(error, HfHubHTTPError):
         return _translated_status(subject, error)
     if isinstance(error, HFValidationError):
@@ -141,7 +145,7 @@ def _translated(subject: str, error: BaseException) -> ClwmError:
             f"{subject}: the disk is full: free space and run the same command again; it resumes"
         )
     if isinstance(error, _TRANSPORT_ERRORS):
-        return ClwmError(
+        return UnreachableError(
             f"{subject}: the Hub ({huggingface_hub.constants.ENDPOINT}) cannot be reached: check the "
             "network and run the same command again; it resumes"
         )

@@ -48,12 +48,20 @@ class Publication:
     Attributes:
         reference: repository, and the branch as its revision.
         title: of the commits.
-        plan: compares with the repository as it is now.
+        plan_upon: compares with the repository at a commit; ``None``: with one that is still empty.
     """
 
     reference: HubReference
     title: str
-    plan: Callable[[], Plan]
+    plan_upon: Callable[[str | None], Plan]
+
+    def plan(self) -> Plan:
+        """What there is to do, compared with the repository as it is now.
+
+        Raises:
+            ClwmError: the repository cannot be read.
+        """
+        return self.plan_upon(branch_head(self.reference))
 
     def push(
         self, *, private: bool = False, tag: str | None = None, progress: Progress | None = None

@@ -12,7 +12,7 @@ from clwm_data.hub.card import CardStore, dataset_card
 from clwm_data.hub.figure import returns_figure
 from clwm_data.hub.markdown import CARD
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
-from clwm_data.hub.publication import Publication, branch_head
+from clwm_data.hub.publication import Publication
 from clwm_data.hub.published import SUFFIX, open_published
 from clwm_data.hub.reference import HubReference, repository_reference
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
@@ -40,17 +40,17 @@ def publishable(path: Path) -> Store:
     return store
 
 
-def plan_push(store: Store, reference: HubReference) -> Plan:
+def plan_push(store: Store, reference: HubReference, head: str | None) -> Plan:
     """What a push of a store would upload and delete.
 
     Args:
         store: checked with :func:`publishable`.
-        reference: dataset repository, and a branch as its revision.
+        reference: dataset repository.
+        head: commit to compare with; ``None`` where nothing was published yet.
 
     Raises:
         ClwmError: the repository cannot be read.
     """
-    head = branch_head(reference)
     remote = {} if head is None else remote_files(reference, head)
     folder = f"{store.name}{SUFFIX}"
     data = [
@@ -86,7 +86,7 @@ def publish_store(path: Path, repository: str, branch: str | None = None) -> Pub
     store = publishable(path)
     reference = repository_reference(repository, branch, "dataset")
     title = f"{store.name}: {len(store.tasks)} tasks"
-    return Publication(reference, title, lambda: plan_push(store, reference))
+    return Publication(reference, title, lambda head: plan_push(store, reference, head))
 
 
 def _task_files(store: Store) -> Iterator[Path]:

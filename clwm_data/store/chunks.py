@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
@@ -49,7 +50,7 @@ def check_chunks(folder: Path, metadata: ArrayMetadata, files: Mapping[str, File
             raise ClwmError(f"{path}: is missing or truncated: collect or download its task again")
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            for start, size in _extents(descriptor, expected, metadata, position):
+            for start, size in extents(descriptor, expected, metadata, position):
                 _check_chunk(descriptor, start, size, metadata)
         except _BadChunkError as error:
             raise ClwmError(f"{path}: is damaged: {error}") from error
@@ -57,7 +58,7 @@ def check_chunks(folder: Path, metadata: ArrayMetadata, files: Mapping[str, File
             os.close(descriptor)
 
 
-def _extents(
+def extents(
     descriptor: int, file_bytes: int, metadata: ArrayMetadata, position: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
     """Start and size of every chunk of a file that holds values of the array."""
@@ -86,7 +87,10 @@ def _shard_index(descriptor: int, file_bytes: int, metadata: ArrayMetadata) -> N
     size = 16 * math.prod(grid)
     if size + CHECKSUM > file_bytes:
         raise _BadChunkError("its shard is shorter than the index")
-    text = os.pread(descriptor, size, file_bytes - size - CHECKSUM)
+    text = os.pread(descriptor, size + CHECKSUM, file_bytes - size - CHECKSUM)
+    text, checksum = text[:size], text[size:]
+    if crc32c(text) != int.from_bytes(checksum, "little"):
+        raise _BadChunkError("the index of its shard does not agree with its checksum")
     return np.frombuffer(text, "<u8").reshape(*grid, 2)
 
 

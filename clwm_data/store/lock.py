@@ -23,7 +23,7 @@ def locked(store: Path) -> Iterator[None]:
     Raises:
         ClwmError: another process holds it.
     """
-    path = store / STAGING / "lock"
+    path = _lock(store)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         try:
@@ -38,7 +38,7 @@ def locked(store: Path) -> Iterator[None]:
             yield
         finally:
             if _is(path, stream.fileno()):  # else the store was moved away, with this lock in it
-                path.with_name("workers").unlink(missing_ok=True)
+                _workers(store).unlink(missing_ok=True)
                 path.unlink()
             with suppress(OSError):  # it is not empty, or gone
                 path.parent.rmdir()
@@ -46,14 +46,27 @@ def locked(store: Path) -> Iterator[None]:
 
 def hold_as_worker(store: Path) -> None:
     """Keep others from writing to a store until this process ends, even if the collector is killed."""
-    descriptor = os.open(store / STAGING / "workers", os.O_CREAT | os.O_RDWR)
+    descriptor = os.open(_workers(store), os.O_CREAT | os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_SH)  # never closed: the end of the process gives it up
+
+
+@contextmanager
+def working_on(store: Path) -> Iterator[None]:
+    """The same for the length of a block, in a process that other work outlives."""
+    with _workers(store).open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        yield
+
+
+def is_locked(store: Path) -> bool:
+    """Whether some process writes to a store, as seen from here."""
+    return _lock(store).is_file()
 
 
 def _await_orphans(store: Path) -> None:
     """Wait for the workers of a collector that was killed; they end by themselves as soon as they notice."""
     deadline = time.monotonic() + ORPHANS_SECONDS
-    with suppress(FileNotFoundError), (store / STAGING / "workers").open() as stream:
+    with suppress(FileNotFoundError), _workers(store).open() as stream:
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,6 +75,14 @@ def _await_orphans(store: Path) -> None:
                 if time.monotonic() > deadline:
                     raise ClwmError(f"{store}: workers of a killed process write to it: end them") from error
                 time.sleep(0.02)
+
+
+def _lock(store: Path) -> Path:
+    return store / STAGING / "lock"
+
+
+def _workers(store: Path) -> Path:
+    return store / STAGING / "workers"
 
 
 def _is(path: Path, descriptor: int) -> bool:

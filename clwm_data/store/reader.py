@@ -24,9 +24,19 @@ from clwm_data.manifest import Manifest
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL, Episode, TaskArrays
 from clwm_data.store.chunks import check_chunks
+from clwm_data.store.decode import decode, decodes
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.flat import chosen_tasks, flat_arrays
-from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, TaskRecord, task_folder
+from clwm_data.store.format import (
+    METADATA,
+    TASKS,
+    FileRecord,
+    Origin,
+    Provenance,
+    StoreRecord,
+    TaskRecord,
+    task_folder,
+)
 from clwm_data.store.root import Root, parse_json, read_root
 
 #: The writer's take half a kilobyte.
@@ -76,21 +86,26 @@ class StoredTask:
         Raises:
             ClwmError: the array is missing or damaged.
         """
+        folder, metadata, files = self._checked(name)
+        if (folder / METADATA).stat().st_size > MAX_ARRAY_METADATA_BYTES:
+            raise ClwmError(f"{folder}/{METADATA}: has more than {MAX_ARRAY_METADATA_BYTES} bytes")
+        # zarr will read the array's own metadata: it must be what was checked.
+        document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
+        if array_metadata(document, name, metadata.shape[0], files, str(folder)) != metadata:
+            raise ClwmError(f"{folder}/{METADATA}: differs from the consolidated metadata in the root")
+        return zarr.open_array(store=folder, mode="r", zarr_format=3)
+
+    def _checked(self, name: str) -> tuple[Path, ArrayMetadata, dict[str, FileRecord]]:
+        """Folder, metadata and files of an array; the files are here, and hold what the metadata says."""
         if self._fetch is not None:
             self._fetch(self.index)
             self._fetch = None
         folder = self._folder / name
         if name not in self.arrays or not (folder / METADATA).is_file():
             raise ClwmError(f"{folder}: array is missing: download or collect it again")
-        if (folder / METADATA).stat().st_size > MAX_ARRAY_METADATA_BYTES:
-            raise ClwmError(f"{folder}/{METADATA}: has more than {MAX_ARRAY_METADATA_BYTES} bytes")
-        # zarr will read the array's own metadata: it must be what was checked.
         metadata, files = self.arrays[name], self.record.array_files(name)
-        document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
-        if array_metadata(document, name, metadata.shape[0], files, str(folder)) != metadata:
-            raise ClwmError(f"{folder}/{METADATA}: differs from the consolidated metadata in the root")
         check_chunks(folder, metadata, files)
-        return zarr.open_array(store=folder, mode="r", zarr_format=3)
+        return folder, metadata, files
 
     def load(self, *, verify: bool = False) -> TaskArrays:
         """All arrays of the task, decoded into memory.
@@ -110,9 +125,14 @@ class StoredTask:
         return TaskArrays(**{**dict.fromkeys(OPTIONAL), **values})
 
     def _read(self, name: str, verify: bool) -> NDArray[Any]:
-        array = self.array(name)
+        folder, metadata, files = self._checked(name)
         try:
-            values = np.asarray(array[...])
+            if decodes(metadata):
+                values = decode(folder, metadata, files)
+            else:
+                values = np.asarray(self.array(name)[...])
+        except (ClwmError, MemoryError):
+            raise
         except Exception as error:  # codecs raise errors of many types on damaged bytes
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ClwmError(f"{self._folder}/{name}: cannot be decoded: {reason}") from error

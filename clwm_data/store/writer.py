@@ -156,7 +156,8 @@ def file_records(group: Path) -> dict[str, FileRecord]:
 
 def _write_array(path: Path, array: NDArray[Any], storage: Storage) -> None:
     row_bytes = max(1, array.nbytes // len(array))
-    chunk_rows = min(len(array), max(1, CHUNK_BYTES // row_bytes))
+    # Chunks of equal size: the last one is padded, by less than a row per chunk.
+    chunk_rows = -(-len(array) // -(-len(array) // max(1, CHUNK_BYTES // row_bytes)))
     chunks = (chunk_rows, *array.shape[1:])
     shards = None
     if len(array) > chunk_rows:

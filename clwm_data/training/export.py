@@ -7,19 +7,26 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from clwm_data.families import get_family
 from clwm_data.training.selection import choose_checkpoints
-from clwm_data.training.settings import RunFolder, TrainingSettings
-from clwm_data.zoo.card import Card, CheckpointRecord, conditioning_record, sha256, write_card
+from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+from clwm_data.training.team import choose_team
+from clwm_data.zoo.card import Card, CheckpointRecord, conditioning_record, sha256, tensors_bytes, write_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
+from clwm_data.zoo.policy_set import PolicySet, pack
 
 PACKAGES = ("clwm", "gymnasium", "mujoco", "dm-control", "torch", "stable-baselines3", "sb3-contrib")
 EPISODES = 5
+#: Quality of the best checkpoint, and the most policies that share its tasks.
+BEST, TEAM = 100, 3
 #: Apart from the seed that checkpoints were chosen by: the best of many would look better than it is.
 EVALUATION_SEED = 1_000_003
+SELECTION_SEED = 2_000_003
 
 
 def write_zoo(settings: TrainingSettings, folder: RunFolder, checkpoints: int) -> Path:
@@ -33,31 +40,81 @@ def write_zoo(settings: TrainingSettings, folder: RunFolder, checkpoints: int) -
     Returns:
         the zoo folder.
     """
-    family = get_family(settings.family)
-    chosen = choose_checkpoints(folder.read_curve(), checkpoints)
+    curve = folder.read_curve()
     building = folder.zoo.with_suffix(".partial")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
-    records = []
-    evaluate = PolicyEvaluator(family, settings.tasks)
-    for quality, point in chosen.items():
-        content = folder.candidate(point.environment_steps).read_bytes()
-        returns = evaluate(LearnedPolicy(load(content)), episodes=EPISODES, seed=EVALUATION_SEED)
+    exporter = _Exporter(settings, folder, building)
+    try:
+        records = [
+            exporter.write(quality, [point], np.zeros(len(settings.tasks), np.int64))
+            for quality, point in choose_checkpoints(curve, checkpoints).items()
+            if quality < BEST
+        ]
+        if len(curve) > 1:
+            records.append(exporter.write(BEST, *choose_team(curve, exporter.measure, TEAM)))
+    finally:
+        exporter.close()
+    write_card(building, _card(settings, records))
+    shutil.rmtree(folder.zoo, ignore_errors=True)
+    building.rename(folder.zoo)
+    return folder.zoo
+
+
+class _Exporter:
+    """Turns policies of a run into checkpoint files with measured returns."""
+
+    def __init__(self, settings: TrainingSettings, folder: RunFolder, zoo: Path) -> None:
+        family = get_family(settings.family)
+        self._settings, self._folder, self._zoo = settings, folder, zoo
+        self._all_tasks = len(family.tasks)
+        self._evaluate = PolicyEvaluator(family, settings.tasks)
+
+    def measure(self, point: CurvePoint) -> NDArray[np.float64]:
+        """Returns [T], with and without the policy's noise, on episodes that nothing is reported of."""
+        policy = LearnedPolicy(self._tensors(point))
+        returns = self._evaluate(policy, episodes=EPISODES, seed=SELECTION_SEED)
+        return np.asarray(returns.mean(axis=0))
+
+    def write(self, quality: int, points: list[CurvePoint], member: NDArray[np.int64]) -> CheckpointRecord:
+        """Write the file of a checkpoint and measure it.
+
+        Args:
+            quality: of the checkpoint.
+            points: the policies.
+            member: [T] which of them plays each of the run's tasks.
+        """
+        of_family = np.zeros(self._all_tasks, np.int64)
+        of_family[self._settings.tasks] = member
+        packed = pack([self._tensors(point) for point in points], of_family)
+        content = tensors_bytes(packed)
         file = f"{quality:03d}.safetensors"
-        (building / file).write_bytes(content)
-        records.append(
-            CheckpointRecord(
-                quality=quality,
-                file=file,
-                sha256=sha256(content),
-                environment_steps=point.environment_steps,
-                minutes=point.minutes,
-                returns_stochastic=returns[0].round(3).tolist(),
-                returns_deterministic=returns[1].round(3).tolist(),
-            )
+        (self._zoo / file).write_bytes(content)
+        policies = PolicySet(packed).policies  # as they are in the file, in half precision
+        each = [self._evaluate(policy, episodes=EPISODES, seed=EVALUATION_SEED) for policy in policies]
+        returns = np.stack(each)[member, :, np.arange(len(member))].T
+        return CheckpointRecord(
+            quality=quality,
+            file=file,
+            sha256=sha256(content),
+            environment_steps=points[0].environment_steps,
+            specialists=[point.environment_steps for point in points[1:]],
+            minutes=points[0].minutes,
+            returns_stochastic=returns[0].round(3).tolist(),
+            returns_deterministic=returns[1].round(3).tolist(),
         )
-    evaluate.close()
-    card = Card(
+
+    def _tensors(self, point: CurvePoint) -> dict[str, NDArray[np.float32]]:
+        return load(self._folder.candidate(point.environment_steps).read_bytes())
+
+    def close(self) -> None:
+        """Release the simulators."""
+        self._evaluate.close()
+
+
+def _card(settings: TrainingSettings, records: list[CheckpointRecord]) -> Card:
+    family = get_family(settings.family)
+    return Card(
         family=family.name,
         method="CrossQ (sb3-contrib), one policy for all tasks, a task drawn per episode",
         seed=settings.seed,
@@ -69,7 +126,3 @@ def write_zoo(settings: TrainingSettings, folder: RunFolder, checkpoints: int) -
         packages={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         checkpoints=records,
     )
-    write_card(building, card)
-    shutil.rmtree(folder.zoo, ignore_errors=True)
-    building.rename(folder.zoo)
-    return folder.zoo

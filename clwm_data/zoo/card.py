@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -15,7 +16,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
 from clwm_data.strict import StrictModel, build_model, read_yaml
-from clwm_data.zoo.policy import LearnedPolicy
+from clwm_data.zoo.policy_set import PolicySet
 
 CARD = "card.yaml"
 
@@ -37,6 +38,8 @@ class CheckpointRecord(StrictModel):
         file: safetensors beside the card.
         sha256: of the file.
         environment_steps: of training, until this checkpoint.
+        specialists: environment steps of further policies of the same run, which play the tasks that they are
+            better at; the file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
         minutes: of training, until this checkpoint, on the machine that trained.
         returns_stochastic: [T] mean return on each task, actions drawn from the policy.
         returns_deterministic: [T] mean return on each task, actions tanh(mean).
@@ -46,6 +49,7 @@ class CheckpointRecord(StrictModel):
     file: str = Field(pattern=r"^[A-Za-z0-9._-]+\.safetensors$")
     sha256: str
     environment_steps: int = Field(ge=0)
+    specialists: list[int] = Field(default_factory=list)
     minutes: float = Field(ge=0)
     returns_stochastic: list[float]
     returns_deterministic: list[float]
@@ -142,15 +146,15 @@ def read_card(folder: Path, family: TaskFamily) -> Card:
     return card
 
 
-def tensors_bytes(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
+def tensors_bytes(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """A policy as the bytes of a safetensors file."""
     safetensors = require("safetensors.numpy", "sim", "writing learned policies")
     content: bytes = safetensors.save(dict(tensors))
     return content
 
 
-def load_policy(folder: Path, card: Card, checkpoint: CheckpointRecord) -> LearnedPolicy:
-    """The policy of a checkpoint.
+def load_policies(folder: Path, card: Card, checkpoint: CheckpointRecord) -> PolicySet:
+    """The policy, or policies, of a checkpoint.
 
     Raises:
         ClwmError: its file is missing, or is not the one that the card describes.
@@ -165,16 +169,19 @@ def load_policy(folder: Path, card: Card, checkpoint: CheckpointRecord) -> Learn
     safetensors = require("safetensors", "sim", "learned policies")
     tensors = require("safetensors.numpy", "sim", "learned policies")
     try:
-        policy = LearnedPolicy(tensors.load(content))
+        policies = PolicySet(tensors.load(content))
     except (safetensors.SafetensorError, ValueError) as error:
         raise ClwmError(f"{path}: is not a policy: {error}") from error
+    policy = policies.policies[0]
     inputs = card.observation_size + len(card.conditioning.names)
     if (policy.input_size, policy.action_size) != (inputs, card.action_size):
         raise ClwmError(
             f"{path}: maps {policy.input_size} inputs to {policy.action_size} actions, "
             f"not {inputs} to {card.action_size}"
         )
-    return policy
+    if policies.member is not None and len(policies.member) <= max(card.tasks):
+        raise ClwmError(f"{path}: says who plays {len(policies.member)} tasks; the card speaks of more")
+    return policies
 
 
 def sha256(content: bytes) -> str:

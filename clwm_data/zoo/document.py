@@ -33,7 +33,9 @@ clwm behaviour train FAMILY --out RUN [--steps N] [--checkpoints N] [--seed S] [
 
 needs `pip install "clwm[behaviour]"`; collecting with trained policies needs NumPy alone. The best policy is
 the one with the highest mean return over tasks, not the last one; the others are chosen so that their mean
-returns spread evenly between the untrained policy and the best. In a manifest:
+returns spread evenly between the untrained policy and the best. Where an earlier policy of the run plays some
+tasks better than the best one, it plays them in checkpoint 100, which then holds up to three policies and a
+table of tasks; they were chosen by other episodes than those reported below. In a manifest:
 
 ```yaml
 behaviours:
@@ -103,6 +105,13 @@ def _section(family: TaskFamily) -> Iterator[str]:
         yield (
             f"| {checkpoint.quality} | {checkpoint.environment_steps:,} | {checkpoint.minutes:.0f} "
             f"| {_spread(checkpoint.returns_stochastic)} | {_spread(checkpoint.returns_deterministic)} |"
+        )
+    best = card.checkpoints[-1]
+    if best.specialists:
+        steps = " and ".join(f"{steps:,}" for steps in best.specialists)
+        yield (
+            f"\nThe best checkpoint holds {len(best.specialists) + 1} policies of the run: what the one of "
+            f"{best.environment_steps:,} steps plays worse is played by that of {steps} steps."
         )
     deterministic = np.asarray([checkpoint.returns_deterministic for checkpoint in card.checkpoints])
     behind = [card.tasks[i] for i in np.flatnonzero(deterministic.max(axis=0) > deterministic[-1])]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import TaskFamily
-from clwm_data.zoo.card import CARD, Card, CheckpointRecord, load_policy, read_card
-from clwm_data.zoo.policy import LearnedPolicy
+from clwm_data.zoo.card import CARD, Card, CheckpointRecord, load_policies, read_card
+from clwm_data.zoo.policy_set import PolicySet
 
 _ROOT = Path(__file__).parent
 
@@ -48,11 +48,11 @@ def find_checkpoint(family: TaskFamily, zoo: str | None, quality: int) -> Checkp
 
 
 @lru_cache(maxsize=16)
-def find_policy(family: TaskFamily, zoo: str | None, quality: int, sha256: str | None) -> LearnedPolicy:
-    """The policy of a checkpoint, ready to act.
+def find_policies(family: TaskFamily, zoo: str | None, quality: int, sha256: str | None) -> PolicySet:
+    """The policies of a checkpoint, ready to act.
 
     Args:
-        family: whose policy.
+        family: whose policies.
         zoo: as in :func:`find_zoo`.
         quality: of the checkpoint.
         sha256: what its file must be; ``None`` for whatever the zoo has now.
@@ -67,4 +67,4 @@ def find_policy(family: TaskFamily, zoo: str | None, quality: int, sha256: str |
             f"checkpoint {quality} of {family.name} is not the one that the manifest names (sha-256 "
             f"{checkpoint.sha256[:12]}..., not {str(sha256)[:12]}...): use the clwm version that collected it"
         )
-    return load_policy(folder, card, checkpoint)
+    return load_policies(folder, card, checkpoint)

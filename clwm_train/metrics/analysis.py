@@ -19,7 +19,8 @@ from clwm_data.strict import StrictModel, Text, first_mistake
 from clwm_train.agent import Agent
 from clwm_train.api import load_agent
 from clwm_train.checkpoint import latest_checkpoint
-from clwm_train.data import TaskData, load_task_data
+from clwm_train.data import TaskData
+from clwm_train.mapped import read_task_data
 from clwm_train.metrics.codes import Codes, factors_of, parameter_values, sample_codes
 from clwm_train.metrics.disentanglement import dci, infomec
 from clwm_train.metrics.open_loop import open_loop_error
@@ -135,7 +136,7 @@ def analyse_run(
     check_same_data(run, store)
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=device)
-    data = load_task_data(store.tasks, run.config.data, name=str(store.path), device=device)
+    data = read_task_data(store, run.config.data, device=device)
     family = get_family(run.record.family)
     found = [SeedAnalysis() for _ in agent.seeds]
     if "probe" in parts or "disentanglement" in parts:

@@ -60,7 +60,8 @@ def sample_codes(agent: Agent, data: TaskData, *, contexts: int, size: int, seed
 def context_z(agent: Agent, data: TaskData, transitions: NDArray[np.int64]) -> Tensor:
     """z [S, ..., z] of contexts of transitions [..., K]."""
     rows = torch.from_numpy(transitions).to(data.device)
-    context = data.context(rows, next_observation=agent.next_observation)
+    # Mapped data stay on the CPU.
+    context = data.context(rows, next_observation=agent.next_observation).to(agent.normaliser.mean.device)
     z: Tensor = agent.context_encoder(context.expand(len(agent.seeds), *context.shape))
     return z
 

@@ -78,12 +78,14 @@ def open_loop_error(
         torch.cat([first, first + 1 + torch.arange(horizon, device=data.device)], -1)
     ]
     seeds = len(agent.seeds)
+    device = agent.normaliser.mean.device  # mapped data stay on the CPU
+    observation, action, reward_seen = (
+        part.to(device) for part in (observation, data.action[rows], data.reward[rows])
+    )
     true = model.encode(observation.expand(seeds, *observation.shape))
     z = context_z(agent, data, contexts)[:, :, None].expand(*true.shape[:3], -1)
-    code, reward = _roll(
-        model, true[..., 0, :], data.action[rows], z, samples, RandomStreams(agent.seeds, data.device)
-    )
-    following, rewards = true[..., 1:, :], data.reward[rows].expand(seeds, *rows.shape)
+    code, reward = _roll(model, true[..., 0, :], action, z, samples, RandomStreams(agent.seeds, device))
+    following, rewards = true[..., 1:, :], reward_seen.expand(seeds, *rows.shape)
     return OpenLoopError(
         code=_relative(code - following, following - following.mean((1, 2, 3), keepdim=True)),
         reward=_relative((reward - rewards)[..., None], (rewards - rewards.mean())[..., None]),

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from multiprocessing.connection import wait
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
+from clwm_data.collect.ray_pool import join_cluster
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
+from clwm_data.workers import end_with_parent
 from clwm_train.sweep.job import Job, run_job
 from clwm_train.trainer import Progress
 
@@ -55,7 +54,7 @@ def local(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Ou
     """Processes on this machine. They end with this one, however it ends."""
     # Spawned, not forked: torch and simulators hold threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         futures: dict[Future[str | None], Job] = {pool.submit(attempt, job, until): job for job in jobs}
         try:
             for future in as_completed(futures):
@@ -75,40 +74,43 @@ def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outc
     """Tasks on a Ray cluster whose machines share the folders of stores and runs.
 
     Raises:
-        MissingExtraError: Ray is not installed.
+        ClwmError: Ray is not installed, or there is no cluster to join.
     """
-    library: Any = require("ray", "ray", "the engine ray")
-    if not library.is_initialized():
-        library.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False)
+    library: Any = require("ray", "ray", "--engine ray")
+    begun_here = not library.is_initialized()
+    if begun_here:
+        join_cluster(library)
     task = library.remote(max_retries=0)(attempt)
     waiting = list(jobs)
     running: dict[Any, Job] = {}
-    while waiting or running:
-        while waiting and len(running) < workers:
-            job = waiting.pop(0)
-            gpus = 0 if job.device == "cpu" else 1
-            running[task.options(num_cpus=job.threads or 1, num_gpus=gpus).remote(job, until)] = job
-        for reference in library.wait(list(running))[0]:
-            job = running.pop(reference)
-            try:
-                yield job, library.get(reference)
-            except library.exceptions.RayError as error:
-                yield job, f"{job.run}: Ray lost it: {str(error).splitlines()[0]}"
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop(0)
+                gpus = 0 if job.device == "cpu" else 1
+                options = task.options(num_cpus=job.threads or 1, num_gpus=gpus)
+                running[options.remote(_for_other_machines(job), until)] = job
+            for reference in library.wait(list(running))[0]:
+                job = running.pop(reference)
+                try:
+                    yield job, library.get(reference)
+                except library.exceptions.RayError as error:
+                    yield job, f"{job.run}: its Ray task was lost ({type(error).__name__}; out of memory?)"
+    finally:
+        for reference in running:
+            library.cancel(reference, force=True)
+        if begun_here:
+            library.shutdown()
+
+
+def _for_other_machines(job: Job) -> Job:
+    """With absolute paths: a task's working folder is another."""
+    files = {
+        field: str(Path(name).absolute())
+        for field, name in (("method", job.method), ("preset", job.preset))
+        if name.endswith((".yaml", ".yml"))
+    }
+    return replace(job, run=job.run.absolute(), store=job.store.absolute(), **files)
 
 
 ENGINES: dict[str, Engine] = {"local": local, "ray": ray}
-
-
-def _end_with_parent() -> None:
-    """A killed sweep leaves no processes behind, and Ctrl-C is its business alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        raise RuntimeError("a training process is started by the pool only")
-
-    def watch() -> None:
-        with suppress(OSError):
-            wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -17,6 +17,7 @@ from clwm_data.collect.rollout import roll_out
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.manifest import Manifest, load_manifest
+from clwm_data.provenance import current_provenance
 from clwm_data.store import open_store
 from clwm_data.store.lock import locked
 from clwm_data.store.validate import validate
@@ -199,7 +200,7 @@ def test_overwrite_keeps_the_old_store_until_the_new_one_is_whole(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clwm_data.collect.engine.save_segment", fail)
+    monkeypatch.setattr("clwm_data.collect.worker.save_segment", fail)
     with pytest.raises(ClwmError, match="No space left on device: free space"):
         collect(tiny_manifest(seed=5), store_path, overwrite=True)
     assert digests(store_path) == before
@@ -230,3 +231,23 @@ def test_manifests_compare_by_what_they_collect() -> None:
     manifest = tiny_manifest()
     assert manifest.same_data_as(Manifest(**{**manifest.model_dump(), "description": "other words"}))
     assert not manifest.same_data_as(tiny_manifest(episodes=4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["/home/me/bin/clwm", "collect", "m"], "clwm collect m"),
+        (
+            ["clwm", "collect", "data/m.yaml", "--out", "/secret/s.zarr"],
+            "clwm collect data/m.yaml --out s.zarr",
+        ),
+        (["clwm", "train", "/secret/a b.zarr", "--out=/tmp/run/"], "clwm train 'a b.zarr' --out=run"),
+        (["clwm", "train", "x", "--set", "iql.expectile=0.9"], "clwm train x --set iql.expectile=0.9"),
+        ([""], "python"),
+    ],
+)
+def test_provenance_keeps_no_folders(
+    arguments: list[str], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert current_provenance().command == command

@@ -198,9 +198,12 @@ def test_an_array_file_other_than_the_checked_metadata_is_refused(store_path: Pa
     file = store_path / "tasks/0006/reward/zarr.json"
     node = json.loads(file.read_text())
     node["codecs"].append({"name": "gzip", "configuration": {"level": 1}})
+    expected = open_store(store_path).tasks[6].load().reward
     file.write_text(json.dumps(node))
+    task = open_store(store_path).tasks[6]
     with pytest.raises(ClwmError, match="reward"):
-        open_store(store_path).tasks[6].load()
+        task.array("reward")
+    np.testing.assert_array_equal(task.load().reward, expected)  # decoded by what was checked alone
 
 
 def test_a_task_larger_than_the_memory_is_refused(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,6 +317,16 @@ def test_a_shard_whose_index_lies_is_refused(zstd_store: Path, entry: list[int],
     index[1] = entry
     replace_file(zstd_store, "reward/c.0", with_index(text, index))
     with little_memory(), pytest.raises(ClwmError, match=words):
+        open_store(zstd_store).tasks[6].load()
+
+
+def test_a_damaged_index_of_a_shard_is_found(zstd_store: Path) -> None:
+    text = (zstd_store / "tasks/0006/observation/c.0.0").read_bytes()
+    chunks = open_store(zstd_store).tasks[6].arrays["observation"]
+    index = 16 * (chunks.file_shape[0] // chunks.chunk_shape[0]) + 4
+    damaged = text[:-index] + bytes([text[-index] ^ 1]) + text[1 - index :]
+    replace_file(zstd_store, "observation/c.0.0", damaged)
+    with pytest.raises(ClwmError, match="does not agree with its checksum"):
         open_store(zstd_store).tasks[6].load()
 
 

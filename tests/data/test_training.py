@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sb3_contrib.common.torch_layers import BatchRenorm1d
 
 from clwm_data.errors import ClwmError
@@ -16,8 +17,9 @@ from clwm_data.training.run import learning_rate, next_evaluation, train
 from clwm_data.training.selection import choose_checkpoints
 from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
+from clwm_data.training.team import choose_team
 from clwm_data.training.vec_env import TaskConditionedVecEnv
-from clwm_data.zoo.card import load_policy, read_card
+from clwm_data.zoo.card import load_policies, read_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 
@@ -199,6 +201,40 @@ def test_checkpoints_spread_evenly() -> None:
     assert [point.environment_steps for point in chosen.values()] == [0, 100, 200, 300, 400]
 
 
+@given(st.data())
+def test_a_team_is_as_good_as_its_members_allow(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 6))
+    returns = data.draw(arrays(np.float64, size, elements=st.integers(-50, 50)))
+    curve = [
+        CurvePoint(environment_steps=i, minutes=0.0, returns_stochastic=row, returns_deterministic=row)
+        for i, row in enumerate(returns.tolist())
+    ]
+    team, member = choose_team(curve, lambda point: returns[point.environment_steps], 3)
+    steps = [point.environment_steps for point in team]
+    assert 1 <= len(team) <= 3
+    assert len(set(steps)) == len(steps)
+    assert returns[steps[0]].mean() == returns.mean(axis=1).max()
+    np.testing.assert_array_equal(returns[steps].max(axis=0), returns[steps][member, range(size[1])])
+    assert set(member) | {0} == set(range(len(team)))  # nobody is idle
+
+
+def test_a_team_worked_by_hand() -> None:
+    returns = np.asarray([[0.0, 0.0, 0.0], [9.0, 9.0, 0.0], [8.0, 8.0, 8.0], [8.0, 8.1, 8.0]])
+    careful = {2: [8.0, 8.0, 8.5]}  # the curve's one episode had been unlucky
+    curve = [
+        CurvePoint(environment_steps=i, minutes=0.0, returns_stochastic=row, returns_deterministic=row)
+        for i, row in enumerate(returns.tolist())
+    ]
+
+    def measure(point: CurvePoint) -> np.ndarray:
+        return np.asarray(careful.get(point.environment_steps, returns[point.environment_steps]))
+
+    team, member = choose_team(curve, measure, 3)
+    assert [point.environment_steps for point in team] == [2, 1]
+    assert member.tolist() == [1, 1, 0]
+    assert len(choose_team(curve, measure, 1)[0]) == 1
+
+
 def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path) -> None:
     settings = TrainingSettings(family="point-robot", tasks=[3, 20], updates=1)
     folder = RunFolder(tmp_path / "run")
@@ -213,7 +249,7 @@ def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path) -> None:
     card = read_card(zoo, POINT_ROBOT)
     assert card.tasks == [3, 20]
     for checkpoint in card.checkpoints:
-        load_policy(zoo, card, checkpoint)
+        load_policies(zoo, card, checkpoint)
     with pytest.raises(ClwmError, match="other settings"):
         train(settings.model_copy(update={"seed": 1}), folder, steps=1, checkpoints=2, resume=True)
     with pytest.raises(ClwmError, match="not empty"):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from safetensors.numpy import load
 
 from clwm_data.behaviours import make_behaviour
 from clwm_data.collect.collector import collect
@@ -27,7 +28,7 @@ from clwm_data.zoo.card import (
     Card,
     CheckpointRecord,
     conditioning_record,
-    load_policy,
+    load_policies,
     read_card,
     sha256,
     tensors_bytes,
@@ -36,7 +37,8 @@ from clwm_data.zoo.card import (
 from clwm_data.zoo.document import document
 from clwm_data.zoo.network import Network
 from clwm_data.zoo.policy import LearnedPolicy
-from clwm_data.zoo.shipped import find_policy, shipped_folder
+from clwm_data.zoo.policy_set import MEMBER, PolicySet, pack
+from clwm_data.zoo.shipped import find_policies, shipped_folder
 
 FAMILY = get_family("point-robot")
 INPUTS = FAMILY.observation_size + len(FAMILY.conditioning.names)
@@ -173,9 +175,9 @@ def test_directions_are_continuous_round_the_circle() -> None:
 )
 def test_damage_is_named(zoo: Path, damage: object, words: str) -> None:
     damage(zoo)  # type: ignore[operator]
-    find_policy.cache_clear()
+    find_policies.cache_clear()
     with pytest.raises(ClwmError, match=words) as error:
-        find_policy(FAMILY, str(zoo), 50, None)
+        find_policies(FAMILY, str(zoo), 50, None)
     assert "\n" not in str(error.value)
 
 
@@ -209,7 +211,40 @@ def test_a_file_that_is_no_policy_is_refused(zoo: Path) -> None:
         (zoo / CARD).write_text(yaml.safe_dump(data))
         card = read_card(zoo, FAMILY)
         with pytest.raises(ClwmError, match=words):
-            load_policy(zoo, card, card.checkpoint(50))
+            load_policies(zoo, card, card.checkpoint(50))
+
+
+def test_several_policies_share_the_tasks() -> None:
+    parts = [random_tensors(seed, (INPUTS, 8, 4)) for seed in range(3)]
+    member = np.arange(len(FAMILY.tasks)) % 3
+    policies = PolicySet(load(tensors_bytes(pack(parts, member))))
+    inputs = np.random.default_rng(0).normal(size=(5, INPUTS)).astype(np.float32)
+    for task in range(len(FAMILY.tasks)):
+        mine = policies.for_task(task).act(inputs[:, :2], inputs[:, 2:])
+        halved = {
+            name: tensor if "input" in name else tensor.astype(np.float16).astype(np.float32)
+            for name, tensor in parts[task % 3].items()
+        }
+        np.testing.assert_array_equal(mine, LearnedPolicy(halved).act(inputs[:, :2], inputs[:, 2:]))
+        full = LearnedPolicy(parts[task % 3]).act(inputs[:, :2], inputs[:, 2:])
+        np.testing.assert_allclose(mine, full, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({MEMBER: np.asarray([0, 2], np.uint8)}, "not there"),
+        ({MEMBER: np.asarray([-1, 0], np.int8)}, "not there"),
+        ({MEMBER: np.zeros(2, np.float32)}, "vector of integers"),
+        ({MEMBER: np.zeros(0, np.uint8)}, "vector of integers"),
+        ({"3/input.mean": np.zeros(INPUTS, np.float32)}, "not there"),
+        ({"1/layer.0.bias": np.zeros(8, np.int32)}, "expected floats"),
+    ],
+)
+def test_sets_of_policies_that_are_none(changes: dict[str, np.ndarray], words: str) -> None:
+    packed = pack([random_tensors(seed, (INPUTS, 8, 4)) for seed in (0, 1)], np.zeros(40, np.int64))
+    with pytest.raises(ValueError, match=words):
+        PolicySet({**packed, **changes})
 
 
 def learned(zoo: Path, **keys: object) -> Manifest:
@@ -226,7 +261,7 @@ def test_collection_with_a_policy_pins_it_and_resumes(zoo: Path, tmp_path: Path)
     assert store.manifest.behaviours[0].sha256 == digest
     assert store.tasks[20].record.behaviours[0].sha256 == digest
     collect(open_store(path).manifest.model_copy(update={"behaviours": learned(moved).behaviours}), path)
-    find_policy.cache_clear()
+    find_policies.cache_clear()
     swapped = write_zoo(tmp_path / "swapped")
     data = yaml.safe_load((swapped / CARD).read_text())
     data["checkpoints"][2].update({key: data["checkpoints"][1][key] for key in ("sha256", "file")})
@@ -239,7 +274,7 @@ def test_collection_with_a_policy_pins_it_and_resumes(zoo: Path, tmp_path: Path)
 
 def test_episodes_follow_the_policy_and_do_not_depend_on_their_segment(zoo: Path) -> None:
     manifest = learned(zoo).resolved()
-    policy = find_policy(FAMILY, str(zoo), 100, None)
+    policy = find_policies(FAMILY, str(zoo), 100, None).for_task(20)
     conditioning = FAMILY.conditioning.vectors[[20]]
     together = roll_out(manifest, Segment(20, 0, 0, 60))
     alone = roll_out(manifest, Segment(20, 0, 47, 1))[0]
@@ -256,7 +291,7 @@ def test_stochastic_actions_have_the_distribution_of_the_policy(zoo: Path) -> No
     noise = np.concatenate([behaviour.draw(np.random.default_rng(seed)) for seed in range(100)])
     observation = np.tile(np.float32([0.3, 0.2]), (len(noise), 1))
     actions = behaviour.act(observation, None, noise)
-    policy = find_policy(FAMILY, str(zoo), 100, None)
+    policy = find_policies(FAMILY, str(zoo), 100, None).for_task(20)
     inputs = np.concatenate([observation[:1], FAMILY.conditioning.vectors[[20]]], axis=1)
     mean, log_std = np.split(policy._network(inputs.astype(np.float64))[0], 2)
     for a in range(FAMILY.action_size):
@@ -317,7 +352,7 @@ def test_shipped_policies_load_and_are_small(name: str) -> None:
     card = read_card(folder, get_family(name))
     assert {0, 50, 100} <= {checkpoint.quality for checkpoint in card.checkpoints}
     for checkpoint in card.checkpoints:
-        load_policy(folder, card, checkpoint)
+        load_policies(folder, card, checkpoint)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_500_000
     assert BehaviourEntry(policy="learned", checkpoint=100, episodes=1).mistake(get_family(name)) is None
 

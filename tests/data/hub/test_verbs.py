@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from clwm_cli.main import main
+from huggingface_hub import constants
 
 from clwm_data.store import open_store
 from clwm_data.store.validate import validate
 from tests.conftest import Clwm
+from tests.hub_repository import Repository
 from tests.hub_server import Fault, HubServer
 
 
@@ -125,6 +127,24 @@ def test_trouble_on_the_way_is_one_line_too(here: Here, hub: HubServer, collecte
     done = here("push", collected, "user/data")
     assert done.stderr.count("\n") == 1
     assert "cannot be reached" in done.stderr
+
+
+def test_a_dry_run_without_a_network(
+    here: Here, hub: HubServer, published: Repository, collected: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = json.loads(here("push", collected, "user/data", "--dry-run", "--json").stdout)
+    files = {file["path"]: file["bytes"] for file in known["files"] if file["path"].startswith("tiny.zarr/")}
+    assert {file["state"] for file in known["files"] if file["path"] in files} == {"same"}
+    hub.faults.append(Fault("GET", "/", drop="before", times=10**6))
+    for offline in (False, True):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        done = here("push", collected, "user/data", "--dry-run", "--json")
+        assert done.returncode == 0
+        assert done.stderr.splitlines()[-1] == "clwm: listed is what a new repository would get"
+        assert ("HF_HUB_OFFLINE" if offline else "cannot be reached") in done.stderr
+        alone = json.loads(done.stdout)["files"]
+        assert {file["state"] for file in alone} == {"new"}
+        assert files.items() <= {file["path"]: file["bytes"] for file in alone}.items()
 
 
 def test_several_stores(here: Here, hub: HubServer, collected: Path, tmp_path: Path) -> None:

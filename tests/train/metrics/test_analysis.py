@@ -105,7 +105,13 @@ def mover(data: TaskData, gain: float) -> Any:
     def encode(context: Tensor) -> Tensor:
         return context.new_zeros(*context.shape[:-2], 1)
 
-    return SimpleNamespace(seeds=(0,), world_model=model, context_encoder=encode, next_observation=False)
+    return SimpleNamespace(
+        seeds=(0,),
+        world_model=model,
+        context_encoder=encode,
+        next_observation=False,
+        normaliser=data.normaliser,
+    )
 
 
 def test_open_loop_error_of_exact_dynamics_is_zero() -> None:
