@@ -105,12 +105,17 @@ def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outc
 
 def _for_other_machines(job: Job) -> Job:
     """With absolute paths: a task's working folder is another."""
-    files = {
-        field: str(Path(name).absolute())
-        for field, name in (("method", job.method), ("preset", job.preset))
-        if name.endswith((".yaml", ".yml"))
-    }
-    return replace(job, run=job.run.absolute(), store=job.store.absolute(), **files)
+
+    def absolute(name: str) -> str:
+        return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
+
+    return replace(
+        job,
+        run=job.run.absolute(),
+        store=job.store.absolute(),
+        method=absolute(job.method),
+        preset=absolute(job.preset),
+    )
 
 
 ENGINES: dict[str, Engine] = {"local": local, "ray": ray}

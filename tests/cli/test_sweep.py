@@ -33,8 +33,8 @@ TINY: dict[str, Any] = {
     "stores": ["six.zarr"],
     "seeds": [0, 1],
     "preset": "tiny",
-    "steps": 600,
-    "set": {**SETTINGS, "log_every": 50, "checkpoint_every": 50},
+    "steps": 240,
+    "set": {**SETTINGS, "log_every": 40, "checkpoint_every": 40},
     "methods": {
         "spc": {"set": {"world_model.latent_dim": 4, "world_model.dynamics_hidden": [8]}},
         "focal": None,
@@ -116,7 +116,7 @@ def test_killed_and_called_again_it_ends_as_if_nothing_had_been(folder: Path, cl
     lines = out.splitlines()
     assert lines[0] == "[1/2] six-spc-s0-1: done"
     assert lines[1].startswith("[2/2] six-focal-s0-1: trained ")
-    assert " of 600 updates" in lines[1]
+    assert " of 240 updates" in lines[1]
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
 
     again = clwm("sweep", "tiny.yaml", "--threads", "1")
@@ -128,7 +128,7 @@ def test_killed_and_called_again_it_ends_as_if_nothing_had_been(folder: Path, cl
     assert code == 0, err
     for name in (first.name, second.name):
         assert metrics(runs / name) == metrics(folder / "whole" / name)
-        for file in ("evaluation.json", "analysis.json", "checkpoints/step-000000600/agent.safetensors"):
+        for file in ("evaluation.json", "analysis.json", "checkpoints/step-000000240/agent.safetensors"):
             assert (runs / name / file).read_bytes() == (folder / "whole" / name / file).read_bytes(), file
     assert (runs / "results.csv").read_text() == (folder / "whole" / "results.csv").read_text()
 
