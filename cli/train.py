@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,7 @@ from clwm_data.extras import require
 from clwm_data.families import get_family
 from clwm_data.store import open_store
 
-from .common import RUNS, find_store, progress_bar
+from .common import RUNS, echo_table, find_store, progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
     from clwm_data.store import Store
     from clwm_train.mapped import Memory
     from clwm_train.run import Run
+
+
+def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Print the table of methods and stop."""
+    if not wanted:
+        return
+    require("torch", "train", "listing methods")
+    from clwm_train.listing import list_methods
+
+    header = ("method", "what trains the context encoder", "world model", "networks", "reference")
+    echo_table(header, [astuple(method) for method in list_methods()])
+    ctx.exit()
 
 
 @click.command()
@@ -54,6 +67,14 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its latest checkpoint.")
+@click.option(
+    "--list-methods",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_methods,
+    help="Print the bundled methods and exit.",
+)
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -76,6 +97,7 @@ def train(
 
     \b
     Examples:
+      clwm train --list-methods
       clwm train point-robot
       clwm train cheetah-vel --preset small --seed 1
       clwm train point-robot --method focal --steps 2000 --out runs/focal
@@ -210,5 +232,12 @@ def _refuse_other_configuration(
 
 def _shown(figures: dict[str, float]) -> list[str]:
     """The few figures worth a place beside the progress bar."""
-    wanted = ("temporal_consistency/consistency", "infonce/accuracy", "focal/different", "iql/q")
+    wanted = (
+        "temporal_consistency/consistency",
+        "decoder/reward",
+        "infonce/accuracy",
+        "task_classifier/accuracy",
+        "focal/different",
+        "iql/q",
+    )
     return [name for name in wanted if name in figures]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clwm_train.agent import Agent
 from clwm_train.config import TrainConfig
-from clwm_train.objectives import Representation, make_objectives
+from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.sampler import TaskBatch
 from clwm_train.streams import Purpose, RandomStreams
 
@@ -32,13 +32,12 @@ class Learner(nn.Module):
         super().__init__()
         self.config = config
         self.agent = agent
-        objectives = make_objectives(
-            config.objectives, seeds=len(agent.seeds), tasks=tasks, z_size=config.context.dim
-        )
+        sizes = Sizes(agent.seeds, tasks, agent.observation_size, agent.action_size, config.context.dim)
+        objectives = make_objectives(config.objectives, config.network, sizes)
         self.objectives = nn.ModuleList(objectives)
-        self.optimisers = self._make_optimisers()
+        self.optimisers = self._make_optimisers(objectives)
 
-    def _make_optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
         config, agent = self.config, self.agent
         optimisers: dict[str, torch.optim.Optimizer] = {
             "context_encoder": torch.optim.Adam(
@@ -53,6 +52,10 @@ class Learner(nn.Module):
                 weight_decay=config.world_model.weight_decay,
                 fused=True,
             )
+        for objective in objectives:
+            own = objective.make_optimiser()
+            if own is not None:
+                optimisers[f"objectives.{objective.name}"] = own
         return optimisers
 
     def update(self, batch: TaskBatch, step: int, streams: RandomStreams) -> Metrics:
@@ -66,7 +69,8 @@ class Learner(nn.Module):
         represent = step % self.config.representation_every == 0
         agent = self.agent
         with torch.set_grad_enabled(represent):
-            z = agent.context_encoder(batch.context)
+            votes = agent.context_encoder.embed(batch.context)
+            z = votes.mean(-2)
             first = agent.features(batch.observation[..., :1, :])
         with torch.no_grad():
             later = agent.features(batch.observation[..., 1:, :])
@@ -74,7 +78,9 @@ class Learner(nn.Module):
         if represent:
             noise = streams.at(Purpose.LATENT_NOISE, step)
             code = None if agent.world_model is None else first.squeeze(-2)
-            metrics |= self._update_representation(Representation(batch, z, agent.world_model, code, noise))
+            metrics |= self._update_representation(
+                Representation(batch, votes, z, agent.world_model, code, noise)
+            )
         features = torch.cat([first.detach(), later], -2)
         return metrics | self._update_iql(batch, features, z.detach())
 
@@ -85,8 +91,7 @@ class Learner(nn.Module):
             loss, figures = objective(representation)
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
-        parts = ["context_encoder"] + (["world_model"] if "world_model" in self.optimisers else [])
-        self._descend(total, parts)
+        self._descend(total, [part for part in self.optimisers if part != "iql"])
         if self.agent.world_model is not None:
             self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
         return metrics

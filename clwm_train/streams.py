@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
@@ -17,6 +18,10 @@ class Purpose(IntEnum):
     BATCH = 1
     LATENT_NOISE = 2
     EVALUATION = 3
+    OBJECTIVE_INITIALISATION = 4
+    GATHERING = 5
+    PLANNING = 6
+    CANDIDATES = 7
 
 
 class Draws:
@@ -28,6 +33,11 @@ class Draws:
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on [0, 1): [S, *shape]."""
         return self._fill(shape, dtype, lambda out, generator: out.uniform_(generator=generator))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise: [S, *shape] (Box and Muller 1958)."""
+        first, second = self.uniform(2, *shape).unbind(1)
+        return first.neg_().log1p_().mul_(-2.0).sqrt_() * second.mul_(2.0 * math.pi).cos_()
 
     def exponential(self, *shape: int) -> Tensor:
         """Standard exponential noise, positive: [S, *shape]."""

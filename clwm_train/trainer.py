@@ -135,7 +135,7 @@ class Trainer:
             **optimiser_state(self.learner),
             **{f"meter.{name}": value for name, value in self.meter.state().items()},
         }
-        for name, value in agent.items():
+        for name, value in {**agent, **self.learner.objectives.state_dict()}.items():
             if not torch.isfinite(value).all():
                 raise self._diverged(f"{name} is not finite after step {self.step - 1}")
         record = CheckpointRecord(step=self.step, seeds=list(self.run.record.seeds))

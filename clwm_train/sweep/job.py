@@ -186,6 +186,7 @@ def _evaluate(job: Job, run: Run, store: Store) -> None:
 def _is_evaluated(job: Job, run: Run, store: Store) -> bool:
     found = read_evaluation(run)
     wanted = {key: job.evaluation[key] for key in ("episodes", "context_size", "seed")}
+    wanted |= {"prior": "zero", "inference": "encoder"}  # `clwm eval` may have put something else there
     return (
         found is not None
         and found.checkpoint == latest_checkpoint(run.checkpoints).name
