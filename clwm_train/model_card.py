@@ -119,8 +119,8 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "## Evaluation",
         "",
         f"{evaluation.episodes} episodes per task{seeds}; few-shot contexts of {evaluation.context_size} "
-        f"transitions.{_settings(evaluation)} Tasks of `id` and `ood` were not trained on; those of `ood` lie "
-        "outside the range of the others.",
+        f"transitions.{_settings(evaluation)} Tasks of `id` and `ood` were not trained on; those of `ood` "
+        "lie outside the range of the others.",
         "",
         *table(header[:columns], [row[:columns] for row in rows]),
         "",
