@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import SPLITS, get_family
 from clwm_data.store import open_store
 
-from .common import echo_json, echo_table, find_run, find_store, json_option
+from .common import chosen_of, echo_json, echo_table, find_run, json_option, store_of_run
 
 if TYPE_CHECKING:
     from clwm_train.evaluate import Inference, PriorName, Protocol, Results
@@ -141,12 +140,12 @@ def eval(
     path = find_run(run)
     its = open_run(path)
     family = get_family(its.record.family)
-    data = open_store(_store_of(its, store))
+    data = open_store(store_of_run(its, store))
     chosen = checkpoint or latest_checkpoint(its.checkpoints)
     agent = load_agent(its, checkpoint=chosen, device=pick_device(device))
     plan = None if planner == "none" else planner_config(planner_overrides)
-    splits = _chosen("--split", split, SPLITS)
-    protocols = _chosen("--protocol", protocol, get_args(Protocol))
+    splits = chosen_of("--split", split, SPLITS)
+    protocols = chosen_of("--protocol", protocol, get_args(Protocol))
     warned: set[str] = set()
 
     def warn(message: str) -> None:
@@ -262,26 +261,3 @@ def echo_results(results: Results) -> None:
         for name, part, entry in entries
     ]
     echo_table(("protocol", "split", "return", *(title for title, _ in optional), "tasks"), rows)
-
-
-def _chosen(option: str, text: str, allowed: Any) -> list[Any]:
-    chosen = [part.strip() for part in text.split(",")]
-    for part in chosen:
-        if part not in allowed:
-            raise click.BadParameter(f"{part!r} is not one of {', '.join(allowed)}", param_hint=option)
-    return [part for part in allowed if part in chosen]
-
-
-def _store_of(run: Run, given: str | None) -> Path:
-    """The data that gives the contexts: where the user says, where it was, or where it was published."""
-    from clwm_train.hub import published_dataset
-
-    if given is not None:
-        return find_store(given)
-    path = Path(run.record.store)
-    if path.is_absolute() and path.exists():
-        return path
-    published = published_dataset(run)
-    if published is None:
-        raise ClwmError(f"{run.path}: its data is no longer at {path}: say where it is with --store")
-    return find_store(str(published))

@@ -142,7 +142,7 @@ def train_with_bar(
     from clwm_train.api import train_run
 
     description = f"training {run.record.method}"
-    with _StopOnSignal() as stopped, progress_bar(steps, "update", description) as bar:
+    with StopOnSignal() as stopped, progress_bar(steps, "update", description) as bar:
 
         def progress(done: int, figures: dict[str, float]) -> None:
             bar.update(done - bar.n)
@@ -161,13 +161,14 @@ def train_with_bar(
         )
 
 
-class _StopOnSignal:
+class StopOnSignal:
     """Asks the loop to stop after the current update; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self._stop = False
 
     def __call__(self) -> bool:
+        """Whether a signal came."""
         return self._stop
 
     def __enter__(self) -> Self:

@@ -59,6 +59,7 @@ class RunRecord(StrictModel):
         packages: versions.
         platform: machine type and operating system.
         origin: where the store was downloaded from, or ``None``.
+        label: what the method is called in its experiment, or ``None``.
     """
 
     method: Text
@@ -76,6 +77,7 @@ class RunRecord(StrictModel):
     packages: dict[Text, Text]
     platform: Text
     origin: Origin | None = None
+    label: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Run:
         """Folder of the checkpoints."""
         return self.path / CHECKPOINTS
 
+    @property
+    def label(self) -> str:
+        """What the method is called in tables and figures."""
+        return self.record.label or Path(self.record.method).stem
+
 
 def resolve_for(family: TaskFamily, config: TrainConfig) -> TrainConfig:
     """The configuration with everything decided that depends on the family."""
@@ -115,6 +122,7 @@ def create_run(
     method: str,
     preset: str,
     seeds: tuple[int, ...],
+    label: str | None = None,
 ) -> Run:
     """Make a run's folder.
 
@@ -141,6 +149,7 @@ def create_run(
         packages={**provenance.packages, "torch": version("torch")},
         platform=provenance.platform,
         origin=store.origin,
+        label=label,
     )
     run = Run(path, config, record)
     path.mkdir(parents=True)

@@ -24,6 +24,7 @@ from clwm_train.checkpoint import (
 from clwm_train.data import TaskData
 from clwm_train.learner import Learner
 from clwm_train.meter import DivergedError, Meter
+from clwm_train.metrics.representation import representation_metrics
 from clwm_train.metrics_log import MetricsLog
 from clwm_train.run import METRICS, TENSORBOARD, Run
 from clwm_train.sampler import TaskBatchSampler
@@ -55,6 +56,8 @@ class Trainer:
         self.sampler = TaskBatchSampler(
             data, config.batch, record.seeds, next_observation=agent.next_observation, device=device
         )
+        # Always the same contexts, so that the rows of the log compare.
+        self.probe = self.sampler.batch(0).context
         self.streams = RandomStreams(record.seeds, device)
         self.meter = Meter()
         self.step = 0
@@ -106,6 +109,8 @@ class Trainer:
             self.meter.reset()
         steps = config.batch.horizon if config.iql.transitions == "all" else 1
         transitions = speed * config.batch.tasks * config.batch.windows * steps
+        for name, figure in representation_metrics(self.learner.agent.context_encoder, self.probe).items():
+            means[f"context_encoder/{name}"] = figure.tolist()
         rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
         for seed, row in zip(seeds, rows, strict=True):
             log.write(self.step, seed, {**row, "updates_per_s": speed, "transitions_per_s": transitions})
