@@ -1,251 +1,72 @@
-"""The store beside other dataset formats, on the same data, all rounds interleaved.
+"""The store beside other dataset formats, on the same data; windows, memory, collection.
 
-Usage: python bench/store.py [--tasks 16] [--episodes 100] [--rounds 7]
+Usage: OMP_NUM_THREADS=1 python bench/store.py [--tasks 16] [--episodes 100] [--rounds 7] [--only SECTION]...
 
-Formats: the store (zarr-python's pipeline, and zarrs' where it is installed), plain .npy files, one torch
-tensor per task of rows [s, a, r, s', terminated], Minari's HDF5 and Arrow. What is not installed is left out.
-Times are of a warm page cache. Beside wall time stands the processor time of this process: where other work
-shares the machine, wall times vary and processor times hardly do.
+Contestants take turns; medians and ratios are printed as Markdown. Formats that are not installed are left
+out, and named. Times are of a warm page cache, except where the page says otherwise. Beside wall time stands
+the processor time of this process: where other work shares the machine, wall times vary and processor times
+hardly do.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import json
 import os
+import platform
+import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import zarr
+from formats import (
+    COLUMNS,
+    FAMILY,
+    LanceFormat,
+    MinariFormat,
+    StoreFormat,
+    installed,
+    readers,
+    synthetic,
+    writers,
+)
+from measure import interleaved, table
 
+from clwm_data.collect.collector import collect
 from clwm_data.collect.plan import Segment
 from clwm_data.collect.rollout import roll_out
+from clwm_data.collect.staging import save_segment
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
-from clwm_data.provenance import current_provenance
-from clwm_data.store import Episode, TaskArrays, open_store
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store import TaskArrays, open_store
 from clwm_train.config import BatchConfig, DataConfig
-from clwm_train.data import load_task_data
+from clwm_train.data import TaskData, load_task_data
+from clwm_train.mapped import cache_root, map_task_data
 from clwm_train.sampler import TaskBatchSampler
 
-FAMILY = "cheetah-vel"
 HORIZON, WINDOWS, TASKS = 5, 64, 16
+BATCHES = 20
 EPISODES = 25  # of a segment
-
-
-def synthetic(episodes: int, seed: int) -> TaskArrays:
-    """Episodes of the family's sizes and lengths; values as incompressible as a simulator's."""
-    family = get_family(FAMILY)
-    rng = np.random.default_rng(seed)
-    length = family.horizon
-    return TaskArrays.from_episodes(
-        [
-            Episode(
-                observation=rng.normal(size=(length + 1, family.observation_size)).astype(np.float32),
-                action=rng.uniform(-1, 1, (length, family.action_size)).astype(np.float32),
-                reward=rng.normal(size=length).astype(np.float32),
-                terminated=np.zeros(length, np.bool_),
-                truncated=np.arange(length) == length - 1,
-                success=None,
-                initial_state=rng.normal(size=40),
-                seed=number,
-                behaviour=0,
-            )
-            for number in range(episodes)
-        ]
-    )
-
-
-class StoreFormat:
-    """The store."""
-
-    name = "clwm store"
-    pipeline = "zarr.core.codec_pipeline.BatchedCodecPipeline"
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "bench.zarr"
-
-    def write(self, data: dict[int, TaskArrays]) -> None:
-        entry = BehaviourEntry(policy="random", episodes=data[0].episodes)
-        manifest = Manifest(name="bench", family=FAMILY, tasks=list(data), behaviours=[entry])
-        self.path.mkdir()
-        for index, arrays in data.items():
-            task = replace(get_family(FAMILY).task(index), split="train")
-            write_task(self.path, task, [entry], arrays, manifest.storage)
-        write_root(self.path, manifest, current_provenance())
-
-    def read(self) -> dict[int, tuple[np.ndarray, ...]]:
-        with zarr.config.set({"codec_pipeline.path": self.pipeline}):
-            return {index: columns(task.load()) for index, task in open_store(self.path).tasks.items()}
-
-
-class ZarrsFormat(StoreFormat):
-    """The store, decoded by zarrs."""
-
-    name = "clwm store, zarrs"
-    pipeline = "zarrs.ZarrsCodecPipeline"
-
-
-class VerifiedFormat(StoreFormat):
-    """The store, every value compared with its digest."""
-
-    name = "clwm store, verify=True"
-
-    def read(self) -> dict[int, tuple[np.ndarray, ...]]:
-        return {index: columns(task.load(verify=True)) for index, task in open_store(self.path).tasks.items()}
-
-
-class NpyFormat:
-    """One plain .npy file per array and task, as many bytes as the store's."""
-
-    name = ".npy"
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "npy"
-
-    def write(self, data: dict[int, TaskArrays]) -> None:
-        for index, arrays in data.items():
-            (self.path / str(index)).mkdir(parents=True)
-            for name, array in arrays.named().items():
-                np.save(self.path / str(index) / f"{name}.npy", array)
-
-    def read(self) -> dict[int, tuple[np.ndarray, ...]]:
-        tasks = sorted(self.path.iterdir(), key=lambda path: int(path.name))
-        loaded = {int(task.name): {file.stem: np.load(file) for file in task.iterdir()} for task in tasks}
-        return {index: columns(TaskArrays(success=None, **arrays)) for index, arrays in loaded.items()}
-
-
-class TensorFormat:
-    """One torch tensor per task: rows [s, a, r, s', terminated]."""
-
-    name = ".pth tensors"
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "pth"
-
-    def write(self, data: dict[int, TaskArrays]) -> None:
-        self.path.mkdir()
-        for index, arrays in data.items():
-            row = arrays.observation_row()
-            parts = [
-                arrays.observation[row],
-                arrays.action,
-                arrays.reward[:, None],
-                arrays.observation[row + 1],
-                arrays.terminated[:, None],
-            ]
-            rows = np.hstack([part.astype(np.float32) for part in parts])
-            torch.save(torch.from_numpy(rows), self.path / f"{index}.pth")
-
-    def read(self) -> dict[int, tuple[np.ndarray, ...]]:
-        obs, act = get_family(FAMILY).observation_size, get_family(FAMILY).action_size
-        cuts = np.cumsum([obs, act, 1, obs])
-        result = {}
-        for file in sorted(self.path.iterdir(), key=lambda path: int(path.stem)):
-            rows = torch.load(file, weights_only=True).numpy()
-            result[int(file.stem)] = tuple(map(np.ascontiguousarray, np.split(rows, cuts, axis=1)))
-        return result
-
-
-class MinariFormat:
-    """One Minari dataset per task."""
-
-    def __init__(self, folder: Path, data_format: str) -> None:
-        self.name = f"Minari, {data_format}"
-        self.path = folder / f"minari-{data_format}"
-        self._format = data_format
-
-    def write(self, data: dict[int, TaskArrays]) -> None:
-        from gymnasium.spaces import Box
-        from minari.data_collector.episode_buffer import EpisodeBuffer
-        from minari.dataset.minari_storage import MinariStorage
-
-        for index, arrays in data.items():
-            folder = self.path / f"task-{index}-v0" / "data"
-            folder.mkdir(parents=True)
-            storage = MinariStorage.new(
-                folder,
-                observation_space=Box(-np.inf, np.inf, arrays.observation.shape[1:], np.float32),
-                action_space=Box(-1.0, 1.0, arrays.action.shape[1:], np.float32),
-                data_format=self._format,
-            )
-            storage.update_episodes(
-                EpisodeBuffer(
-                    seed=episode.seed,
-                    observations=episode.observation,
-                    actions=episode.action,
-                    rewards=episode.reward,
-                    terminations=episode.terminated,
-                    truncations=episode.truncated,
-                )
-                for episode in arrays
-            )
-            storage.update_metadata({"dataset_id": f"task-{index}-v0", "minari_version": "0.5.4"})
-
-    def open(self) -> dict[int, object]:
-        from minari import MinariDataset
-
-        folders = sorted(self.path.iterdir(), key=lambda path: int(path.name.split("-")[1]))
-        return {int(folder.name.split("-")[1]): MinariDataset(folder / "data") for folder in folders}
-
-    def read(self) -> dict[int, tuple[np.ndarray, ...]]:
-        result = {}
-        for index, dataset in self.open().items():
-            episodes = list(dataset)
-            names = ("observations", "actions", "rewards", "terminations")
-            result[index] = tuple(np.concatenate([getattr(e, name) for e in episodes]) for name in names)
-        return result
-
-
-def columns(arrays: TaskArrays) -> tuple[np.ndarray, ...]:
-    """What training needs of a task."""
-    return arrays.observation, arrays.action, arrays.reward, arrays.terminated
-
-
-def timed(action: Callable[[], object]) -> tuple[float, float]:
-    """Wall and processor seconds."""
-    wall, processor = time.perf_counter(), time.process_time()
-    action()
-    return time.perf_counter() - wall, time.process_time() - processor
-
-
-def interleaved(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Medians of wall and processor seconds; one round runs each action once."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
-    for _ in range(rounds):
-        for name, action in actions.items():
-            times[name].append(timed(action))
-    return {name: tuple(map(statistics.median, zip(*values, strict=True))) for name, values in times.items()}
-
-
-def table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    print(f"\n### {title}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
 
 
 def size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def bench_formats(folder: Path, data: dict[int, TaskArrays], rounds: int) -> None:
-    formats = [StoreFormat(folder), NpyFormat(folder), TensorFormat(folder)]
-    if importlib.util.find_spec("minari") is not None:
-        for module, name in (("h5py", "hdf5"), ("pyarrow", "arrow")):
-            if importlib.util.find_spec(module) is not None:
-                formats.append(MinariFormat(folder, name))
+def bench_write(folder: Path, data: dict[int, TaskArrays], rounds: int) -> None:
     payload = sum(array.nbytes for arrays in data.values() for array in arrays.named().values())
     transitions = sum(arrays.transitions for arrays in data.values())
+    formats = writers(folder)
 
-    def rewrite(chosen: object) -> None:
+    def rewrite(chosen: Any) -> None:
         shutil.rmtree(chosen.path, ignore_errors=True)
         chosen.write(data)
 
@@ -259,10 +80,11 @@ def bench_formats(folder: Path, data: dict[int, TaskArrays], rounds: int) -> Non
             for w, p in [written[f.name]]
         ],
     )
-    readers = [*formats, VerifiedFormat(folder)]
-    if importlib.util.find_spec("zarrs") is not None:
-        readers.insert(1, ZarrsFormat(folder))
-    read = interleaved({f.name: f.read for f in readers}, rounds)
+
+
+def bench_read(folder: Path, data: dict[int, TaskArrays], rounds: int) -> None:
+    payload = sum(array.nbytes for arrays in data.values() for array in arrays.named().values())
+    read = interleaved({f.name: f.read for f in readers(folder)}, rounds)
     base = read[".npy"]
     table(
         "Opening and decoding all tasks to contiguous arrays",
@@ -281,68 +103,140 @@ def bench_formats(folder: Path, data: dict[int, TaskArrays], rounds: int) -> Non
     )
 
 
-def bench_windows(folder: Path, data: dict[int, TaskArrays], rounds: int) -> None:
-    """A meta-batch: 16 tasks x 64 windows of 5 steps."""
-    rng = np.random.default_rng(0)
-    store = open_store(folder / "bench.zarr")
-    loaded = load_task_data(store.tasks, DataConfig())
+def sampler_of(data: TaskData) -> Callable[[], object]:
+    """Draws batches of 16 tasks x 64 windows of 5 steps, and one context transition of each task."""
     config = BatchConfig(tasks=TASKS, windows=WINDOWS, horizon=HORIZON, context=1)
-    sampler = TaskBatchSampler(loaded, config, [0], next_observation=False)
-    observation = loaded.observation.numpy()
-    action, reward, terminated = (x.numpy() for x in (loaded.action, loaded.reward, loaded.terminated))
-    start, length = loaded.episode_start.numpy(), loaded.episode_length.numpy()
+    sampler = TaskBatchSampler(data, config, [0], next_observation=False)
+    counter = iter(range(10**9))
+    return lambda: [sampler.batch(next(counter)) for _ in range(BATCHES)]
+
+
+def fancy_of(data: TaskData) -> Callable[[], object]:
+    """The same windows by NumPy's fancy indexing on arrays in memory."""
+    rng = np.random.default_rng(0)
+    observation, action = data.observation.numpy(), data.action.numpy()
+    reward, terminated = data.reward.numpy(), data.terminated.numpy()
+    start, length = data.episode_start.numpy(), data.episode_length.numpy()
     steps = np.arange(HORIZON + 1)
 
-    def fancy() -> None:
+    def batch() -> None:
         episode = rng.integers(len(start), size=TASKS * WINDOWS)
         first = start[episode] + rng.integers(length[episode] - HORIZON + 1)
         row = first[:, None] + steps
+        transition = row[:, :-1]
         _ = (
             observation[row + episode[:, None]],
-            action[row[:, :-1]],
-            reward[row[:, :-1]],
-            terminated[row[:, :-1]],
+            action[transition],
+            reward[transition],
+            terminated[transition],
         )
 
-    def minari(datasets: list[object]) -> None:
+    return lambda: [batch() for _ in range(BATCHES)]
+
+
+def minari_of(format: MinariFormat) -> Callable[[], object]:
+    """One batch; an episode is read for each window."""
+    datasets = list(format.open().values())
+    rng = np.random.default_rng(0)
+
+    def batch() -> None:
         for dataset in (datasets[i] for i in rng.integers(len(datasets), size=TASKS)):
-            for episode in dataset.iterate_episodes(
-                rng.integers(dataset.total_episodes, size=WINDOWS).tolist()
-            ):
+            chosen = rng.integers(dataset.total_episodes, size=WINDOWS).tolist()
+            for episode in dataset.iterate_episodes(chosen):
                 first = int(rng.integers(len(episode.rewards) - HORIZON + 1))
                 window = slice(first, first + HORIZON)
                 _ = episode.observations[first : first + HORIZON + 1], episode.actions[window]
                 _ = episode.rewards[window], episode.terminations[window]
 
-    batches = 20
-    counter = iter(range(10**9))
-    actions: dict[str, Callable[[], object]] = {
-        "NumPy fancy indexing in memory": lambda: [fancy() for _ in range(batches)],
-        "clwm sampler": lambda: [sampler.batch(next(counter)) for _ in range(batches)],
-    }
-    per = dict.fromkeys(actions, batches)
-    for name in ("hdf5", "arrow"):
-        path = folder / f"minari-{name}"
-        if path.exists():
-            datasets = list(MinariFormat(folder, name).open().values())
-            actions[f"Minari, {name}"] = lambda datasets=datasets: minari(datasets)
-            per[f"Minari, {name}"] = 1
+    return batch
+
+
+def lance_of(format: LanceFormat) -> Callable[[], object]:
+    """One batch, by the reader's own batched access."""
+    datasets = list(format.open(steps=HORIZON + 1).values())
+    rng = np.random.default_rng(0)
+
+    def batch() -> None:
+        for dataset in (datasets[i] for i in rng.integers(len(datasets), size=TASKS)):
+            dataset.__getitems__(rng.integers(len(dataset), size=WINDOWS).tolist())
+
+    return batch
+
+
+def bench_windows(folder: Path, data: dict[int, TaskArrays], rounds: int) -> None:
+    loaded = load_task_data(open_store(folder / "bench.zarr").tasks, DataConfig())
+    actions = {"clwm sampler": sampler_of(loaded), "NumPy fancy indexing in memory": fancy_of(loaded)}
+    batches = dict.fromkeys(actions, BATCHES)
+    for format in writers(folder):
+        if isinstance(format, MinariFormat):
+            actions[format.name] = minari_of(format)
+        elif isinstance(format, LanceFormat):
+            actions[format.name] = lance_of(format)
     times = interleaved(actions, rounds)
-    mine = times["clwm sampler"][0] / batches
+    per = {name: (w / batches.get(name, 1), p / batches.get(name, 1)) for name, (w, p) in times.items()}
+    mine = per["clwm sampler"][0]
     table(
         f"A batch of {TASKS} tasks x {WINDOWS} windows of {HORIZON} steps",
         ["way", "wall ms", "processor ms", "times the sampler's wall time"],
-        [
-            [name, f"{w / per[name] * 1e3:.2f}", f"{p / per[name] * 1e3:.2f}", f"{w / per[name] / mine:.2f}"]
-            for name, (w, p) in times.items()
-        ],
+        [[name, f"{w * 1e3:.2f}", f"{p * 1e3:.2f}", f"{w / mine:.2f}"] for name, (w, p) in per.items()],
     )
+
+
+def bench_memory(folder: Path, megabytes: int, rounds: int) -> None:
+    """The sampler on mapped files; the process that maps may hold a quarter of the data (RLIMIT_DATA)."""
+    os.environ["CLWM_CACHE"] = str(folder / "cache")
+    large = StoreFormat(folder / "large")
+    large.path.parent.mkdir()
+    part = synthetic(1, 0)
+    bytes_ = sum(getattr(part, name).nbytes for name in COLUMNS)
+    large.write({index: synthetic(megabytes * 10**6 // bytes_ // TASKS, index) for index in range(TASKS)})
+    store = open_store(large.path)
+    loaded = load_task_data(store.tasks, DataConfig())
+    held = sum(x.nbytes for x in (loaded.observation, loaded.action, loaded.reward, loaded.terminated))
+    map_task_data(store, DataConfig())
+    in_memory = sampler_of(loaded)
+    command = [sys.executable, __file__, "--mapped", str(store.path), "--limit", str(held // 4)]
+    times: dict[str, list[float]] = {"in memory": [], "mapped, warm": [], "mapped, first batches": []}
+    for _ in range(max(3, rounds // 2)):
+        since = time.perf_counter()
+        in_memory()
+        times["in memory"].append((time.perf_counter() - since) / BATCHES)
+        answer = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        times["mapped, warm"].append(answer["warm"])
+        times["mapped, first batches"].append(answer["cold"])
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    table(
+        f"Batches of {held / 1e6:.0f} MB of data by a process that may hold {held / 4e6:.0f} MB",
+        ["data", "wall ms", "rate beside memory"],
+        [[name, f"{w * 1e3:.2f}", f"{medians['in memory'] / w:.2f}"] for name, w in medians.items()],
+    )
+
+
+def mapped_child(store: Path, limit: int) -> None:
+    """In a process of its own: seconds per batch of mapped data, cold and warm, as JSON."""
+    for file in cache_root().glob("*/*.npy"):  # out of the page cache
+        with file.open("rb") as stream:
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    status = Path("/proc/self/status").read_text()
+    used = 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (used + limit, used + limit))
+    data = map_task_data(open_store(store), DataConfig())
+    draw = sampler_of(data)
+    seconds = []
+    for _ in range(5):
+        since = time.perf_counter()
+        draw()
+        seconds.append((time.perf_counter() - since) / BATCHES)
+        if len(seconds) == 1:
+            for array in (data.observation, data.action, data.reward, data.terminated):
+                array.numpy().max()  # every page once
+    print(json.dumps({"cold": seconds[0], "warm": statistics.median(seconds[1:])}))
 
 
 def bench_collection(rounds: int) -> None:
     """Everything that collection does for a segment, beside stepping the same environments alone."""
     family = get_family(FAMILY)
-    entry = BehaviourEntry(policy="random", episodes=32)
+    entry = BehaviourEntry(policy="random", episodes=EPISODES)
     manifest = Manifest(name="bench", family=FAMILY, tasks=[10], behaviours=[entry])
     env = family.make_vec_env([10] * EPISODES)
     actions = (
@@ -359,11 +253,8 @@ def bench_collection(rounds: int) -> None:
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            from clwm_data.collect.staging import save_segment
-
             save_segment(Path(folder), segment, roll_out(manifest, segment))
 
-    whole()  # builds its models
     times = interleaved({"bare step loop": bare, "collection of a segment": whole}, rounds)
     base = times["bare step loop"]
     table(
@@ -376,21 +267,74 @@ def bench_collection(rounds: int) -> None:
     )
 
 
+def bench_workers(folder: Path, episodes: int, rounds: int) -> None:
+    """Whole collections; starting the workers (a second or two of imports each) is part of it."""
+    entry = BehaviourEntry(policy="random", episodes=episodes)
+    manifest = Manifest(name="bench", family=FAMILY, tasks=list(range(16)), behaviours=[entry])
+    transitions = 16 * episodes * get_family(FAMILY).horizon
+    cores = len(os.sched_getaffinity(0))
+    counts = sorted({1, *(2**n for n in range(1, 8) if 2**n <= cores), cores})
+
+    def run(**options: Any) -> Callable[[], object]:
+        def action() -> None:
+            shutil.rmtree(folder / "collected.zarr", ignore_errors=True)
+            collect(manifest, folder / "collected.zarr", **options)
+
+        return action
+
+    actions = {f"--workers {n}": run(workers=n) for n in counts}
+    if installed("ray"):
+        actions[f"--engine ray, {cores} CPUs"] = run(engine="ray")
+    times = interleaved(actions, max(3, rounds // 2))
+    base = times["--workers 1"][0]
+    table(
+        f"Collecting {transitions:,} transitions of {FAMILY} on {cores} cores",
+        ["", "wall s", "transitions/s", "times one worker"],
+        [[name, f"{w:.2f}", f"{transitions / w:,.0f}", f"{base / w:.2f}"] for name, (w, _) in times.items()],
+    )
+
+
+SECTIONS = ("collection", "workers", "memory", "write", "read", "windows")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=16)
-    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--episodes", type=int, default=100, help="of each task")
+    parser.add_argument("--collected", type=int, default=200, help="episodes of each task, for --workers")
+    parser.add_argument("--megabytes", type=int, default=400, help="of data larger than memory")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", action="append", choices=SECTIONS)
+    parser.add_argument("--mapped", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    missing = [m for m in ("minari", "h5py", "pyarrow", "zarrs") if importlib.util.find_spec(m) is None]
-    load = os.getloadavg()[0]
-    print(f"load {load:.1f} on {os.cpu_count()} cores; not installed: {', '.join(missing) or 'none'}")
-    data = {index: synthetic(options.episodes, index) for index in range(options.tasks)}
-    with tempfile.TemporaryDirectory() as folder:
-        bench_formats(Path(folder), data, options.rounds)
-        bench_windows(Path(folder), data, options.rounds)
-    bench_collection(options.rounds)
+    if options.mapped is not None:
+        mapped_child(options.mapped, options.limit)
+        return
+    optional = ("minari", "h5py", "pyarrow", "stable_worldmodel", "lancedb", "zarrs", "ray")
+    missing = [module for module in optional if not installed(module)]
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; ", end=""
+    )
+    print(f"not installed: {', '.join(missing) or 'none'}")
+    chosen = options.only or SECTIONS
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # Before the formats: some of their libraries keep threads that slow what follows.
+        if "collection" in chosen:
+            bench_collection(options.rounds)
+        if "workers" in chosen:
+            bench_workers(folder, options.collected, options.rounds)
+        if "memory" in chosen:
+            bench_memory(folder, options.megabytes, options.rounds)
+        if {"write", "read", "windows"} & set(chosen):
+            data = {index: synthetic(options.episodes, index) for index in range(options.tasks)}
+            bench_write(folder, data, options.rounds)
+            if "read" in chosen:
+                bench_read(folder, data, options.rounds)
+            if "windows" in chosen:
+                bench_windows(folder, data, options.rounds)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,18 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
 
+from clwm_data.errors import ClwmError
 from clwm_data.hub.reference import PREFIX, looks_like_reference, parse_reference
 from clwm_data.hub.resolve import local_store, locate
 from clwm_data.store import Store, open_store
+
+if TYPE_CHECKING:
+    from clwm_train.run import Run
 
 DATA = Path("data")
 RUNS = Path("runs")
@@ -147,3 +151,27 @@ def echo_store(store: Store) -> None:
     """One line about a store that was just made."""
     transitions = sum(task.record.transitions for task in store.tasks.values())
     click.echo(f"{store.path}: {len(store.tasks)} tasks, {transitions:,} transitions")
+
+
+def chosen_of(option: str, text: str, allowed: Any) -> list[Any]:
+    """The parts that an option names, separated by commas, in the order of ``allowed``."""
+    chosen = [part.strip() for part in text.split(",")]
+    for part in chosen:
+        if part not in allowed:
+            raise click.BadParameter(f"{part!r} is not one of {', '.join(allowed)}", param_hint=option)
+    return [part for part in allowed if part in chosen]
+
+
+def store_of_run(run: Run, given: str | None) -> Path:
+    """The data that gives the contexts: where the user says, where it was, or where it was published."""
+    from clwm_train.hub import published_dataset
+
+    if given is not None:
+        return find_store(given)
+    path = Path(run.record.store)
+    if path.is_absolute() and path.exists():
+        return path
+    published = published_dataset(run)
+    if published is None:
+        raise ClwmError(f"{run.path}: its data is no longer at {path}: say where it is with --store")
+    return find_store(str(published))

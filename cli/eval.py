@@ -2,36 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import SPLITS, get_family
 from clwm_data.store import open_store
 
-from .common import echo_json, echo_table, find_run, find_store, json_option
+from .common import chosen_of, echo_json, echo_table, find_run, json_option, store_of_run
 
 if TYPE_CHECKING:
-    from clwm_train.evaluate.protocols import Results
+    from clwm_train.evaluate import Inference, PriorName, Protocol, Results
     from clwm_train.run import Run
 
 
 @click.command()
 @click.argument("run")
 @click.option(
-    "--protocol", default="few-shot,zero-shot", show_default=True, help="Which to run, separated by commas."
+    "--protocol",
+    default="few-shot,zero-shot",
+    show_default=True,
+    help="Which to run, separated by commas: few-shot, online-context, non-prior, zero-shot.",
 )
 @click.option("--split", default="train,id,ood", show_default=True, help="Which tasks, separated by commas.")
 @click.option("--episodes", type=click.IntRange(1), default=3, show_default=True, help="Episodes per task.")
 @click.option(
     "--context-size",
-    type=click.IntRange(1),
+    type=click.IntRange(0),
     default=600,
     show_default=True,
-    help="Transitions of a few-shot context.",
+    help="Transitions of a context.",
+)
+@click.option(
+    "--context-sizes",
+    metavar="K,K,...",
+    help="Evaluate at each of these context sizes instead, and draw the curves.",
+)
+@click.option(
+    "--prior",
+    type=click.Choice(["zero", "mean"]),
+    default="zero",
+    show_default=True,
+    help="What a task is taken to be at first: z = 0 (published), or the mean z of the train tasks.",
+)
+@click.option(
+    "--prior-weight",
+    type=click.FloatRange(0.0),
+    default=0.0,
+    show_default=True,
+    help="Transitions that the prior counts for; 0: forgotten at the first.",
+)
+@click.option(
+    "--inference",
+    type=click.Choice(["encoder", "model"]),
+    default="encoder",
+    show_default=True,
+    help="What infers a task from the agent's own transitions: the context encoder (published), or the world "
+    "model's errors.",
+)
+@click.option(
+    "--planner",
+    type=click.Choice(["none", "mppi"]),
+    default="none",
+    show_default=True,
+    help="Who acts: the policy, or MPPI with the world model.",
+)
+@click.option(
+    "--planner-set", "planner_overrides", multiple=True, metavar="KEY=VALUE", help="Set a constant of MPPI."
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and episodes."
@@ -51,6 +91,12 @@ def eval(
     split: str,
     episodes: int,
     context_size: int,
+    context_sizes: str | None,
+    prior: PriorName,
+    prior_weight: float,
+    inference: Inference,
+    planner: str,
+    planner_overrides: tuple[str, ...],
     seed: int,
     checkpoint: Path | None,
     store: str | None,
@@ -60,43 +106,77 @@ def eval(
 ) -> None:
     """Evaluate the agent of RUN, the folder of a run or user/repo on the Hub, on the tasks of its family.
 
-    few-shot: the task is inferred from transitions of its own dataset, then the deterministic policy acts.
-    zero-shot: nothing is known at the start of an episode; the task is inferred after every step from that
-    episode alone. A split that the family does not have is absent from the results. The results of a run on
-    this machine are kept in its folder. Of a run of several seeds every seed is evaluated; with --json their
-    results are under "seeds".
+    Protocols differ in where the context comes from that the task is inferred from.
+    few-shot: from the task's own dataset.
+    online-context: gathered by the agent itself, acting on the prior.
+    non-prior: gathered by the agent itself, 100 random steps and then acting on all that it has seen.
+    zero-shot: none; the task is inferred after every step from the episode so far.
+
+    A split that the family does not have is absent from the results. Normalised returns (0: random actions,
+    1: the expert) are shown for families whose reference returns are known. The results of a run on this
+    machine are kept in its folder. Of a run of several seeds every seed is evaluated; with --json
+    their results are under "seeds".
 
     \b
     Examples:
       clwm eval runs/point-robot-spc-s0
       clwm eval runs/point-robot-spc-s0 --protocol few-shot --split id,ood --json
+      clwm eval runs/point-robot-spc-s0 --protocol online-context,non-prior
+      clwm eval runs/point-robot-spc-s0 --context-sizes 0,10,50,200,600
+      clwm eval runs/point-robot-spc-s0 --planner mppi --planner-set samples=128
+      clwm eval runs/point-robot-spc-s0 --protocol zero-shot --prior mean --inference model
       clwm eval runs/mw-reach-spc-s0 --episodes 10 --threads 2
       clwm eval user/point-robot-spc
     """
     require("torch", "train", "evaluation")
-    from clwm_train.api import load_agent, pick_device
+    from clwm_train.api import load_agent, make_actor, pick_device
     from clwm_train.checkpoint import latest_checkpoint
-    from clwm_train.evaluate import Protocol, evaluate
+    from clwm_train.evaluate import Protocol, candidate_tasks, evaluate, make_prior
     from clwm_train.evaluate.results import evaluation_of, save_evaluation
+    from clwm_train.planning.config import planner_config
     from clwm_train.run import open_run
 
+    if planner == "none" and planner_overrides:
+        raise click.UsageError("--planner-set needs --planner mppi")
     path = find_run(run)
     its = open_run(path)
     family = get_family(its.record.family)
-    data = open_store(_store_of(its, store))
+    data = open_store(store_of_run(its, store))
     chosen = checkpoint or latest_checkpoint(its.checkpoints)
-    of_seeds = evaluate(
-        load_agent(its, checkpoint=chosen, device=pick_device(device)),
-        family,
-        data.tasks,
-        protocols=_chosen("--protocol", protocol, get_args(Protocol)),
-        splits=_chosen("--split", split, SPLITS),
-        episodes=episodes,
-        context_size=context_size,
-        seed=seed,
-        threads=threads,
-        warn=lambda message: click.echo(f"clwm: {message}", err=True),
-    )
+    agent = load_agent(its, checkpoint=chosen, device=pick_device(device))
+    plan = None if planner == "none" else planner_config(planner_overrides)
+    splits = chosen_of("--split", split, SPLITS)
+    protocols = chosen_of("--protocol", protocol, get_args(Protocol))
+    warned: set[str] = set()
+
+    def warn(message: str) -> None:
+        if message not in warned:
+            click.echo(f"clwm: {message}", err=True)
+        warned.add(message)
+
+    def evaluate_at(protocols: Sequence[Protocol], size: int) -> list[Results]:
+        return evaluate(
+            agent,
+            family,
+            data.tasks,
+            protocols=protocols,
+            splits=splits,
+            episodes=episodes,
+            context_size=size,
+            seed=seed,
+            actor=make_actor(agent, plan, seed),
+            prior=make_prior(agent, data.tasks, prior, prior_weight, seed),
+            candidates=candidate_tasks(agent, data.tasks, seed) if inference == "model" else None,
+            threads=threads,
+            warn=warn,
+        )
+
+    if context_sizes is not None:
+        sizes = _sizes(context_sizes)
+        own = path == Path(run)
+        _curves(evaluate_at, protocols, sizes, its, path if own else Path(), as_json)
+        return
+    of_seeds = evaluate_at(protocols, context_size)
     if path == Path(run):  # what was downloaded stays as it is
         evaluation = evaluation_of(
             of_seeds,
@@ -105,6 +185,10 @@ def eval(
             context_size=context_size,
             seed=seed,
             store_sha256=data.record.content_sha256,
+            prior=prior,
+            prior_weight=prior_weight,
+            inference=inference,
+            planner=plan,
         )
         save_evaluation(its, evaluation)
     if as_json:
@@ -118,38 +202,66 @@ def eval(
         echo_results(results)
 
 
+def _curves(
+    evaluate_at: Callable[[Sequence[Protocol], int], list[Results]],
+    protocols: Sequence[Protocol],
+    sizes: Sequence[int],
+    run: Run,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Evaluate over context sizes; keep, draw and print the curves."""
+    from clwm_data.store.atomic import write_json
+    from clwm_train.curve_figure import curve_figure
+    from clwm_train.evaluate.curve import FIGURES, context_curves
+
+    if all(protocol == "zero-shot" for protocol in protocols):
+        raise click.UsageError("--context-sizes: zero-shot has no context: name another --protocol as well")
+    curves = context_curves(evaluate_at, protocols, sizes)
+    document, picture = folder / "context-curve.json", folder / "context-curve.png"
+    write_json(document, {"seeds": list(run.record.seeds), "curves": curves})
+    curve_figure(curves, picture, title=f"{run.record.method} on {run.record.store_name}")
+    if as_json:
+        echo_json(curves[0])
+        return
+    rows = [
+        (name, split, *(f"{value:.2f}" for value in entry["return_mean"]))
+        for name in protocols
+        if name != "zero-shot"
+        for split, entry in curves[0][name].items()
+    ]
+    echo_table(("protocol", "split", *(f"K={size}" for size in sizes)), rows)
+    click.echo(f"{picture}, {document}: {', '.join(FIGURES)} where known")
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        sizes = [-1]
+    if sizes[0] < 0:
+        raise click.BadParameter(
+            f"{text!r} is not a list of sizes such as 0,10,50,200,600", param_hint="--context-sizes"
+        )
+    return sizes
+
+
 def echo_results(results: Results) -> None:
     """Print the table of an evaluation."""
-    rows = [
-        (name, part, f"{entry['return_mean']:.2f}", _success(entry), str(len(entry["tasks"])))
-        for name, parts in results.items()
-        for part, entry in parts.items()
+    entries = [(name, part, entry) for name, parts in results.items() for part, entry in parts.items()]
+    optional = [
+        (title, key)
+        for title, key in (("normalised", "normalised_mean"), ("success", "success"))
+        if any(key in entry for _, _, entry in entries)
     ]
-    echo_table(("protocol", "split", "return", "success", "tasks"), rows)
-
-
-def _chosen(option: str, text: str, allowed: Any) -> list[Any]:
-    chosen = [part.strip() for part in text.split(",")]
-    for part in chosen:
-        if part not in allowed:
-            raise click.BadParameter(f"{part!r} is not one of {', '.join(allowed)}", param_hint=option)
-    return [part for part in allowed if part in chosen]
-
-
-def _store_of(run: Run, given: str | None) -> Path:
-    """The data that gives the contexts: where the user says, where it was, or where it was published."""
-    from clwm_train.hub import published_dataset
-
-    if given is not None:
-        return find_store(given)
-    path = Path(run.record.store)
-    if path.is_absolute() and path.exists():
-        return path
-    published = published_dataset(run)
-    if published is None:
-        raise ClwmError(f"{run.path}: its data is no longer at {path}: say where it is with --store")
-    return find_store(str(published))
-
-
-def _success(entry: dict[str, Any]) -> str:
-    return "-" if "success" not in entry else f"{entry['success']:.2f}"
+    rows = [
+        (
+            name,
+            part,
+            f"{entry['return_mean']:.2f}",
+            *(f"{entry[key]:.3f}" if key in entry else "-" for _, key in optional),
+            str(len(entry["tasks"])),
+        )
+        for name, part, entry in entries
+    ]
+    echo_table(("protocol", "split", "return", *(title for title, _ in optional), "tasks"), rows)

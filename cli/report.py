@@ -1,4 +1,4 @@
-"""``clwm report``: a store on one page."""
+"""``clwm report``: a store, or runs beside each other, on one page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
 from clwm_data.report import write_report
 from clwm_data.store import open_store
 
@@ -13,22 +15,47 @@ from .common import find_store, progress_bar
 
 
 @click.command()
-@click.argument("store")
+@click.argument("what", metavar="STORE | RUN...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="HTML file.  [default: NAME.html]")
-@click.option("--pictures/--no-pictures", default=True, help="Film some episodes.  [default: yes]")
-def report(store: str, out: Path | None, pictures: bool) -> None:
-    """Show STORE on one self-contained page: provenance, tasks, returns, coverage, rewards, episodes.
+@click.option("--pictures/--no-pictures", default=True, help="Film some episodes of a store.  [default: yes]")
+def report(what: tuple[str, ...], out: Path | None, pictures: bool) -> None:
+    """Show a store, or runs beside each other, on one self-contained page.
 
-    STORE is a path, or the name of a store under data/.
+    Of a STORE (a path, or the name of one under data/): provenance, tasks, returns, coverage, rewards,
+    episodes. Of RUNs (folders of runs, or of a whole sweep): tables of results with intervals, aggregate
+    returns, performance profiles, formulations of the world model, open-loop errors, disentanglement,
+    representations over training; every figure also as PNG and CSV beside the page. Runs are compared by
+    what `clwm eval` and `clwm analyse` have found.
 
     \b
     Examples:
       clwm report point-robot
       clwm report data/cheetah-vel.zarr --out cheetah.html --no-pictures
+      clwm report runs/point-robot-spc-s0 runs/point-robot-focal-s0 --out compared.html
+      clwm report runs/learns --out learns.html
     """
-    path = find_store(store)
+    if any(_holds_runs(Path(text)) for text in what):
+        _report_runs([Path(text) for text in what], out)
+        return
+    if len(what) > 1:
+        raise ClwmError(f"{what[0]}: several names must be runs, and this is none: name one store at a time")
+    path = find_store(what[0])
     opened = open_store(path)
     target = out or Path(f"{opened.name}.html")
     with progress_bar(len(opened.tasks), "task", "reading") as bar:
         write_report(path, target, pictures=pictures, progress=lambda _: bar.update())
     click.echo(target)
+
+
+def _holds_runs(path: Path) -> bool:
+    return (path / "run.yaml").is_file() or any(path.glob("*/run.yaml"))
+
+
+def _report_runs(paths: list[Path], out: Path | None) -> None:
+    require("torch", "train", "a report of runs")
+    from clwm_train.report.page import find_runs, write_run_report
+
+    runs = find_runs(paths)
+    target = out or Path(f"{paths[0].resolve().name if len(paths) == 1 else 'runs'}.html")
+    for file in write_run_report(runs, target):
+        click.echo(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 
 #: Seeds that ``--seeds`` takes.
 LARGEST_SEED = 999
+
+
+def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Print the table of methods and stop."""
+    if not wanted:
+        return
+    require("torch", "train", "listing methods")
+    from clwm_train.listing import list_methods
+
+    header = ("method", "what trains the context encoder", "world model", "networks", "reference")
+    echo_table(header, [astuple(method) for method in list_methods()])
+    ctx.exit()
 
 
 @click.command()
@@ -68,6 +81,14 @@ LARGEST_SEED = 999
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its latest checkpoint.")
+@click.option(
+    "--list-methods",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_methods,
+    help="Print the bundled methods and exit.",
+)
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -93,6 +114,7 @@ def train(
 
     \b
     Examples:
+      clwm train --list-methods
       clwm train point-robot
       clwm train cheetah-vel --preset small --seed 1
       clwm train cheetah-vel --preset paper --seeds 0-5 --precision bf16
@@ -146,7 +168,7 @@ def train_with_bar(
     from clwm_train.api import train_run
 
     description = f"training {run.record.method}"
-    with _StopOnSignal() as stopped, progress_bar(steps, "update", description) as bar:
+    with StopOnSignal() as stopped, progress_bar(steps, "update", description) as bar:
 
         def progress(done: int, figures: dict[str, float]) -> None:
             bar.update(done - bar.n)
@@ -166,13 +188,14 @@ def train_with_bar(
         )
 
 
-class _StopOnSignal:
+class StopOnSignal:
     """Asks the loop to stop after the current update; a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self._stop = False
 
     def __call__(self) -> bool:
+        """Whether a signal came."""
         return self._stop
 
     def __enter__(self) -> Self:
@@ -249,7 +272,9 @@ def _shown(figures: dict[str, float]) -> list[str]:
     """The few figures worth a place beside the progress bar."""
     wanted = (
         "temporal_consistency/consistency",
+        "decoder/reward",
         "infonce/accuracy",
+        "task_classifier/accuracy",
         "focal/different",
         "iql/q",
         "transitions_per_s",

@@ -148,7 +148,8 @@ def _keys_at(model: Any, path: Path_) -> set[str]:
     """Field names of the (possibly nested) model at a key path."""
     for step in path:
         field = getattr(model, "model_fields", {}).get(step)
-        annotation = model if isinstance(step, int) else field.annotation if field is not None else None
+        # A step that is no field is an item of a list, or a key of a mapping whose values are the model.
+        annotation = model if field is None else field.annotation
         model = next((found for found in _models_in(annotation) if found is not None), None)
     return set(getattr(model, "model_fields", {}))
 

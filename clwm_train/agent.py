@@ -35,6 +35,7 @@ class Agent(nn.Module):
         if config.context.next_observation == "auto":
             raise ValueError("context.next_observation must be resolved before an agent is built")
         self.seeds = tuple(seeds)
+        self.observation_size, self.action_size = observation_size, action_size
         self.next_observation = config.context.next_observation
         self.normaliser = Normaliser(observation_size)
         initialiser = Initialiser(seeds, config.network.init)

@@ -13,7 +13,9 @@ from clwm_data.store import Store
 from clwm_train.agent import Agent
 from clwm_train.allocator import keep_freed_memory
 from clwm_train.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
+from clwm_train.evaluate import Actor, PolicyActor
 from clwm_train.mapped import Memory, read_task_data
+from clwm_train.planning import MPPI, PlannerConfig
 from clwm_train.precision import matmul_precision
 from clwm_train.profile import Shares
 from clwm_train.run import Run, check_same_data
@@ -79,6 +81,15 @@ def train_run(
     count = threads or best_threads(agent, batch)
     with cpu_threads(count), matmul_precision(run.config.precision):
         return trainer.train(steps or run.config.steps, stop=stop, progress=progress, profiled=profiled)
+
+
+def make_actor(agent: Agent, planner: PlannerConfig | None = None, seed: int = 0) -> Actor:
+    """Who acts in an evaluation: the agent's policy, or MPPI with its world model.
+
+    Raises:
+        ClwmError: a planner is wanted, and the agent has no world model.
+    """
+    return PolicyActor(agent) if planner is None else MPPI(agent, planner, seed)
 
 
 def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device | str = "cpu") -> Agent:

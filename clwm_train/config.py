@@ -158,12 +158,73 @@ class FocalConfig(StrictModel):
     weight: Weight = 1.0
 
 
+class L2Config(StrictModel):
+    """Squared norm of each task's z (DORA).
+
+    Attributes:
+        weight: of the term.
+    """
+
+    weight: Weight = 0.01
+
+
+class ClubConfig(StrictModel):
+    """Upper bound of the information that z holds about the context's states and actions (CSRO).
+
+    Attributes:
+        weight: of the bound; the variational network is trained whatever it is.
+        negatives: pair (s, a) with the z of other transitions of its ``task`` (published) or of the
+            ``batch``.
+        hidden: hidden layers of the variational network.
+        learning_rate: of its own Adam.
+    """
+
+    weight: Weight = 0.5
+    negatives: Literal["task", "batch"] = "task"
+    hidden: Sizes = (256, 256)
+    learning_rate: Rate = 1e-4
+
+
+class DecoderConfig(StrictModel):
+    """Reconstruction of the change of the observation and of the reward from (s, a, z) (UNICORN).
+
+    Attributes:
+        weight: of the term.
+        reward_weight: of the reward's error within it.
+        hidden: hidden layers of the decoder.
+        learning_rate: of its own Adam.
+    """
+
+    weight: Weight = 1.0
+    reward_weight: Weight = 1.0
+    hidden: Sizes = (256, 256)
+    learning_rate: Rate = 1e-4
+
+
+class TaskClassifierConfig(StrictModel):
+    """Classification of the train task from z (UNICORN-SUP).
+
+    Attributes:
+        weight: of the term.
+        hidden: hidden layers of the classifier.
+        learning_rate: of its own Adam.
+    """
+
+    weight: Weight = 1.0
+    hidden: Sizes = (256, 256)
+    learning_rate: Rate = 1e-4
+
+
 class ObjectivesConfig(StrictModel):
     """What trains the context encoder (and the world model): a weighted list; absent means not used."""
 
     temporal_consistency: TemporalConsistencyConfig | None = None
     infonce: InfoNCEConfig | None = None
     focal: FocalConfig | None = None
+    l2: L2Config | None = None
+    club: ClubConfig | None = None
+    decoder: DecoderConfig | None = None
+    task_classifier: TaskClassifierConfig | None = None
 
 
 class IqlConfig(StrictModel):
@@ -235,4 +296,6 @@ class TrainConfig(StrictModel):
             raise ValueError(
                 "nothing trains the world_model: add objectives.temporal_consistency, or world_model: null"
             )
+        if self.objectives == ObjectivesConfig():
+            raise ValueError("nothing trains the context encoder: name at least one of the objectives")
         return self

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clwm_train.agent import Agent
 from clwm_train.config import TrainConfig
-from clwm_train.objectives import Representation, make_objectives
+from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.precision import use_bf16
 from clwm_train.profile import part
 from clwm_train.sampler import TaskBatch
@@ -34,15 +34,14 @@ class Learner(nn.Module):
         super().__init__()
         self.config = config
         self.agent = agent
-        objectives = make_objectives(
-            config.objectives, seeds=len(agent.seeds), tasks=tasks, z_size=config.context.dim
-        )
+        sizes = Sizes(agent.seeds, tasks, agent.observation_size, agent.action_size, config.context.dim)
+        objectives = make_objectives(config.objectives, config.network, sizes)
         self.objectives = nn.ModuleList(objectives)
         if config.precision == "bf16":
             use_bf16(self)
-        self.optimisers = self._make_optimisers()
+        self.optimisers = self._make_optimisers(objectives)
 
-    def _make_optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
         config, agent = self.config, self.agent
         optimisers: dict[str, torch.optim.Optimizer] = {
             "context_encoder": torch.optim.Adam(
@@ -57,6 +56,10 @@ class Learner(nn.Module):
                 weight_decay=config.world_model.weight_decay,
                 fused=True,
             )
+        for objective in objectives:
+            own = objective.make_optimiser()
+            if own is not None:
+                optimisers[f"objectives.{objective.name}"] = own
         return optimisers
 
     def update(self, batch: TaskBatch, step: int, streams: RandomStreams) -> Metrics:
@@ -69,13 +72,14 @@ class Learner(nn.Module):
         """
         represent = step % self.config.representation_every == 0
         with torch.set_grad_enabled(represent), part("context encoder"):
-            z = self.agent.context_encoder(batch.context)
+            votes = self.agent.context_encoder.embed(batch.context)
+            z = votes.mean(-2)
         features, first = self._encode(batch.observation, represent)
         metrics: Metrics = {}
         if represent:
             noise = streams.at(Purpose.LATENT_NOISE, step)
             metrics |= self._update_representation(
-                Representation(batch, z, self.agent.world_model, first, noise)
+                Representation(batch, votes, z, self.agent.world_model, first, noise)
             )
         return metrics | self._update_iql(batch, features, z.detach())
 
@@ -101,8 +105,7 @@ class Learner(nn.Module):
                 loss, figures = objective(representation)
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
-        parts = ["context_encoder"] + (["world_model"] if "world_model" in self.optimisers else [])
-        self._descend(total, parts, "representation")
+        self._descend(total, [name for name in self.optimisers if name != "iql"], "representation")
         if self.agent.world_model is not None:
             with part("target networks"):
                 self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)

@@ -119,8 +119,8 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "## Evaluation",
         "",
         f"{evaluation.episodes} episodes per task{seeds}; few-shot contexts of {evaluation.context_size} "
-        "transitions. Tasks of `id` and `ood` were not trained on; those of `ood` lie outside the range of "
-        "the others.",
+        f"transitions.{_settings(evaluation)} Tasks of `id` and `ood` were not trained on; those of `ood` "
+        "lie outside the range of the others.",
         "",
         *table(header[:columns], [row[:columns] for row in rows]),
         "",
@@ -133,6 +133,16 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "",
         f"On the command line: `clwm eval {repository}` downloads and evaluates it.",
     ]
+
+
+def _settings(evaluation: Evaluation) -> str:
+    """What was not as published."""
+    unusual = []
+    if evaluation.prior != "zero" or evaluation.prior_weight:
+        unusual.append(f"prior: {evaluation.prior} z, weight {evaluation.prior_weight:g}")
+    if evaluation.inference != "encoder":
+        unusual.append(f"tasks inferred by the {evaluation.inference}")
+    return f" Not as published: {'; '.join(unusual)}." if unusual else ""
 
 
 def _dataset(agent: CardAgent) -> str:

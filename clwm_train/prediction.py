@@ -33,6 +33,10 @@ class Prediction(nn.Module, ABC):
         """The code [S, ..., size] that the roll-out goes on with, after ``code``."""
 
     @abstractmethod
+    def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
+        """The next code [..., size] after ``code`` without anything drawn; what planning goes on with."""
+
+    @abstractmethod
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
         """Error of each prediction made from ``code``, averaged over the latent dimensions: [...]."""
 
@@ -59,6 +63,10 @@ class Regression(Prediction):
 
     def advance(self, output: Tensor, code: Tensor, noise: Draws) -> Tensor:
         """The predicted code; nothing is drawn."""
+        return self.most_likely(output, code)
+
+    def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
+        """The predicted code."""
         following: Tensor = self.space(code + output if self.space.residual else output)
         return following
 
@@ -101,6 +109,11 @@ class Classification(Prediction):
         through = soft @ self.space.fsq.codebook
         following = (through + (hard - through).detach()).flatten(-2)
         return following.view(*output.shape[:-1], self.space.size)
+
+    def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
+        """Each latent dimension's likeliest code: one that the reward head and the critics have seen."""
+        following = self.space.fsq.codebook[self._logits(output).argmax(-2)]
+        return following.reshape(*output.shape[:-1], self.space.size)
 
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy against the target indices, averaged over latent dimensions."""

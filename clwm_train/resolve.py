@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,16 +10,12 @@ import yaml
 from clwm_data.errors import ClwmError
 from clwm_data.strict import YamlDocument, build_model, read_yaml
 from clwm_train.config import TrainConfig
+from clwm_train.method_file import find, merge, names, read_method
 
-HERE = Path(__file__).parent
+__all__ = ["names", "parse_override", "resolve"]
 
 #: Parts that a preset may size but only a method may bring in.
 PARTS = ("world_model", "objectives")
-
-
-def names(kind: str) -> list[str]:
-    """Bundled ``methods`` or ``presets``, by name."""
-    return sorted(path.stem for path in (HERE / kind).glob("*.yaml"))
 
 
 def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -38,30 +32,15 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
     Raises:
         ClwmError: no such method or preset, or the first mistake in them, with file, line and key.
     """
-    method_document = _read("methods", method)
-    data = _merge(_sized_parts(_read("presets", preset).data, method_document.data), method_document.data)
-    document = YamlDocument(method_document.source, data, method_document.lines)
-    config = build_model(TrainConfig, document)
+    its = read_method(method).document
+    sized = _sized_parts(read_yaml(find("presets", preset)).data, its.data)
+    data = merge(sized, its.data)
+    config = build_model(TrainConfig, YamlDocument(its.source, data, its.lines))
     if overrides:
         for override in overrides:
-            data = _merge(data, _parse(override))
+            data = merge(data, parse_override(override))
         config = build_model(TrainConfig, YamlDocument("--set", data, {}))
     return config
-
-
-def _read(kind: str, name: str) -> YamlDocument:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else HERE / kind / f"{name}.yaml"
-    if not path.is_file():
-        what = kind.removesuffix("s")
-        known = names(kind)
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = (
-            f"did you mean {close[0]}?"
-            if close
-            else f"there are: {', '.join(known)}, or the path of a YAML file"
-        )
-        raise ClwmError(f"no {what} is called {name!r}: {hint}")
-    return read_yaml(path)
 
 
 def _sized_parts(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
@@ -75,24 +54,19 @@ def _sized_parts(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, An
     return kept
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        before = merged.get(key)
-        both = isinstance(before, dict) and isinstance(value, dict)
-        merged[key] = _merge(before, value) if both else value  # type: ignore[arg-type]
-    return merged
+def parse_override(override: str, option: str = "--set", example: str = "batch.tasks=8") -> dict[str, Any]:
+    """``a.b=value`` as nested keys.
 
-
-def _parse(override: str) -> dict[str, Any]:
-    """``a.b=value`` as nested keys."""
+    Raises:
+        ClwmError: it is not of that form.
+    """
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise ClwmError(f"--set {override}: expected key=value, such as batch.tasks=8")
+        raise ClwmError(f"{option} {override}: expected key=value, such as {example}")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ClwmError(f"--set {override}: {text!r} is not a YAML value") from error
+        raise ClwmError(f"{option} {override}: {text!r} is not a YAML value") from error
     if isinstance(value, str):
         value = _number(value)
     *parents, last = key.split(".")

@@ -61,6 +61,7 @@ class RunRecord(StrictModel):
         packages: versions.
         platform: machine type and operating system.
         origin: where the store was downloaded from, or ``None``.
+        label: what the method is called in its experiment, or ``None``.
     """
 
     method: Text
@@ -78,6 +79,7 @@ class RunRecord(StrictModel):
     packages: dict[Text, Text]
     platform: Text
     origin: Origin | None = None
+    label: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Run:
         """Folder of the checkpoints."""
         return self.path / CHECKPOINTS
 
+    @property
+    def label(self) -> str:
+        """What the method is called in tables and figures."""
+        return self.record.label or Path(self.record.method).stem
+
 
 def resolve_for(family: TaskFamily, config: TrainConfig) -> TrainConfig:
     """The configuration with everything decided that depends on the family."""
@@ -117,6 +124,7 @@ def create_run(
     method: str,
     preset: str,
     seeds: tuple[int, ...],
+    label: str | None = None,
 ) -> Run:
     """Make a run's folder.
 
@@ -143,6 +151,7 @@ def create_run(
         packages={**provenance.packages, "torch": version("torch")},
         platform=provenance.platform,
         origin=store.origin,
+        label=label,
     )
     run = Run(path, config, record)
     path.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -19,6 +20,10 @@ class Purpose(IntEnum):
     BATCH = 1
     LATENT_NOISE = 2
     EVALUATION = 3
+    OBJECTIVE_INITIALISATION = 4
+    GATHERING = 5
+    PLANNING = 6
+    CANDIDATES = 7
 
 
 class Draws:
@@ -46,6 +51,11 @@ class Draws:
         for seed, row in enumerate(out):
             self.fill_uniform(row, seed)
         return out
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise: [S, *shape] (Box and Muller 1958)."""
+        first, second = self.uniform(2, *shape).unbind(1)
+        return first.neg_().log1p_().mul_(-2.0).sqrt_() * second.mul_(2.0 * math.pi).cos_()
 
     def gumbel(self, *shape: int) -> Tensor:
         """Standard Gumbel noise: [S, *shape]."""

@@ -25,6 +25,7 @@ from clwm_train.checkpoint import (
 from clwm_train.data import TaskData
 from clwm_train.learner import Learner
 from clwm_train.meter import DivergedError, Meter
+from clwm_train.metrics.representation import representation_metrics
 from clwm_train.metrics_log import THROUGHPUT, MetricsLog
 from clwm_train.profile import Profiler, Shares, part
 from clwm_train.run import METRICS, TENSORBOARD, TRACE, Run
@@ -57,6 +58,8 @@ class Trainer:
         self.sampler = TaskBatchSampler(
             data, config.batch, record.seeds, next_observation=agent.next_observation, device=device
         )
+        # Always the same contexts, so that the rows of the log compare.
+        self.probe = self.sampler.batch(0).context
         self.streams = RandomStreams(record.seeds, device)
         self.meter = Meter()
         self.step = 0
@@ -127,6 +130,8 @@ class Trainer:
             self.meter.reset()
         steps = config.batch.horizon if config.iql.transitions == "all" else 1
         transitions = speed * config.batch.tasks * config.batch.windows * steps
+        for name, figure in representation_metrics(self.learner.agent.context_encoder, self.probe).items():
+            means[f"context_encoder/{name}"] = figure.tolist()
         rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
         for seed, row in zip(seeds, rows, strict=True):
             row.update(dict(zip(THROUGHPUT, (speed, transitions), strict=True)))
@@ -152,7 +157,7 @@ class Trainer:
             **optimiser_state(self.learner),
             **{f"meter.{name}": value for name, value in self.meter.state().items()},
         }
-        for name, value in agent.items():
+        for name, value in {**agent, **self.learner.objectives.state_dict()}.items():
             if not torch.isfinite(value).all():
                 raise self._diverged(f"{name} is not finite after step {self.step - 1}")
         record = CheckpointRecord(step=self.step, seeds=list(self.run.record.seeds))

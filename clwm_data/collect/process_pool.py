@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from clwm_data.collect.worker import Pool, collect_segment
 from clwm_data.errors import ClwmError
 from clwm_data.manifest import Manifest
 from clwm_data.store.lock import hold_as_worker
+from clwm_data.workers import end_with_parent
 
 
 @contextmanager
@@ -43,18 +40,6 @@ def process_pool(manifest: Manifest, store: Path, workers: int) -> Iterator[Pool
 
 
 def _start_worker(store: Path) -> None:
-    """End with the parent: a killed collector leaves no workers behind, and Ctrl-C is its business alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        raise RuntimeError("a collection worker is started by the pool only")
+    # Held before the parent is looked at: a collector that comes after a killed one waits for its workers.
     hold_as_worker(store)
-    if not parent.is_alive():  # it was killed while this process started: another may write by now
-        os._exit(1)
-    sentinel = parent.sentinel
-
-    def watch() -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()

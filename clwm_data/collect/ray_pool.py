@@ -43,7 +43,7 @@ def ray_pool(manifest: Manifest, store: Path, workers: int | None) -> Iterator[P
     ray = require("ray", "ray", "--engine ray")
     begun_here = not ray.is_initialized()
     if begun_here:
-        _join(ray)
+        join_cluster(ray)
     manifest, store = _with_absolute_paths(manifest), store.absolute()
     task = ray.remote(num_cpus=1)(_collect_on_node)
     running: set[Any] = set()
@@ -74,7 +74,12 @@ def ray_pool(manifest: Manifest, store: Path, workers: int | None) -> Iterator[P
             ray.shutdown()
 
 
-def _join(ray: ModuleType) -> None:
+def join_cluster(ray: ModuleType) -> None:
+    """Join a cluster as Ray's own tools do.
+
+    Raises:
+        ClwmError: there is none where ``RAY_ADDRESS`` says, or it cannot be joined.
+    """
     address = os.environ.get("RAY_ADDRESS", "")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
     try:

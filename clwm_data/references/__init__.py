@@ -47,6 +47,11 @@ class ReferenceRecord(StrictModel):
     expert: list[Finite]
 
 
+def has_references(family: str, folder: Path = FOLDER) -> bool:
+    """Whether the reference returns of a family were measured."""
+    return (folder / f"{family}.yaml").is_file()
+
+
 @lru_cache
 def reference_record(family: str, folder: Path = FOLDER) -> ReferenceRecord:
     """The reference returns of a family.
@@ -55,7 +60,7 @@ def reference_record(family: str, folder: Path = FOLDER) -> ReferenceRecord:
         ClwmError: they were not measured yet, or the file is damaged.
     """
     path = folder / f"{family}.yaml"
-    if not path.is_file():
+    if not has_references(family, folder):
         raise ClwmError(
             f"family {family} has no reference returns: no policy has been trained for it; "
             f"`clwm behaviour train {family}` and `clwm behaviour reference {family}` make them"

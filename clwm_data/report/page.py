@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families.base import SPLITS
 from clwm_data.report.charts import coverage_chart, returns_chart, trajectories_chart
 from clwm_data.report.films import films
+from clwm_data.report.html import document, section, table
 from clwm_data.report.sample import Sample, gather
 from clwm_data.report.svg import number
 from clwm_data.store.atomic import replacing
@@ -23,7 +23,6 @@ from clwm_data.store.reader import Store, open_store
 from clwm_data.store.summary import missing_provenance, store_bytes
 
 COLOURS = 8  # of behaviours
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write_report(
@@ -63,22 +62,22 @@ def _page(store: Store, sample: Sample, pictures: bool) -> str:
     shown = [task.record.index for task in sample.trajectories]
     sections = [
         _header(store, records),
-        _section("Provenance", "", _provenance(store)),
-        _section(
+        section("Provenance", "", _provenance(store)),
+        section(
             "Returns",
             "Undiscounted return of every episode: the line spans all episodes of a task, the box the middle "
             "half of them, and the bar is the median.",
             _split_legend(records) + returns_chart(records, sample),
         ),
-        _section("Tasks", "", _task_table(records)),
-        _section(
+        section("Tasks", "", _task_table(records)),
+        section(
             "States",
             "Where the observations lie, split by split, in the plane that shows most of their variance; "
             "darker where there are more (logarithmic).",
             coverage_chart(sample.observations, "observation"),
         ),
-        _section("Actions", "The same for the actions.", coverage_chart(sample.actions, "action")),
-        _section(
+        section("Actions", "The same for the actions.", coverage_chart(sample.actions, "action")),
+        section(
             "Rewards",
             "Reward per step in some episodes of some tasks of each split.",
             _legend((f"b{colours[label]}", label) for label in labels) + trajectories_chart(sample, colours),
@@ -88,22 +87,9 @@ def _page(store: Store, sample: Sample, pictures: bool) -> str:
         note = (
             "The episode with the highest return of each of these tasks, simulated again from what is stored."
         )
-        sections.append(_section("Episodes", note, films(store, shown)))
-    style = files("clwm_data.report").joinpath("style.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(store.name)}</title><style>{style}</style></head><body><main>"
-        f"{''.join(sections)}"
-        f"<footer>Made by clwm from a store with content sha256 <code>{store.record.content_sha256}</code>"
-        "</footer></main></body></html>\n"
-    )
-
-
-def _section(title: str, note: str, body: str) -> str:
-    paragraph = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{title}</h2>{paragraph}{body}</section>"
+        sections.append(section("Episodes", note, films(store, shown)))
+    footer = f"Made by clwm from a store with content sha256 <code>{store.record.content_sha256}</code>"
+    return document(store.name, sections, footer)
 
 
 def _header(store: Store, records: Sequence[TaskRecord]) -> str:
@@ -168,7 +154,7 @@ def _provenance(store: Store) -> str:
         items.append(f"<dt>edited</dt><dd>{_edit(store.record.edited)}</dd>")
     parts.append(f"<dl>{''.join(items)}</dl>")
     rows = [(escape(entry.label), entry.amount) for entry in manifest.behaviours]
-    parts.append(_table(("behaviour", "per task"), rows, numeric=(1,)))
+    parts.append(table(("behaviour", "per task"), rows, numeric=(1,)))
     return "".join(parts)
 
 
@@ -205,24 +191,8 @@ def _task_table(records: Sequence[TaskRecord]) -> str:
         row.append(escape(", ".join(f"{name} {_value(value)}" for name, value in record.parameters.items())))
         rows.append(row)
     header += ["solved", "parameters"] if solved else ["parameters"]
-    return _table(header, rows, numeric=(0, 2, 3, 4, 5, 6, 7) if solved else (0, 2, 3, 4, 5, 6), tall=True)
+    return table(header, rows, numeric=(0, 2, 3, 4, 5, 6, 7) if solved else (0, 2, 3, 4, 5, 6), tall=True)
 
 
 def _value(value: Any) -> str:
     return f"({', '.join(map(number, value))})" if isinstance(value, list) else number(value)
-
-
-def _table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int], tall: bool = False
-) -> str:
-    """A table; cells are HTML already."""
-    css = ["n" if column in numeric else "wide" if column >= 7 else "" for column in range(len(header))]
-    head = "".join(f'<th class="{name}">{title}</th>' for name, title in zip(css, header, strict=True))
-    lines = []
-    for row in rows:
-        cells = "".join(f'<td class="{name}">{cell}</td>' for name, cell in zip(css, row, strict=True))
-        lines.append(f"<tr>{cells}</tr>")
-    return (
-        f'<div class="scroll{" tall" if tall else ""}"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )

@@ -1,17 +1,33 @@
 """Evaluation: how well an agent adapts to the tasks of its family."""
 
-from clwm_train.evaluate.context import infer_from_data
-from clwm_train.evaluate.protocols import PROTOCOLS, Protocol, evaluate
-from clwm_train.evaluate.rollout import Belief, EpisodeBelief, Episodes, FixedBelief, roll_out
+from clwm_train.evaluate.actor import Actor, PolicyActor
+from clwm_train.evaluate.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
+from clwm_train.evaluate.context import Inference, PriorName, infer_from_data, make_prior
+from clwm_train.evaluate.gathering import gather_context
+from clwm_train.evaluate.model_belief import ModelBelief, candidate_tasks
+from clwm_train.evaluate.protocols import PROTOCOLS, Protocol, Results, evaluate
+from clwm_train.evaluate.rollout import Episodes, roll_out
 
 __all__ = [
+    "CONTEXT_SIZE",
     "PROTOCOLS",
+    "Actor",
     "Belief",
-    "EpisodeBelief",
     "Episodes",
     "FixedBelief",
+    "Inference",
+    "ModelBelief",
+    "PolicyActor",
+    "Prior",
+    "PriorName",
     "Protocol",
+    "Results",
+    "RunningBelief",
+    "candidate_tasks",
     "evaluate",
+    "gather_context",
     "infer_from_data",
+    "make_prior",
     "roll_out",
+    "zero_prior",
 ]

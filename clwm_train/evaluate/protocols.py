@@ -1,23 +1,33 @@
-"""Evaluation protocols, per split and task (method: few-shot = offline context; zero-shot = no context)."""
+"""Evaluation protocols, per split and task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import Split, TaskFamily
 from clwm_data.ranges import format_indices
+from clwm_data.references import has_references
 from clwm_train.agent import Agent
 from clwm_train.data import DataTask
+from clwm_train.evaluate.actor import Actor, PolicyActor
+from clwm_train.evaluate.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
 from clwm_train.evaluate.context import infer_from_data
-from clwm_train.evaluate.rollout import Belief, EpisodeBelief, Episodes, FixedBelief, roll_out
+from clwm_train.evaluate.gathering import gather_context
+from clwm_train.evaluate.model_belief import ModelBelief
+from clwm_train.evaluate.rollout import Episodes, roll_out
 from clwm_train.streams import Purpose, derive
 
-Protocol = Literal["few-shot", "zero-shot"]
-PROTOCOLS: tuple[Protocol, ...] = ("few-shot", "zero-shot")
+Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
+PROTOCOLS: tuple[Protocol, ...] = ("few-shot", "online-context", "non-prior", "zero-shot")
+
+#: Steps with random actions that a non-prior context begins with.
+RANDOM_STEPS = 100
 
 #: ``{protocol: {split: {"return_mean": x, "tasks": {id: x}, ...}}}``
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -28,19 +38,27 @@ def evaluate(
     family: TaskFamily,
     tasks: Mapping[int, DataTask],
     *,
-    protocols: Sequence[Protocol] = PROTOCOLS,
+    protocols: Sequence[Protocol] = ("few-shot", "zero-shot"),
     splits: Sequence[Split] = ("train", "id", "ood"),
     episodes: int = 3,
-    context_size: int = 600,
+    context_size: int = CONTEXT_SIZE,
     seed: int = 0,
+    actor: Actor | None = None,
+    prior: Prior | None = None,
+    candidates: Tensor | None = None,
     threads: int = 1,
     warn: Callable[[str], None] = lambda message: None,
 ) -> list[Results]:
-    """Returns of the adapted policy on the family's tasks.
+    """Returns of the adapted agent on the family's tasks. All tasks of a protocol run at once.
 
-    few-shot: z from ``context_size`` transitions of the task's own dataset. zero-shot: z = 0 at the
-    start of every episode, inferred anew after every step from that episode alone. All tasks of a
-    protocol run at once.
+    - few-shot: z from ``context_size`` transitions of the task's own dataset.
+    - online-context: z from as many transitions that the agent itself gathers, acting on the prior.
+    - non-prior: likewise, but the first 100 actions are random, and then the agent acts on what it has
+      inferred from everything so far, anew after every step.
+    - zero-shot: the prior at the start of every episode, then z inferred anew after every step from that
+      episode alone.
+
+    The contexts of the first three are gathered once per task and stay as they are in its episodes.
 
     Args:
         agent: of S seeds.
@@ -49,36 +67,72 @@ def evaluate(
         protocols: which to run.
         splits: which to report; one that the family does not have is absent from the results.
         episodes: per task.
-        context_size: transitions of a few-shot context.
+        context_size: transitions of a context.
         seed: decides contexts and episodes; the same seed gives the same results.
+        actor: who acts; the agent's policy unless given.
+        prior: what a task is taken to be at first; z = 0 unless given.
+        candidates: [S, P, z], see :func:`~clwm_train.evaluate.model_belief.candidate_tasks`: have the world
+            model choose among them where the agent infers a task from its own transitions; ``None``: the
+            context encoder infers.
         threads: that the simulator may use.
         warn: told which tasks have no context.
 
     Returns:
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
-        it), "episodes" (per task), "tasks": {id: return}, "task_success": {id: success}}}}``.
+        it), "normalised_mean" (where the family has reference returns), "episodes" (per task), "tasks":
+        {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}}}}``.
 
     Raises:
         ClwmError: few-shot is asked for and no task has data.
     """
+    actor = PolicyActor(agent) if actor is None else actor
+    prior = zero_prior(agent) if prior is None else prior
+
+    def new_belief(lanes: int) -> Belief:
+        if candidates is None:
+            return RunningBelief(agent, lanes, prior)
+        return ModelBelief(agent, lanes, candidates, prior)
+
     wanted = [index for split in splits for index in family.split(split)]
     results: list[Results] = [{} for _ in agent.seeds]
     for protocol in protocols:
-        chosen = wanted if protocol == "zero-shot" else _with_context(family, wanted, tasks, warn)
+        chosen = _with_context(family, wanted, tasks, warn) if protocol == "few-shot" else wanted
         if not chosen:
             continue
-        lanes = [index for index in chosen for _ in range(episodes)]
-        if protocol == "few-shot":
-            z = torch.stack([infer_from_data(agent, tasks[index], context_size, seed) for index in chosen], 1)
-            belief: Belief = FixedBelief(z.repeat_interleave(episodes, 1))
+
+        def gathered(random_steps: int, keep_prior: bool, chosen: Sequence[int] = chosen) -> Tensor:
+            return gather_context(
+                agent,
+                family,
+                chosen,
+                actor,
+                new_belief(len(chosen)),
+                steps=context_size,
+                random_steps=random_steps,
+                keep_prior=keep_prior,
+                seed=seed,
+                threads=threads,
+            )
+
+        belief: Belief
+        if protocol == "zero-shot":
+            belief = new_belief(len(chosen) * episodes)
         else:
-            belief = EpisodeBelief(agent, len(lanes))
-        numbers = [number for _ in chosen for number in range(episodes)]
-        seeds = [
-            derive(seed, Purpose.EVALUATION, index, 1 + number)
-            for index, number in zip(lanes, numbers, strict=True)
-        ]
-        done = roll_out(agent, family, lanes, belief, seeds, threads=threads)
+            match protocol:
+                case "few-shot":
+                    its = [
+                        infer_from_data(agent, tasks[index], context_size, seed, prior) for index in chosen
+                    ]
+                    z = torch.stack(its, 1)
+                case "online-context":
+                    z = gathered(random_steps=0, keep_prior=True)
+                case "non-prior":
+                    z = gathered(random_steps=RANDOM_STEPS, keep_prior=False)
+            belief = FixedBelief(z.repeat_interleave(episodes, 1))
+        lanes = [(index, number) for index in chosen for number in range(episodes)]
+        seeds = [derive(seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
+        of_lanes = [index for index, _ in lanes]
+        done = roll_out(agent, family, of_lanes, belief, seeds, actor=actor, threads=threads)
         for row, result in enumerate(results):
             result[protocol] = _summary(family, chosen, splits, done, row, episodes)
     return results
@@ -112,6 +166,7 @@ def _summary(
     """One seed's results by split."""
     returns = done.returns[row].reshape(len(chosen), episodes).mean(1)
     success = None if done.success is None else done.success[row].reshape(len(chosen), episodes).mean(1)
+    known = has_references(family.name)
     summary: dict[str, dict[str, Any]] = {}
     for split in splits:
         positions = [position for position, index in enumerate(chosen) if family.task(index).split == split]
@@ -122,5 +177,11 @@ def _summary(
         if success is not None:
             entry["success"] = float(success[positions].mean())
             entry["task_success"] = {chosen[position]: float(success[position]) for position in positions}
+        if known:
+            scaled = {
+                index: float(family.normalised_return(index, its)) for index, its in entry["tasks"].items()
+            }
+            entry["normalised_mean"] = fmean(scaled.values())
+            entry["task_normalised"] = scaled
         summary[split] = entry
     return summary

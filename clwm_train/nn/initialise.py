@@ -29,14 +29,13 @@ class Initialiser:
     Args:
         seeds: S of them.
         init: which kind.
+        purpose: networks that must not start alike draw for different purposes.
     """
 
-    def __init__(self, seeds: Sequence[int], init: Init) -> None:
+    def __init__(self, seeds: Sequence[int], init: Init, purpose: Purpose = Purpose.INITIALISATION) -> None:
         self.seeds = tuple(seeds)
         self.init = init
-        self._generators = [
-            torch.Generator().manual_seed(derive(seed, Purpose.INITIALISATION)) for seed in self.seeds
-        ]
+        self._generators = [torch.Generator().manual_seed(derive(seed, purpose)) for seed in self.seeds]
 
     def weight(self, parts: Sequence[int], outputs: int, *, copies: int = 1, hidden: bool = True) -> Tensor:
         """Weights [S * copies, inputs, outputs]; the copies of a seed lie side by side.

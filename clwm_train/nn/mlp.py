@@ -48,14 +48,27 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [S, ..., inputs] -> [S, ..., outputs]; with C > 1 copies -> [S, C, ..., outputs]."""
-        seeds, batch = len(x), x.shape[1:-1]
-        y = x.reshape(seeds, -1, x.shape[-1])
-        if self.copies > 1:
-            y = y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1)
-        for index, layer in enumerate(self.layers):
-            y = layer(y)
-            y = self.norms[index](y) if self.norms else functional.relu(y)
+        y = self._flat(x)
+        for index in range(len(self.layers)):
+            y = self._hidden_layer(index, y)
         y = self.head(y)
         copies = (self.copies,) if self.copies > 1 else ()
-        result: Tensor = y.view(seeds, *copies, *batch, y.shape[-1])
+        result: Tensor = y.view(len(x), *copies, *x.shape[1:-1], y.shape[-1])
         return result
+
+    def hidden(self, x: Tensor) -> list[Tensor]:
+        """Activations of every hidden layer for x [S, ..., inputs]: each [S * copies, N, size]."""
+        layers, y = [], self._flat(x)
+        for index in range(len(self.layers)):
+            y = self._hidden_layer(index, y)
+            layers.append(y)
+        return layers
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """[S, ..., inputs] -> [S * copies, N, inputs]."""
+        y = x.reshape(len(x), -1, x.shape[-1])
+        return y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1) if self.copies > 1 else y
+
+    def _hidden_layer(self, index: int, y: Tensor) -> Tensor:
+        y = self.layers[index](y)
+        return self.norms[index](y) if self.norms else functional.relu(y)

@@ -22,6 +22,7 @@ class Focal(Objective):
     """
 
     name = "focal"
+    label = "FOCAL"
 
     def __init__(self, config: FocalConfig) -> None:
         super().__init__()

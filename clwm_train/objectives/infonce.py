@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clwm_train.config import InfoNCEConfig
-from clwm_train.objectives.base import Objective, Representation
+from clwm_train.objectives.base import Objective, Representation, Sizes
 
 
 class InfoNCE(Objective):
@@ -21,9 +21,7 @@ class InfoNCE(Objective):
 
     Args:
         config: weight, radius, EMA rate.
-        seeds: S.
-        tasks: number of train tasks M.
-        z_size: entries of z.
+        sizes: of seeds, train tasks M and z.
 
     Attributes:
         mean: [S, M, z] running means.
@@ -31,14 +29,16 @@ class InfoNCE(Objective):
     """
 
     name = "infonce"
+    label = "InfoNCE"
     mean: Tensor
     seen: Tensor
 
-    def __init__(self, config: InfoNCEConfig, *, seeds: int, tasks: int, z_size: int) -> None:
+    def __init__(self, config: InfoNCEConfig, sizes: Sizes) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.zeros(seeds, tasks, z_size))
-        self.register_buffer("seen", torch.zeros(seeds, tasks, dtype=torch.bool))
+        seeds = len(sizes.seeds)
+        self.register_buffer("mean", torch.zeros(seeds, sizes.tasks, sizes.z))
+        self.register_buffer("seen", torch.zeros(seeds, sizes.tasks, dtype=torch.bool))
 
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
         """Moves the running means, then contrasts; the gradient flows through the queries only."""

@@ -17,6 +17,7 @@ class TemporalConsistency(Objective):
     """
 
     name = "temporal_consistency"
+    label = "temporal consistency"
 
     def __init__(self, config: TemporalConsistencyConfig) -> None:
         super().__init__()

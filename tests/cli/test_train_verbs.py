@@ -60,10 +60,87 @@ def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
 
 def test_eval_prints_a_table_and_chosen_parts(call: Call, run_path: Path) -> None:
     _, out, _ = call("eval", run_path, "--episodes", 1)
-    assert out.splitlines()[1].split() == ["protocol", "split", "return", "success", "tasks"]
+    assert out.splitlines()[1].split() == ["protocol", "split", "return", "normalised", "tasks"]
     _, out, _ = call("eval", run_path, "--protocol", "zero-shot", "--split", "ood", "--json")
     part = json.loads(out)
     assert {protocol: list(splits) for protocol, splits in part.items()} == {"zero-shot": ["ood"]}
+
+
+def test_list_methods_needs_no_store(call: Call) -> None:
+    code, out, _ = call("train", "--list-methods")
+    assert code == 0
+    header, _, *rows = out.splitlines()
+    assert header.split()[0] == "method"
+    assert {"spc", "csro-ln", "tc-only"} <= {row.split()[0] for row in rows}
+
+
+def test_eval_with_every_option_keeps_its_settings(call: Call, run_path: Path) -> None:
+    options = (
+        "--episodes",
+        1,
+        "--context-size",
+        5,
+        "--split",
+        "id",
+        "--prior",
+        "mean",
+        "--prior-weight",
+        2.5,
+    )
+    code, out, err = call(
+        "eval", run_path, *options, "--protocol", "zero-shot,non-prior,online-context", "--json"
+    )
+    assert code == 0, err
+    assert list(json.loads(out)) == ["online-context", "non-prior", "zero-shot"]
+    kept = json.loads((run_path / "evaluation.json").read_text())
+    assert (kept["prior"], kept["prior_weight"], kept["context_size"]) == ("mean", 2.5, 5)
+    assert "planner" not in kept
+
+
+def test_what_a_planner_does_is_kept_beside_what_the_policy_does(call: Call, run_path: Path) -> None:
+    policy = ("eval", run_path, "--episodes", 1, "--split", "id", "--protocol", "zero-shot")
+    assert call(*policy)[0] == 0
+    before = (run_path / "evaluation.json").read_text()
+    constants = [
+        f"--planner-set={text}" for text in ("samples=8", "elites=2", "policy_samples=2", "iterations=1")
+    ]
+    code, _, err = call(*policy, "--planner", "mppi", *constants)
+    assert code == 0, err
+    assert (run_path / "evaluation.json").read_text() == before
+    kept = json.loads((run_path / "evaluation-mppi.json").read_text())
+    assert kept["planner"]["samples"] == 8
+    assert kept["results"] != json.loads(before)["results"]
+
+
+def test_a_method_without_a_world_model_does_not_plan(call: Call, store_path: Path) -> None:
+    assert (
+        call("train", store_path, "--out", "f", "--method", "focal", "--set", "iql.hidden=[8]", "--steps", 1)[
+            0
+        ]
+        == 0
+    )
+    code, _, err = call("eval", "f", "--planner", "mppi")
+    assert code == 1
+    assert "the agent's method has no world model to plan with: evaluate it without --planner mppi" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_curves_over_the_context(call: Call, run_path: Path) -> None:
+    options = ("--context-sizes", "5,0", "--episodes", 1, "--split", "train,id")
+    code, out, err = call("eval", run_path, *options)
+    assert code == 0, err
+    assert out.splitlines()[0].split() == ["protocol", "split", "K=0", "K=5"]
+    document = json.loads((run_path / "context-curve.json").read_text())
+    assert document["seeds"] == [0]
+    (curve,) = document["curves"]
+    assert curve["context_sizes"] == [0, 5]
+    assert list(curve["few-shot"]) == ["train", "id"]
+    assert len(curve["few-shot"]["id"]["normalised_mean"]) == 2
+    assert isinstance(curve["zero-shot"]["id"]["return_mean"], float)
+    assert (run_path / "context-curve.png").stat().st_size > 5000
+    assert not (run_path / "evaluation.json").exists()
+    code, out, _ = call("eval", run_path, *options, "--json")
+    assert json.loads(out) == curve
 
 
 def test_train_prints_its_default_folder_and_resumes(call: Call, store_path: Path, tmp_path: Path) -> None:
@@ -113,14 +190,28 @@ def test_mistakes_are_one_line(call: Call, run_path: Path, store_path: Path, tmp
         (("eval", tmp_path / "none"), "does not exist"),
         (("eval", store_path), "is not a run"),
         (("eval", run_path, "--checkpoint", tmp_path), "cannot be read"),
+        (("eval", run_path, "--planner", "mppi", "--planner-set", "sample=9"), "did you mean samples?"),
+        (
+            ("eval", run_path, "--planner", "mppi", "--planner-set", "samples=9"),
+            "elites 64 are more than samples 9",
+        ),
     ):
         code, _, err = call(*arguments)
         assert code == 1, (arguments, err)
         assert message in err
         assert len(err.strip().splitlines()) == 1, err
-    code, _, err = call("eval", run_path, "--protocol", "one-shot")
-    assert code == 2
-    assert "'one-shot' is not one of few-shot, zero-shot" in err
+    for arguments, message in (
+        (
+            ("--protocol", "one-shot"),
+            "'one-shot' is not one of few-shot, online-context, non-prior, zero-shot",
+        ),
+        (("--planner-set", "samples=9"), "--planner-set needs --planner mppi"),
+        (("--context-sizes", "few"), "'few' is not a list of sizes such as 0,10,50,200,600"),
+        (("--context-sizes", "3", "--protocol", "zero-shot"), "zero-shot has no context"),
+    ):
+        code, _, err = call("eval", run_path, *arguments)
+        assert code == 2
+        assert message in " ".join(err.split())
 
 
 def test_a_refused_device_leaves_no_run_behind(call: Call, store_path: Path, tmp_path: Path) -> None:

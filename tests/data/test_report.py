@@ -56,7 +56,8 @@ def test_the_page_shows_what_the_store_holds(collected: Path, tmp_path: Path) ->
     store = open_store(collected)
     for words in ("tiny", "point-robot", "CC0-1.0", "600", "15", store.record.content_sha256, "ood: 1 tasks"):
         assert words in page.text
-    assert "no description" in page.text
+    assert store.manifest.description in page.text
+    assert "no description" not in page.text
     # Three tasks, two behaviours: the medians in the chart are those of the data.
     told = re.findall(r"task (\d+): median (\S+), (\S+) to (\S+), (\d+) episodes", page.text)
     expected = [
@@ -74,6 +75,12 @@ def test_the_page_shows_what_the_store_holds(collected: Path, tmp_path: Path) ->
     assert sum(tag == "polyline" for tag, _ in page.tags) == 15
     cells = [attributes for tag, attributes in page.tags if tag == "path"]
     assert {str(cell["class"]).split()[0] for cell in cells} == {"train", "id", "ood"}
+
+
+def test_the_page_says_what_is_missing(store_path: Path, tmp_path: Path) -> None:
+    store = open_store(store_path)
+    write_root(store_path, store.manifest.model_copy(update={"description": ""}), store.provenance)
+    assert "no description" in Page(write_report(store_path, tmp_path / "x.html", pictures=False)).text
 
 
 def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ SMALL = (
     "context.hidden=[8]",
     "context.next_observation=false",
     "world_model.latent_dim=4",
+    "world_model.simnorm_group=2",
     "world_model.encoder_hidden=[8]",
     "world_model.dynamics_hidden=[8]",
     "world_model.reward_hidden=[8]",
@@ -34,7 +35,11 @@ SMALL = (
 
 def small_config(method: str = "spc", preset: str = "tiny", *overrides: str) -> TrainConfig:
     """A method in a size for tests."""
-    sizes = [text for text in SMALL if method == "spc" or not text.startswith("world_model")]
+    has = resolve(method, preset)
+    sizes = [text for text in SMALL if has.world_model is not None or not text.startswith("world_model")]
+    for name in ("club", "decoder", "task_classifier"):
+        if getattr(has.objectives, name) is not None:
+            sizes.append(f"objectives.{name}.hidden=[8]")
     return resolve(method, preset, (*sizes, *overrides))
 
 

@@ -49,9 +49,9 @@ def disturb(module: torch.nn.Module) -> None:
 
 def forward(learner: Learner, batch: TaskBatch, noise: Any) -> Representation:
     agent = learner.agent
-    z = agent.context_encoder(batch.context)
-    code = agent.features(batch.observation[..., 0, :])
-    return Representation(batch, z, agent.world_model, code, noise)
+    votes = agent.context_encoder.embed(batch.context)
+    code = None if agent.world_model is None else agent.features(batch.observation[..., 0, :])
+    return Representation(batch, votes, votes.mean(-2), agent.world_model, code, noise)
 
 
 @pytest.mark.parametrize("transitions", ["all", "first"])

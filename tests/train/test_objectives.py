@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clwm_train.config import FocalConfig, InfoNCEConfig, TemporalConsistencyConfig
-from clwm_train.objectives import Focal, InfoNCE, Objective, Representation, TemporalConsistency
+from clwm_train.objectives import Focal, InfoNCE, Objective, Representation, Sizes, TemporalConsistency
 from clwm_train.objectives.infonce import mean_by_task
 from clwm_train.sampler import TaskBatch
 from clwm_train.streams import Draws, Purpose, RandomStreams
@@ -20,7 +20,11 @@ def representation(z: Tensor, task: list[list[int]], **batch: Tensor) -> Represe
         for name in ("context", "observation", "action", "reward", "terminated", "mask")
     }
     draws = RandomStreams([0] * len(z)).at(Purpose.LATENT_NOISE)
-    return Representation(TaskBatch(torch.tensor(task), **fields), z, None, None, draws)
+    return Representation(TaskBatch(torch.tensor(task), **fields), z.unsqueeze(-2), z, None, None, draws)
+
+
+def sizes(*, seeds: int = 1, tasks: int, z: int) -> Sizes:
+    return Sizes(tuple(range(seeds)), tasks, observation=2, action=2, z=z)
 
 
 def focal_by_hand(z: np.ndarray, task: list[int]) -> float:
@@ -71,7 +75,7 @@ class SlowInfoNCE:
 
 def test_infonce_is_the_slow_one_over_several_updates() -> None:
     generator = torch.Generator().manual_seed(1)
-    fast = InfoNCE(InfoNCEConfig(radius=0.5, tau=0.3, weight=1.5), seeds=2, tasks=6, z_size=3)
+    fast = InfoNCE(InfoNCEConfig(radius=0.5, tau=0.3, weight=1.5), sizes(seeds=2, tasks=6, z=3))
     slow = [SlowInfoNCE(0.5, 0.3), SlowInfoNCE(0.5, 0.3)]
     for _ in range(6):
         task = torch.randint(0, 6, (2, 5), generator=generator)
@@ -90,7 +94,7 @@ def test_infonce_merges_duplicates_and_counts_the_positive_once() -> None:
     z = torch.randn(1, 3, 2, generator=torch.Generator().manual_seed(0))
 
     def loss(z: Tensor, task: list[int]) -> float:
-        objective = InfoNCE(InfoNCEConfig(radius=1.0), seeds=1, tasks=4, z_size=2)
+        objective = InfoNCE(InfoNCEConfig(radius=1.0), sizes(tasks=4, z=2))
         return float(objective(representation(z, [task]))[0])
 
     assert loss(torch.cat([z, z], 1), [0, 1, 3, 0, 1, 3]) == pytest.approx(loss(z, [0, 1, 3]), rel=1e-5)
@@ -99,14 +103,14 @@ def test_infonce_merges_duplicates_and_counts_the_positive_once() -> None:
 
 def test_infonce_with_the_published_radius_is_almost_flat() -> None:
     """20 tasks, z in [-1, 1]^5: between 3.00 and 3.09 whatever the representation."""
-    objective = InfoNCE(InfoNCEConfig(), seeds=1, tasks=20, z_size=5)
+    objective = InfoNCE(InfoNCEConfig(), sizes(tasks=20, z=5))
     corners = torch.randn(1, 20, 5, generator=torch.Generator().manual_seed(0)).sign()
     value = float(objective(representation(corners, [list(range(20))]))[0])
     assert 2.9 < value < np.log(20) + 0.05
 
 
 def test_infonce_reaches_the_queries_and_not_the_means() -> None:
-    objective = InfoNCE(InfoNCEConfig(radius=1.0), seeds=1, tasks=3, z_size=2)
+    objective = InfoNCE(InfoNCEConfig(radius=1.0), sizes(tasks=3, z=2))
     z = torch.randn(1, 3, 2, requires_grad=True)
     loss, _ = objective(representation(z, [[0, 1, 2]]))
     loss.sum().backward()
@@ -166,7 +170,8 @@ def test_temporal_consistency_rolls_open_loop_and_weighs_steps() -> None:
         mask=torch.tensor([1.0, 1.0, 1.0, 0.0]).view(1, 1, 1, 4),
     )
     draws = RandomStreams([0]).at(Purpose.LATENT_NOISE)
-    inputs = Representation(batch, torch.zeros(1, 1, 2), FakeModel(), torch.zeros(1, 1, 1, 1), draws)  # type: ignore[arg-type]
+    z = torch.zeros(1, 1, 2)
+    inputs = Representation(batch, z.unsqueeze(-2), z, FakeModel(), torch.zeros(1, 1, 1, 1), draws)  # type: ignore[arg-type]
     config = TemporalConsistencyConfig(weight=3.0, reward_weight=0.5, rho=0.9)
     loss, figures = TemporalConsistency(config)(inputs)
     consistency = (1.0 + 0.9 * 2.0) / 2
@@ -180,7 +185,7 @@ def test_objectives_report_unweighted_figures_per_seed() -> None:
     z = torch.randn(3, 4, 2)
     objectives: list[Objective] = [
         Focal(FocalConfig(weight=7.0)),
-        InfoNCE(InfoNCEConfig(weight=7.0), seeds=3, tasks=4, z_size=2),
+        InfoNCE(InfoNCEConfig(weight=7.0), sizes(seeds=3, tasks=4, z=2)),
     ]
     for objective in objectives:
         loss, figures = objective(representation(z, [[0, 1, 2, 3]] * 3))

@@ -14,8 +14,11 @@ from clwm_data.families import get_family
 from clwm_data.store import Store, open_store
 from clwm_train.api import load_agent, train_run
 from clwm_train.checkpoint import latest_checkpoint, list_checkpoints
+from clwm_train.data import load_task_data
 from clwm_train.metrics_log import THROUGHPUT, read_metrics
+from clwm_train.objectives import Decoder
 from clwm_train.run import Run, create_run, open_run
+from clwm_train.trainer import Trainer
 from tests.conftest import tiny_manifest
 from tests.train.helpers import small_config
 
@@ -123,6 +126,60 @@ def test_a_nan_stops_with_step_and_term_and_keeps_the_last_good_checkpoint(
     assert latest_checkpoint(run.checkpoints).name == "step-000000004"
     monkeypatch.undo()
     assert train_run(run, store)
+
+
+def new_unicorn(path: Path, store: Store, seeds: tuple[int, ...]) -> Run:
+    options = ("checkpoint_every=2", "log_every=8", "representation_every=1")
+    config = small_config("unicorn-ss", "tiny", *options)
+    family = get_family(store.family)
+    return create_run(path, store, family, config, method="unicorn-ss", preset="tiny", seeds=seeds)
+
+
+def test_a_nan_in_an_objective_names_its_term(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_unicorn(tmp_path / "a", store, (3, 4))
+    calls = iter(range(100))
+    honest = Decoder.forward
+
+    def poisoned(self: Decoder, representation: Any) -> Any:
+        loss, figures = honest(self, representation)
+        if next(calls) == 4:
+            only_second = torch.tensor([1.0, torch.nan])
+            loss, figures = loss * only_second, {**figures, "reward": figures["reward"] * only_second}
+        return loss, figures
+
+    monkeypatch.setattr(Decoder, "forward", poisoned)
+    message = (
+        r"decoder/reward of seed 4 is not finite at step 4; the last good checkpoint is .*step-000000004"
+    )
+    with pytest.raises(ClwmError, match=message):
+        train_run(run, store)
+    assert latest_checkpoint(run.checkpoints).name == "step-000000004"
+    monkeypatch.undo()
+    assert train_run(run, store)
+
+
+@pytest.mark.parametrize(
+    "part", ["agent.context_encoder.network.head.bias", "objectives.1.network.head.bias"]
+)
+def test_weights_that_are_not_finite_are_not_saved(store: Store, tmp_path: Path, part: str) -> None:
+    """A gradient may be NaN where the loss is not: the weights tell, before any figure does."""
+    run = new_unicorn(tmp_path / "a", store, (3,))
+    train_run(run, store, steps=2)
+    trainer = Trainer(run, load_task_data(store.tasks, run.config.data))
+    weights = dict(trainer.learner.named_parameters())[part]
+
+    def poison(done: int, figures: dict[str, float]) -> None:
+        weights.data.fill_(torch.nan)
+
+    name = part.partition(".")[2]
+    asked = iter((False, True))
+    with pytest.raises(
+        ClwmError, match=rf"{name} is not finite after step 2; the last good .*step-000000002"
+    ):
+        trainer.train(8, stop=lambda: next(asked), progress=poison)
+    assert latest_checkpoint(run.checkpoints).name == "step-000000002"
 
 
 def test_an_agent_loaded_from_a_run_is_the_one_that_was_trained(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""``clwm sweep``: an experiment of many runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
+
+from .common import RUNS, echo_table, find_store, progress_bar
+from .train import StopOnSignal
+
+if TYPE_CHECKING:
+    from clwm_train.sweep import Job
+    from clwm_train.sweep.engine import Outcome
+
+
+@click.command()
+@click.argument("experiment", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/NAME]")
+@click.option(
+    "--engine", default="local", show_default=True, type=click.Choice(["local", "ray"]), help="Who runs them."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs that are trained at once."
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...; auto: a GPU if any.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads of each run.  [default: 1 if networks are small]"
+)
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), help="Stop after that long; the next call goes on."
+)
+@click.option("--status", is_flag=True, help="Show where every run stands, and do nothing.")
+def sweep(
+    experiment: Path,
+    out: Path | None,
+    engine: str,
+    jobs: int,
+    device: str,
+    threads: int | None,
+    minutes: float | None,
+    status: bool,
+) -> None:
+    """Train, evaluate and analyse all runs of EXPERIMENT, a YAML file: methods x stores x seeds.
+
+    The seeds of a method are trained together in one run unless the file says otherwise. The command can
+    be killed at any moment: called again it goes on where every run stood, and leaves finished ones alone.
+    A run that fails does not end the others. At the end comes the table of results, also in results.csv
+    beside the runs; `clwm report` makes figures of them. docs/experiments.md describes the file.
+
+    \b
+    Examples:
+      clwm sweep experiments/quick.yaml
+      clwm sweep experiments/quick.yaml --status
+      clwm sweep experiments/learns.yaml --minutes 30
+      clwm sweep experiments/learns.yaml --jobs 4 --device cpu
+      clwm sweep experiments/learns.yaml --engine ray --jobs 16
+    """
+    require("torch", "train", "training")
+    from clwm_train.sweep import ENGINES, list_jobs, read_experiment
+
+    described = read_experiment(experiment)
+    if described.analysis is not None:
+        require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
+    stores = {text: find_store(text) for text in described.stores}
+    folder = out or RUNS / described.name
+    work = list_jobs(described, stores, folder, device=device, threads=threads)
+    if status:
+        for number, job in enumerate(work, start=1):
+            click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")
+        return
+    until = None if minutes is None else time.time() + 60.0 * minutes
+    in_turn = engine == "local" and jobs == 1
+    outcomes = _one_by_one(work, until) if in_turn else ENGINES[engine](work, jobs, until)
+    failed = 0
+    try:
+        for number, (job, error) in enumerate(outcomes, start=1):
+            failed += error is not None
+            click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job) if error is None else error}")
+    except KeyboardInterrupt:
+        click.echo("clwm: interrupted", err=True)
+    unfinished = sum(_status(job) != "done" for job in work)
+    _show_results(folder, work)
+    if failed:
+        raise ClwmError(f"{failed} of {len(work)} runs failed; the same command tries them again")
+    if unfinished:
+        click.echo(f"clwm: {unfinished} of {len(work)} runs are left: the same command goes on", err=True)
+        sys.exit(130)
+
+
+def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
+    """Run jobs in this process, with a bar; a signal stops after the current update, with a checkpoint."""
+    from clwm_train.sweep.engine import attempt
+
+    with StopOnSignal() as stopped:
+        for job in work:
+            if stopped() or (until is not None and time.time() > until):
+                return
+            with progress_bar(None, "update", job.run.name) as bar:
+
+                def progress(done: int, figures: dict[str, float], bar: tqdm[Any] = bar) -> None:
+                    bar.update(done - bar.n)
+
+                error = attempt(job, until, stop=stopped, progress=progress)
+            yield job, error
+
+
+def _status(job: Job) -> str:
+    """Where a run stands, in a few words."""
+    from clwm_train.sweep import job_state
+
+    try:
+        state = job_state(job)
+    except ClwmError as error:
+        return str(error)
+    match state.stage:
+        case "waiting" | "done":
+            return state.stage
+        case "training":
+            return f"trained {state.step} of {state.steps} updates"
+        case "evaluating":
+            return "trained, not evaluated yet"
+        case "analysing":
+            return "evaluated, not analysed yet"
+
+
+def _show_results(folder: Path, work: Sequence[Job]) -> None:
+    """Print the table of results on unseen tasks, and write all of it."""
+    from clwm_train.report.scores import CSV_HEADER, HEADER, gather_scores, results_csv, results_table
+    from clwm_train.report.tables import write_csv
+    from clwm_train.run import RECORD, open_run
+
+    scores = gather_scores(open_run(job.run) for job in work if (job.run / RECORD).is_file())
+    if not scores:
+        return
+    write_csv(folder / "results.csv", CSV_HEADER, results_csv(scores))
+    rows = results_table(scores)
+    click.echo()
+    echo_table(HEADER, [row for row in rows if row[HEADER.index("split")] != "train"])
+    click.echo(f"\n{folder / 'results.csv'}; `clwm report {folder} --out {folder}.html` draws it")

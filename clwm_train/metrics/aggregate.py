@@ -1,0 +1,227 @@
+"""Aggregates over tasks and seeds, with stratified bootstrap intervals (Agarwal et al. 2021, 2108.13264).
+
+Scores are [runs, tasks]: one row per seed, one column per task. A bootstrap replicate draws, for every task
+on its own, as many seeds as there are, with replacement: the tasks are the strata, which are fixed; what is
+uncertain is the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clwm_data.errors import ClwmError
+
+Floats = NDArray[np.float64]
+#: Scores [..., runs, tasks] -> [...].
+Statistic = Callable[[Floats], Floats]
+
+#: Entries of resampled scores that are held at once.
+CHUNK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic and its percentile bootstrap interval.
+
+    Attributes:
+        point: of the scores themselves.
+        low: lower end; ``None`` with a single seed, which says nothing about other seeds.
+        high: upper end.
+    """
+
+    point: float
+    low: float | None = None
+    high: float | None = None
+
+
+def mean(scores: Floats) -> Floats:
+    """Mean over tasks of the mean over runs: [..., runs, tasks] -> [...]."""
+    result: Floats = scores.mean((-2, -1))
+    return result
+
+
+def median(scores: Floats) -> Floats:
+    """Median over tasks of the mean over runs: [..., runs, tasks] -> [...]."""
+    result: Floats = np.median(scores.mean(-2), -1)
+    return result
+
+
+def iqm(scores: Floats) -> Floats:
+    """Interquartile mean: the mean of the middle half of all scores, [..., runs, tasks] -> [...].
+
+    A quarter of the scores, rounded down, is cut at either end.
+    """
+    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), -1)
+    cut = flat.shape[-1] // 4
+    result: Floats = flat[..., cut : flat.shape[-1] - cut].mean(-1)
+    return result
+
+
+def optimality_gap(scores: Floats, target: float = 1.0) -> Floats:
+    """How far scores fall short of ``target`` on average; what is beyond it counts for nothing."""
+    result: Floats = target - np.minimum(scores, target).mean((-2, -1))
+    return result
+
+
+AGGREGATES: dict[str, Statistic] = {
+    "median": median,
+    "iqm": iqm,
+    "mean": mean,
+    "optimality_gap": optimality_gap,
+}
+
+
+def aggregate(
+    scores: ArrayLike,
+    statistic: Statistic = iqm,
+    *,
+    replicates: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """A statistic of scores [runs, tasks] with its stratified bootstrap interval.
+
+    Raises:
+        ClwmError: no scores, the wrong shape, or a score that is not finite.
+    """
+    array = _checked(scores)
+    point = float(statistic(array))
+    if len(array) == 1:
+        return Interval(point)
+    rng = np.random.default_rng(seed)
+    values = np.concatenate(
+        [statistic(_resample(array, count, rng)) for count in _chunks(replicates, array.size)]
+    )
+    low, high = _percentiles(values, confidence)
+    return Interval(point, float(low), float(high))
+
+
+def probability_of_improvement(
+    scores: ArrayLike,
+    over: ArrayLike,
+    *,
+    replicates: int = 2_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Probability that a run of X beats one of Y on a task, averaged over tasks; a draw counts half.
+
+    That is the Mann-Whitney U statistic of each task over the number of pairs.
+
+    Args:
+        scores: of X [runs, tasks].
+        over: of Y [other runs, tasks]; the columns are the same tasks.
+        replicates: of the bootstrap, X and Y resampled apart.
+        confidence: of the interval.
+        seed: of the bootstrap.
+
+    Raises:
+        ClwmError: as :func:`aggregate`, or the number of tasks differs.
+    """
+    x, y = _checked(scores), _checked(over)
+    if x.shape[1] != y.shape[1]:
+        raise ClwmError(f"scores of {x.shape[1]} and of {y.shape[1]} tasks cannot be compared: give the same")
+    point = float(_wins(x, y))
+    if len(x) == 1 or len(y) == 1:
+        return Interval(point)
+    rng = np.random.default_rng(seed)
+    values = np.concatenate(
+        [
+            _wins(_resample(x, count, rng), _resample(y, count, rng))
+            for count in _chunks(replicates, x.size * len(y))
+        ]
+    )
+    low, high = _percentiles(values, confidence)
+    return Interval(point, float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A performance profile: the share of runs and tasks with a score above each threshold.
+
+    Attributes:
+        thresholds: [n].
+        share: [n] in [0, 1], falling.
+        low: [n] lower end of the pointwise intervals, or ``None`` with a single seed.
+        high: [n] upper end.
+    """
+
+    thresholds: Floats
+    share: Floats
+    low: Floats | None = None
+    high: Floats | None = None
+
+
+def performance_profile(
+    scores: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    replicates: int = 2_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Profile:
+    """The run-score distribution of scores [runs, tasks] at thresholds [n].
+
+    Raises:
+        ClwmError: as :func:`aggregate`.
+    """
+    array, at = _checked(scores), np.asarray(thresholds, np.float64)
+    share = _above(array, at)
+    if len(array) == 1:
+        return Profile(at, share)
+    rng = np.random.default_rng(seed)
+    values = np.concatenate(
+        [_above(_resample(array, count, rng), at) for count in _chunks(replicates, array.size)]
+    )
+    low, high = _percentiles(values, confidence)
+    return Profile(at, share, low, high)
+
+
+def _checked(scores: ArrayLike) -> Floats:
+    array = np.asarray(scores, np.float64)
+    if array.ndim != 2 or array.size == 0:
+        raise ClwmError(f"scores have shape {array.shape}: expected runs x tasks, at least one of each")
+    if not np.isfinite(array).all():
+        run, task = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise ClwmError(
+            f"the score of run {run} on task {task} is {array[run, task]}: leave it out or mend it"
+        )
+    return array
+
+
+def _resample(scores: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """Bootstrap replicates [count, runs, tasks]."""
+    runs, tasks = scores.shape
+    drawn = rng.integers(runs, size=(count, runs, tasks))
+    return scores[drawn, np.arange(tasks)]
+
+
+def _wins(x: Floats, y: Floats) -> Floats:
+    """[..., n, tasks], [..., m, tasks] -> [...]."""
+    difference = x[..., :, None, :] - y[..., None, :, :]
+    result: Floats = (0.5 + 0.5 * np.sign(difference)).mean((-3, -2, -1))
+    return result
+
+
+def _above(scores: Floats, thresholds: Floats) -> Floats:
+    """[..., runs, tasks], [n] -> [..., n]."""
+    flat = np.sort(scores.reshape(-1, scores.shape[-2] * scores.shape[-1]), -1)
+    below = np.stack([np.searchsorted(row, thresholds, side="right") for row in flat])
+    share: Floats = 1.0 - below / flat.shape[-1]
+    return share.reshape(*scores.shape[:-2], -1)
+
+
+def _chunks(replicates: int, size: int) -> list[int]:
+    at_once = max(1, min(replicates, CHUNK // size))
+    whole, rest = divmod(replicates, at_once)
+    return [at_once] * whole + [rest] * (rest > 0)
+
+
+def _percentiles(values: Floats, confidence: float) -> tuple[Floats, Floats]:
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(values, [tail, 100.0 - tail], axis=0)
+    return low, high

@@ -1,0 +1,214 @@
+"""The report of runs: a self-contained page, and beside it every figure as PNG and CSV."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from clwm_data.errors import ClwmError
+from clwm_data.report.html import document, section, table
+from clwm_data.store.atomic import replacing
+from clwm_train.report.figure import Figure, drawing_style
+from clwm_train.report.learned import (
+    disentanglement_figure,
+    group_runs,
+    open_loop_figure,
+    probe_figure,
+    representation_figure,
+)
+from clwm_train.report.returns import returns_figures
+from clwm_train.report.scores import (
+    CSV_HEADER,
+    HEADER,
+    Score,
+    gather_scores,
+    results_csv,
+    results_table,
+)
+from clwm_train.report.tables import write_csv
+from clwm_train.run import RECORD, Run, open_run
+
+DPI = 160
+SPLIT_NAMES = {
+    "train": "train tasks",
+    "id": "unseen tasks inside the train range",
+    "ood": "unseen tasks outside the train range",
+}
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs that paths mean: folders of runs, or folders that hold some (of a sweep), oldest run first.
+
+    Raises:
+        ClwmError: a path that holds no run.
+    """
+    runs: dict[Path, Run] = {}
+    for path in paths:
+        inside = [path] if (path / RECORD).is_file() else [file.parent for file in path.glob(f"*/{RECORD}")]
+        if not inside:
+            raise ClwmError(f"{path}: is no run and holds none: `clwm train` and `clwm sweep` make runs")
+        found = [open_run(folder) for folder in inside]
+        found.sort(key=lambda run: (run.record.created, run.path.name))
+        runs |= {run.path.resolve(): run for run in found}
+    return list(runs.values())
+
+
+def write_run_report(runs: Sequence[Run], out: Path) -> list[Path]:
+    """Write the page, and its tables and figures as ``<name>-<figure>.csv`` and ``.png`` beside it.
+
+    Figures that the runs have nothing for are left out.
+
+    Args:
+        runs: at least one.
+        out: HTML file.
+
+    Returns:
+        the files written, the page first.
+
+    Raises:
+        ClwmError: no runs, runs that cannot stand beside each other, or ``out`` cannot be written.
+    """
+    if not runs:
+        raise ClwmError("there are no runs to report on: name at least one")
+    methods = list(dict.fromkeys(run.label for run in runs))
+    scores = gather_scores(runs)
+    groups = group_runs(runs)
+    formulation = {
+        run.label: f"{run.config.world_model.latent}, {run.config.world_model.consistency}"
+        for run in runs
+        if run.config.world_model is not None
+    }
+    found = [
+        *returns_figures(scores, methods, formulation),
+        open_loop_figure(groups, methods),
+        disentanglement_figure(groups, methods),
+        probe_figure(groups, methods),
+        representation_figure(groups, methods),
+    ]
+    figures = [figure for figure in found if figure is not None]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        written = [out]
+        pictures = {}
+        for figure in figures:
+            pictures[figure.name] = _png(figure)
+            written += _write_figure(out, figure, pictures[figure.name])
+        if scores:
+            written.append(out.with_name(f"{out.stem}-results.csv"))
+            write_csv(written[-1], CSV_HEADER, results_csv(scores))
+        page = _page(out.stem, runs, methods, scores, figures, pictures)
+        with replacing(out) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ClwmError(f"{out}: cannot be written: {error.strerror or error}") from error
+    return written
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with drawing_style() as plt:
+        # No date and no version inside: the same runs give the same bytes.
+        figure.drawing.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        plt.close(figure.drawing)
+    return buffer.getvalue()
+
+
+def _write_figure(out: Path, figure: Figure, png: bytes) -> list[Path]:
+    picture, numbers = (out.with_name(f"{out.stem}-{figure.name}.{kind}") for kind in ("png", "csv"))
+    with replacing(picture) as temporary:
+        temporary.write_bytes(png)
+    write_csv(numbers, figure.header, figure.rows)
+    return [picture, numbers]
+
+
+def _page(
+    title: str,
+    runs: Sequence[Run],
+    methods: Sequence[str],
+    scores: Sequence[Score],
+    figures: Sequence[Figure],
+    pictures: dict[str, bytes],
+) -> str:
+    unseen, *rest = [*_results(scores), ""]
+    sections = [_header(title, runs, methods), unseen]
+    for figure in figures:
+        data = base64.b64encode(pictures[figure.name]).decode()
+        width = round(100 * figure.drawing.get_figwidth())
+        image = f'<img alt="{escape(figure.title)}" width="{width}" src="data:image/png;base64,{data}">'
+        picture = f'<figure class="plot">{image}</figure>'
+        sections.append(section(figure.title, figure.caption, picture))
+    if not scores:
+        note = '<p class="warning">None of these runs was evaluated yet: `clwm eval` does it.</p>'
+        sections.insert(1, section("Results", "", note))
+    sections += [*rest, section("Runs", "", _runs_table(runs))]
+    return document(title, sections, "Made by clwm")
+
+
+def _header(title: str, runs: Sequence[Run], methods: Sequence[str]) -> str:
+    tiles: dict[str, Any] = {
+        "methods": len(methods),
+        "datasets": len({run.record.store_name for run in runs}),
+        "runs": len(runs),
+        "seeds": len({seed for run in runs for seed in run.record.seeds}),
+    }
+    boxes = [f"<div class=tile><b>{value}</b><span>{name}</span></div>" for name, value in tiles.items()]
+    families = ", ".join(dict.fromkeys(run.record.family for run in runs))
+    return (
+        f"<header><h1>{escape(title)}</h1>"
+        f'<p class="family">{escape(families)}</p><div class="tiles">{"".join(boxes)}</div></header>'
+    )
+
+
+def _results(scores: Sequence[Score]) -> list[str]:
+    """A table per split, unseen tasks first."""
+    sections = []
+    for split in ("id", "ood", "train"):
+        of = sorted(
+            (score for score in scores if score.split == split),
+            key=lambda score: (score.dataset, score.protocol),
+        )
+        if not of:
+            continue
+        kept = [column for column, name in enumerate(HEADER) if name != "split"]
+        rows = [[escape(row[column]) for column in kept] for row in results_table(of)]
+        header = [HEADER[column] for column in kept]
+        # A column of dashes says nothing.
+        full = [c for c in range(len(header)) if any(row[c] != "-" for row in rows)]
+        body = table(
+            [header[c] for c in full],
+            [[row[c] for c in full] for row in rows],
+            numeric=[place for place, c in enumerate(full) if c >= 3],
+        )
+        sections.append(section(f"Results: {SPLIT_NAMES[split]}", RESULTS_NOTE, body))
+    return sections
+
+
+RESULTS_NOTE = (
+    "Mean return in the environment's own scale; interquartile mean of the normalised return (0: random "
+    "actions, 1: the expert) where references are known; share of solved episodes. In brackets 95 % "
+    "stratified bootstrap intervals over seeds."
+)
+
+
+def _runs_table(runs: Sequence[Run]) -> str:
+    header = ("run", "method", "preset", "dataset", "seeds", "updates", "tasks x windows x steps", "made")
+    rows = []
+    for run in runs:
+        batch = run.config.batch
+        rows.append(
+            (
+                escape(run.path.name),
+                escape(run.label),
+                escape(Path(run.record.preset).stem),
+                f"{escape(run.record.store_name)} <code>{escape(run.record.store_sha256[:8])}</code>",
+                escape(", ".join(map(str, run.record.seeds))),
+                f"{run.config.steps:,}",
+                f"{batch.tasks} x {batch.windows} x {batch.horizon}",
+                escape(run.record.created[:10]),
+            )
+        )
+    return table(header, rows, numeric=(5,))

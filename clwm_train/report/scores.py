@@ -1,0 +1,247 @@
+"""Scores of many runs, gathered by what they are of: method, dataset, protocol and split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_data.references import FOLDER
+from clwm_train.evaluate.results import read_evaluation
+from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
+from clwm_train.run import Run
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Evaluations of one method on one dataset, of one protocol and split.
+
+    Attributes:
+        method: its name in tables.
+        dataset: name of the store.
+        family: of tasks.
+        protocol: such as ``few-shot``.
+        split: train, id or ood.
+        tasks: [T] family indices.
+        seeds: [S].
+        returns: [S, T] mean returns.
+        normalised: [S, T] on the scale of random actions (0) and the expert (1); ``None`` for families
+            without reference returns.
+        success: [S, T] share of solved episodes; ``None`` where the family has no success.
+    """
+
+    method: str
+    dataset: str
+    family: str
+    protocol: str
+    split: str
+    tasks: tuple[int, ...]
+    seeds: tuple[int, ...]
+    returns: Floats
+    normalised: Floats | None
+    success: Floats | None
+
+
+def gather_scores(runs: Iterable[Run]) -> list[Score]:
+    """The evaluations of runs; those that were not evaluated yet are left out.
+
+    Runs of the same method and dataset are seeds of one score.
+
+    Raises:
+        ClwmError: a seed stands in two runs, or runs of one method were evaluated on different tasks.
+    """
+    rows: dict[tuple[str, str, str, str], list[_Row]] = {}
+    for run in runs:
+        evaluation = read_evaluation(run)
+        if evaluation is None:
+            continue
+        for seed, results in zip(run.record.seeds, evaluation.results, strict=True):
+            for protocol, splits in results.items():
+                for split, result in splits.items():
+                    key = (run.record.store_name, run.label, protocol, split)
+                    success = result.task_success
+                    rows.setdefault(key, []).append(
+                        _Row(
+                            run,
+                            seed,
+                            tuple(map(int, result.tasks)),
+                            list(result.tasks.values()),
+                            None if success is None else list(success.values()),
+                        )
+                    )
+    return [_joined(key, of) for key, of in rows.items()]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One seed's part of a score."""
+
+    run: Run
+    seed: int
+    tasks: tuple[int, ...]
+    returns: list[float]
+    success: list[float] | None
+
+
+def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
+    dataset, method, protocol, split = key
+    first = rows[0]
+    for number, row in enumerate(rows):
+        if row.tasks != first.tasks or row.run.record.family != first.run.record.family:
+            raise ClwmError(
+                f"{first.run.path} and {row.run.path}: were evaluated on different tasks: leave one out"
+            )
+        for other in rows[:number]:
+            if row.seed == other.seed:
+                raise ClwmError(
+                    f"{other.run.path}, {row.run.path}: both hold seed {row.seed} of {method} on {dataset}: "
+                    f"leave one out"
+                )
+    rows = sorted(rows, key=lambda row: row.seed)
+    returns = np.asarray([row.returns for row in rows])
+    successes = [row.success for row in rows if row.success is not None]
+    return Score(
+        method=method,
+        dataset=dataset,
+        family=first.run.record.family,
+        protocol=protocol,
+        split=split,
+        tasks=first.tasks,
+        seeds=tuple(row.seed for row in rows),
+        returns=returns,
+        normalised=_normalised(first.run.record.family, first.tasks, returns),
+        success=np.asarray(successes) if len(successes) == len(rows) else None,
+    )
+
+
+def _normalised(family: str, tasks: Sequence[int], returns: Floats) -> Floats | None:
+    if not (FOLDER / f"{family}.yaml").is_file():  # no expert was trained yet: there is no scale
+        return None
+    its = get_family(family)
+    columns = [its.normalised_return(task, column) for task, column in zip(tasks, returns.T, strict=True)]
+    return np.stack(columns, 1)
+
+
+Part = tuple[str, str]
+#: method -> normalised scores [S, tasks of all datasets].
+Pooled = dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods beside each other, on the datasets that all of them were run on.
+
+    Attributes:
+        parts: (protocol, split) -> method -> scores.
+        datasets: names.
+    """
+
+    parts: dict[Part, Pooled]
+    datasets: tuple[str, ...]
+
+
+def compare(scores: Sequence[Score], methods: Sequence[str], parts: Sequence[Part]) -> Comparison:
+    """Normalised scores of methods on all their common datasets side by side.
+
+    A method's seeds are those that it has on all of these datasets. Parts without a common dataset, and
+    datasets without reference returns, are left out.
+    """
+    found: dict[Part, Pooled] = {}
+    datasets: dict[str, None] = {}
+    for part in parts:
+        of: dict[str, dict[str, Score]] = {}
+        for score in scores:
+            if (
+                (score.protocol, score.split) == part
+                and score.normalised is not None
+                and score.method in methods
+            ):
+                of.setdefault(score.method, {})[score.dataset] = score
+        if not of:
+            continue
+        common = [name for name in next(iter(of.values())) if all(name in its for its in of.values())]
+        joined = {
+            method: _side_by_side([of[method][name] for name in common]) for method in methods if method in of
+        }
+        kept = {method: array for method, array in joined.items() if array is not None}
+        if kept:
+            found[part] = kept
+            datasets |= dict.fromkeys(common)
+    return Comparison(found, tuple(datasets))
+
+
+def _side_by_side(scores: Sequence[Score]) -> Floats | None:
+    """[seeds of all, tasks of all]; ``None`` where nothing is left."""
+    seeds = sorted(set.intersection(*(set(score.seeds) for score in scores))) if scores else []
+    parts = [
+        score.normalised[[score.seeds.index(seed) for seed in seeds]]
+        for score in scores
+        if score.normalised is not None
+    ]
+    return np.concatenate(parts, 1) if seeds else None
+
+
+#: Columns of the table of results, for people and for programs.
+HEADER = ("dataset", "method", "protocol", "split", "return", "normalised", "success", "tasks", "seeds")
+CSV_HEADER = (
+    *HEADER[:4],
+    *(f"{figure}{end}" for figure in ("return", "normalised", "success") for end in ("", "_low", "_high")),
+    *HEADER[7:],
+)
+
+
+def results_table(scores: Sequence[Score]) -> list[tuple[str, ...]]:
+    """A row per score under ``HEADER``, with 95 % intervals where there are several seeds."""
+    return [
+        (*_of(score), *(shown(found, form) for found, form in _figures(score)), *_counts(score))
+        for score in scores
+    ]
+
+
+def results_csv(scores: Sequence[Score]) -> list[tuple[str | float | None, ...]]:
+    """The same under ``CSV_HEADER``, as numbers."""
+    return [
+        (
+            *_of(score),
+            *(
+                value
+                for found, _ in _figures(score)
+                for value in ((None,) * 3 if found is None else (found.point, found.low, found.high))
+            ),
+            *_counts(score),
+        )
+        for score in scores
+    ]
+
+
+def _of(score: Score) -> tuple[str, ...]:
+    return score.dataset, score.method, score.protocol, score.split
+
+
+def _counts(score: Score) -> tuple[str, ...]:
+    return str(len(score.tasks)), str(len(score.seeds))
+
+
+def _figures(score: Score) -> tuple[tuple[Interval | None, str], ...]:
+    """Mean return, IQM of the normalised returns, mean success, and how to write them."""
+    return (
+        (aggregate(score.returns, mean), ".1f"),
+        (None if score.normalised is None else aggregate(score.normalised, iqm), ".3f"),
+        (None if score.success is None else aggregate(score.success, mean), ".2f"),
+    )
+
+
+def shown(interval: Interval | None, form: str) -> str:
+    """``0.93 [0.91, 0.95]``; the point alone where there is no interval; ``-`` for nothing."""
+    if interval is None:
+        return "-"
+    point = format(interval.point, form)
+    if interval.low is None or interval.high is None:
+        return point
+    return f"{point} [{format(interval.low, form)}, {format(interval.high, form)}]"

@@ -1,0 +1,17 @@
+"""Experiments: methods x stores x seeds, trained, evaluated and analysed, resumable at any moment."""
+
+from clwm_train.sweep.engine import ENGINES, Engine
+from clwm_train.sweep.experiment import Experiment, list_jobs, read_experiment
+from clwm_train.sweep.job import Job, JobState, job_state, run_job
+
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Experiment",
+    "Job",
+    "JobState",
+    "job_state",
+    "list_jobs",
+    "read_experiment",
+    "run_job",
+]

@@ -1,0 +1,121 @@
+"""Who runs the jobs of an experiment: this process, a pool of processes, or Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from clwm_data.collect.ray_pool import join_cluster
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
+from clwm_data.workers import end_with_parent
+from clwm_train.sweep.job import Job, run_job
+from clwm_train.trainer import Progress
+
+#: A job and why it failed, or ``None``.
+Outcome = tuple[Job, str | None]
+
+
+class Engine(Protocol):
+    """Runs jobs."""
+
+    def __call__(self, jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
+        """Run jobs, yielding each as it ends; one that fails does not end the others.
+
+        Args:
+            jobs: what to do.
+            workers: jobs at a time.
+            until: when they stop, done or not, in seconds since the epoch.
+        """
+
+
+def attempt(
+    job: Job,
+    until: float | None = None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+) -> str | None:
+    """Run a job until it is done, or the clock or ``stop`` says so; returns why it failed, or ``None``."""
+    try:
+        run_job(job, stop=lambda: stop() or (until is not None and time.time() > until), progress=progress)
+    except ClwmError as error:
+        return str(error)
+    return None
+
+
+def local(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
+    """Processes on this machine. They end with this one, however it ends."""
+    # Spawned, not forked: torch and simulators hold threads that do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
+        futures: dict[Future[str | None], Job] = {pool.submit(attempt, job, until): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise ClwmError(
+                "a process that trained died (out of memory?): run the same command again with fewer --jobs; "
+                "it resumes"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+
+def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
+    """Tasks on a Ray cluster whose machines share the folders of stores and runs.
+
+    Raises:
+        ClwmError: Ray is not installed, or there is no cluster to join.
+    """
+    library: Any = require("ray", "ray", "--engine ray")
+    begun_here = not library.is_initialized()
+    if begun_here:
+        join_cluster(library)
+    task = library.remote(max_retries=0)(attempt)
+    waiting = list(jobs)
+    running: dict[Any, Job] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop(0)
+                gpus = 0 if job.device == "cpu" else 1
+                options = task.options(num_cpus=job.threads or 1, num_gpus=gpus)
+                running[options.remote(_for_other_machines(job), until)] = job
+            for reference in library.wait(list(running))[0]:
+                job = running.pop(reference)
+                try:
+                    yield job, library.get(reference)
+                except library.exceptions.RayError as error:
+                    yield job, f"{job.run}: its Ray task was lost ({type(error).__name__}; out of memory?)"
+    finally:
+        for reference in running:
+            library.cancel(reference, force=True)
+        if begun_here:
+            library.shutdown()
+
+
+def _for_other_machines(job: Job) -> Job:
+    """With absolute paths: a task's working folder is another."""
+
+    def absolute(name: str) -> str:
+        return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
+
+    return replace(
+        job,
+        run=job.run.absolute(),
+        store=job.store.absolute(),
+        method=absolute(job.method),
+        preset=absolute(job.preset),
+    )
+
+
+ENGINES: dict[str, Engine] = {"local": local, "ray": ray}

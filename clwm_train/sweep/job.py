@@ -1,0 +1,226 @@
+"""One run of an experiment: trained, evaluated, analysed. Where it stands is read from its folder alone."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import SPLITS, get_family
+from clwm_data.store import Store, open_store
+from clwm_train.api import load_agent, pick_device, train_run
+from clwm_train.checkpoint import latest_checkpoint, list_checkpoints, read_record
+from clwm_train.evaluate import evaluate
+from clwm_train.evaluate.results import evaluation_of, read_evaluation, save_evaluation
+from clwm_train.metrics.analysis import analyse_run, read_analysis, save_analysis
+from clwm_train.resolve import resolve
+from clwm_train.run import CONFIG, RECORD, Run, create_run, open_run, resolve_for
+from clwm_train.trainer import Progress
+
+Stage = Literal["waiting", "training", "evaluating", "analysing", "done"]
+
+#: How long a run may stay locked by a process that is about to notice that its sweep was killed.
+ORPHANS_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do; plain values, so that it can be sent to another process or machine.
+
+    Attributes:
+        run: folder.
+        store: path of the data.
+        label: the method's name in the experiment.
+        method: bundled name, or path of a file.
+        preset: likewise.
+        overrides: as ``--set`` takes them.
+        seeds: trained together.
+        evaluation: fields of :class:`~clwm_train.sweep.experiment.EvaluationSettings`.
+        analysis: fields of :class:`~clwm_train.sweep.experiment.AnalysisSettings`, or ``None``.
+        device: to train on.
+        threads: of the CPU; chosen by the size of the networks unless given.
+    """
+
+    run: Path
+    store: Path
+    label: str
+    method: str
+    preset: str
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...]
+    evaluation: dict[str, Any]
+    analysis: dict[str, Any] | None
+    device: str = "cpu"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job stands.
+
+    Attributes:
+        stage: what comes next (or goes on).
+        step: updates done.
+        steps: updates in all.
+    """
+
+    stage: Stage
+    step: int
+    steps: int
+
+
+def job_state(job: Job) -> JobState:
+    """Where a job stands.
+
+    Raises:
+        ClwmError: the run's folder holds something else than this job's run, or is damaged.
+    """
+    store = open_store(job.store)
+    config = resolve_for(get_family(store.family), resolve(job.method, job.preset, job.overrides))
+    if not (job.run / RECORD).is_file():
+        return JobState("waiting", 0, config.steps)
+    run = open_run(job.run)
+    if run.config != config or run.record.seeds != job.seeds:
+        raise ClwmError(
+            f"{job.run}: was begun with another configuration than the experiment file now says: "
+            f"restore the file, remove the folder, or rename the method"
+        )
+    checkpoints = list_checkpoints(run.checkpoints)
+    step = read_record(checkpoints[-1]).step if checkpoints else 0
+    if step < config.steps:
+        return JobState("training", step, config.steps)
+    if not _is_evaluated(job, run, store):
+        return JobState("evaluating", step, config.steps)
+    if not _is_analysed(job, run, store):
+        return JobState("analysing", step, config.steps)
+    return JobState("done", step, config.steps)
+
+
+def run_job(
+    job: Job,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+) -> bool:
+    """Do what is left of a job.
+
+    Args:
+        job: what to do.
+        stop: asked after every update, and between the stages, whether to stop.
+        progress: told after every update.
+
+    Returns:
+        whether the job is done.
+
+    Raises:
+        ClwmError: another process works on it, or it cannot be done.
+    """
+    with _locked(job.run):
+        store = open_store(job.store)
+        while not stop():
+            state = job_state(job)
+            match state.stage:
+                case "waiting":
+                    _create(job, store)
+                case "training":
+                    device = pick_device(job.device)
+                    run = open_run(job.run)
+                    train_run(run, store, device=device, threads=job.threads, stop=stop, progress=progress)
+                case "evaluating":
+                    _evaluate(job, open_run(job.run), store)
+                case "analysing":
+                    settings = job.analysis or {}
+                    run = open_run(job.run)
+                    save_analysis(run, analyse_run(run, store, **settings, device=pick_device(job.device)))
+                case "done":
+                    return True
+    return False
+
+
+def _create(job: Job, store: Store) -> Run:
+    if job.run.exists():  # killed before the run's record was written: nothing is lost
+        strange = [path.name for path in job.run.iterdir() if not _is_leftover(path)]
+        if strange:
+            raise ClwmError(f"{job.run}: holds {strange[0]} but is no run: move it away")
+        shutil.rmtree(job.run)
+    family = get_family(store.family)
+    config = resolve_for(family, resolve(job.method, job.preset, job.overrides))
+    return create_run(
+        job.run,
+        store,
+        family,
+        config,
+        method=job.method,
+        preset=job.preset,
+        seeds=job.seeds,
+        label=job.label,
+    )
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name == CONFIG or path.name.endswith(".partial")
+
+
+def _evaluate(job: Job, run: Run, store: Store) -> None:
+    settings = job.evaluation
+    shared = {key: settings[key] for key in ("episodes", "context_size", "seed")}
+    results = evaluate(
+        load_agent(run, device=pick_device(job.device)),
+        get_family(store.family),
+        store.tasks,
+        protocols=settings["protocols"],
+        splits=SPLITS,
+        **shared,
+    )
+    name = latest_checkpoint(run.checkpoints).name
+    content = store.record.content_sha256
+    save_evaluation(run, evaluation_of(results, checkpoint=name, store_sha256=content, **shared))
+
+
+def _is_evaluated(job: Job, run: Run, store: Store) -> bool:
+    found = read_evaluation(run)
+    wanted = {key: job.evaluation[key] for key in ("episodes", "context_size", "seed")}
+    wanted |= {"prior": "zero", "inference": "encoder"}  # `clwm eval` may have put something else there
+    return (
+        found is not None
+        and found.checkpoint == latest_checkpoint(run.checkpoints).name
+        and found.store_sha256 == store.record.content_sha256
+        and found.model_dump(include=set(wanted)) == wanted
+        and all(protocol in found.results[0] for protocol in job.evaluation["protocols"])
+    )
+
+
+def _is_analysed(job: Job, run: Run, store: Store) -> bool:
+    found = read_analysis(run)
+    if job.analysis is None:
+        return True
+    return (
+        found is not None
+        and found.checkpoint == latest_checkpoint(run.checkpoints).name
+        and found.store_sha256 == store.record.content_sha256
+        and found.model_dump(include=set(job.analysis)) == job.analysis
+    )
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    """Keep other processes from working on a run; the operating system ends it with the process."""
+    path = run.with_name(f".{run.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + ORPHANS_SECONDS
+    with path.open("w") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise ClwmError(f"{run}: another process works on it: wait until it ends") from error
+                time.sleep(0.1)
+        yield

@@ -1,0 +1,248 @@
+"""``clwm sweep``: the real command where it is killed, its function elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from clwm_cli.main import main
+
+from clwm_data.collect.collector import collect
+from clwm_train.metrics_log import THROUGHPUT
+from tests.conftest import tiny_manifest
+from tests.train.helpers import SMALL
+
+SETTINGS = {
+    key: yaml.safe_load(value)
+    for key, value in (text.split("=") for text in SMALL)
+    if "world_model" not in key
+}
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "stores": ["six.zarr"],
+    "seeds": [0, 1],
+    "preset": "tiny",
+    "steps": 240,
+    "set": {**SETTINGS, "log_every": 40, "checkpoint_every": 40},
+    "methods": {
+        "spc": {"set": {"world_model.latent_dim": 4, "world_model.dynamics_hidden": [8]}},
+        "focal": None,
+    },
+    "evaluation": {"episodes": 1, "context_size": 20},
+    "analysis": {"contexts": 3, "context_size": 5, "horizon": 4},
+}
+SHORT = {**TINY, "steps": 4, "set": {**SETTINGS, "log_every": 2, "checkpoint_every": 2}}
+
+Call = Callable[..., tuple[int, str, str]]
+
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two tasks of every split."""
+    path = tmp_path_factory.mktemp("six") / "six.zarr"
+    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six"), path)
+    return path
+
+
+@pytest.fixture
+def folder(six: Path, tmp_path: Path) -> Path:
+    """With the store and an experiment."""
+    shutil.copytree(six, tmp_path / "six.zarr")
+    write(tmp_path, TINY)
+    return tmp_path
+
+
+def write(folder: Path, experiment: dict[str, Any]) -> None:
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(experiment, sort_keys=False))
+
+
+@pytest.fixture
+def call(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command in this process."""
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main(["sweep", "tiny.yaml", *arguments])
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in THROUGHPUT} for row in rows]
+
+
+def test_killed_and_called_again_it_ends_as_if_nothing_had_been(folder: Path, call: Call) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from clwm_cli.main import main; main()",
+            "sweep",
+            "tiny.yaml",
+            "--threads",
+            "1",
+        ],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+    )
+    runs = folder / "runs" / "tiny"
+    first, second = runs / "six-spc-s0-1", runs / "six-focal-s0-1"
+    deadline = time.monotonic() + 120
+    while not list(second.glob("checkpoints/step-*")) and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it could be killed: give it more steps"
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    code, out, _ = call("--status")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "[1/2] six-spc-s0-1: done"
+    assert lines[1].startswith("[2/2] six-focal-s0-1: trained ")
+    assert " of 240 updates" in lines[1]
+    before = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
+
+    code, out, err = call("--threads", "1")
+    assert code == 0, err
+    assert out.splitlines()[:2] == ["[1/2] six-spc-s0-1: done", "[2/2] six-focal-s0-1: done"]
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()} == before
+
+    code, _, err = call("--out", "whole", "--threads", "1")
+    assert code == 0, err
+    for name in (first.name, second.name):
+        assert metrics(runs / name) == metrics(folder / "whole" / name)
+        for file in ("evaluation.json", "analysis.json", "checkpoints/step-000000240/agent.safetensors"):
+            assert (runs / name / file).read_bytes() == (folder / "whole" / name / file).read_bytes(), file
+    assert (runs / "results.csv").read_text() == (folder / "whole" / "results.csv").read_text()
+
+
+def test_results(folder: Path, call: Call) -> None:
+    write(folder, SHORT)
+    code, out, err = call()
+    assert code == 0, err
+    with (folder / "runs/tiny/results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2 * 2 * 3  # methods, protocols, splits
+    row = next(
+        row for row in rows if (row["method"], row["protocol"], row["split"]) == ("spc", "few-shot", "id")
+    )
+    results = json.loads((folder / "runs/tiny/six-spc-s0-1/evaluation.json").read_text())["results"]
+    means = [seed["few-shot"]["id"]["return_mean"] for seed in results]
+    assert float(row["return"]) == pytest.approx(sum(means) / 2)
+    assert float(row["return_low"]) <= float(row["return"]) <= float(row["return_high"])
+    assert row["success"] == ""
+    assert "few-shot   id" in out
+    assert "train" not in out.split("dataset")[1]
+
+
+def test_it_stops_after_some_minutes_and_goes_on(folder: Path, call: Call) -> None:
+    write(folder, SHORT)
+    code, out, err = call("--minutes", "1e-9")
+    assert code == 130
+    assert "2 of 2 runs are left: the same command goes on" in err
+    assert out == ""
+    assert call()[0] == 0
+
+
+def test_pool_and_a_run_that_fails(folder: Path, call: Call) -> None:
+    """A run whose folder is taken fails; the others end; the message says what to do."""
+    write(folder, {**SHORT, "analysis": None, "stacked": False, "methods": {"focal": None}})
+    taken = folder / "runs/tiny/six-focal-s1"
+    taken.mkdir(parents=True)
+    (taken / "thesis.tex").write_text("precious")
+    code, out, err = call("--jobs", "2")
+    assert code == 1
+    assert "six-focal-s0: done" in out
+    assert "holds thesis.tex but is no run: move it away" in out
+    assert "1 of 2 runs failed" in err
+    assert (taken / "thesis.tex").read_text() == "precious"
+
+
+def test_ray(folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    try:
+        code, out, err = call("--engine", "ray", "--jobs", "2", "--device", "cpu")
+        assert code == 0, err
+        assert "six-focal-s0-1: done" in out
+    finally:
+        ray.shutdown()
+
+
+def test_a_folder_that_was_left_half_made_is_made_anew(folder: Path, call: Call) -> None:
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
+    half = folder / "runs/tiny/six-focal-s0-1"
+    half.mkdir(parents=True)
+    (half / "config.yaml").write_text("steps: 4")
+    (half / "run.yaml.77.partial").write_text("")
+    assert call()[0] == 0
+
+
+def test_another_configuration_is_refused(folder: Path, call: Call) -> None:
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
+    assert call()[0] == 0
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": {"steps": 8}}})
+    code, out, _ = call()
+    assert code == 1
+    assert "was begun with another configuration" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sedes": [1]}, "unknown key sedes: did you mean seeds?"),
+        ({"seeds": [1, 1]}, "seeds names 1 twice: keep one"),
+        ({"seeds": ["0"]}, "seeds[0]: input should be a valid integer"),
+        ({"methods": {}}, "methods: dictionary should have at least 1 item"),
+        ({"methods": {"spc": {"presets": "tiny"}}}, "unknown key methods.spc.presets: did you mean preset?"),
+        ({"methods": {"../spc": None}}, "methods.../spc"),
+        (
+            {"methods": {"spc": {"stores": ["x"]}}},
+            "methods.spc.stores: x is not one of the experiment's stores",
+        ),
+        ({"methods": {"spcc": None}}, "no method is called 'spcc': did you mean spc?"),
+        ({"set": {"iql.tau": 1}}, "unknown key iql.tau"),
+        ({"stores": ["nowhere"]}, "no store 'nowhere'"),
+        ({"evaluation": {"protocols": ["few"]}}, "evaluation.protocols[0]"),
+        ({"stores": ["six.zarr", "./six.zarr"]}, "are both called six: rename one"),
+    ],
+)
+def test_mistakes_are_one_line(folder: Path, call: Call, change: dict[str, Any], message: str) -> None:
+    write(folder, {**TINY, **change})
+    code, out, err = call("--status")
+    assert message in (err if code else out), (out, err)
+    assert len((err if code else out.splitlines()[0]).strip().splitlines()) == 1
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_experiments_of_the_repository(path: Path) -> None:
+    from clwm_train.resolve import resolve
+    from clwm_train.sweep import list_jobs, read_experiment
+
+    experiment = read_experiment(path)
+    assert experiment.name == path.stem
+    jobs = list_jobs(experiment, {store: Path(f"{store}.zarr") for store in experiment.stores}, Path("runs"))
+    assert len({job.run for job in jobs}) == len(jobs) > 0
+    for job in jobs:
+        resolve(job.method, job.preset, job.overrides)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clwm_cli.main import main
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_train.metrics.aggregate import aggregate, iqm, mean
+from clwm_train.report.page import find_runs, write_run_report
+from clwm_train.report.scores import compare, gather_scores, results_csv, results_table
+from tests.train.invented_runs import invent_run
+
+SIMNORM = ("world_model.latent=simnorm", "world_model.consistency=mse")
+FIGURES = {
+    "formulations",
+    "aggregates",
+    "profiles",
+    "improvement",
+    "open-loop",
+    "disentanglement",
+    "probe",
+    "representation",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three methods on two families; the third method lacks one of them, the second splits its seeds."""
+    folder = tmp_path_factory.mktemp("invented") / "study"
+    invent_run(folder, "cheetah-vel", "spc", 0.95, created="2026-01-01T00:00:01Z")
+    invent_run(folder, "point-robot", "spc", 0.9, created="2026-01-01T00:00:02Z")
+    for seed in (0, 1):
+        invent_run(
+            folder,
+            "cheetah-vel",
+            "<b>sim",
+            0.8,
+            overrides=SIMNORM,
+            seeds=[seed],
+            created="2026-01-01T00:00:03Z",
+        )
+    invent_run(folder, "point-robot", "<b>sim", 0.8, overrides=SIMNORM, created="2026-01-01T00:00:04Z")
+    invent_run(folder, "cheetah-vel", "focal", 0.6, method="focal", created="2026-01-01T00:00:05Z")
+    return folder
+
+
+def test_scores_are_the_evaluations(runs: Path) -> None:
+    scores = gather_scores(find_runs([runs]))
+    assert len(scores) == (2 + 2 + 1) * 2 * 3  # methods on datasets, protocols, splits
+    chosen = [s for s in scores if (s.method, s.dataset, s.protocol) == ("<b>sim", "cheetah-vel", "few-shot")]
+    score = next(s for s in chosen if s.split == "id")
+    assert score.seeds == (0, 1)
+    family = get_family("cheetah-vel")
+    for row, seed in enumerate(score.seeds):
+        document = json.loads((runs / f"cheetah-vel-<b>sim-s{seed}" / "evaluation.json").read_text())
+        tasks = document["results"][0]["few-shot"]["id"]["tasks"]
+        assert score.tasks == tuple(map(int, tasks)) == family.split("id")
+        assert score.returns[row].tolist() == list(tasks.values())
+        random, expert = family.reference_returns(score.tasks[0])
+        assert score.normalised is not None
+        expected = (tasks[str(score.tasks[0])] - random) / (expert - random)
+        assert score.normalised[row, 0] == pytest.approx(expected)
+    table = results_table([score])[0]
+    found = aggregate(score.normalised, iqm)
+    assert table[5] == f"{found.point:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    numbers = results_csv([score])[0]
+    assert numbers[4] == aggregate(score.returns, mean).point
+    assert numbers[7:10] == (found.point, found.low, found.high)
+    assert numbers[10:13] == (None, None, None)
+
+
+def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
+    scores = gather_scores(find_runs([runs]))
+    part = ("few-shot", "id")
+    all_three = compare(scores, ["spc", "<b>sim", "focal"], [part])
+    assert all_three.datasets == ("cheetah-vel",)
+    assert {name: array.shape for name, array in all_three.parts[part].items()} == {
+        "spc": (3, 10),
+        "<b>sim": (2, 10),
+        "focal": (3, 10),
+    }
+    two = compare(scores, ["spc", "<b>sim"], [part])
+    assert set(two.datasets) == {"cheetah-vel", "point-robot"}
+    assert {name: array.shape for name, array in two.parts[part].items()} == {
+        "spc": (3, 20),
+        "<b>sim": (2, 20),
+    }
+    one_seed = next(
+        s for s in scores if (s.method, s.dataset, s.protocol, s.split) == ("<b>sim", "cheetah-vel", *part)
+    )
+    assert one_seed.normalised is not None
+    np.testing.assert_array_equal(two.parts[part]["<b>sim"][:, :10], one_seed.normalised)
+
+
+@pytest.fixture(scope="module")
+def written(runs: Path) -> list[Path]:
+    """The report of all runs."""
+    pytest.importorskip("matplotlib")
+    return write_run_report(find_runs([runs]), runs.parent / "out" / "study.html")
+
+
+def test_the_page_and_what_is_beside_it(written: list[Path]) -> None:
+    assert {path.name for path in written} == {
+        "study.html",
+        "study-results.csv",
+        *(f"study-{name}.{kind}" for name in FIGURES for kind in ("png", "csv")),
+    }
+    page = written[0].read_text()
+    assert page.count("data:image/png;base64,") == len(FIGURES)
+    assert "<b>sim" not in page
+    assert "&lt;b&gt;sim" in page
+    assert not re.search(r'src="(?!data:)|<script|https?://(?!www\.w3\.org)', page)
+    for path in written:
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
+    found = find_runs([runs])
+    part = ("few-shot", "id")
+    methods = ["spc", "<b>sim", "focal"]
+    compared = compare(gather_scores(found), methods, [part]).parts[part]
+
+    def rows(name: str) -> list[dict[str, str]]:
+        with written[0].with_name(f"study-{name}.csv").open() as stream:
+            return list(csv.DictReader(stream))
+
+    row = next(
+        r
+        for r in rows("aggregates")
+        if (r["protocol"], r["split"], r["method"], r["aggregate"]) == (*part, "spc", "iqm")
+    )
+    assert float(row["point"]) == pytest.approx(float(iqm(compared["spc"])))
+    row = next(
+        r for r in rows("formulations") if (r["protocol"], r["split"], r["method"]) == (*part, "<b>sim")
+    )
+    assert row["formulation"] == "simnorm, mse"
+    assert float(row["iqm"]) == pytest.approx(float(iqm(compared["<b>sim"])))
+    assert {row["over"] for row in rows("improvement")} == {"<b>sim", "focal"}
+    lines = [
+        json.loads(line)
+        for line in (runs / "cheetah-vel-focal-s0-1-2" / "metrics.jsonl").read_text().splitlines()
+    ]
+    values = [line["context_encoder/feature_rank"] for line in lines if line["step"] == 40_000]
+    row = next(
+        r
+        for r in rows("representation")
+        if (r["dataset"], r["method"], r["metric"], r["step"])
+        == ("cheetah-vel", "focal", "feature_rank", "40000")
+    )
+    assert float(row["mean"]) == pytest.approx(np.mean(values))
+    assert float(row["low"]) == min(values)
+    assert {row["method"] for row in rows("open-loop")} == {"spc", "<b>sim"}
+
+
+def test_runs_without_results_have_a_page_too(runs: Path, tmp_path: Path) -> None:
+    run = find_runs([runs / "cheetah-vel-focal-s0-1-2"])[0]
+    bare = invent_run(tmp_path, "point-robot", "bare", 0.5)
+    for name in ("evaluation.json", "analysis.json", "metrics.jsonl"):
+        (bare.path / name).unlink()
+    written = write_run_report([bare], tmp_path / "bare.html")
+    assert [path.name for path in written] == ["bare.html"]
+    assert "None of these runs was evaluated yet" in written[0].read_text()
+    single = write_run_report([run], tmp_path / "single.html")
+    again = write_run_report([run], tmp_path / "again" / "single.html")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in single]
+    assert {path.name for path in single} >= {"single-aggregates.png", "single-probe.png"}
+    assert "single-improvement.png" not in {path.name for path in single}
+
+
+def test_command_and_mistakes(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main(["report", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    spc = runs / "point-robot-spc-s0-1-2"
+    code, out, err = call(spc)
+    assert code == 0, err
+    assert out.splitlines()[0] == f"{spc.name}.html"
+    for arguments, message in (
+        ((spc, tmp_path), "is no run and holds none"),
+        (("nothing",), "no store 'nothing'"),
+        (("nothing", "neither"), "name one store at a time"),
+    ):
+        code, _, err = call(*arguments)
+        assert code == 1
+        assert message in err
+    twice = invent_run(tmp_path / "other", "point-robot", "spc", 0.5)
+    with pytest.raises(ClwmError, match="both hold seed 0 of spc on point-robot: leave one out"):
+        write_run_report([*find_runs([spc]), twice], tmp_path / "x.html")
