@@ -114,7 +114,8 @@ def eval(
 
     A split that the family does not have is absent from the results. Normalised returns (0: random actions,
     1: the expert) are shown for families whose reference returns are known. The results of a run on this
-    machine are kept in its folder.
+    machine are kept in its folder. Of a run of several seeds every seed is evaluated; with --json their
+    results are under "seeds".
 
     \b
     Examples:
@@ -176,7 +177,6 @@ def eval(
         _curves(evaluate_at, protocols, sizes, its, path if own else Path(), as_json)
         return
     of_seeds = evaluate_at(protocols, context_size)
-    results = of_seeds[0]
     if path == Path(run):  # what was downloaded stays as it is
         evaluation = evaluation_of(
             of_seeds,
@@ -192,10 +192,14 @@ def eval(
         )
         save_evaluation(its, evaluation)
     if as_json:
-        echo_json(results)
+        by_seed = {str(number): of for number, of in zip(its.record.seeds, of_seeds, strict=True)}
+        echo_json(of_seeds[0] if len(of_seeds) == 1 else {"seeds": by_seed})
         return
     click.echo(f"{run}: {its.record.method} on {its.record.store_name}, {episodes} episodes per task")
-    echo_results(results)
+    for number, results in zip(its.record.seeds, of_seeds, strict=True):
+        if len(of_seeds) > 1:
+            click.echo(f"seed {number}:")
+        echo_results(results)
 
 
 def _curves(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +17,7 @@ from click.core import ParameterSource
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import get_family
+from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
@@ -24,7 +27,11 @@ if TYPE_CHECKING:
 
     from clwm_data.store import Store
     from clwm_train.mapped import Memory
+    from clwm_train.profile import Shares
     from clwm_train.run import Run
+
+#: Seeds that ``--seeds`` takes.
+LARGEST_SEED = 999
 
 
 def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -44,7 +51,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the run.  [default: runs/NAME-METHOD-sSEED]",
+    help="Folder of the run.  [default: runs/NAME-METHOD-sSEEDS]",
 )
 @click.option("--method", default="spc", show_default=True, help="Bundled name, or the path of a YAML file.")
 @click.option("--preset", default="tiny", show_default=True, help="tiny, small or paper; or a YAML file.")
@@ -52,10 +59,17 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."
 )
+@click.option("--seeds", help="Several seeds, trained together as one run: 0-5 or 0,3,7.")
 @click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: a GPU if any."
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 if networks are small]")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "mixed", "bf16"]),
+    help="Of matrix products; mixed and bf16 are quicker and less exact: docs/training.md.  [default: fp32]",
+)
+@click.option("--profile", is_flag=True, help="Write a trace of some updates; print each part's share.")
 @click.option(
     "--memory",
     type=click.Choice(["auto", "ram", "mmap"]),
@@ -84,8 +98,11 @@ def train(
     preset: str,
     steps: int | None,
     seed: int,
+    seeds: str | None,
     device: str,
     threads: int | None,
+    precision: str | None,
+    profile: bool,
     memory: Memory,
     overrides: tuple[str, ...],
     resume: bool,
@@ -100,6 +117,7 @@ def train(
       clwm train --list-methods
       clwm train point-robot
       clwm train cheetah-vel --preset small --seed 1
+      clwm train cheetah-vel --preset paper --seeds 0-5 --precision bf16
       clwm train point-robot --method focal --steps 2000 --out runs/focal
       clwm train point-robot --set iql.expectile=0.9 --set objectives.infonce.radius=100
       clwm train point-robot --resume --steps 8000
@@ -108,22 +126,29 @@ def train(
     require("torch", "train", "training")
     from clwm_train.api import pick_device
     from clwm_train.mapped import cache_root, choose_memory
-    from clwm_train.run import open_run
+    from clwm_train.run import TRACE, open_run
 
+    chosen = _seeds(ctx, seed, seeds)
+    if precision is not None:
+        overrides = (*overrides, f"precision={precision}")
     data = open_store(find_store(store))
     where = pick_device(device)
-    target = out or RUNS / f"{data.name}-{Path(method).stem}-s{seed}"
+    target = out or RUNS / f"{data.name}-{Path(method).stem}-s{format_indices(chosen)}"
     if resume:
         run = open_run(target)
-        _refuse_other_configuration(ctx, run, method, preset, seed, overrides)
+        _refuse_other_configuration(ctx, run, method, preset, chosen, overrides)
     else:
-        run = _create(target, data, method, preset, steps, seed, overrides)
+        run = _create(target, data, method, preset, steps, chosen, overrides)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
     memory = choose_memory(data, where, memory)
     if memory == "mmap":
         click.echo(f"{target}: the data is mapped from files in {cache_root()}", err=True)
     total = steps or run.config.steps
-    if not train_with_bar(run, data, steps=total, device=where, threads=threads, memory=memory):
+    shares = partial(_echo_shares, target / TRACE) if profile else None
+    done = train_with_bar(
+        run, data, steps=total, device=where, threads=threads, memory=memory, profiled=shares
+    )
+    if not done:
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
         sys.exit(130)
     click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
@@ -137,6 +162,7 @@ def train_with_bar(
     device: torch.device | str = "cpu",
     threads: int | None = None,
     memory: Memory = "auto",
+    profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
     from clwm_train.api import train_run
@@ -158,6 +184,7 @@ def train_with_bar(
             memory=memory,
             stop=stopped,
             progress=progress,
+            profiled=profiled,
         )
 
 
@@ -186,13 +213,27 @@ class StopOnSignal:
         signal.signal(number, signal.default_int_handler)
 
 
+def _seeds(ctx: click.Context, seed: int, seeds: str | None) -> tuple[int, ...]:
+    """The seeds that ``--seed`` or ``--seeds`` names."""
+    if seeds is None:
+        return (seed,)
+    if ctx.get_parameter_source("seed") != ParameterSource.DEFAULT:
+        raise click.UsageError("--seed and --seeds exclude each other")
+    return parse_indices(seeds, range(LARGEST_SEED + 1), "seed")
+
+
+def _echo_shares(trace: Path, shares: Shares) -> None:
+    echo_table(("part", "share"), [(name, f"{100.0 * share:.1f} %") for name, share in shares.items()])
+    click.echo(f"{trace}: for chrome://tracing or ui.perfetto.dev")
+
+
 def _create(
     target: Path,
     store: Store,
     method: str,
     preset: str,
     steps: int | None,
-    seed: int,
+    seeds: tuple[int, ...],
     overrides: tuple[str, ...],
 ) -> Run:
     from clwm_train.resolve import resolve
@@ -201,27 +242,24 @@ def _create(
     family = get_family(store.family)
     config = resolve(method, preset, overrides if steps is None else (*overrides, f"steps={steps}"))
     return create_run(
-        target, store, family, resolve_for(family, config), method=method, preset=preset, seeds=(seed,)
+        target, store, family, resolve_for(family, config), method=method, preset=preset, seeds=seeds
     )
 
 
 def _refuse_other_configuration(
-    ctx: click.Context, run: Run, method: str, preset: str, seed: int, overrides: tuple[str, ...]
+    ctx: click.Context, run: Run, method: str, preset: str, seeds: tuple[int, ...], overrides: tuple[str, ...]
 ) -> None:
     """A resumed run keeps its configuration; options that say otherwise are a mistake worth telling."""
     from clwm_train.resolve import resolve
     from clwm_train.run import resolve_for
 
-    given = {
-        name
-        for name in ("method", "preset", "seed")
-        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT
-    }
-    said: dict[str, Any] = {"method": method, "preset": preset, "seed": seed}
-    has = {"method": run.record.method, "preset": run.record.preset, "seed": run.record.seeds[0]}
-    for name in sorted(given):
-        if said[name] != has[name]:
-            raise ClwmError(f"{run.path}: was begun with --{name} {has[name]}: drop --{name} {said[name]}")
+    has = {"method": run.record.method, "preset": run.record.preset}
+    said: dict[str, Any] = {"method": method, "preset": preset}
+    for name in ("seed", "seeds"):
+        has[name], said[name] = format_indices(run.record.seeds), format_indices(seeds)
+    for name, value in said.items():
+        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT and value != has[name]:
+            raise ClwmError(f"{run.path}: was begun with --{name} {has[name]}: drop --{name} {value}")
     if overrides:
         config = resolve_for(
             get_family(run.record.family), resolve(run.record.method, run.record.preset, overrides)
@@ -239,5 +277,6 @@ def _shown(figures: dict[str, float]) -> list[str]:
         "task_classifier/accuracy",
         "focal/different",
         "iql/q",
+        "transitions_per_s",
     )
     return [name for name in wanted if name in figures]

@@ -11,12 +11,15 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.store import Store
 from clwm_train.agent import Agent
+from clwm_train.allocator import keep_freed_memory
 from clwm_train.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
 from clwm_train.evaluate import Actor, PolicyActor
 from clwm_train.mapped import Memory, read_task_data
 from clwm_train.planning import MPPI, PlannerConfig
+from clwm_train.precision import matmul_precision
+from clwm_train.profile import Shares
 from clwm_train.run import Run, check_same_data
-from clwm_train.threads import best_threads, cpu_threads
+from clwm_train.threads import best_threads, cpu_threads, is_large
 from clwm_train.trainer import Progress, Trainer
 
 
@@ -46,8 +49,11 @@ def train_run(
     memory: Memory = "auto",
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
+    profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train a run on its store from where it stands.
+
+    Large networks on CPU: from then on the process keeps freed memory (:mod:`clwm_train.allocator`).
 
     Args:
         run: new, or interrupted.
@@ -58,6 +64,7 @@ def train_run(
         threads: of the CPU; one for small networks and all cores for large ones unless given.
         stop: asked after every update whether to stop (with a checkpoint).
         progress: told after every update.
+        profiled: trace some updates into the run's folder, and tell each part's share of the time.
 
     Returns:
         whether all steps are done.
@@ -68,8 +75,12 @@ def train_run(
     check_same_data(run, store)
     device = torch.device(device)
     trainer = Trainer(run, read_task_data(store, run.config.data, device=device, memory=memory), device)
-    with cpu_threads(threads or best_threads(trainer.learner.agent, run.config.batch)):
-        return trainer.train(steps or run.config.steps, stop=stop, progress=progress)
+    agent, batch = trainer.learner.agent, run.config.batch
+    if device.type == "cpu" and is_large(agent, batch):
+        keep_freed_memory()
+    count = threads or best_threads(agent, batch)
+    with cpu_threads(count), matmul_precision(run.config.precision):
+        return trainer.train(steps or run.config.steps, stop=stop, progress=progress, profiled=profiled)
 
 
 def make_actor(agent: Agent, planner: PlannerConfig | None = None, seed: int = 0) -> Actor:

@@ -270,6 +270,8 @@ class TrainConfig(StrictModel):
         log_every: iterations per row of metrics.
         checkpoint_every: iterations per checkpoint.
         keep_checkpoints: older ones are removed.
+        precision: of matrix products while training: ``fp32``; ``mixed``: their factors may be rounded, to
+            TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
     """
 
     steps: Count = 500_000
@@ -277,6 +279,7 @@ class TrainConfig(StrictModel):
     log_every: Count = 1000
     checkpoint_every: Count = 5000
     keep_checkpoints: Count = 2
+    precision: Literal["fp32", "mixed", "bf16"] = "fp32"
     batch: BatchConfig = BatchConfig()
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from clwm_train.agent import Agent
 from clwm_train.config import TrainConfig
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
+from clwm_train.precision import use_bf16
+from clwm_train.profile import part
 from clwm_train.sampler import TaskBatch
 from clwm_train.streams import Purpose, RandomStreams
 
@@ -35,6 +37,8 @@ class Learner(nn.Module):
         sizes = Sizes(agent.seeds, tasks, agent.observation_size, agent.action_size, config.context.dim)
         objectives = make_objectives(config.objectives, config.network, sizes)
         self.objectives = nn.ModuleList(objectives)
+        if config.precision == "bf16":
+            use_bf16(self)
         self.optimisers = self._make_optimisers(objectives)
 
     def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
@@ -67,33 +71,45 @@ class Learner(nn.Module):
             figures [S] by name.
         """
         represent = step % self.config.representation_every == 0
-        agent = self.agent
-        with torch.set_grad_enabled(represent):
-            votes = agent.context_encoder.embed(batch.context)
+        with torch.set_grad_enabled(represent), part("context encoder"):
+            votes = self.agent.context_encoder.embed(batch.context)
             z = votes.mean(-2)
-            first = agent.features(batch.observation[..., :1, :])
-        with torch.no_grad():
-            later = agent.features(batch.observation[..., 1:, :])
+        features, first = self._encode(batch.observation, represent)
         metrics: Metrics = {}
         if represent:
             noise = streams.at(Purpose.LATENT_NOISE, step)
-            code = None if agent.world_model is None else first.squeeze(-2)
             metrics |= self._update_representation(
-                Representation(batch, votes, z, agent.world_model, code, noise)
+                Representation(batch, votes, z, self.agent.world_model, first, noise)
             )
-        features = torch.cat([first.detach(), later], -2)
         return metrics | self._update_iql(batch, features, z.detach())
+
+    def _encode(self, observation: Tensor, represent: bool) -> tuple[Tensor, Tensor | None]:
+        """Features [S, T, B, H + 1, feature] without gradient, and, where a world model is to learn, the
+        first of each window with gradient.
+        """
+        agent = self.agent
+        with part("encoder"):
+            if not represent or agent.world_model is None:
+                with torch.no_grad():
+                    return agent.features(observation), None
+            first = agent.features(observation[..., :1, :])
+            with torch.no_grad():
+                later = agent.features(observation[..., 1:, :])
+            return torch.cat([first.detach(), later], -2), first.squeeze(-2)
 
     def _update_representation(self, representation: Representation) -> Metrics:
         metrics: Metrics = {}
         total = torch.zeros(len(self.agent.seeds), device=representation.z.device)
         for objective in self.objectives:
-            loss, figures = objective(representation)
+            with part(str(objective.name).replace("_", " ")):
+                loss, figures = objective(representation)
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
-        self._descend(total, [part for part in self.optimisers if part != "iql"])
+        parts = [name for name in self.optimisers if name != "iql"]
+        self._descend(total, parts, "representation")
         if self.agent.world_model is not None:
-            self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
+            with part("target networks"):
+                self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
         return metrics
 
     def _update_iql(self, batch: TaskBatch, features: Tensor, z: Tensor) -> Metrics:
@@ -104,17 +120,21 @@ class Learner(nn.Module):
             tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
         ]
         iql = self.agent.iql
-        loss, figures = iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
-        self._descend(loss, ["iql"])
-        iql.target_critics.update(iql.critics)
+        with part("iql"):
+            loss, figures = iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
+        self._descend(loss, ["iql"], "iql")
+        with part("target networks"):
+            iql.target_critics.update(iql.critics)
         return {f"iql/{name}": figure for name, figure in figures.items()}
 
-    def _descend(self, loss: Tensor, parts: Sequence[str]) -> None:
-        for part in parts:
-            self.optimisers[part].zero_grad(set_to_none=True)
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        for part in parts:
-            self.optimisers[part].step()
+    def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
+        with part(f"{what} backward"):
+            for name in parts:
+                self.optimisers[name].zero_grad(set_to_none=True)
+            loss.sum().backward()  # type: ignore[no-untyped-call]
+        with part("optimisers"):
+            for name in parts:
+                self.optimisers[name].step()
 
 
 def _trainable(module: nn.Module) -> Iterable[nn.Parameter]:

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clwm_train.gumbel import ScoreAndDraw
+from clwm_train.gumbel import Score, ScoreAndDraw
 from clwm_train.latent_space import DiscreteSpace, LatentSpace
 from clwm_train.streams import Draws
 
@@ -86,6 +86,8 @@ class Classification(Prediction):
     Args:
         space: the discrete space.
         temperature: of the Gumbel-softmax; its forward pass is hard.
+
+    Outputs lie code first, ``[codes, dimensions]`` flattened.
     """
 
     def __init__(self, space: DiscreteSpace, temperature: float) -> None:
@@ -102,31 +104,35 @@ class Classification(Prediction):
         """Draw the next code; gradients flow back through the softmax (straight-through)."""
         logits = self._logits(output)
         perturbed = (logits + noise.gumbel(*logits.shape[1:])) / self.temperature
-        soft = perturbed.softmax(-1)
-        hard = self.space.fsq.codebook[perturbed.argmax(-1)]
+        soft = perturbed.softmax(-2).transpose(-1, -2)
+        hard = self.space.fsq.codebook[perturbed.argmax(-2)]
         through = soft @ self.space.fsq.codebook
-        return (through + (hard - through).detach()).flatten(-2)
+        following = (through + (hard - through).detach()).flatten(-2)
+        return following.view(*output.shape[:-1], self.space.size)
 
     def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
         """Each latent dimension's likeliest code: one that the reward head and the critics have seen."""
-        return self.space.fsq.codebook[self._logits(output).argmax(-1)].flatten(-2)
+        following = self.space.fsq.codebook[self._logits(output).argmax(-2)].flatten(-2)
+        return following.view(*output.shape[:-1], self.space.size)
 
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy against the target indices, averaged over latent dimensions."""
         logits = self._logits(output)
-        error = functional.cross_entropy(logits.flatten(0, -2), target.reshape(-1), reduction="none")
-        return error.view(target.shape).mean(-1)
+        error: Tensor = Score.apply(  # type: ignore[no-untyped-call]
+            logits, target.reshape(*logits.shape[:2], -1)
+        )
+        return error.view(output.shape[:-1])
 
     def loss_and_advance(
         self, output: Tensor, code: Tensor, target: Tensor, noise: Draws
     ) -> tuple[Tensor, Tensor]:
         """Both from one softmax; about half the time of the two apart."""
         logits = self._logits(output)
-        scale = noise.exponential(*logits.shape[1:])
         error, following = ScoreAndDraw.apply(  # type: ignore[no-untyped-call]
-            logits, target, scale, self.space.fsq.codebook, self.temperature
+            logits, target.reshape(*logits.shape[:2], -1), self.space.fsq.codebook, self.temperature, noise
         )
-        return error.mean(-1), following.flatten(-2)
+        return error.view(output.shape[:-1]), following.view(*output.shape[:-1], self.space.size)
 
     def _logits(self, output: Tensor) -> Tensor:
-        return output.reshape(*output.shape[:-1], self.space.dimensions, self.space.fsq.codes)
+        """[S, ..., outputs] -> [S, N, codes, dimensions]: see :mod:`clwm_train.gumbel`."""
+        return output.reshape(len(output), -1, self.space.fsq.codes, self.space.dimensions)

@@ -7,6 +7,7 @@
       run.yaml          method, seeds, store and its digest, versions (RunRecord)
       metrics.jsonl     one row per seed and log interval
       tensorboard/      the same for TensorBoard
+      trace.json        of some updates (Chrome trace), where they were profiled
       checkpoints/step-000004000/   see clwm_train.checkpoint
 """
 
@@ -29,12 +30,13 @@ from clwm_data.store.format import Origin
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.config import TrainConfig
 
-CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS = (
+CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
     "config.yaml",
     "run.yaml",
     "metrics.jsonl",
     "tensorboard",
     "checkpoints",
+    "trace.json",
 )
 
 Ints = Annotated[tuple[int, ...], Field(strict=False)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Generator = torch.Generator | np.random.Generator
 
 
 class Purpose(IntEnum):
@@ -25,38 +27,39 @@ class Purpose(IntEnum):
 
 
 class Draws:
-    """Draws of all seeds at one step; each seed has its own generator, so seeds never mix."""
+    """Draws of all seeds at one step; each seed has its own generator, so seeds never mix.
 
-    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+    On CPU the generators are NumPy's SFC64, about three times as quick as torch's; elsewhere torch's.
+    """
+
+    def __init__(self, generators: Sequence[Generator], device: torch.device) -> None:
         self.generators = generators
+        self.device = device
+
+    def fill_uniform(self, out: Tensor, seed: int) -> None:
+        """Fill a contiguous tensor with uniform numbers on [0, 1), from the seed at this position."""
+        generator = self.generators[seed]
+        if isinstance(generator, torch.Generator):
+            out.uniform_(generator=generator)
+        else:
+            array = out.numpy()
+            generator.random(dtype=array.dtype, out=array)
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on [0, 1): [S, *shape]."""
-        return self._fill(shape, dtype, lambda out, generator: out.uniform_(generator=generator))
+        out = torch.empty(len(self.generators), *shape, dtype=dtype, device=self.device)
+        for seed, row in enumerate(out):
+            self.fill_uniform(row, seed)
+        return out
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal noise: [S, *shape] (Box and Muller 1958)."""
         first, second = self.uniform(2, *shape).unbind(1)
         return first.neg_().log1p_().mul_(-2.0).sqrt_() * second.mul_(2.0 * math.pi).cos_()
 
-    def exponential(self, *shape: int) -> Tensor:
-        """Standard exponential noise, positive: [S, *shape]."""
-        # -log(1 - u) is several times quicker on CPU than exponential_; u = 0 must not give 0.
-        noise = self.uniform(*shape).neg_().log1p_().neg_()
-        return noise.clamp_(min=torch.finfo(torch.float32).tiny)
-
     def gumbel(self, *shape: int) -> Tensor:
-        """Standard Gumbel noise, from the same draws as ``exponential``: [S, *shape]."""
-        return self.exponential(*shape).log_().neg_()
-
-    def _fill(
-        self, shape: tuple[int, ...], dtype: torch.dtype, fill: Callable[[Tensor, torch.Generator], Tensor]
-    ) -> Tensor:
-        device = self.generators[0].device
-        out = torch.empty(len(self.generators), *shape, dtype=dtype, device=device)
-        for row, generator in zip(out, self.generators, strict=True):
-            fill(row, generator)
-        return out
+        """Standard Gumbel noise: [S, *shape]."""
+        return self.uniform(*shape).log_().neg_().log_().neg_()
 
 
 class RandomStreams:
@@ -69,13 +72,21 @@ class RandomStreams:
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.seeds = tuple(seeds)
-        self._generators = tuple(torch.Generator(device) for _ in self.seeds)
+        self.device = torch.device(device)
+        self._generators: dict[Purpose, tuple[torch.Generator, ...]] = {}
 
     def at(self, purpose: Purpose, step: int = 0) -> Draws:
-        """The draws of a step; they end the draws handed out before, whose generators they share."""
-        for seed, generator in zip(self.seeds, self._generators, strict=True):
+        """The draws of a step. On a GPU they end the draws handed out before for the same purpose, whose
+        generators they share (a recorded graph keeps to its generators).
+        """
+        if self.device.type == "cpu":
+            fresh = [np.random.Generator(np.random.SFC64([seed, purpose, step])) for seed in self.seeds]
+            return Draws(fresh, self.device)
+        if purpose not in self._generators:
+            self._generators[purpose] = tuple(torch.Generator(self.device) for _ in self.seeds)
+        for seed, generator in zip(self.seeds, self._generators[purpose], strict=True):
             generator.manual_seed(derive(seed, purpose, step))
-        return Draws(self._generators)
+        return Draws(self._generators[purpose], self.device)
 
 
 def derive(*entropy: int) -> int:

@@ -15,12 +15,16 @@ from clwm_train.nn import Linear
 WORTH_THREADS = 100_000_000
 
 
-def best_threads(agent: Agent, batch: BatchConfig) -> int:
-    """Threads for training an agent: one, or all that torch would use."""
+def is_large(agent: Agent, batch: BatchConfig) -> bool:
+    """Whether an update is work enough for several threads."""
     layers = [module for module in agent.modules() if isinstance(module, Linear)]
     rows = batch.tasks * batch.windows * batch.horizon
-    work = rows * max(layer.weight.numel() for layer in layers)
-    return torch.get_num_threads() if work >= WORTH_THREADS else 1
+    return rows * max(layer.weight.numel() for layer in layers) >= WORTH_THREADS
+
+
+def best_threads(agent: Agent, batch: BatchConfig) -> int:
+    """Threads for training an agent: one, or all that torch would use."""
+    return torch.get_num_threads() if is_large(agent, batch) else 1
 
 
 @contextmanager

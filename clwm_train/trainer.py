@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from clwm_train.data import TaskData
 from clwm_train.learner import Learner
 from clwm_train.meter import DivergedError, Meter
 from clwm_train.metrics.representation import representation_metrics
-from clwm_train.metrics_log import MetricsLog
-from clwm_train.run import METRICS, TENSORBOARD, Run
+from clwm_train.metrics_log import THROUGHPUT, MetricsLog
+from clwm_train.profile import Profiler, Shares, part
+from clwm_train.run import METRICS, TENSORBOARD, TRACE, Run
 from clwm_train.sampler import TaskBatchSampler
 from clwm_train.streams import RandomStreams
 
@@ -66,9 +68,20 @@ class Trainer:
             self._load(checkpoints[-1])
 
     def train(
-        self, steps: int, *, stop: Callable[[], bool] = lambda: False, progress: Progress | None = None
+        self,
+        steps: int,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Progress | None = None,
+        profiled: Callable[[Shares], None] | None = None,
     ) -> bool:
         """Train until ``steps`` updates are done, or ``stop`` says so; ends with a checkpoint.
+
+        Args:
+            steps: updates in all.
+            stop: asked after every update.
+            progress: told after every update.
+            profiled: told where the time went; the trace of the first updates is in the run's folder.
 
         Returns:
             whether all steps are done.
@@ -79,13 +92,21 @@ class Trainer:
         path, config = self.run.path, self.run.config
         latest: dict[str, float] = {}
         saved = self.step if list_checkpoints(self.run.checkpoints) else -1
-        with MetricsLog(path / METRICS, path / TENSORBOARD, self.step, config.log_every) as log:
+        with ExitStack() as stack:
+            log = stack.enter_context(
+                MetricsLog(path / METRICS, path / TENSORBOARD, self.step, config.log_every)
+            )
+            profiler = profiled and stack.enter_context(Profiler(path / TRACE, profiled))
             since, before = time.perf_counter(), self.step
             while self.step < steps and not stop():
-                self.meter.add(
-                    self.learner.update(self.sampler.batch(self.step), self.step, self.streams), self.step
-                )
+                with part("sampler"):
+                    batch = self.sampler.batch(self.step)
+                figures = self.learner.update(batch, self.step, self.streams)
+                with part("metrics"):
+                    self.meter.add(figures, self.step)
                 self.step += 1
+                if profiler:
+                    profiler.step()
                 if self.step % config.log_every == 0 or self.step == steps:
                     self._check()
                     now = time.perf_counter()
@@ -113,7 +134,8 @@ class Trainer:
             means[f"context_encoder/{name}"] = figure.tolist()
         rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
         for seed, row in zip(seeds, rows, strict=True):
-            log.write(self.step, seed, {**row, "updates_per_s": speed, "transitions_per_s": transitions})
+            row.update(dict(zip(THROUGHPUT, (speed, transitions), strict=True)))
+            log.write(self.step, seed, row)
         return rows[0]
 
     def _check(self) -> None:

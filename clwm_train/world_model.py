@@ -63,8 +63,17 @@ class WorldModel(nn.Module):
 
     def predict(self, code: Tensor, action: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Dynamics outputs [S, ..., outputs] and rewards [S, ...] for (c, a, z)."""
-        inputs = torch.cat([code, action, z], -1)
-        return self.dynamics(inputs), self.reward_head(inputs).squeeze(-1)
+        inputs = self.inputs(code, action, z)
+        return self.dynamics(inputs), self.reward(inputs)
+
+    def inputs(self, code: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        """[c, a, z] as dynamics and reward head take it: [S, ..., inputs]."""
+        return torch.cat([code, action, z], -1)
+
+    def reward(self, inputs: Tensor) -> Tensor:
+        """Rewards [S, ...] for ``inputs``."""
+        predicted: Tensor = self.reward_head(inputs)
+        return predicted.squeeze(-1)
 
 
 def make_space(config: WorldModelConfig) -> LatentSpace:

@@ -6,13 +6,21 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from clwm_train.nn.initialise import Initialiser
+from clwm_train.nn.norm_mish import norm_mish
 
 
 class Linear(nn.Module):
-    """Affine map per member: x [M, ..., inputs] -> [M, ..., outputs]; weight [M, inputs, outputs]."""
+    """Affine map per member: x [M, ..., inputs] -> [M, ..., outputs]; weight [M, inputs, outputs].
+
+    Attributes:
+        bf16: multiply in bfloat16 (sums are kept in single precision, and so are the weights).
+        bf16_output: with ``bf16``, leave the output in bfloat16.
+    """
+
+    bf16 = False
+    bf16_output = False
 
     def __init__(
         self,
@@ -30,12 +38,17 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply each member's map to its own slice of ``x``."""
         members, inputs, outputs = self.weight.shape
-        y = torch.baddbmm(self.bias, x.reshape(members, -1, inputs), self.weight)
+        rows = x.reshape(members, -1, inputs)
+        if self.bf16:
+            y = torch.baddbmm(self.bias.bfloat16(), rows.bfloat16(), self.weight.bfloat16())
+            y = y if self.bf16_output else y.float()
+        else:
+            y = torch.baddbmm(self.bias, rows, self.weight)
         return y.view(*x.shape[:-1], outputs)
 
 
-class LayerNorm(nn.Module):
-    """Layer normalisation over the last axis, with gain and bias [M, 1, size] per member."""
+class NormMish(nn.Module):
+    """Layer normalisation over the last axis, with gain and bias [M, 1, size] per member, then Mish."""
 
     def __init__(self, members: int, size: int) -> None:
         super().__init__()
@@ -44,7 +57,4 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [M, N, size] -> the same shape."""
-        members, _, size = self.weight.shape
-        if members == 1:  # the fused kernel takes one gain and bias
-            return functional.layer_norm(x, (size,), self.weight.view(size), self.bias.view(size))
-        return torch.addcmul(self.bias, functional.layer_norm(x, (size,)), self.weight)
+        return norm_mish(x, self.weight, self.bias)

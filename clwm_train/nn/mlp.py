@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clwm_train.nn.initialise import Initialiser
-from clwm_train.nn.linear import LayerNorm, Linear
-from clwm_train.nn.mish import mish
+from clwm_train.nn.linear import Linear, NormMish
 
 NetworkStyle = Literal["layernorm-mish", "relu"]
 
@@ -44,7 +43,7 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(
             Linear(initialiser, into, size, copies=copies) for into, size in zip(parts, hidden, strict=False)
         )
-        self.norms = nn.ModuleList(LayerNorm(self.members, size) for size in hidden if style != "relu")
+        self.norms = nn.ModuleList(NormMish(self.members, size) for size in hidden if style != "relu")
         self.head = Linear(initialiser, parts[-1], outputs, copies=copies, hidden=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,4 +71,4 @@ class MLP(nn.Module):
 
     def _hidden_layer(self, index: int, y: Tensor) -> Tensor:
         y = self.layers[index](y)
-        return mish(self.norms[index](y)) if self.norms else functional.relu(y)
+        return self.norms[index](y) if self.norms else functional.relu(y)

@@ -32,10 +32,10 @@ class TemporalConsistency(Objective):
         horizon = batch.action.shape[-2]
         z = representation.z.unsqueeze(-2).expand(*code.shape[:-1], -1)
         target = world_model.encode_target(batch.observation[..., 1:, :])
-        consistency, reward = [], []
+        consistency, inputs = [], []
         for t in range(horizon):
-            output, predicted = world_model.predict(code, batch.action[..., t, :], z)
-            reward.append((predicted - batch.reward[..., t]).square())
+            inputs.append(world_model.inputs(code, batch.action[..., t, :], z))
+            output = world_model.dynamics(inputs[-1])
             if t + 1 < horizon:
                 error, code = world_model.prediction.loss_and_advance(
                     output, code, target[..., t, :], representation.noise
@@ -47,7 +47,8 @@ class TemporalConsistency(Objective):
         discount = self.config.rho ** torch.arange(horizon, device=weight.device)
         share = weight / weight.sum((1, 2, 3), keepdim=True).clamp(min=1.0)
         consistency_loss = (share * discount * torch.stack(consistency, -1)).sum((1, 2, 3))
-        reward_loss = (share * discount * torch.stack(reward, -1)).sum((1, 2, 3))
+        reward = world_model.reward(torch.stack(inputs, -2)) - batch.reward
+        reward_loss = (share * discount * reward.square()).sum((1, 2, 3))
         loss = self.config.weight * (consistency_loss + self.config.reward_weight * reward_loss)
         return loss, {"consistency": consistency_loss.detach(), "reward": reward_loss.detach()}
 

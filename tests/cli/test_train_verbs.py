@@ -276,3 +276,59 @@ def test_missing_torch_is_one_line(store_path: Path) -> None:
     done = without_torch("train", store_path)
     assert done.returncode == 1
     assert done.stderr.strip() == 'clwm: error: training needs the package torch: pip install "clwm[train]"'
+
+
+def test_several_seeds_train_resume_and_are_evaluated_together(
+    call: Call, store_path: Path, tmp_path: Path
+) -> None:
+    code, out, err = call("train", store_path, "--seeds", "1-2,5", "--steps", 4, *SMALL_OPTIONS)
+    assert code == 0, err
+    folder = Path("runs/tiny-spc-s1-2,5")
+    assert str(folder) in out
+    code, _, err = call("train", store_path, "--seeds", "1-2,5", "--resume", "--steps", 8)
+    assert code == 0, err
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["seed"]) for row in rows] == [
+        (s, seed) for s in (3, 6, 8) for seed in (1, 2, 5)
+    ]
+    code, _, err = call("train", store_path, "--seeds", "1-3", "--out", folder, "--resume")
+    assert code == 1
+    assert "was begun with --seeds 1-2,5: drop --seeds 1-3" in err
+
+    code, out, err = call(
+        "eval", folder, "--json", "--episodes", 1, "--protocol", "zero-shot", "--split", "id"
+    )
+    assert code == 0, err
+    together = json.loads(out)["seeds"]
+    assert list(together) == ["1", "2", "5"]
+    call("train", store_path, "--seed", 2, "--steps", 8, "--out", "alone", *SMALL_OPTIONS)
+    _, out, _ = call("eval", "alone", "--json", "--episodes", 1, "--protocol", "zero-shot", "--split", "id")
+    alone = json.loads(out)["zero-shot"]["id"]
+    assert together["2"]["zero-shot"]["id"]["return_mean"] == pytest.approx(alone["return_mean"], rel=1e-3)
+    assert together["1"] != together["2"]
+    _, out, _ = call("eval", folder, "--episodes", 1, "--protocol", "zero-shot", "--split", "id")
+    assert [line for line in out.splitlines() if line.startswith("seed")] == ["seed 1:", "seed 2:", "seed 5:"]
+
+
+@pytest.mark.parametrize("options", [("--seeds", "0-2", "--seed", 1), ("--seeds", "2-0"), ("--seeds", "x")])
+def test_wrong_seeds_are_told(call: Call, store_path: Path, options: tuple[str, ...]) -> None:
+    code, _, err = call("train", store_path, *options)
+    assert code in (1, 2)
+    assert "seed" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "mixed", "bf16"])
+def test_profile_writes_a_trace_and_prints_shares(call: Call, store_path: Path, precision: str) -> None:
+    options = ("--out", "run", "--profile", "--steps", 10, "--precision", precision)
+    code, out, err = call("train", store_path, *SMALL_OPTIONS, *options)
+    assert code == 0, err
+    assert f"precision: {precision}" in Path("run/config.yaml").read_text()
+    shares = {
+        line.rsplit(maxsplit=2)[0]: float(line.split()[-2])
+        for line in out.splitlines()
+        if line.endswith(" %")
+    }
+    assert sum(shares.values()) == pytest.approx(100.0, abs=1.0)
+    assert {"sampler", "context encoder", "temporal consistency", "iql", "optimisers", "rest"} <= set(shares)
+    names = {event.get("name") for event in json.loads(Path("run/trace.json").read_text())["traceEvents"]}
+    assert "clwm: iql backward" in names

@@ -63,7 +63,7 @@ def world_model_loss(
             code = encode(weights, fsq, batch.observation[seed, t, b, 0], seed, "encoder")
             for h in range(horizon):
                 x = torch.cat([code.flatten(), batch.action[seed, t, b, h], z[t]])
-                logits = mlp(weights, "world_model.dynamics", x, seed).view(-1, fsq.codes)
+                logits = mlp(weights, "world_model.dynamics", x, seed).view(fsq.codes, -1).T
                 reward = mlp(weights, "world_model.reward_head", x, seed)[0]
                 following = batch.observation[seed, t, b, h + 1]
                 with torch.no_grad():

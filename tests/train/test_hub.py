@@ -151,7 +151,7 @@ def test_a_run_on_downloaded_data_knows_its_revision(
     shown = json.loads(capsys.readouterr().out)
     text = json.loads(hub.repositories["model", "user/agent"].files()["evaluation.json"])
     kept = text["results"][0]["few-shot"]["train"]["return_mean"]
-    assert shown["few-shot"]["train"]["return_mean"] == pytest.approx(kept)
+    assert shown["seeds"]["0"]["few-shot"]["train"]["return_mean"] == pytest.approx(kept)
 
 
 def test_a_run_on_data_that_was_published_later(hub: HubServer, collected: Path, run: Path) -> None:

@@ -188,7 +188,7 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # -- more data than memory ---------------------------------------------------------------------------------
 
-MEGABYTES_OF_DATA, MEGABYTES_OF_MEMORY = 80, 40
+MEGABYTES_OF_DATA, MEGABYTES_OF_MEMORY = 80, 50
 
 LIMITED = """
 import resource, sys

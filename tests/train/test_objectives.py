@@ -145,8 +145,14 @@ class FakeModel:
     def encode_target(self, observation: Tensor) -> Tensor:
         return observation
 
-    def predict(self, code: Tensor, action: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        return code + 1.0, code[..., 0] * 10.0
+    def inputs(self, code: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return code
+
+    def dynamics(self, inputs: Tensor) -> Tensor:
+        return inputs + 1.0
+
+    def reward(self, inputs: Tensor) -> Tensor:
+        return inputs[..., 0] * 10.0
 
 
 def test_temporal_consistency_rolls_open_loop_and_weighs_steps() -> None:
