@@ -114,8 +114,8 @@ def eval(
 
     A split that the family does not have is absent from the results. Normalised returns (0: random actions,
     1: the expert) are shown for families whose reference returns are known. The results of a run on this
-    machine are kept in its folder. Of a run of several seeds every seed is evaluated; with --json
-    their results are under "seeds".
+    machine are kept in its folder. Of a run of several seeds every seed is evaluated; with --json their
+    results are under "seeds".
 
     \b
     Examples:

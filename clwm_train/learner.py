@@ -105,7 +105,8 @@ class Learner(nn.Module):
                 loss, figures = objective(representation)
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
-        self._descend(total, [name for name in self.optimisers if name != "iql"], "representation")
+        parts = [name for name in self.optimisers if name != "iql"]
+        self._descend(total, parts, "representation")
         if self.agent.world_model is not None:
             with part("target networks"):
                 self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)

@@ -112,8 +112,8 @@ class Classification(Prediction):
 
     def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
         """Each latent dimension's likeliest code: one that the reward head and the critics have seen."""
-        following = self.space.fsq.codebook[self._logits(output).argmax(-2)]
-        return following.reshape(*output.shape[:-1], self.space.size)
+        following = self.space.fsq.codebook[self._logits(output).argmax(-2)].flatten(-2)
+        return following.view(*output.shape[:-1], self.space.size)
 
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy against the target indices, averaged over latent dimensions."""

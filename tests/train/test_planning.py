@@ -24,7 +24,7 @@ from clwm_train.streams import Purpose, RandomStreams
 from tests.train.helpers import small_config
 
 LINES = PlannerConfig(
-    horizon=3, iterations=10, samples=512, policy_samples=8, elites=16, temperature=100.0, min_std=0.02
+    horizon=3, iterations=12, samples=2048, policy_samples=8, elites=64, temperature=20.0, min_std=0.1
 )
 DISCOUNT = 0.9
 FORMULATIONS = ["spc", "tc-only", *(name for name in names("methods") if name.startswith("spc-"))]
@@ -105,8 +105,8 @@ def test_the_known_optimum_is_found() -> None:
         expected, value = best_first_action(x, goal)
         found = float(action[seed, lane])
         rest = max(worth(x, goal, [found, *rest]) for rest in itertools.product(GRID, repeat=2))
-        assert rest == pytest.approx(value, abs=0.03), (x, goal, found, expected)
-        assert found == pytest.approx(expected, abs=0.15)
+        assert found == pytest.approx(expected, abs=0.06), (x, goal)
+        assert rest == pytest.approx(value, abs=0.1), (x, goal)  # the rest lies on the grid
 
 
 def test_values_and_proposals_are_the_formula() -> None:
