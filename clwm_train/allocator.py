@@ -15,7 +15,7 @@ KEPT = (1 << 31) - 1
 
 def keep_freed_memory() -> bool:
     """Let this process keep freed memory rather than give it back and fetch it anew, page by page, in every
-    update (a fifth of the time of a large one). Whether that can be done here: with glibc only.
+    update. Whether that can be done here: with glibc only.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
