@@ -39,6 +39,9 @@ CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
     "trace.json",
 )
 
+#: Raised when the networks' parameters change their meaning, which no shape would show.
+LAYOUT = 2
+
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
 
 
@@ -46,6 +49,7 @@ class RunRecord(StrictModel):
     """What a run is, apart from its configuration.
 
     Attributes:
+        layout: of the networks' parameters: ``LAYOUT`` of the version that trained.
         method: name of the method, or path of its file.
         preset: likewise.
         seeds: trained together, S of them.
@@ -64,6 +68,7 @@ class RunRecord(StrictModel):
         label: what the method is called in its experiment, or ``None``.
     """
 
+    layout: int
     method: Text
     preset: Text
     seeds: Ints
@@ -136,6 +141,7 @@ def create_run(
         raise ClwmError(f"{path}: {what}; or choose another --out")
     provenance = current_provenance()
     record = RunRecord(
+        layout=LAYOUT,
         method=method,
         preset=preset,
         seeds=seeds,
@@ -164,13 +170,20 @@ def open_run(path: Path) -> Run:
     """An existing run.
 
     Raises:
-        ClwmError: no run there, or its files are damaged.
+        ClwmError: no run there, its files are damaged, or another version of clwm made it.
     """
     if not (path / RECORD).is_file():
         what = "is not a run: it has no run.yaml" if path.exists() else "does not exist"
         raise ClwmError(f"{path}: run {what}; `clwm train` makes one")
     config = build_model(TrainConfig, read_yaml(path / CONFIG))
-    return Run(path, config, build_model(RunRecord, read_yaml(path / RECORD)))
+    document = read_yaml(path / RECORD)
+    layout = document.data.get("layout", 1)
+    if layout != LAYOUT:
+        raise ClwmError(
+            f"{path}: was trained by a clwm whose networks differ (layout {layout}, here {LAYOUT}): "
+            "use that version, or train again"
+        )
+    return Run(path, config, build_model(RunRecord, document))
 
 
 def check_same_data(run: Run, store: Store) -> None:

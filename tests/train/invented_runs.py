@@ -12,7 +12,7 @@ import numpy as np
 from clwm_data.families import get_family
 from clwm_train.metrics.analysis import Analysis, Disentanglement, OpenLoop, SeedAnalysis, save_analysis
 from clwm_train.resolve import resolve
-from clwm_train.run import CONFIG, METRICS, RECORD, Run, RunRecord, open_run, resolve_for, write_model
+from clwm_train.run import CONFIG, LAYOUT, METRICS, RECORD, Run, RunRecord, open_run, resolve_for, write_model
 
 #: What most entries of a record say.
 RECORD_FIELDS: dict[str, Any] = {
@@ -46,6 +46,7 @@ def invent_run(
     its = get_family(family)
     config = resolve_for(its, resolve(method, "small", overrides))
     record = RunRecord(
+        layout=LAYOUT,
         method=method,
         seeds=tuple(seeds),
         store_name=family,

@@ -236,3 +236,13 @@ def test_collected_store_is_reopened_for_training(store: Store, tmp_path: Path) 
     run = new_run(tmp_path / "a", store, "steps=1")
     assert run.record.train_tasks == (12, 13)
     assert train_run(run, open_store(store.path))
+
+
+@pytest.mark.parametrize("change", [("layout: 2\n", ""), ("layout: 2\n", "layout: 3\n")])
+def test_runs_of_other_networks_are_refused(store: Store, tmp_path: Path, change: tuple[str, str]) -> None:
+    run = new_run(tmp_path / "run", store)
+    record = run.path / "run.yaml"
+    assert change[0] in record.read_text()
+    record.write_text(record.read_text().replace(*change))
+    with pytest.raises(ClwmError, match="train again"):
+        open_run(run.path)
