@@ -26,7 +26,8 @@ EPISODES = 5
 BEST, TEAM = 100, 3
 #: Apart from the seed that checkpoints were chosen by: the best of many would look better than it is.
 EVALUATION_SEED = 1_000_003
-SELECTION_SEED = 2_000_003
+#: What the members of a team are chosen by.
+SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
 
 def write_zoo(settings: TrainingSettings, folder: RunFolder, checkpoints: int) -> Path:
@@ -73,7 +74,7 @@ class _Exporter:
     def measure(self, point: CurvePoint) -> NDArray[np.float64]:
         """Returns [T], with and without the policy's noise, on episodes that nothing is reported of."""
         policy = LearnedPolicy(self._tensors(point))
-        returns = self._evaluate(policy, episodes=EPISODES, seed=SELECTION_SEED)
+        returns = self._evaluate(policy, episodes=SELECTION_EPISODES, seed=SELECTION_SEED)
         return np.asarray(returns.mean(axis=0))
 
     def write(self, quality: int, points: list[CurvePoint], member: NDArray[np.int64]) -> CheckpointRecord:

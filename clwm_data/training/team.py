@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clwm_data.training.settings import CurvePoint
 
 #: Policies that are looked at closely.
-SHORTLIST = 8
+SHORTLIST = 6
 #: A further policy must raise the mean return over tasks by this share of what training gained.
 WORTHWHILE = 0.005
 
