@@ -42,6 +42,7 @@ class _Rollout:
         self._state: list[NDArray[np.float64]] = [np.empty(0)] * lanes
         self._noise = np.zeros((lanes, family.horizon, family.action_size))
         self._observations = np.zeros((lanes, family.horizon + 1, family.observation_size), np.float32)
+        self._following = self._observations[:, 1:]
         self._actions = np.zeros((lanes, family.horizon, family.action_size), np.float32)
         self._rewards = np.zeros((lanes, family.horizon), np.float32)
         self._successes = np.zeros((lanes, family.horizon), np.bool_) if family.has_success else None
@@ -51,17 +52,19 @@ class _Rollout:
         finished: dict[int, Episode] = {}
         observation, infos = self._start(np.arange(len(self._number)))
         while (lanes := np.flatnonzero(self._number >= 0)).size:
-            step = self._step[lanes]
-            noise = np.zeros_like(self._noise[:, 0])
-            noise[lanes] = self._noise[lanes, step]
+            at = self._at(lanes)
+            noise = self._noise[at]
+            if noise.shape[:1] != self._number.shape:  # lanes without an episode take part in the arithmetic
+                noise = np.zeros_like(self._noise[:, 0])
+                noise[lanes] = self._noise[at]
             proposed = self._behaviour.act(observation, infos.get("privileged"), noise)
             action = np.clip(proposed, -1.0, 1.0).astype(np.float32)
             observation, reward, terminated, truncated, infos = self._env.step(action)
-            self._actions[lanes, step] = action[lanes]
-            self._rewards[lanes, step] = reward[lanes]
-            self._observations[lanes, step + 1] = observation[lanes]
+            self._actions[at] = action[at[0]]
+            self._rewards[at] = reward[at[0]]
+            self._following[at] = observation[at[0]]
             if self._successes is not None:
-                self._successes[lanes, step] = infos["success"][lanes]
+                self._successes[at] = infos["success"][at[0]]
             self._step[lanes] += 1
             ended = lanes[(terminated | truncated)[lanes]]
             for lane in ended.tolist():
@@ -70,6 +73,13 @@ class _Rollout:
             if ended.size and self._waiting:
                 observation, infos = self._start(ended)
         return [finished[number] for number in sorted(finished)]
+
+    def _at(self, lanes: NDArray[np.int64]) -> tuple[Any, Any]:
+        """Index of the present step of ``lanes`` in arrays [L, horizon, ...]; slices where possible are quicker."""
+        step = self._step[lanes]
+        if len(lanes) == len(self._number) and (step == step[0]).all():
+            return slice(None), int(step[0])
+        return lanes, step
 
     def _start(self, free: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Begin the next waiting episodes in free lanes."""
