@@ -75,7 +75,7 @@ class _Rollout:
         return [finished[number] for number in sorted(finished)]
 
     def _at(self, lanes: NDArray[np.int64]) -> tuple[Any, Any]:
-        """Index of the present step of ``lanes`` in arrays [L, horizon, ...]; slices where possible are quicker."""
+        """Index of the present step of ``lanes`` in arrays [L, horizon, ...]; slices where possible."""
         step = self._step[lanes]
         if len(lanes) == len(self._number) and (step == step[0]).all():
             return slice(None), int(step[0])
