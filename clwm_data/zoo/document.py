@@ -81,8 +81,8 @@ def document() -> Iterator[str]:
     if missing:
         yield f"- Families without trained policies: {', '.join(f'`{family.name}`' for family in missing)}."
     yield (
-        "- Best policies that are not experts: those of `ant-dir`, `ant-goal`, `cheetah-speed` and `walker-speed` "
-        "were still improving when their training ended. `clwm behaviour train` with more `--steps` makes better "
+        "- Experts: the best policies of `ant-dir`, `ant-goal`, `cheetah-speed`, `walker-speed` are not yet; "
+        "they still improved when training ended. `clwm behaviour train` with more `--steps` makes better "
         "ones; name them with `zoo:` in a manifest."
     )
     unmeasured = [f.name for f in families if not (FOLDER / f"{f.name}.yaml").is_file()]
