@@ -124,7 +124,9 @@ def test_a_store_of_another_format_is_one_line(clwm: Clwm, store_path: Path) -> 
 def test_an_interrupted_collection_says_how_to_resume(tmp_path: Path) -> None:
     manifest = tiny_manifest(episodes=20_000)
     (tmp_path / "m.yaml").write_text(yaml.safe_dump(manifest.model_dump(mode="json")))
-    code = "from clwm_cli.main import main; main()"
+    # A shell makes what runs in its background, tests and their children too, ignore SIGINT.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; from clwm_cli.main import main; main()"
     command = [sys.executable, "-c", code, "collect", "m.yaml", "--out", "s.zarr", "--workers", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not list((tmp_path / "s.zarr/.collect").glob("*/*.npz")):
