@@ -16,8 +16,8 @@ from torch import Tensor, nn
 class _Renormalise(torch.autograd.Function):
     """y = scale * (r * (x - mean) / std + d) + bias over a batch, differentiated by hand.
 
-    PyTorch's own kernels are built for images: on a CPU they take ten times as long for vectors, and its
-    automatic derivative of this expression passes over the data twice as often.
+    PyTorch's own kernels are built for images: on a CPU they are slow for vectors, and its automatic
+    derivative of this expression passes over the data more often.
     """
 
     @staticmethod

@@ -72,7 +72,7 @@ def train(
 
 @contextmanager
 def _quick_products() -> Iterator[None]:
-    """Matrix products in bfloat16 where the CPU has units for it: a fifth off the time of an update."""
+    """Matrix products in bfloat16 where the CPU has units for it; learning tolerates the rounding."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
