@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clwm_data.extras import require
 from clwm_data.families.base import ScriptedPolicy, Task, TaskFamily, splits_of
+from clwm_data.families.metaworld_step import quicken
 from clwm_data.families.process_lanes import ProcessLanes
 from clwm_data.families.registry import get_family, register
 from clwm_data.families.rendering import Camera, import_mujoco, render_model
@@ -77,16 +78,18 @@ class MetaWorldSimulator(Simulator):
         self.tasks = np.asarray(tasks, np.int64)
         self._goals = goals
         self._envs = [environment() for _ in tasks]
+        for env in self._envs:
+            quicken(env)
         self._ready = np.zeros(len(tasks), np.bool_)  # the environment stands in the task of its lane
-        self._observations = [np.zeros(OBSERVATION_SIZE) for _ in tasks]
+        self._observations = np.zeros((len(tasks), OBSERVATION_SIZE))
         self._never = np.zeros(len(tasks), np.bool_)
         self._target = np.zeros((len(tasks), 3))
         self._state_size = mujoco.mj_stateSize(self._envs[0].model, mujoco.mjtState.mjSTATE_INTEGRATION)
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
         """Put the arm and the objects of ``lanes`` to the start of their tasks."""
-        for lane in lanes:
-            self._reset(int(lane))
+        for lane in lanes.tolist():
+            self._reset(lane)
 
     def _reset(self, lane: int) -> None:
         env = self._envs[lane]
@@ -99,17 +102,19 @@ class MetaWorldSimulator(Simulator):
         """Repeat each action, sum the rewards; a success of any of the repeats counts."""
         reward, success = [0.0] * len(self._envs), [False] * len(self._envs)
         single = action.astype(np.float32)  # the type of Meta-World's own action space
-        for lane in active.nonzero()[0].tolist():
-            step, chosen = self._envs[lane].step, single[lane]
-            for _ in range(ACTION_REPEAT):
-                self._observations[lane], gained, _, _, info = step(chosen)
-                reward[lane] += float(gained)
-                success[lane] |= bool(info["success"])
+        for lane, moves in enumerate(active.tolist()):
+            if moves:
+                step, chosen = self._envs[lane].step, single[lane]
+                for _ in range(ACTION_REPEAT):
+                    observation, gained, _, _, info = step(chosen)
+                    reward[lane] += float(gained)
+                    success[lane] |= bool(info["success"])
+                self._observations[lane] = observation
         return StepResult(np.array(reward), self._never, np.array(success))
 
     def observe(self) -> NDArray[np.float64]:
         """Two stacked frames of gripper and objects, and zeros for the hidden goal [L, 39]."""
-        return np.array(self._observations)
+        return self._observations
 
     def privileged(self) -> NDArray[np.float64]:
         """The hidden goal positions [L, 3], in metres."""
