@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +84,29 @@ def drawing_style() -> Iterator[Any]:
         yield plt
 
 
+@contextmanager
+def panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes [rows, columns], in the report's style.
+
+    Args:
+        rows: of panels.
+        columns: of panels.
+        size: width and height in inches.
+        shared: ``sharex`` and ``sharey``, as matplotlib has them.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with drawing_style() as plt:
+        yield plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **shared)
+
+
+def present(methods: Sequence[str], found: Iterable[Container[str]]) -> list[str]:
+    """The methods that occur in any of ``found``, in their order."""
+    groups = list(found)
+    return [method for method in methods if any(method in group for group in groups)]
+
+
 def colours(methods: Sequence[str]) -> dict[str, str]:
     """A colour for each method, the same in every figure of a report."""
     return {method: COLOURS[number % len(COLOURS)] for number, method in enumerate(methods)}
@@ -123,6 +146,14 @@ def bars(
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
     axis.locator_params(axis="x", nbins=4)
+
+
+def curve(axis: Any, steps: Sequence[float], values: Sequence[Interval], colour: str) -> None:
+    """A line, and a band where every value has an interval."""
+    axis.plot(steps, [value.point for value in values], color=colour, lw=1.6)
+    low, high = [value.low for value in values], [value.high for value in values]
+    if None not in low and None not in high:
+        axis.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
 
 
 def spread(values: Sequence[float]) -> Interval:

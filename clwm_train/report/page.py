@@ -12,6 +12,7 @@ from typing import Any
 from clwm_data.errors import ClwmError
 from clwm_data.report.html import document, section, table
 from clwm_data.store.atomic import replacing
+from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.figure import Figure, drawing_style
 from clwm_train.report.learned import (
     disentanglement_figure,
@@ -84,6 +85,7 @@ def write_run_report(runs: Sequence[Run], out: Path) -> list[Path]:
     }
     found = [
         *returns_figures(scores, methods, formulation),
+        datasets_figure(scores, methods),
         open_loop_figure(groups, methods),
         disentanglement_figure(groups, methods),
         probe_figure(groups, methods),

@@ -9,11 +9,12 @@ import numpy as np
 
 from clwm_train.metrics.aggregate import (
     AGGREGATES,
+    Interval,
     aggregate,
     performance_profile,
     probability_of_improvement,
 )
-from clwm_train.report.figure import SOFT, Figure, bars, colours, drawing_style, legend
+from clwm_train.report.figure import SOFT, Figure, bars, colours, curve, legend, panels, present
 from clwm_train.report.scores import Part, Pooled, Score, compare
 
 TITLES = {"median": "Median", "iqm": "IQM", "mean": "Mean", "optimality_gap": "Optimality gap"}
@@ -29,17 +30,9 @@ THRESHOLDS = np.linspace(0.0, 1.1, 111)
 def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure:
     """Median, IQM, mean and optimality gap of normalised returns."""
     colour, rows = colours(methods), []
-    shown = [method for method in methods if any(method in of for of in parts.values())]
-    with drawing_style() as plt:
-        height = 0.55 + len(parts) * (0.62 + 0.27 * len(shown))
-        figure, axes = plt.subplots(
-            len(parts),
-            len(AGGREGATES),
-            figsize=(10.2, height),
-            squeeze=False,
-            sharex="col",
-            layout="constrained",
-        )
+    shown = present(methods, parts.values())
+    size = (10.2, 0.55 + len(parts) * (0.62 + 0.27 * len(shown)))
+    with panels(len(parts), len(AGGREGATES), size, sharex="col") as (figure, axes):
         for line, ((protocol, split), of) in enumerate(parts.items()):
             for axis, (name, statistic) in zip(axes[line], AGGREGATES.items(), strict=True):
                 found = [
@@ -68,42 +61,30 @@ def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figu
 def profiles_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure:
     """Performance profiles of normalised returns."""
     colour, rows = colours(methods), []
-    with drawing_style() as plt:
-        columns = min(4, len(parts))
-        lines = -(-len(parts) // columns)
-        figure, axes = plt.subplots(
-            lines,
-            columns,
-            figsize=(max(5.0, 2.6 * columns), 0.5 + 2.3 * lines),
-            squeeze=False,
-            sharey=True,
-            layout="constrained",
-        )
+    columns = min(4, len(parts))
+    lines = -(-len(parts) // columns)
+    size = (max(5.0, 2.6 * columns), 0.5 + 2.3 * lines)
+    with panels(lines, columns, size, sharey=True) as (figure, axes):
         for axis in axes.flat[len(parts) :]:
             axis.remove()
         for axis, ((protocol, split), of) in zip(axes.flat, parts.items(), strict=False):
             for method, scores in of.items():
                 profile = performance_profile(scores, THRESHOLDS)
-                axis.plot(THRESHOLDS, profile.share, color=colour[method], lw=1.6)
-                if profile.low is not None and profile.high is not None:
-                    axis.fill_between(
-                        THRESHOLDS, profile.low, profile.high, color=colour[method], alpha=0.18, lw=0
-                    )
                 low, high = (
                     [None] * len(THRESHOLDS) if end is None else end.tolist()
                     for end in (profile.low, profile.high)
                 )
+                values = list(map(Interval, profile.share.tolist(), low, high))
+                curve(axis, THRESHOLDS.tolist(), values, colour[method])
                 rows += [
-                    (protocol, split, method, *point)
-                    for point in zip(
-                        THRESHOLDS.round(4).tolist(), profile.share.tolist(), low, high, strict=True
-                    )
+                    (protocol, split, method, threshold, value.point, value.low, value.high)
+                    for threshold, value in zip(THRESHOLDS.round(4).tolist(), values, strict=True)
                 ]
             axis.set(title=f"{protocol}, {split}", ylim=(-0.03, 1.03), xlim=(THRESHOLDS[0], THRESHOLDS[-1]))
             axis.set_xlabel("normalised return")
         for line in axes:
             line[0].set_ylabel("share above")
-        legend(figure, [method for method in methods if any(method in of for of in parts.values())], colour)
+        legend(figure, present(methods, parts.values()), colour)
     return Figure(
         "profiles",
         "Performance profiles",
@@ -125,16 +106,9 @@ def improvement_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Fig
     if not compared:
         return None
     colour, rows = colours(methods), []
-    shown = [method for method in others if any(method in found for found in compared.values())]
-    with drawing_style() as plt:
-        figure, axes = plt.subplots(
-            1,
-            len(compared),
-            figsize=(max(5.0, 2.6 * len(compared)), 0.95 + 0.29 * len(shown)),
-            squeeze=False,
-            sharex=True,
-            layout="constrained",
-        )
+    shown = present(others, compared.values())
+    size = (max(5.0, 2.6 * len(compared)), 0.95 + 0.29 * len(shown))
+    with panels(1, len(compared), size, sharex=True) as (figure, axes):
         for axis, ((protocol, split), found) in zip(axes[0], compared.items(), strict=True):
             of = parts[protocol, split]
             values = [
@@ -170,16 +144,13 @@ def formulations_figure(
         methods: in order.
         formulation: method -> latent space and consistency loss, of those with a world model.
     """
-    shown = [
-        method for method in methods if method in formulation and any(method in of for of in parts.values())
-    ]
+    shown = [method for method in present(methods, parts.values()) if method in formulation]
     if len({formulation[method] for method in shown}) < 2:
         return None
     colour, rows = colours(methods), []
     names = {method: f"{formulation[method]} ({method})" for method in shown}
-    with drawing_style() as plt:
-        size = (2.4 + 2.3 * len(parts), 0.95 + 0.31 * len(shown))
-        figure, axes = plt.subplots(1, len(parts), figsize=size, squeeze=False, layout="constrained")
+    size = (2.4 + 2.3 * len(parts), 0.95 + 0.31 * len(shown))
+    with panels(1, len(parts), size) as (figure, axes):
         for axis, ((protocol, split), of) in zip(axes[0], parts.items(), strict=True):
             found = [(method, aggregate(of[method]) if method in of else None) for method in shown]
             named = {names[method]: colour[method] for method in shown}

@@ -12,8 +12,9 @@ from clwm_cli.main import main
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_train.metrics.aggregate import aggregate, iqm, mean
+from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.page import find_runs, write_run_report
-from clwm_train.report.scores import compare, gather_scores, results_csv, results_table
+from clwm_train.report.scores import Score, compare, gather_scores, results_csv, results_table
 from tests.train.invented_runs import invent_run
 
 SIMNORM = ("world_model.latent=simnorm", "world_model.consistency=mse")
@@ -22,6 +23,7 @@ FIGURES = {
     "aggregates",
     "profiles",
     "improvement",
+    "datasets",
     "open-loop",
     "disentanglement",
     "probe",
@@ -142,6 +144,22 @@ def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
     )
     assert row["formulation"] == "simnorm, mse"
     assert float(row["iqm"]) == pytest.approx(float(iqm(compared["<b>sim"])))
+    score = next(
+        s
+        for s in gather_scores(found)
+        if (s.dataset, s.method) == ("point-robot", "<b>sim") and s.split == "ood"
+    )
+    row = next(
+        r
+        for r in rows("datasets")
+        if (r["dataset"], r["method"], r["protocol"], r["split"])
+        == ("point-robot", "<b>sim", score.protocol, "ood")
+    )
+    assert score.normalised is not None
+    assert (row["scale"], float(row["point"])) == ("normalised", pytest.approx(float(iqm(score.normalised))))
+    assert {(r["dataset"], r["method"]) for r in rows("datasets")} == {
+        (run.record.store_name, run.label) for run in found
+    }
     assert {row["over"] for row in rows("improvement")} == {"<b>sim", "focal"}
     lines = [
         json.loads(line)
@@ -157,6 +175,21 @@ def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
     assert float(row["mean"]) == pytest.approx(np.mean(values))
     assert float(row["low"]) == min(values)
     assert {row["method"] for row in rows("open-loop")} == {"spc", "<b>sim"}
+
+
+def test_returns_are_drawn_where_the_expert_is_not_known() -> None:
+    pytest.importorskip("matplotlib")
+    returns = np.array([[1.0, 2.0], [3.0, 6.0]])
+
+    def score(method: str, normalised: np.ndarray | None) -> Score:
+        part = ("mw", "mw-push", "few-shot", "id", (40, 41), (0, 1))
+        return Score(method, *part, returns=returns, normalised=normalised, success=None)
+
+    found = datasets_figure([score("b", None), score("a", None)], ["a", "b"])
+    assert found is not None
+    assert [row[:6] for row in found.rows] == [("mw", "few-shot", "id", m, "return", 3.0) for m in "ab"]
+    # The aggregates show one dataset with normalised returns already.
+    assert datasets_figure([score("a", returns / 6.0)], ["a"]) is None
 
 
 def test_runs_without_results_have_a_page_too(runs: Path, tmp_path: Path) -> None:
