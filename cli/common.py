@@ -144,9 +144,6 @@ def human_bytes(number: int) -> str:
     return f"{size:.1f} TB"
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
-
-
 def echo_store(store: Store) -> None:
     """One line about a store that was just made."""
     transitions = sum(task.record.transitions for task in store.tasks.values())

@@ -12,7 +12,8 @@ from clwm_data.extras import require
 from clwm_data.families import SPLITS, get_family
 from clwm_data.store import open_store
 
-from .common import chosen_of, echo_json, echo_table, find_run, json_option, store_of_run
+from .common import chosen_of, echo_json, echo_table, find_run, store_of_run
+from .options import checkpoint_option, device_option, json_option, run_store_option
 
 if TYPE_CHECKING:
     from clwm_train.evaluate import Inference, PriorName, Protocol, Results
@@ -76,11 +77,9 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and episodes."
 )
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="Folder of a checkpoint.  [default: latest]"
-)
-@click.option("--store", help="Where the run's data is now, if it has moved.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...; auto: a GPU if any.")
+@checkpoint_option
+@run_store_option
+@device_option("cpu")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="That the simulator may use."
 )

@@ -9,7 +9,8 @@ import click
 from clwm_data.families.listing import format_parameters
 from clwm_data.store.summary import summarise
 
-from .common import echo_json, echo_table, human_bytes, json_option, look_at_store
+from .common import echo_json, echo_table, human_bytes, look_at_store
+from .options import json_option
 
 
 @click.command()

@@ -16,11 +16,11 @@ from .common import (
     echo_table,
     find_local_store,
     human_bytes,
-    json_option,
     progress_bar,
     quiet_hub,
     resumable,
 )
+from .options import json_option
 
 if TYPE_CHECKING:
     from clwm_data.hub.plan import Plan

@@ -15,6 +15,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 
 from .common import RUNS, echo_table, find_store, progress_bar
+from .options import device_option, threads_option
 from .train import StopOnSignal
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs that are trained at once."
 )
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ...; auto: a GPU if any.")
-@click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads of each run.  [default: 1 if networks are small]"
-)
+@device_option("auto")
+@threads_option
 @click.option(
     "--minutes", type=click.FloatRange(0, min_open=True), help="Stop after that long; the next call goes on."
 )

@@ -21,6 +21,7 @@ from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
+from .options import device_option, threads_option
 
 if TYPE_CHECKING:
     import torch
@@ -60,10 +61,8 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."
 )
 @click.option("--seeds", help="Several seeds, trained together as one run: 0-5 or 0,3,7.")
-@click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...; auto: a GPU if any."
-)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: 1 if networks are small]")
+@device_option("auto")
+@threads_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "mixed", "bf16"]),

@@ -15,7 +15,8 @@ from clwm_data.store.replay import replay as replay_store
 from clwm_data.store.summary import missing_provenance
 from clwm_data.store.validate import validate as validate_store
 
-from .common import echo_json, find_store, json_option, progress_bar
+from .common import echo_json, find_store, progress_bar
+from .options import json_option
 
 
 @click.command()
