@@ -35,6 +35,11 @@ def tiny_manifest(
     )
 
 
+def tree(folder: Path) -> dict[str, bytes]:
+    """The files in a folder, by their path inside it."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 @pytest.fixture(scope="session")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collected tiny store; do not change it (see ``store_path``)."""

@@ -19,6 +19,7 @@ from clwm_data.collect.collector import collect
 from clwm_data.manifest import load_manifest
 from clwm_data.store.format import METADATA, STAGING
 from clwm_data.store.validate import validate
+from tests.conftest import tree
 
 MANIFEST = """
 name: crash
@@ -119,7 +120,7 @@ def undisturbed(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 def contents(store: Path) -> dict[str, bytes]:
     """Every file of a store; of the root without what tells when and by which call it was made."""
-    files = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    files = tree(store)
     root = json.loads(files[METADATA])
     for key in ("provenance", "root_sha256"):
         del root["attributes"][key]

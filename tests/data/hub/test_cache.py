@@ -11,7 +11,7 @@ from clwm_data.store import open_store
 from clwm_data.store.summary import summarise
 from clwm_data.store.validate import validate
 from tests.data.hub.conftest import publish
-from tests.data.hub.test_pull import change_and_publish, travelled
+from tests.data.hub.pulling import change_and_publish, travelled
 from tests.hub_repository import Repository
 from tests.hub_server import Fault, HubServer
 

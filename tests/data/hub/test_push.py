@@ -19,8 +19,9 @@ from clwm_data.manifest import load_manifest
 from clwm_data.store import open_store
 from clwm_data.store.validate import validate
 from clwm_data.store.writer import write_root
+from tests.conftest import tree
 from tests.data.hub.conftest import files_of, publish
-from tests.data.hub.test_pull import change_and_publish, tree
+from tests.data.hub.pulling import change_and_publish
 from tests.data.test_hostile_store import change_root
 from tests.data.test_validate import rewritten
 from tests.hub_repository import Repository
