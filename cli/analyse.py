@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     help="Which to compute, separated by commas.",
 )
 @click.option(
-    "--contexts", type=click.IntRange(2), default=32, show_default=True, help="Contexts of every task."
+    "--contexts", type=click.IntRange(2), default=32, show_default=True, help="Contexts drawn of every task."
 )
 @click.option(
-    "--context-size", type=click.IntRange(1), default=64, show_default=True, help="Transitions of each."
+    "--context-size",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Transitions in each context.",
 )
 @click.option(
     "--horizon",
@@ -59,11 +63,14 @@ def analyse(
 ) -> None:
     """Measure what the task representations and the world model of RUN have learned.
 
-    probe: how much of the task parameters an affine map reads off z, fitted to the train tasks, R^2 on the
-    unseen ones. disentanglement: DCI and InfoMEC of z, for families whose unseen tasks combine known values
-    of several factors anew (cheetah-ls, walker-ls, finger-ls); needs scikit-learn. open-loop: errors of the
-    world model, step by step, as it is rolled through stored actions. Every number is defined in
-    docs/metrics.md. The results of a run on this machine are kept in its folder, as analysis.json.
+    \b
+    probe            R^2, on unseen tasks, of an affine map from z to the task parameters
+    disentanglement  DCI and InfoMEC of z, where tasks have several factors (cheetah-ls, walker-ls,
+                     finger-ls); needs scikit-learn
+    open-loop        errors of the world model, step by step, as it is rolled through stored actions
+
+    Every number is defined in docs/metrics.md. The results of a run on this machine are kept in its folder,
+    as analysis.json.
 
     \b
     Examples:

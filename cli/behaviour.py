@@ -30,12 +30,18 @@ def behaviour() -> None:
 @click.argument("family")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option(
-    "--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Of the environment."
+    "--steps",
+    type=click.IntRange(1),
+    default=100_000,
+    show_default=True,
+    help="Environment steps in all, over all tasks.",
 )
 @click.option(
     "--checkpoints", type=click.IntRange(2, 101), default=5, show_default=True, help="Policies to keep."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random."
+)
 @click.option(
     "--tasks", default="all", show_default=True, help="Only these tasks, e.g. 7 for a single-task agent."
 )
@@ -89,15 +95,17 @@ def train(family: str, out: Path, steps: int, checkpoints: int, seed: int, tasks
         )
 
 
-@behaviour.command()
+@behaviour.command(short_help="Measure random actions and the expert on every task.")
 @click.argument("family")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path(), help="Folder of FAMILY.yaml.  [default: .]"
 )
 @click.option(
-    "--episodes", type=click.IntRange(1), default=20, show_default=True, help="Per task and policy."
+    "--episodes", type=click.IntRange(1), default=20, show_default=True, help="Episodes per task and policy."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of the episodes."
+)
 def reference(family: str, out: Path, episodes: int, seed: int) -> None:
     """Measure what random actions and the expert get on every task of FAMILY.
 

@@ -26,7 +26,7 @@ NAME = "point-robot"
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the training.")
-@click.option("--steps", type=click.IntRange(1), help="Iterations of the training.  [default: the preset's]")
+@click.option("--steps", type=click.IntRange(1), help="Updates of the training.  [default: the preset's]")
 def demo(out: Path, seed: int, steps: int | None) -> None:
     """Collect point-robot, validate it, train SPC, evaluate it, and draw what it does.
 

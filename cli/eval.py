@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=600,
     show_default=True,
-    help="Transitions of a context.",
+    help="Transitions in a context.",
 )
 @click.option(
     "--context-sizes",
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.0),
     default=0.0,
     show_default=True,
-    help="Transitions that the prior counts for; 0: forgotten at the first.",
+    help="How many transitions the prior counts as; 0: the first one replaces it.",
 )
 @click.option(
     "--inference",
@@ -72,7 +72,11 @@ if TYPE_CHECKING:
     help="Who acts: the policy, or MPPI with the world model.",
 )
 @click.option(
-    "--planner-set", "planner_overrides", multiple=True, metavar="KEY=VALUE", help="Set a constant of MPPI."
+    "--planner-set",
+    "planner_overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a constant of MPPI, e.g. samples=128; repeatable.",
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and episodes."
@@ -81,7 +85,11 @@ if TYPE_CHECKING:
 @run_store_option
 @device_option("cpu")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="That the simulator may use."
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="CPU threads, or processes, of the simulator.",
 )
 @json_option
 def eval(
@@ -105,11 +113,13 @@ def eval(
 ) -> None:
     """Evaluate the agent of RUN, the folder of a run or user/repo on the Hub, on the tasks of its family.
 
-    Protocols differ in where the context comes from that the task is inferred from.
-    few-shot: from the task's own dataset.
-    online-context: gathered by the agent itself, acting on the prior.
-    non-prior: gathered by the agent itself, 100 random steps and then acting on all that it has seen.
-    zero-shot: none; the task is inferred after every step from the episode so far.
+    Protocols differ in where the context comes from that the task is inferred from:
+
+    \b
+    few-shot        from the task's own dataset
+    online-context  gathered by the agent itself, acting on the prior
+    non-prior       gathered by the agent itself: 100 random steps, then acting on all it has seen
+    zero-shot       none: the task is inferred after every step from the episode so far
 
     A split that the family does not have is absent from the results. Normalised returns (0: random actions,
     1: the expert) are shown for families whose reference returns are known. The results of a run on this

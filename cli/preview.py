@@ -22,7 +22,11 @@ from .common import find_store, progress_bar
     "--out", type=click.Path(path_type=Path), help="A .gif, .mp4 or .png file.  [default: NAME.gif]"
 )
 @click.option("--behaviour", help="FAMILY: who acts.  [default: scripted where there is one, else random]")
-@click.option("--noise", type=click.FloatRange(0.0, 10.0), help="FAMILY: noise on the actions.  [default: 0]")
+@click.option(
+    "--noise",
+    type=click.FloatRange(0.0, 10.0),
+    help="FAMILY: standard deviation of the noise on actions in [-1, 1].  [default: 0]",
+)
 @click.option("--seed", type=click.IntRange(0), help="FAMILY: seed of the episodes.  [default: 0]")
 @click.option(
     "--episode", help="STORE: which episode of each task: best, worst or a number.  [default: best]"

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 @click.argument("experiment", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/NAME]")
 @click.option(
-    "--engine", default="local", show_default=True, type=click.Choice(["local", "ray"]), help="Who runs them."
+    "--engine",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "ray"]),
+    help="Where they run: this machine, or a Ray cluster.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs that are trained at once."
@@ -35,7 +39,9 @@ if TYPE_CHECKING:
 @device_option("auto")
 @threads_option
 @click.option(
-    "--minutes", type=click.FloatRange(0, min_open=True), help="Stop after that long; the next call goes on."
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Stop after so many minutes; the same command goes on.",
 )
 @click.option("--status", is_flag=True, help="Show where every run stands, and do nothing.")
 def sweep(

@@ -56,11 +56,11 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 )
 @click.option("--method", default="spc", show_default=True, help="Bundled name, or the path of a YAML file.")
 @click.option("--preset", default="tiny", show_default=True, help="tiny, small or paper; or a YAML file.")
-@click.option("--steps", type=click.IntRange(1), help="Iterations in all.  [default: the preset's]")
+@click.option("--steps", type=click.IntRange(1), help="Updates in all.  [default: the preset's]")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."
 )
-@click.option("--seeds", help="Several seeds, trained together as one run: 0-5 or 0,3,7.")
+@click.option("--seeds", help="Instead of --seed, several trained together as one run: 0-5 or 0,3,7.")
 @device_option("auto")
 @threads_option
 @click.option(
@@ -68,16 +68,23 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
     type=click.Choice(["fp32", "mixed", "bf16"]),
     help="Of matrix products; mixed and bf16 are quicker and less exact: docs/training.md.  [default: fp32]",
 )
-@click.option("--profile", is_flag=True, help="Write a trace of some updates; print each part's share.")
+@click.option(
+    "--profile", is_flag=True, help="Write trace.json of some updates into the run; print each part's share."
+)
 @click.option(
     "--memory",
     type=click.Choice(["auto", "ram", "mmap"]),
     default="auto",
     show_default=True,
-    help="mmap: map the data from files, decoded once into CLWM_CACHE (~/.cache/clwm); auto: if it must.",
+    help="ram: load the data; mmap: map it from files, decoded once into CLWM_CACHE (~/.cache/clwm); "
+    "auto: mmap where it does not fit into memory.",
 )
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the configuration."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the configuration; repeatable.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its latest checkpoint.")
 @click.option(
