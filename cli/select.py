@@ -27,7 +27,7 @@ from .common import echo_store, find_store
     help="Only this split; repeatable.",
 )
 @click.option("--behaviour", "behaviours", multiple=True, help="Only episodes by this policy; repeatable.")
-@click.option("--min-return", type=float, help="Only episodes with at least this return (not normalised).")
+@click.option("--min-return", type=float, help="Only episodes with at least this undiscounted return.")
 @click.option("--episodes", help="Only these episodes of each task, from 0, e.g. 0-9.")
 def select(
     source: str,

@@ -43,7 +43,12 @@ class Task:
     parameters: Parameters
 
     def number(self, name: str) -> float:
-        """A parameter that is a single number."""
+        """A parameter that is a single number.
+
+        Raises:
+            KeyError: the task has no such parameter.
+            TypeError: it is a tuple.
+        """
         value = self.parameters[name]
         if isinstance(value, tuple):
             raise TypeError(f"parameter {name} of task {self.index} is a tuple: {value}")
@@ -118,7 +123,11 @@ class TaskFamily(ABC):
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
-        """All tasks; ``tasks[i].index == i``."""
+        """All tasks; ``tasks[i].index == i``.
+
+        Raises:
+            ValueError: the family's list breaks that.
+        """
         tasks = tuple(self.list_tasks())
         if [task.index for task in tasks] != list(range(len(tasks))):
             raise ValueError(f"family {self.name}: task indices must be 0, 1, 2, ...")

@@ -31,6 +31,9 @@ def conditioning_of(tasks: Sequence[Mapping[str, float | tuple[float, ...]]]) ->
 
     Args:
         tasks: the numbers of each task, under the same names and in the same order.
+
+    Raises:
+        ValueError: the tasks name different parameters.
     """
     rows = [_flattened(task) for task in tasks]
     names = list(rows[0])

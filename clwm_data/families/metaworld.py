@@ -231,7 +231,13 @@ class MetaWorld(TaskFamily):
         return MetaWorldSimulator(tasks, benchmark.train_classes[self._version], benchmark.train_tasks)
 
     def scripted_policy(self, task: int) -> ScriptedPolicy:
-        """Meta-World's own scripted policy; it sees the hidden goal, the stored observation does not."""
+        """Meta-World's own scripted policy; it sees the hidden goal, the stored observation does not.
+
+        Raises:
+            ClwmError: no such task.
+            MissingExtraError: metaworld is not installed.
+            ValueError: (when it acts) without the hidden goal.
+        """
         self.task(task)
         policies = require("metaworld.policies", "sim", f"the scripted behaviour of {self.name}")
         # Its actions are meant to be clipped; metaworld warns about each of them all the same.

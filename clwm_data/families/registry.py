@@ -32,7 +32,11 @@ def register(name: str, factory: Factory) -> None:
 
 
 def register_family(cls: FamilyClass) -> FamilyClass:
-    """Class decorator: register a family that is built without arguments under its ``name``."""
+    """Class decorator: register a family that is built without arguments under its ``name``.
+
+    Raises:
+        ValueError: the name is taken.
+    """
     register(cls.name, cls)
     return cls
 

@@ -68,7 +68,12 @@ class Simulator(ABC):
         return None
 
     def render(self, lane: int) -> NDArray[np.uint8]:
-        """An RGB picture [height, width, 3] of a lane."""
+        """An RGB picture [height, width, 3] of a lane.
+
+        Raises:
+            ClwmError: no rendering backend works here.
+            NotImplementedError: this simulator has no pictures.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot render")
 
     def close(self) -> None:  # noqa: B027 (most simulators hold nothing)

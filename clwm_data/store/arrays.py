@@ -184,7 +184,7 @@ OPTIONAL = frozenset({"success", "episode_seed", "episode_initial_state"})
 
 
 def episode_return(reward: NDArray[np.float32]) -> float:
-    """Undiscounted return: the stored float32 rewards added in float64."""
+    """Undiscounted return: the stored float32 rewards [T] added in float64."""
     return float(np.sum(reward, dtype=np.float64))
 
 

@@ -31,6 +31,9 @@ class Prior:
         Args:
             total: [S, ..., z], sum of the votes of the transitions.
             count: how many there are.
+
+        Returns:
+            [S, ..., z].
         """
         prior = self.z.view(len(self.z), *[1] * (total.dim() - 2), -1)
         if count + self.weight == 0.0:

@@ -62,7 +62,7 @@ def iqm(scores: Floats) -> Floats:
 
 
 def optimality_gap(scores: Floats, target: float = 1.0) -> Floats:
-    """How far scores fall short of ``target`` on average; what is beyond it counts for nothing."""
+    """Mean shortfall from ``target``; what is beyond it counts for nothing: [..., runs, tasks] -> [...]."""
     result: Floats = target - np.minimum(scores, target).mean((-2, -1))
     return result
 

@@ -60,7 +60,13 @@ def sample_transitions(task: TabularMdp, count: int, rng: np.random.Generator) -
 
 
 def learn_model(transitions: Transitions, encoder: NDArray[np.int64], actions: int) -> TabularMdp:
-    """Frequencies of codes and mean rewards; a pair (c, a) that was never seen gives reward 0."""
+    """Frequencies of codes and mean rewards; a pair (c, a) that was never seen gives reward 0.
+
+    Args:
+        transitions: (s, a, r, s'), arrays [count].
+        encoder: [X] code of each cell.
+        actions: how many there are.
+    """
     s, a, reward, following = transitions
     codes = int(encoder.max()) + 1
     counts = np.full((codes, actions, codes), PRIOR)
@@ -72,7 +78,13 @@ def learn_model(transitions: Transitions, encoder: NDArray[np.int64], actions: i
 
 
 def infer_task(context: Transitions, encoder: NDArray[np.int64], models: list[TabularMdp]) -> int:
-    """The model under which a context is likeliest."""
+    """Index of the model under which a context is likeliest.
+
+    Args:
+        context: (s, a, r, s'), arrays [count].
+        encoder: [X] code of each cell.
+        models: one per task, over codes.
+    """
     s, a, reward, following = context
     c, d = encoder[s], encoder[following]
     scores = [

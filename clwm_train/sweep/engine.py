@@ -51,7 +51,11 @@ def attempt(
 
 
 def local(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
-    """Processes on this machine. They end with this one, however it ends."""
+    """Processes on this machine. They end with this one, however it ends.
+
+    Raises:
+        ClwmError: a process died.
+    """
     # Spawned, not forked: torch and simulators hold threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
