@@ -45,8 +45,25 @@ def behaviour() -> None:
 @click.option(
     "--tasks", default="all", show_default=True, help="Only these tasks, e.g. 7 for a single-task agent."
 )
+@click.option(
+    "--relabelled",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.0,
+    show_default=True,
+    help="Share of the transitions learned from as those of another task, with that task's reward; for "
+    "families whose tasks differ in the reward alone.",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in --out, also beyond its former --steps.")
-def train(family: str, out: Path, steps: int, checkpoints: int, seed: int, tasks: str, resume: bool) -> None:
+def train(
+    family: str,
+    out: Path,
+    steps: int,
+    checkpoints: int,
+    seed: int,
+    tasks: str,
+    relabelled: float,
+    resume: bool,
+) -> None:
     """Train one task-conditioned policy for all tasks of FAMILY.
 
     \b
@@ -67,7 +84,7 @@ def train(family: str, out: Path, steps: int, checkpoints: int, seed: int, tasks
     from clwm_data.zoo.card import read_card
 
     chosen = parse_indices(tasks, range(len(known.tasks)))
-    settings = TrainingSettings(family=family, tasks=list(chosen), seed=seed)
+    settings = TrainingSettings(family=family, tasks=list(chosen), seed=seed, relabelled=relabelled)
     with progress_bar(steps, "step", f"training {family}") as bar:
 
         def progress(done: int, last: CurvePoint) -> None:

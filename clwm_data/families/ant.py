@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,6 +49,14 @@ class AntSimulator(GymnasiumMujocoSimulator):
         self._force_bound = np.ones_like(self._forces)
         self._contact_weight = np.full(len(tasks), 0.5e-3)
 
+    @abstractmethod
+    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reward of the last step of each lane [..., L] with ``targets`` [..., L or 1, 2]."""
+
+    def rewards_across(self) -> NDArray[np.float64]:
+        """See :meth:`clwm_data.families.simulator.Simulator.rewards_across`."""
+        return self.earned(self._targets[:, None]).T
+
     def contact_cost(self) -> NDArray[np.float64]:
         """0.5e-3 sum clip(f, -1, 1)^2 over the external forces and torques on all bodies: [L]."""
         clipped = np.minimum(np.maximum(self._forces, -self._force_bound), self._force_bound)
@@ -69,6 +78,9 @@ class AntDirSimulator(AntSimulator):
         self._height = self._qpos[:, 2]
         self._lowest, self._highest = (np.full(len(tasks), bound) for bound in HEALTHY_HEIGHT)
         self._control_weight = np.full(len(tasks), 0.5)
+        self._torso_velocity = np.zeros((len(tasks), 2))
+        self._healthy = np.ones(len(tasks), np.bool_)
+        self._costs = np.zeros(len(tasks))
         self._observation = SideBySide(self._qpos[:, 2:], self._qvel)
 
     def carry(self, model: Any, data: Any) -> NDArray[np.float64]:
@@ -80,11 +92,16 @@ class AntDirSimulator(AntSimulator):
         before = self._carried
         self.advance(action, active)
         self._carried = self._torso.copy()
-        along = (self._carried - before) / self._dt[:, None] * self._targets
-        healthy = (self._height >= self._lowest) & (self._height <= self._highest)
-        costs = self._control_weight * squares(action) + self.contact_cost()
-        reward = along[:, 0] + along[:, 1] + healthy - costs
-        return StepResult(reward, ~healthy)
+        self._torso_velocity = (self._carried - before) / self._dt[:, None]
+        self._healthy = (self._height >= self._lowest) & (self._height <= self._highest)
+        self._costs = self._control_weight * squares(action) + self.contact_cost()
+        return StepResult(self.earned(self._targets), ~self._healthy)
+
+    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See the class; targets are directions."""
+        along = self._torso_velocity * targets
+        reward: NDArray[np.float64] = along[..., 0] + along[..., 1] + self._healthy - self._costs
+        return reward
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x and y, qvel: [L, 27]."""
@@ -96,12 +113,25 @@ class AntGoalSimulator(AntSimulator):
 
     camera = Camera(target=(0.3, 0.0, 0.0), distance=8.0, elevation=-50.0)  # all goals lie around x = 0.8
 
+    def __init__(
+        self, tasks: Sequence[int], model: Any, targets: NDArray[np.float64], *, threads: int = 1
+    ) -> None:
+        super().__init__(tasks, model, targets, threads=threads)
+        self._control_cost = np.zeros(len(tasks))
+
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Five physics steps of 0.01 s; never ends."""
         self.advance(action, active)
-        offset = np.abs(self._qpos[:, :2] - self._targets)
-        reward = -(offset[:, 0] + offset[:, 1]) - 0.1 * squares(action) - self.contact_cost()
-        return StepResult(reward, self._never)
+        self._control_cost = 0.1 * squares(action)
+        return StepResult(self.earned(self._targets), self._never)
+
+    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See the class; targets are goals."""
+        offset = np.abs(self._qpos[:, :2] - targets)
+        reward: NDArray[np.float64] = (
+            -(offset[..., 0] + offset[..., 1]) - self._control_cost - self.contact_cost()
+        )
+        return reward
 
     def observe(self) -> NDArray[np.float64]:
         """qpos, qvel: [L, 29]."""

@@ -37,6 +37,7 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
         super().__init__(tasks, [model] * len(tasks), threads=threads)
         self._targets = targets
         self._control_weight = np.full(len(tasks), -0.05)
+        self._velocity, self._control_reward = np.zeros((2, len(tasks)))
         self._height = np.full(len(tasks), TORSO_HEIGHT)
         self._x, self._z = self._qpos[:, 0], self._qpos[:, 1]
         height = np.zeros((len(tasks), 1))
@@ -49,9 +50,18 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
         """Five physics steps of 0.01 s."""
         before = self._x.copy()
         self.advance(action, active)
-        velocity = (self._x - before) / self._dt
-        reward = self._control_weight * squares(action) - np.abs(velocity - self._targets)
-        return StepResult(reward, self._never)
+        self._velocity = (self._x - before) / self._dt
+        self._control_reward = self._control_weight * squares(action)
+        return StepResult(self.earned(self._targets), self._never)
+
+    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reward of the last step of each lane [..., L] with target velocities [..., L or 1]."""
+        reward: NDArray[np.float64] = self._control_reward - np.abs(self._velocity - targets)
+        return reward
+
+    def rewards_across(self) -> NDArray[np.float64]:
+        """See :meth:`clwm_data.families.simulator.Simulator.rewards_across`."""
+        return self.earned(self._targets[:, None]).T
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel, position of the torso: [L, 20].

@@ -37,7 +37,7 @@ class Progress:
         self._zero, self._one = np.zeros_like(speed), np.ones_like(speed)
 
     def __call__(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Velocities in, progress out, both in the shape of the targets."""
+        """Velocities in, progress out, in the shape of velocities and targets broadcast together."""
         linear = self._intercept + self._slope * velocity
         result: NDArray[np.float64] = np.minimum(np.maximum(linear, self._zero), self._one)
         return result
@@ -62,6 +62,7 @@ class DmControlSimulator(MujocoSimulator):
         self._velocities = np.zeros((2, len(tasks)))
         self._first, self._second = self._velocities
         self._progress = Progress(np.stack([targets, targets]))
+        self._progress_across = Progress(targets[:, None, None])
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """As the suite's ``initialize_episode`` with a ``RandomState`` over ``MT19937(seed)``.
@@ -78,6 +79,15 @@ class DmControlSimulator(MujocoSimulator):
             self._mujoco.mj_forward(model, data)
         finally:
             model.opt.disableflags &= ~actuation
+
+    def earned(self, progress: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reward of an agent step [..., L] from the progress after its two control steps [..., 2, L]."""
+        reward: NDArray[np.float64] = progress[..., 0, :] + progress[..., 1, :]
+        return reward
+
+    def rewards_across(self) -> NDArray[np.float64]:
+        """See :meth:`clwm_data.families.simulator.Simulator.rewards_across`."""
+        return self.earned(self._progress_across(self._velocities)).T
 
     @abstractmethod
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:

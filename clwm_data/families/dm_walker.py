@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,12 @@ class WalkerSimulator(DmControlSimulator):
     camera = "side"
     substeps = 10
 
+    def __init__(
+        self, tasks: Sequence[int], models: Sequence[Any], targets: NDArray[np.float64], *, threads: int = 1
+    ) -> None:
+        super().__init__(tasks, models, targets, threads=threads)
+        self._standing = np.zeros_like(self._velocities)  # after the two control steps
+
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
         """Any pose: the walker falls at first."""
         randomise_joints(model, data, random)
@@ -38,14 +44,16 @@ class WalkerSimulator(DmControlSimulator):
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Two control steps of 0.025 s."""
         self._lanes.set_ctrl(action)
-        standing = np.empty_like(self._velocities)
         for control_step in range(2):
             self._lanes.step(self.substeps, active)
             self._lanes.refresh(active)
             self._velocities[control_step] = self._lanes.read("sensordata")[:, 0]
-            standing[control_step] = self.standing()
-        reward = standing * (5.0 * self._progress(self._velocities) + 1.0) / 6.0
-        return StepResult(reward[0] + reward[1], self._never)
+            self._standing[control_step] = self.standing()
+        return StepResult(self.earned(self._progress(self._velocities)), self._never)
+
+    def earned(self, progress: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See the class."""
+        return super().earned(self._standing * (5.0 * progress + 1.0) / 6.0)
 
     def standing(self) -> NDArray[np.float64]:
         """[L] in [0, 1]: three parts for the torso's height (1.2 m or more), one for being upright."""

@@ -230,6 +230,14 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.float32],
         self._observation = observation
         return observation
 
+    def rewards_across(self) -> NDArray[np.float64] | None:
+        """Rewards [L, L]: what the last step of lane i would have earned in the task of lane j.
+
+        ``None`` where the dynamics of the tasks differ, or where the family cannot tell. Rows of lanes that
+        were not inside an episode mean nothing.
+        """
+        return None if self.family.dynamics_vary else self._simulator.rewards_across()
+
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulator (called by ``close``)."""
         self._simulator.close()

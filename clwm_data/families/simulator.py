@@ -67,6 +67,15 @@ class Simulator(ABC):
         """What scripted behaviours may see beyond the observation [L, p], e.g. a hidden goal; or ``None``."""
         return None
 
+    def rewards_across(self) -> NDArray[np.float64] | None:
+        """What the last step of each lane would have earned in the tasks of the others.
+
+        Returns:
+            [L, L]: entry [i, j] for the step of lane i and the task of lane j, true where both tasks have the
+            same dynamics; ``None`` where the simulator cannot tell.
+        """
+        return None
+
     def render(self, lane: int) -> NDArray[np.uint8]:
         """An RGB picture [height, width, 3] of a lane.
 

@@ -12,6 +12,9 @@ from sb3_contrib.common.torch_layers import BatchRenorm1d
 from sb3_contrib.crossq.policies import Actor, CrossQCritic, CrossQPolicy
 from torch import Tensor, nn
 
+from clwm_data.training.relabelling import RelabellingReplayBuffer
+from clwm_data.training.vec_env import TaskConditionedVecEnv
+
 
 class _Renormalise(torch.autograd.Function):
     """y = scale * (r * (x - mean) / std + d) + bias over a batch, differentiated by hand.
@@ -95,16 +98,26 @@ def _quick(module: Net) -> Net:
     return module
 
 
-def make_crossq(env: Any, *, seed: int, buffer_size: int, learning_rate: float, updates: int) -> CrossQ:
+def make_crossq(
+    env: TaskConditionedVecEnv,
+    *,
+    seed: int,
+    buffer_size: int,
+    learning_rate: float,
+    updates: int,
+    relabelled: float,
+) -> CrossQ:
     """A learner with 256 x 256 networks.
 
     Args:
-        env: SB3 vector environment.
+        env: episodes to learn from.
         seed: of networks, replay and exploration.
         buffer_size: transitions that are kept.
         learning_rate: of all networks.
         updates: gradient steps per step of the vector environment.
+        relabelled: share of a batch that is handed out as another task's, where the environment allows it.
     """
+    relabels = env.relabels and relabelled > 0.0
     return CrossQ(
         FastCrossQPolicy,
         env,
@@ -120,6 +133,10 @@ def make_crossq(env: Any, *, seed: int, buffer_size: int, learning_rate: float, 
         },
         seed=seed,
         device="cpu",
+        replay_buffer_class=RelabellingReplayBuffer if relabels else None,
+        replay_buffer_kwargs=(
+            {"conditioning": env.conditioning, "share": relabelled, "seed": seed} if relabels else None
+        ),
     )
 
 

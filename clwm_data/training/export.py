@@ -113,11 +113,20 @@ class _Exporter:
         self._evaluate.close()
 
 
+def _method(settings: TrainingSettings) -> str:
+    method = "CrossQ (sb3-contrib)"
+    if len(settings.tasks) > 1:
+        method += ", one policy for all of these tasks, a task drawn per episode"
+    if settings.relabelled:
+        method += f", {settings.relabelled:.0%} of the transitions relabelled with other tasks"
+    return method
+
+
 def _card(settings: TrainingSettings, records: list[CheckpointRecord]) -> Card:
     family = get_family(settings.family)
     return Card(
         family=family.name,
-        method="CrossQ (sb3-contrib), one policy for all tasks, a task drawn per episode",
+        method=_method(settings),
         seed=settings.seed,
         tasks=settings.tasks,
         evaluation_episodes=EPISODES,

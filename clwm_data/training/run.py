@@ -113,6 +113,7 @@ class _Run:
             buffer_size=settings.buffer,
             learning_rate=settings.learning_rate,
             updates=settings.updates,
+            relabelled=settings.relabelled,
         )
         self._evaluate = PolicyEvaluator(family, settings.tasks)
         if resume:

@@ -21,6 +21,7 @@ class TrainingSettings(StrictModel):
         updates: gradient steps per step of all environments together.
         learning_rate: of all networks, in the first half of the run; it then falls.
         buffer: transitions kept for replay.
+        relabelled: share of a batch that is relabelled with another task, where only the reward differs.
     """
 
     family: str
@@ -30,6 +31,7 @@ class TrainingSettings(StrictModel):
     updates: int = Field(default=4, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     buffer: int = Field(default=1_000_000, ge=1)
+    relabelled: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 class CurvePoint(StrictModel):

@@ -10,8 +10,8 @@ from sb3_contrib import CrossQ
 
 from clwm_data.store.atomic import replacing
 
-#: Arrays of SB3's replay buffer [size, environments, ...].
-_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+#: Arrays of the replay buffer [size, environments, ...]; the last one only where it relabels.
+_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts", "rewards_across")
 
 
 def save_snapshot(path: Path, learner: CrossQ, minutes: float) -> None:
@@ -24,7 +24,11 @@ def save_snapshot(path: Path, learner: CrossQ, minutes: float) -> None:
         "environment_steps": learner.num_timesteps,
         "updates": learner._n_updates,
         "minutes": minutes,
-        "buffer": {name: torch.from_numpy(getattr(buffer, name)[:filled]) for name in _ARRAYS},
+        "buffer": {
+            name: torch.from_numpy(getattr(buffer, name)[:filled])
+            for name in _ARRAYS
+            if hasattr(buffer, name)
+        },
         "buffer_position": buffer.pos,
     }
     with replacing(path) as temporary:

@@ -12,6 +12,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from clwm_data.families import TaskFamily
 
+#: In a step's info: what it would have earned in the task of every lane [L], where the family can tell.
+REWARDS_ACROSS = "rewards_across"
+
 
 class TaskConditionedVecEnv(VecEnv):
     """``num_envs`` episodes at a time, each of a task drawn from those that are not being played.
@@ -21,6 +24,10 @@ class TaskConditionedVecEnv(VecEnv):
     returns the first observation of the next one, as SB3 wants it; the last observation of the old one is in
     ``infos[i]["terminal_observation"]``, and ``infos[i]["TimeLimit.truncated"]`` says whether a time limit
     ended it, which is no termination.
+
+    Attributes:
+        conditioning: [L, c] conditioning vector of each lane.
+        relabels: every step's info holds :data:`REWARDS_ACROSS`.
     """
 
     def __init__(
@@ -30,10 +37,11 @@ class TaskConditionedVecEnv(VecEnv):
         self.family = family
         self._env = family.make_vec_env(lanes)
         self._generator = np.random.default_rng(np.random.SeedSequence(seed))
-        self._conditioning = family.conditioning.vectors[lanes]
+        self.conditioning = family.conditioning.vectors[lanes]
         self._lanes = np.full(num_envs, -1)  # of each slot
         self._actions = np.zeros((len(lanes), family.action_size), np.float32)
-        size = family.observation_size + self._conditioning.shape[1]
+        self.relabels = self._env.rewards_across() is not None
+        size = family.observation_size + self.conditioning.shape[1]
         super().__init__(
             num_envs,
             spaces.Box(-np.inf, np.inf, (size,), np.float32),
@@ -59,25 +67,27 @@ class TaskConditionedVecEnv(VecEnv):
         observation = self._observe(everything)
         ended = (terminated | truncated)[lanes]
         infos: list[dict[str, Any]] = [{} for _ in lanes]
+        across = self._env.rewards_across()
+        if across is not None:
+            for info, row in zip(infos, across[lanes], strict=True):
+                info[REWARDS_ACROSS] = row
         for slot in np.flatnonzero(ended).tolist():
-            infos[slot] = {
-                "terminal_observation": observation[slot].copy(),
-                "TimeLimit.truncated": bool(truncated[lanes[slot]]),
-            }
+            infos[slot]["terminal_observation"] = observation[slot].copy()
+            infos[slot]["TimeLimit.truncated"] = bool(truncated[lanes[slot]])
         if ended.any():
             observation = self._observe(self._start(np.flatnonzero(ended)))
         return observation, reward[lanes].astype(np.float32), ended, infos
 
     def _start(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        idle = np.setdiff1d(np.arange(len(self._conditioning)), np.delete(self._lanes, slots))
+        idle = np.setdiff1d(np.arange(len(self.conditioning)), np.delete(self._lanes, slots))
         self._lanes[slots] = self._generator.choice(idle, len(slots), replace=False)
-        mask = np.zeros(len(self._conditioning), np.bool_)
+        mask = np.zeros(len(self.conditioning), np.bool_)
         mask[self._lanes[slots]] = True
         seeds = self._generator.integers(2**63, size=len(mask)).tolist()
         return self._env.reset(seed=seeds, options={"reset_mask": mask})[0]
 
     def _observe(self, everything: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([everything[self._lanes], self._conditioning[self._lanes]], axis=1)
+        return np.concatenate([everything[self._lanes], self.conditioning[self._lanes]], axis=1)
 
     def close(self) -> None:
         """Release the simulator."""

@@ -15,6 +15,7 @@ from clwm_data.ranges import format_indices
 from clwm_data.references import FOLDER, reference_record
 from clwm_data.zoo.card import Card, read_card
 from clwm_data.zoo.shipped import shipped_folder
+from clwm_data.zoo.single_task import compared, single_task_records
 
 HEAD = """\
 # Behaviour policies
@@ -28,14 +29,17 @@ of them, learning rate 1e-3, networks of 256 x 256. The agents that are later tr
 the parameters.
 
 ```sh
-clwm behaviour train FAMILY --out RUN [--steps N] [--checkpoints N] [--seed S] [--tasks 7] [--resume]
+clwm behaviour train FAMILY --out RUN [--steps N] [--checkpoints N] [--seed S] [--tasks 7]
+                           [--relabelled 0.5] [--resume]
 ```
 
 needs `pip install "clwm[behaviour]"`; collecting with trained policies needs NumPy alone. The best policy is
 the one with the highest mean return over tasks, not the last one; the others are chosen so that their mean
 returns spread evenly between the untrained policy and the best. Where an earlier policy of the run plays some
 tasks better than the best one, it plays them in checkpoint 100, which then holds up to three policies and a
-table of tasks; they were chosen by other episodes than those reported below. In a manifest:
+table of tasks; they were chosen by other episodes than those reported below. Where tasks differ in the reward
+alone, `--relabelled 0.5` hands half of the transitions to the learner as those of another task drawn at
+random, with the reward that the simulator computed for it. In a manifest:
 
 ```yaml
 behaviours:
@@ -75,6 +79,7 @@ def document() -> Iterator[str]:
     trained = [family for family in families if shipped_folder(family) is not None]
     for family in trained:
         yield from _section(family)
+    yield from _comparison()
     yield SPEED
     yield "## What there is not\n"
     missing = [f for f in families if shipped_folder(f) is None and "scripted" not in f.behaviours]
@@ -91,10 +96,6 @@ def document() -> Iterator[str]:
             f"- Reference returns are not measured for {len(unmeasured)} families of Meta-World, where the "
             f"scripted policies are the experts: `clwm behaviour reference {unmeasured[0]}` measures them."
         )
-    yield (
-        "- No agents were trained on single tasks to compare with: how far the best checkpoints are from the "
-        "best possible on each task is not known. `clwm behaviour train FAMILY --tasks 7` trains such agents."
-    )
 
 
 def _section(family: TaskFamily) -> Iterator[str]:
@@ -133,6 +134,23 @@ def _section(family: TaskFamily) -> Iterator[str]:
         if (indices := family.split(split))
     )
     yield f"\n![Returns of the checkpoints on each task](figures/behaviours-{family.name}.png)\n"
+
+
+def _comparison() -> Iterator[str]:
+    yield "## Beside agents of a single task\n"
+    yield (
+        "What `clwm behaviour train FAMILY --tasks I` reaches: the same learner on one task alone. The "
+        "ratio is (R - random) / (R of the single-task agent - random); both play without noise.\n"
+    )
+    yield "| family | task | single-task agent: steps | its return | best checkpoint | ratio |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for record in single_task_records():
+        ours, ratio = compared(record)
+        yield (
+            f"| `{record.family}` | {record.task} | {record.environment_steps:,} | {record.best:.1f} "
+            f"| {ours:.1f} | {ratio:.2f} |"
+        )
+    yield ""
 
 
 def _spread(returns: Sequence[float]) -> str:

@@ -51,9 +51,11 @@ def test_fast_batch_renorm_is_the_librarys(beyond_warmup: bool) -> None:
             torch.testing.assert_close(mine, wanted, rtol=1e-6, atol=1e-6)
 
 
-def learner_of(family: str, seed: int = 0, steps: int = 0) -> object:
+def learner_of(family: str, seed: int = 0, steps: int = 0, relabelled: float = 0.0) -> object:
     env = TaskConditionedVecEnv(get_family(family), range(4), 4, seed=seed)
-    learner = make_crossq(env, seed=seed, buffer_size=4_000, learning_rate=1e-3, updates=1)
+    learner = make_crossq(
+        env, seed=seed, buffer_size=4_000, learning_rate=1e-3, updates=1, relabelled=relabelled
+    )
     learner.learning_starts = 100
     if steps:
         learner.learn(steps)
@@ -139,19 +141,56 @@ def test_one_task_is_played_by_all_environments() -> None:
         )
 
 
-def test_a_snapshot_restores_the_learner(tmp_path: Path) -> None:
-    learner = learner_of("point-robot", steps=400)
+def test_relabelled_transitions_are_those_of_the_other_task() -> None:
+    """A batch relabelled throughout: the reward belongs to the velocity in it and the conditioning told."""
+    family = get_family("cheetah-vel")
+    learner = learner_of("cheetah-vel", steps=800, relabelled=1.0)
+    buffer = learner.replay_buffer
+    plain = buffer.rewards[: buffer.pos]
+    target = np.asarray([family.task(task).number("velocity") for task in range(4)])
+    motion = np.abs(
+        buffer.rewards_across[: buffer.pos, :, None] - buffer.rewards_across[: buffer.pos, :, :, None]
+    )
+    assert motion.max() <= np.ptp(target) + 1e-5  # |v - a| and |v - b| differ by |a - b| at most
+    batch = buffer.sample(512)
+    told = batch.observations[:, -1].numpy()
+    np.testing.assert_array_equal(told, batch.next_observations[:, -1].numpy())
+    lanes = np.abs(told[:, None] - family.conditioning.vectors[:4, 0]).argmin(1)
+    assert set(lanes.tolist()) == {0, 1, 2, 3}
+    body = buffer.observations[: buffer.pos, :, :-1].reshape(-1, family.observation_size)
+    across = buffer.rewards_across[: buffer.pos].reshape(-1, 4)
+    for row, lane, reward in zip(
+        batch.observations[:, :-1].numpy(), lanes, batch.rewards[:, 0].numpy(), strict=True
+    ):
+        found = np.flatnonzero((body == row).all(1))
+        assert across[found, lane].tolist() == [reward] * len(found)
+    own = np.asarray(
+        [
+            np.abs(told - family.conditioning.vectors[:4, 0]).argmin(-1)
+            for told in buffer.observations[: buffer.pos, :, -1:]
+        ]
+    )
+    np.testing.assert_array_equal(
+        np.take_along_axis(buffer.rewards_across[: buffer.pos], own[..., None], 2)[..., 0], plain
+    )
+
+
+@pytest.mark.parametrize("family", ["point-robot", "cheetah-vel"])
+def test_a_snapshot_restores_the_learner(tmp_path: Path, family: str) -> None:
+    learner = learner_of(family, steps=400, relabelled=0.5)
     save_snapshot(tmp_path / "s.pt", learner, 1.5)
-    other = learner_of("point-robot", seed=9, steps=40)
+    other = learner_of(family, seed=9, steps=40, relabelled=0.5)
     assert load_snapshot(tmp_path / "s.pt", other) == 1.5
     assert other.num_timesteps == learner.num_timesteps
-    for state in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts"):
+    relabels = ["rewards_across"] if family == "cheetah-vel" else []
+    for state in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts", *relabels):
         np.testing.assert_array_equal(
             getattr(other.replay_buffer, state), getattr(learner.replay_buffer, state)
         )
     for one in (learner, other):  # from here on they learn the same
         torch.manual_seed(0)
         np.random.seed(0)  # noqa: NPY002 (what the library samples with)
+        one.replay_buffer._generator = np.random.default_rng(0)
         one.train(gradient_steps=7, batch_size=64)
     for key, tensor in policy_tensors(learner.actor).items():
         np.testing.assert_array_equal(policy_tensors(other.actor)[key], tensor, err_msg=key)

@@ -39,6 +39,7 @@ from clwm_data.zoo.network import Network
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.policy_set import MEMBER, PolicySet, pack
 from clwm_data.zoo.shipped import find_policies, shipped_folder
+from clwm_data.zoo.single_task import add, compared, record_of, single_task_records
 
 FAMILY = get_family("point-robot")
 INPUTS = FAMILY.observation_size + len(FAMILY.conditioning.names)
@@ -360,3 +361,25 @@ def test_shipped_policies_load_and_are_small(name: str) -> None:
 def test_the_committed_document_is_up_to_date() -> None:
     committed = Path(__file__).parents[2] / "docs" / "behaviours.md"
     assert committed.read_text(encoding="utf-8") == "\n".join(document()) + "\n"
+
+
+def test_a_single_task_run_is_recorded_and_compared(tmp_path: Path) -> None:
+    family = get_family("cheetah-vel")
+    folder = shipped_folder(family)
+    assert folder is not None
+    shipped = read_card(folder, family)
+    best = shipped.checkpoints[-1]
+    random, _ = family.reference_returns(7)
+    twice = 2.0 * (best.returns_deterministic[7] - random) + random  # twice as far from random actions
+    alone = best.model_copy(update={"returns_deterministic": [twice], "returns_stochastic": [twice]})
+    for steps in (50, 100):
+        alone = alone.model_copy(update={"environment_steps": steps})
+        write_card(tmp_path, shipped.model_copy(update={"tasks": [7], "checkpoints": [alone]}))
+        add([tmp_path], tmp_path / "records.yaml")
+    (record,) = single_task_records(tmp_path / "records.yaml")
+    assert (record.family, record.task, record.environment_steps) == ("cheetah-vel", 7, 100)
+    ours, ratio = compared(record)
+    assert ours == best.returns_deterministic[7]
+    assert ratio == pytest.approx(0.5)
+    with pytest.raises(ClwmError, match="one task each"):
+        record_of(shipped)

@@ -316,3 +316,23 @@ def test_dynamics_vary_where_it_says_so(family: TaskFamily) -> None:
     assert len(observations) == (3 if family.dynamics_vary else 1)
     if not family.dynamics_vary and family.name not in ("point-robot", "finger-speed"):
         assert len(rewards) == 3
+
+
+def test_rewards_across_are_those_of_the_other_tasks(family: TaskFamily) -> None:
+    """Where only the reward differs, lanes with one seed and the same actions share their states."""
+    tasks = [0, len(family.tasks) // 2, len(family.tasks) - 1]
+    env = family.make_vec_env(tasks)
+    env.reset(seed=[3] * 3)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        action = np.tile(generator.uniform(-1.0, 1.0, family.action_size).astype(np.float32), (3, 1))
+        _, reward, terminated, _, _ = env.step(action)
+        across = env.rewards_across()
+        if across is None:
+            assert family.dynamics_vary or family.benchmark in ("point", "metaworld")
+            break
+        np.testing.assert_array_equal(np.diag(across), reward)
+        np.testing.assert_array_equal(across, np.tile(reward, (3, 1)))
+        if terminated.any():
+            env.reset(seed=[3] * 3)
+    env.close()
