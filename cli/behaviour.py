@@ -48,10 +48,8 @@ def behaviour() -> None:
 @click.option(
     "--relabelled",
     type=click.FloatRange(0.0, 1.0),
-    default=0.0,
-    show_default=True,
-    help="Share of the transitions learned from as those of another task, with that task's reward; for "
-    "families whose tasks differ in the reward alone.",
+    help="Share of the transitions that are learned from as another task's, with its reward.  [default: 0.5 "
+    "where tasks differ in the reward alone, else 0]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out, also beyond its former --steps.")
 def train(
@@ -61,7 +59,7 @@ def train(
     checkpoints: int,
     seed: int,
     tasks: str,
-    relabelled: float,
+    relabelled: float | None,
     resume: bool,
 ) -> None:
     """Train one task-conditioned policy for all tasks of FAMILY.
@@ -81,9 +79,12 @@ def train(
         require(module, "behaviour", purpose)
     from clwm_data.training.run import train as run_training
     from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+    from clwm_data.training.vec_env import can_relabel
     from clwm_data.zoo.card import read_card
 
     chosen = parse_indices(tasks, range(len(known.tasks)))
+    if relabelled is None:
+        relabelled = 0.5 if len(chosen) > 1 and can_relabel(known) else 0.0
     settings = TrainingSettings(family=family, tasks=list(chosen), seed=seed, relabelled=relabelled)
     with progress_bar(steps, "step", f"training {family}") as bar:
 

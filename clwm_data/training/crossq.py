@@ -12,6 +12,7 @@ from sb3_contrib.common.torch_layers import BatchRenorm1d
 from sb3_contrib.crossq.policies import Actor, CrossQCritic, CrossQPolicy
 from torch import Tensor, nn
 
+from clwm_data.errors import ClwmError
 from clwm_data.training.relabelling import RelabellingReplayBuffer
 from clwm_data.training.vec_env import TaskConditionedVecEnv
 
@@ -115,9 +116,16 @@ def make_crossq(
         buffer_size: transitions that are kept.
         learning_rate: of all networks.
         updates: gradient steps per step of the vector environment.
-        relabelled: share of a batch that is handed out as another task's, where the environment allows it.
+        relabelled: share of a batch that is handed out as another task's.
+
+    Raises:
+        ClwmError: a share to relabel in a family that cannot tell the rewards of other tasks.
     """
-    relabels = env.relabels and relabelled > 0.0
+    if relabelled and not env.relabels:
+        raise ClwmError(
+            f"{env.family.name}: its tasks differ in more than the reward, or it cannot tell the rewards of "
+            f"other tasks: leave relabelling out (--relabelled 0)"
+        )
     return CrossQ(
         FastCrossQPolicy,
         env,
@@ -133,9 +141,9 @@ def make_crossq(
         },
         seed=seed,
         device="cpu",
-        replay_buffer_class=RelabellingReplayBuffer if relabels else None,
+        replay_buffer_class=RelabellingReplayBuffer if relabelled else None,
         replay_buffer_kwargs=(
-            {"conditioning": env.conditioning, "share": relabelled, "seed": seed} if relabels else None
+            {"conditioning": env.conditioning, "share": relabelled, "seed": seed} if relabelled else None
         ),
     )
 

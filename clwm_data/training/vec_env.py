@@ -16,6 +16,15 @@ from clwm_data.families import TaskFamily
 REWARDS_ACROSS = "rewards_across"
 
 
+def can_relabel(family: TaskFamily) -> bool:
+    """Whether the simulator tells what a step would have earned in other tasks."""
+    env = family.make_vec_env([0])
+    try:
+        return env.rewards_across() is not None
+    finally:
+        env.close()
+
+
 class TaskConditionedVecEnv(VecEnv):
     """``num_envs`` episodes at a time, each of a task drawn from those that are not being played.
 
