@@ -38,8 +38,8 @@ the one with the highest mean return over tasks, not the last one; the others ar
 returns spread evenly between the untrained policy and the best. Where an earlier policy of the run plays some
 tasks better than the best one, it plays them in checkpoint 100, which then holds up to three policies and a
 table of tasks; they were chosen by other episodes than those reported below. Where tasks differ in the reward
-alone, half of the transitions (`--relabelled`) reach the learner as those of another task drawn at random, with
-the reward that the simulator computed for it; point-robot and Meta-World cannot tell it. In a manifest:
+alone, half of the transitions (`--relabelled`) reach the learner as those of another task drawn at random,
+with the reward that the simulator computed for it; point-robot and Meta-World cannot tell it. In a manifest:
 
 ```yaml
 behaviours:
