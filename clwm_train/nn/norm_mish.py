@@ -19,7 +19,7 @@ EPSILON = 1e-5
 def norm_mish(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     """Mish of the layer normalisation of x [M, N, size], with gain and bias [M, 1, size] per member."""
     if x.device.type == "cpu":
-        y: Tensor = _NormMish.apply(x, gain, bias)  # type: ignore[no-untyped-call]
+        y: Tensor = _NormMish.apply(x, gain, bias, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
         return y
     size = x.shape[-1:]
     if len(x) == 1:
@@ -31,14 +31,14 @@ class _NormMish(torch.autograd.Function):
     """On CPU piece by piece, in the cache; Mish in a form with one exponential.
 
     With e = exp(h), n = e^2 + 2 e: Mish is h n / (n + 2), its derivative
-    n / (n + 2) + 4 h e (1 + e) / (n + 2)^2.
+    n / (n + 2) + 4 h e (1 + e) / (n + 2)^2. Nothing is kept for it where no gradient is asked for, which
+    ``needs_input_grad`` would not say of parameters.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, gain: Tensor, bias: Tensor, keep: bool) -> Tensor:
         size = x.shape[-1:]
         y = torch.empty_like(x)
-        keep = any(ctx.needs_input_grad)
         derivative = torch.empty_like(x) if keep else y
         moments = []
         for piece in _pieces(x):
@@ -61,7 +61,7 @@ class _NormMish(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gain, bias, derivative = ctx.saved_tensors
         of_x, of_gain, of_bias = torch.empty_like(x), torch.zeros_like(gain), torch.zeros_like(bias)
         for piece, (mean, deviation) in zip(_pieces(x), ctx.moments, strict=True):
@@ -79,7 +79,7 @@ class _NormMish(torch.autograd.Function):
             of_x[piece] = found[0]
             of_gain[member, 0] += found[1]
             of_bias[member, 0] += found[2]
-        return of_x, of_gain, of_bias
+        return of_x, of_gain, of_bias, None
 
 
 def _pieces(x: Tensor) -> Iterator[tuple[int, slice]]:
