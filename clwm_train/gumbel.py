@@ -6,16 +6,14 @@ times quicker on CPU than over the last axis. Rows are taken in pieces that stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clwm_train.pieces import member_pieces
 from clwm_train.streams import Draws
 
-#: Entries of a piece on CPU: a handful of such arrays fit a core's level-2 cache.
-PIECE = 1 << 17
 #: The index of a code takes the place of the lowest bits of a number: at most so many of its 23.
 MOST_PACKED_CODES = 64
 
@@ -28,7 +26,7 @@ class Score(torch.autograd.Function):
         """See the class."""
         p = torch.empty(logits.shape, device=logits.device)
         error = torch.empty(logits.shape[:2], device=logits.device)
-        for piece in _pieces(logits):
+        for piece in member_pieces(logits):
             error[piece] = _softmax(logits[piece], target[piece], p[piece])
         ctx.save_for_backward(p, target)
         ctx.dtype = logits.dtype
@@ -39,7 +37,7 @@ class Score(torch.autograd.Function):
         """Gradient of the error [S, N] to that of the logits."""
         p, target = ctx.saved_tensors
         result = torch.empty(p.shape, dtype=ctx.dtype, device=p.device)
-        for piece in _pieces(p):
+        for piece in member_pieces(p):
             result[piece] = _softmax_gradient(p[piece], target[piece], gradients[0][piece])
         return result, None
 
@@ -62,7 +60,7 @@ class ScoreAndDraw(torch.autograd.Function):
         p, soft = (torch.empty(logits.shape, device=logits.device) for _ in range(2))
         error = torch.empty(logits.shape[:2], device=logits.device)
         code = torch.empty(seeds, rows, dimensions, codebook.shape[1], device=logits.device)
-        for piece in _pieces(logits):
+        for piece in member_pieces(logits):
             mine, drawn = p[piece], soft[piece]
             error[piece] = _softmax(logits[piece], target[piece], mine)
             # log(u) = -E: the sign turns all entries and falls out of the quotient below.
@@ -84,7 +82,7 @@ class ScoreAndDraw(torch.autograd.Function):
         p, target, soft, codebook = ctx.saved_tensors
         scaled = (codebook / ctx.temperature).unsqueeze(-1)
         result = torch.empty(p.shape, dtype=ctx.dtype, device=p.device)
-        for piece in _pieces(p):
+        for piece in member_pieces(p):
             of_code = gradients[1][piece].transpose(1, 2).contiguous()
             through = scaled[:, 0] * of_code[:, :1]
             for channel in range(1, codebook.shape[1]):
@@ -94,15 +92,6 @@ class ScoreAndDraw(torch.autograd.Function):
             of_error = _softmax_gradient(p[piece], target[piece], gradients[0][piece])
             result[piece] = of_error.add_(through)
         return result, None, None, None, None
-
-
-def _pieces(logits: Tensor) -> Iterator[tuple[int, slice]]:
-    """Index a seed and some of its rows; on a GPU all of them."""
-    seeds, rows, codes, dimensions = logits.shape
-    step = max(1, PIECE // (codes * dimensions)) if logits.device.type == "cpu" else rows
-    for seed in range(seeds):
-        for first in range(0, rows, step):
-            yield seed, slice(first, first + step)
 
 
 def _softmax(logits: Tensor, target: Tensor, out: Tensor) -> Tensor:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clwm_train.pieces import member_pieces
+
 #: Beyond this Mish is the identity in single precision, and exp would overflow.
 LINEAR_FROM = 20.0
-#: Entries of a piece: a handful of such arrays fit a core's level-2 cache.
-PIECE = 1 << 17
 EPSILON = 1e-5
 
 
@@ -41,7 +40,7 @@ class _NormMish(torch.autograd.Function):
         y = torch.empty_like(x)
         derivative = torch.empty_like(x) if keep else y
         moments = []
-        for piece in _pieces(x):
+        for piece in member_pieces(x):
             member = piece[0]
             h, mean, deviation = torch.native_layer_norm(
                 x[piece], size, gain[member, 0], bias[member, 0], EPSILON
@@ -64,7 +63,7 @@ class _NormMish(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gain, bias, derivative = ctx.saved_tensors
         of_x, of_gain, of_bias = torch.empty_like(x), torch.zeros_like(gain), torch.zeros_like(bias)
-        for piece, (mean, deviation) in zip(_pieces(x), ctx.moments, strict=True):
+        for piece, (mean, deviation) in zip(member_pieces(x), ctx.moments, strict=True):
             member = piece[0]
             found = torch.ops.aten.native_layer_norm_backward(
                 gradients[0][piece] * derivative[piece],
@@ -80,12 +79,3 @@ class _NormMish(torch.autograd.Function):
             of_gain[member, 0] += found[1]
             of_bias[member, 0] += found[2]
         return of_x, of_gain, of_bias, None
-
-
-def _pieces(x: Tensor) -> Iterator[tuple[int, slice]]:
-    """Index a member and some of its rows."""
-    members, rows, size = x.shape
-    step = max(1, PIECE // size)
-    for member in range(members):
-        for first in range(0, rows, step):
-            yield member, slice(first, first + step)

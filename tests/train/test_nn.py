@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clwm_train.nn import norm_mish as module
+from clwm_train import pieces
 from clwm_train.nn.norm_mish import EPSILON, norm_mish
 
 
@@ -13,7 +13,7 @@ from clwm_train.nn.norm_mish import EPSILON, norm_mish
 def test_norm_mish_is_torchs_layer_norm_and_mish(
     members: int, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PIECE", piece)
+    monkeypatch.setattr(pieces, "PIECE", piece)
     generator = torch.Generator().manual_seed(members)
 
     def random(*shape: int, scale: float = 1.0) -> torch.Tensor:
