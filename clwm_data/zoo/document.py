@@ -86,11 +86,11 @@ def document() -> Iterator[str]:
     if missing:
         yield f"- Families without trained policies: {', '.join(f'`{family.name}`' for family in missing)}."
     yield (
-        "- Experts everywhere: that of `ant-goal` is none; standing still, as the untrained policy does, is "
-        "better on some tasks. Those of `finger-speed`, `finger-ls` and `cheetah-ls` lie 7 to 20 % below what "
-        "the SPC paper's agents reach (943, 972, 945 on average). `ant-dir` and `walker-speed` still improved "
-        "when training ended: `clwm behaviour train` with more `--steps` makes better ones; name them with "
-        "`zoo:` in a manifest."
+        "- Experts everywhere: that of `ant-goal` is none; standing still, as the untrained policy does, "
+        "is better on some tasks. Those of `finger-speed`, `finger-ls` and `cheetah-ls` lie 7 to 20 % "
+        "below what the SPC paper's agents reach (943, 972, 945 on average). `ant-dir` and `walker-speed` "
+        "still improved when training ended: `clwm behaviour train` with more `--steps` makes better "
+        "ones; name them with `zoo:` in a manifest."
     )
     unmeasured = [f.name for f in families if not (FOLDER / f"{f.name}.yaml").is_file()]
     if unmeasured:
