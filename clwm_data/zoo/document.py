@@ -92,6 +92,10 @@ def document() -> Iterator[str]:
         "still improved when training ended: `clwm behaviour train` with more `--steps` makes better "
         "ones; name them with `zoo:` in a manifest."
     )
+    yield (
+        "- Agents of single tasks beyond those above (one seed and one task of each of three families); "
+        "for `ant-dir` there is none."
+    )
     unmeasured = [f.name for f in families if not (FOLDER / f"{f.name}.yaml").is_file()]
     if unmeasured:
         yield (
