@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
-from clwm_train.report.figure import SOFT, Figure, bars, colours, panels, present
+from clwm_train.report.figure import Figure, bars, colours, name_row, panels, present
 from clwm_train.report.returns import PARTS
 from clwm_train.report.scores import Score
 
@@ -34,7 +34,7 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
                     for method, value in found.items()
                 ]
             scale = _scale(next(score for score in scores if score.dataset == dataset))
-            line[0].set_ylabel(f"{dataset}\n{scale}", color=SOFT)
+            name_row(line[0], dataset, scale)
         for axis, (protocol, split) in zip(axes[0], parts, strict=True):
             axis.set_title(f"{protocol}, {split}")
     return Figure(

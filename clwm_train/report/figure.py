@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,16 @@ def bars(
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    axis.locator_params(axis="x", nbins=4)
+    if any(interval is not None for _, interval in found):
+        axis.locator_params(axis="x", nbins=4)
+    else:
+        axis.set_xticks([])
+
+
+def name_row(axis: Any, name: str, *more: str) -> None:
+    """Write what a row of panels is of on its left, broken where it is long: rows are low."""
+    lines = [*wrap(name, 12), *more]
+    axis.set_ylabel("\n".join(lines), color=SOFT, rotation=0, ha="right", va="center")
 
 
 def curve(axis: Any, steps: Sequence[float], values: Sequence[Interval], colour: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from clwm_train.metrics.aggregate import Interval
 from clwm_train.metrics.analysis import SeedAnalysis, read_analysis
 from clwm_train.metrics_log import read_metrics
-from clwm_train.report.figure import Figure, bars, colours, curve, legend, panels, present, spread
+from clwm_train.report.figure import Figure, bars, colours, curve, legend, name_row, panels, present, spread
 from clwm_train.run import METRICS, Run
 
 REPRESENTATION = {
@@ -126,7 +126,7 @@ def _grid(found: Panels, titles: Mapping[str, str], methods: Sequence[str]) -> A
                 of = found.get((dataset, name), {})
                 bars(axis, [(method, of.get(method)) for method in shown], colour, names=axis is line[0])
                 axis.locator_params(axis="x", nbins=3)
-            line[0].set_ylabel(dataset)
+            name_row(line[0], dataset)
         for axis, name in zip(axes[0], names, strict=True):
             ends = [
                 v.point if v.low is None else v.low
@@ -182,7 +182,7 @@ def _lines(
             axis.set_ylim(0.0, min(axis.get_ylim()[1], highest))
             axis.locator_params(axis="x", integer=True, nbins=5)
         for dataset, line in zip(datasets, axes, strict=True):
-            line[0].set_ylabel(dataset)
+            name_row(line[0], dataset)
         for axis, title in zip(axes[0], titles.values(), strict=True):
             axis.set_title(title)
         for axis in axes[-1]:
