@@ -12,7 +12,6 @@ from sb3_contrib.common.torch_layers import BatchRenorm1d
 from sb3_contrib.crossq.policies import Actor, CrossQCritic, CrossQPolicy
 from torch import Tensor, nn
 
-from clwm_data.errors import ClwmError
 from clwm_data.training.relabelling import RelabellingReplayBuffer
 from clwm_data.training.vec_env import TaskConditionedVecEnv
 
@@ -116,16 +115,8 @@ def make_crossq(
         buffer_size: transitions that are kept.
         learning_rate: of all networks.
         updates: gradient steps per step of the vector environment.
-        relabelled: share of a batch that is handed out as another task's.
-
-    Raises:
-        ClwmError: a share to relabel in a family that cannot tell the rewards of other tasks.
+        relabelled: share of a batch that is handed out as another task's; needs ``env.relabels`` unless 0.
     """
-    if relabelled and not env.relabels:
-        raise ClwmError(
-            f"{env.family.name}: its tasks differ in more than the reward, or it cannot tell the rewards of "
-            f"other tasks: leave relabelling out (--relabelled 0)"
-        )
     return CrossQ(
         FastCrossQPolicy,
         env,

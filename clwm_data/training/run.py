@@ -17,7 +17,7 @@ from clwm_data.training.crossq import make_crossq, policy_tensors
 from clwm_data.training.export import write_zoo
 from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
-from clwm_data.training.vec_env import TaskConditionedVecEnv
+from clwm_data.training.vec_env import TaskConditionedVecEnv, can_relabel
 from clwm_data.zoo.card import tensors_bytes
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
@@ -58,7 +58,7 @@ def train(
         the zoo folder.
 
     Raises:
-        ClwmError: the folder holds another run, or there is none to resume.
+        ClwmError: the folder holds another run, there is none to resume, or the family cannot relabel.
     """
     _prepare(settings, folder, resume)
     with _quick_products():
@@ -82,6 +82,11 @@ def _quick_products() -> Iterator[None]:
 
 
 def _prepare(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
+    if settings.relabelled and not can_relabel(get_family(settings.family)):
+        raise ClwmError(
+            f"{settings.family}: its tasks differ in more than the reward, or it cannot tell the rewards of "
+            f"other tasks: leave relabelling out (--relabelled 0)"
+        )
     if not resume:
         if folder.path.exists() and any(folder.path.iterdir()):
             raise ClwmError(f"{folder.path}: is not empty: --resume the run there, or choose another --out")

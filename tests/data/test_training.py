@@ -175,9 +175,11 @@ def test_relabelled_transitions_are_those_of_the_other_task() -> None:
     )
 
 
-def test_relabelling_is_refused_where_the_dynamics_differ() -> None:
+def test_relabelling_is_refused_where_the_dynamics_differ(tmp_path: Path) -> None:
+    settings = TrainingSettings(family="hopper-mass", tasks=[0, 1], relabelled=0.5)
     with pytest.raises(ClwmError, match="hopper-mass: its tasks differ in more than the reward"):
-        learner_of("hopper-mass", relabelled=0.5)
+        train(settings, RunFolder(tmp_path / "run"), steps=100, checkpoints=2)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("family", ["point-robot", "cheetah-vel"])
