@@ -159,9 +159,9 @@ class AntFamily(TaskFamily):
         targets = np.asarray([self.target(self.task(task)) for task in tasks])
         return self.simulator(tasks, model, targets, threads=threads)
 
+    @abstractmethod
     def target(self, task: Task) -> Any:
-        """Two numbers of the task that the reward needs."""
-        raise NotImplementedError
+        """Two numbers of the task that the reward needs: see :class:`AntSimulator`."""
 
 
 @register_family

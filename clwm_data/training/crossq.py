@@ -115,7 +115,8 @@ def make_crossq(
         buffer_size: transitions that are kept.
         learning_rate: of all networks.
         updates: gradient steps per step of the vector environment.
-        relabelled: share of a batch that is handed out as another task's; needs ``env.relabels`` unless 0.
+        relabelled: share of a batch that is handed out as another task's; 0 unless the family can
+            relabel.
     """
     return CrossQ(
         FastCrossQPolicy,

@@ -36,7 +36,6 @@ class TaskConditionedVecEnv(VecEnv):
 
     Attributes:
         conditioning: [L, c] conditioning vector of each lane.
-        relabels: every step's info holds :data:`REWARDS_ACROSS`.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class TaskConditionedVecEnv(VecEnv):
         self.conditioning = family.conditioning.vectors[lanes]
         self._lanes = np.full(num_envs, -1)  # of each slot
         self._actions = np.zeros((len(lanes), family.action_size), np.float32)
-        self.relabels = self._env.rewards_across() is not None
         size = family.observation_size + self.conditioning.shape[1]
         super().__init__(
             num_envs,
