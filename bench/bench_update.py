@@ -1,12 +1,13 @@
 """One update of SPC: the package's beside the straightforward one of bench/reference.py, interleaved.
 
-Usage: OMP_NUM_THREADS=1 python bench/bench_update.py [--sizes paper small tiny] [--seeds 6]
+Usage: OMP_NUM_THREADS=1 python bench/bench_update.py [--sizes paper small tiny] [--compile] [--seeds 6]
 
 Both learn from 20 tasks of 5 episodes of 200 steps (17 observations, 6 actions; the values do not matter to
 the speed). Rows: a world-model step (which includes the policy step), a policy-only step, their mean (they
 alternate), and the draw of a batch. A ratio is the median of the ratios of neighbouring rounds. On one thread
 the time is the thread's own processor time, which depends little on what else the machine does; otherwise
-wall time. ``--seeds N`` times N seeds together beside one (ratios per seed); ``--device cuda`` runs on a GPU.
+wall time. ``--compile`` times every precision with compiled kernels as well, ``--seeds N`` N seeds together
+(ratios per seed); ``--device cuda`` runs on a GPU.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from clwm_train.agent import Agent
 from clwm_train.allocator import keep_freed_memory
 from clwm_train.config import TrainConfig
 from clwm_train.data import load_task_data
+from clwm_train.fuse import fused_kernels
 from clwm_train.learner import Learner
 from clwm_train.precision import Precision, matmul_precision
 from clwm_train.resolve import resolve
@@ -44,11 +46,13 @@ class Contestant:
     update: Callable[[int], object]
     sample: Callable[[int], object]
     precision: Precision = "fp32"
+    fused: bool = False
+    seeds: int = 1
     times: dict[str, list[float]] = field(default_factory=dict)
 
 
 def make_fast(
-    config: TrainConfig, data: object, seeds: int, precision: Precision, device: str
+    config: TrainConfig, data: object, seeds: int, precision: Precision, device: str, fused: bool
 ) -> tuple[Contestant, Learner]:
     config = config.model_copy(update={"precision": precision})
     agent = Agent(config, range(seeds), OBSERVATION, ACTION).to(device)
@@ -56,19 +60,27 @@ def make_fast(
     sampler = TaskBatchSampler(data, config.batch, range(seeds), next_observation=False)
     streams = RandomStreams(range(seeds), device)
     batch = sampler.batch(0)
-    name = precision if seeds == 1 else f"{precision}, {seeds} seeds"
+    name = precision + ", compiled" * fused + (f", {seeds} seeds" if seeds > 1 else "")
     contestant = Contestant(
-        name, lambda step: learner.update(batch, step, streams), lambda step: sampler.batch(step), precision
+        name,
+        lambda step: learner.update(batch, step, streams),
+        lambda step: sampler.batch(step),
+        precision,
+        fused,
+        seeds,
     )
     return contestant, learner
 
 
-def contestants(size: str, seeds: int, device: str) -> Iterator[Contestant]:
+def contestants(size: str, seeds: int, device: str, compiled: bool) -> Iterator[Contestant]:
     """The straightforward one first."""
     config = resolve("spc", size, ["context.next_observation=false"])
     tasks = {index: synthetic_task(index, EPISODES, LENGTH, OBSERVATION, ACTION) for index in range(TASKS)}
     data = load_task_data(tasks, config.data, device=device)
-    fast = [make_fast(config, data, 1, precision, device) for precision in PRECISIONS]
+    ways = [
+        (precision, fused) for precision in PRECISIONS for fused in ((False, True) if compiled else (False,))
+    ]
+    fast = [make_fast(config, data, 1, precision, device, fused) for precision, fused in ways]
     reference = Reference(config, OBSERVATION, ACTION, TASKS)
     copy_weights(reference, fast[0][1].agent, 0)
     reference.to(device)
@@ -82,7 +94,8 @@ def contestants(size: str, seeds: int, device: str) -> Iterator[Contestant]:
     for contestant, _ in fast:
         yield contestant
     if seeds > 1:
-        yield make_fast(config, data, seeds, "fp32", device)[0]
+        for precision, fused in ways:
+            yield make_fast(config, data, seeds, precision, device, fused)[0]
 
 
 def timed(function: Callable[[int], object], argument: int, device: str) -> float:
@@ -95,11 +108,11 @@ def timed(function: Callable[[int], object], argument: int, device: str) -> floa
     return clock() - begin
 
 
-def run(size: str, rounds: int, seeds: int, device: str) -> None:
-    field_ = list(contestants(size, seeds, device))
+def run(size: str, rounds: int, seeds: int, device: str, compiled: bool) -> None:
+    field_ = list(contestants(size, seeds, device, compiled))
     for number in range(rounds + 1):
         for contestant in field_:
-            with matmul_precision(contestant.precision):
+            with matmul_precision(contestant.precision), fused_kernels(contestant.fused):
                 times = {
                     WORLD_MODEL: timed(contestant.update, 0, device),
                     POLICY: timed(contestant.update, 1, device),
@@ -119,8 +132,7 @@ def run(size: str, rounds: int, seeds: int, device: str) -> None:
             median = 1e3 * statistics.median(contestant.times[part])
             pairs = zip(plain.times[part], contestant.times[part], strict=True)
             ratio = statistics.median(a / b for a, b in pairs)
-            if contestant.name.endswith("seeds"):
-                ratio *= seeds
+            ratio *= contestant.seeds
             cells.append(f"{median:,.1f}" + ("" if contestant is plain else f" ({ratio:.2f} x)"))
         print(f"| {part} | " + " | ".join(cells) + " |", flush=True)
 
@@ -130,6 +142,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["paper", "small", "tiny"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seeds", type=int, default=1, help="time so many seeds together as well")
+    parser.add_argument("--compile", action="store_true", help="time compiled kernels as well")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     keep_freed_memory()
@@ -138,7 +151,7 @@ def main() -> None:
     )
     print(f"torch {torch.__version__}, {where}, {torch.get_num_threads()} threads")
     for size in options.sizes:
-        run(size, options.rounds, options.seeds, options.device)
+        run(size, options.rounds, options.seeds, options.device, options.compile)
 
 
 if __name__ == "__main__":

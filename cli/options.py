@@ -20,6 +20,12 @@ json_option: Decorator = click.option(
 threads_option: Decorator = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads of a run.  [default: 1 if networks are small]"
 )
+compile_option: Decorator = click.option(
+    "--compile",
+    "fused",
+    is_flag=True,
+    help="Compile elementwise kernels first (on CPU: half a minute, with g++); quicker from then on.",
+)
 
 
 def device_option(default: str) -> Decorator:

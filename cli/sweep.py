@@ -15,7 +15,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 
 from .common import RUNS, echo_table, find_store, progress_bar
-from .options import device_option, threads_option
+from .options import compile_option, device_option, threads_option
 from .train import StopOnSignal
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 )
 @device_option("auto")
 @threads_option
+@compile_option
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
@@ -51,6 +52,7 @@ def sweep(
     jobs: int,
     device: str,
     threads: int | None,
+    fused: bool,
     minutes: float | None,
     status: bool,
 ) -> None:
@@ -65,7 +67,7 @@ def sweep(
     Examples:
       clwm sweep experiments/quick.yaml
       clwm sweep experiments/quick.yaml --status
-      clwm sweep experiments/learns.yaml --minutes 30
+      clwm sweep experiments/learns.yaml --compile --minutes 30
       clwm sweep experiments/learns.yaml --jobs 4 --device cpu
       clwm sweep experiments/learns.yaml --engine ray --jobs 16
     """
@@ -77,7 +79,7 @@ def sweep(
         require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
     stores = {text: find_store(text) for text in described.stores}
     folder = out or RUNS / described.name
-    work = list_jobs(described, stores, folder, device=device, threads=threads)
+    work = list_jobs(described, stores, folder, device=device, threads=threads, fused=fused)
     if status:
         for number, job in enumerate(work, start=1):
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")

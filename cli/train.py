@@ -21,7 +21,7 @@ from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
-from .options import device_option, threads_option
+from .options import compile_option, device_option, threads_option
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +63,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 @click.option("--seeds", help="Instead of --seed, several trained together as one run: 0-5 or 0,3,7.")
 @device_option("auto")
 @threads_option
+@compile_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "mixed", "bf16"]),
@@ -107,6 +108,7 @@ def train(
     seeds: str | None,
     device: str,
     threads: int | None,
+    fused: bool,
     precision: str | None,
     profile: bool,
     memory: Memory,
@@ -123,7 +125,7 @@ def train(
       clwm train --list-methods
       clwm train point-robot
       clwm train cheetah-vel --preset small --seed 1
-      clwm train cheetah-vel --preset paper --seeds 0-5 --precision bf16
+      clwm train cheetah-vel --preset paper --seeds 0-5 --precision bf16 --compile
       clwm train point-robot --method focal --steps 2000 --out runs/focal
       clwm train point-robot --set iql.expectile=0.9 --set objectives.infonce.radius=100
       clwm train point-robot --resume --steps 8000
@@ -152,7 +154,7 @@ def train(
     total = steps or run.config.steps
     shares = partial(_echo_shares, target / TRACE) if profile else None
     done = train_with_bar(
-        run, data, steps=total, device=where, threads=threads, memory=memory, profiled=shares
+        run, data, steps=total, device=where, threads=threads, memory=memory, fused=fused, profiled=shares
     )
     if not done:
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
@@ -168,6 +170,7 @@ def train_with_bar(
     device: torch.device | str = "cpu",
     threads: int | None = None,
     memory: Memory = "auto",
+    fused: bool = False,
     profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
@@ -188,6 +191,7 @@ def train_with_bar(
             device=device,
             threads=threads,
             memory=memory,
+            fused=fused,
             stop=stopped,
             progress=progress,
             profiled=profiled,

@@ -40,6 +40,10 @@ class Learner(nn.Module):
         if config.precision == "bf16":
             use_bf16(self)
         self.optimisers = self._make_optimisers(objectives)
+        self._rates = [
+            (optimiser, [group["lr"] for group in optimiser.param_groups])
+            for optimiser in self.optimisers.values()
+        ]
 
     def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
         config, agent = self.config, self.agent
@@ -61,6 +65,12 @@ class Learner(nn.Module):
             if own is not None:
                 optimisers[f"objectives.{objective.name}"] = own
         return optimisers
+
+    def scale_learning_rates(self, factor: float) -> None:
+        """Set every learning rate to ``factor`` times the configured one."""
+        for optimiser, rates in self._rates:
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = factor * rate
 
     def update(self, batch: TaskBatch, step: int, streams: RandomStreams) -> Metrics:
         """Iteration ``step``: IQL always, context encoder and world model every ``representation_every``-th.

@@ -8,6 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clwm_train.fuse import is_fusing
+from clwm_train.fused_gumbel import FusedScore, FusedScoreAndDraw
 from clwm_train.gumbel import Score, ScoreAndDraw
 from clwm_train.latent_space import DiscreteSpace, LatentSpace
 from clwm_train.streams import Draws
@@ -118,7 +120,8 @@ class Classification(Prediction):
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy against the target indices, averaged over latent dimensions."""
         logits = self._logits(output)
-        error: Tensor = Score.apply(  # type: ignore[no-untyped-call]
+        score = FusedScore if is_fusing() else Score
+        error: Tensor = score.apply(  # type: ignore[no-untyped-call]
             logits, target.reshape(*logits.shape[:2], -1)
         )
         return error.view(output.shape[:-1])
@@ -128,7 +131,8 @@ class Classification(Prediction):
     ) -> tuple[Tensor, Tensor]:
         """Both from one softmax; about half the time of the two apart."""
         logits = self._logits(output)
-        error, following = ScoreAndDraw.apply(  # type: ignore[no-untyped-call]
+        score_and_draw = FusedScoreAndDraw if is_fusing() else ScoreAndDraw
+        error, following = score_and_draw.apply(  # type: ignore[no-untyped-call]
             logits, target.reshape(*logits.shape[:2], -1), self.space.fsq.codebook, self.temperature, noise
         )
         return error.view(output.shape[:-1]), following.view(*output.shape[:-1], self.space.size)

@@ -101,6 +101,7 @@ class Trainer:
             while self.step < steps and not stop():
                 with part("sampler"):
                     batch = self.sampler.batch(self.step)
+                self.learner.scale_learning_rates(self._rate_factor(steps))
                 figures = self.learner.update(batch, self.step, self.streams)
                 with part("metrics"):
                     self.meter.add(figures, self.step)
@@ -121,6 +122,11 @@ class Trainer:
             if saved != self.step:
                 self._save()
         return self.step >= steps
+
+    def _rate_factor(self, steps: int) -> float:
+        """Of the learning rates: 1, then linearly down to 0 after ``steps``."""
+        falling = self.run.config.learning_rate_decay * steps
+        return min(1.0, (steps - self.step) / falling) if falling else 1.0
 
     def _write_row(self, log: MetricsLog, speed: float) -> dict[str, float]:
         """Log the means since the last full interval; returns those of the first seed."""

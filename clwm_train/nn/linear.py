@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.nn.initialise import Initialiser
-from clwm_train.nn.norm_mish import norm_mish
+from clwm_train.nn.norm_mish import fused_norm_mish, norm_mish
 
 
 class Linear(nn.Module):
@@ -46,6 +46,10 @@ class Linear(nn.Module):
             y = torch.baddbmm(self.bias, rows, self.weight)
         return y.view(*x.shape[:-1], outputs)
 
+    def product(self, x: Tensor) -> Tensor:
+        """x [M, N, inputs] by the weight, without the bias; in bfloat16 with ``bf16``."""
+        return torch.bmm(x.bfloat16(), self.weight.bfloat16()) if self.bf16 else torch.bmm(x, self.weight)
+
 
 class NormMish(nn.Module):
     """Layer normalisation over the last axis, with gain and bias [M, 1, size] per member, then Mish."""
@@ -58,3 +62,7 @@ class NormMish(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [M, N, size] -> the same shape."""
         return norm_mish(x, self.weight, self.bias)
+
+    def fused(self, x: Tensor, shift: Tensor) -> Tensor:
+        """The same of x + shift, shift [M, 1, size], by compiled kernels."""
+        return fused_norm_mish(x, shift, self.weight, self.bias)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clwm_train.fuse import is_fusing
 from clwm_train.nn.initialise import Initialiser
 from clwm_train.nn.linear import Linear, NormMish
 
@@ -61,7 +62,7 @@ class MLP(nn.Module):
         layers, y = [], self._flat(x)
         for index in range(len(self.layers)):
             y = self._hidden_layer(index, y)
-            layers.append(y)
+            layers.append(y.float())
         return layers
 
     def _flat(self, x: Tensor) -> Tensor:
@@ -70,5 +71,9 @@ class MLP(nn.Module):
         return y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1) if self.copies > 1 else y
 
     def _hidden_layer(self, index: int, y: Tensor) -> Tensor:
-        y = self.layers[index](y)
-        return self.norms[index](y) if self.norms else functional.relu(y)
+        layer = cast(Linear, self.layers[index])
+        if not self.norms:
+            return functional.relu(layer(y))
+        norm = cast(NormMish, self.norms[index])
+        result: Tensor = norm.fused(layer.product(y), layer.bias) if is_fusing() else norm(layer(y))
+        return result

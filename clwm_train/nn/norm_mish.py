@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clwm_train.fuse import Kernel
 from clwm_train.pieces import member_pieces
 
 #: Beyond this Mish is the identity in single precision, and exp would overflow.
@@ -24,6 +25,14 @@ def norm_mish(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     if len(x) == 1:
         return functional.mish(functional.layer_norm(x, size, gain.view(size), bias.view(size), EPSILON))
     return functional.mish(torch.addcmul(bias, functional.layer_norm(x, size, eps=EPSILON), gain))
+
+
+def fused_norm_mish(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """The same of x + shift, shift [M, 1, size], by compiled kernels (:mod:`clwm_train.fuse`). A bfloat16 x
+    gives a bfloat16 result; sums are in single precision.
+    """
+    y: Tensor = _FusedNormMish.apply(x, shift, gain, bias)  # type: ignore[no-untyped-call]
+    return y
 
 
 class _NormMish(torch.autograd.Function):
@@ -79,3 +88,72 @@ class _NormMish(torch.autograd.Function):
             of_gain[member, 0] += found[1]
             of_bias[member, 0] += found[2]
         return of_x, of_gain, of_bias, None
+
+
+class _FusedNormMish(torch.autograd.Function):
+    """The backward pass computes Mish anew from x and its two moments."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        y, mean, scale = _forward_kernel(x, shift, gain, bias)
+        ctx.save_for_backward(x, shift, mean, scale, gain, bias)
+        result: Tensor = y
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x, shift, mean, scale, gain, bias = ctx.saved_tensors
+        of_h, of_x = _input_gradient_kernel(gradients[0], x, shift, mean, scale, gain, bias)
+        return of_x, *_parameter_gradient_kernel(of_h, of_x, x, shift, mean, scale)
+
+
+def _forward(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The result, and mean and 1 / deviation of each row of x + shift."""
+    shifted = x.float() + shift
+    mean = shifted.mean(-1, keepdim=True)
+    centred = shifted - mean
+    scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + EPSILON)
+    h = centred * scale * gain + bias
+    _, above, below = _quotient(h)
+    return (h * (above / below)).to(x.dtype), mean, scale
+
+
+def _input_gradient(
+    of_y: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor, gain: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients to the layer normalisation and to x."""
+    normal = (x.float() + shift - mean) * scale
+    h = normal * gain + bias
+    e, above, below = _quotient(h)
+    inverse = 1.0 / below
+    bend = 4.0 * h * e * torch.where(h > 0.0, e * (1.0 + e), 1.0 + e) * inverse
+    of_h = of_y.float() * inverse * (above + bend)
+    of_normal = of_h * gain
+    along = (of_normal * normal).mean(-1, keepdim=True)
+    of_x = (of_normal - of_normal.mean(-1, keepdim=True) - normal * along) * scale
+    return of_h, of_x.to(x.dtype)
+
+
+def _parameter_gradient(
+    of_h: Tensor, of_x: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to shift, gain and bias."""
+    normal = (x.float() + shift - mean) * scale
+    return (
+        of_x.float().sum(1, keepdim=True),
+        (of_h * normal).sum(1, keepdim=True),
+        of_h.sum(1, keepdim=True),
+    )
+
+
+def _quotient(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """e = exp(-|h|), and tanh(softplus(h)) as a quotient of polynomials in it, which cannot overflow."""
+    e = torch.exp(-h.abs())
+    square = e * e
+    above = torch.where(h > 0.0, 1.0 + 2.0 * e, square + 2.0 * e)
+    return e, above, above + torch.where(h > 0.0, 2.0 * square, 2.0)
+
+
+_forward_kernel = Kernel(_forward)
+_input_gradient_kernel = Kernel(_input_gradient)
+_parameter_gradient_kernel = Kernel(_parameter_gradient)

@@ -128,6 +128,7 @@ def list_jobs(
     *,
     device: str = "cpu",
     threads: int | None = None,
+    fused: bool = False,
 ) -> list[Job]:
     """The runs of an experiment: store by store, method by method.
 
@@ -137,6 +138,7 @@ def list_jobs(
         folder: of the runs.
         device: to train on.
         threads: of the CPU, for each run.
+        fused: compile kernels (:mod:`clwm_train.fuse`).
 
     Raises:
         ClwmError: two stores of the same name.
@@ -168,6 +170,7 @@ def list_jobs(
                         analysis=None if experiment.analysis is None else experiment.analysis.model_dump(),
                         device=device,
                         threads=threads,
+                        fused=fused,
                     )
                 )
     return jobs

@@ -45,6 +45,7 @@ class Job:
         analysis: fields of :class:`~clwm_train.sweep.experiment.AnalysisSettings`, or ``None``.
         device: to train on.
         threads: of the CPU; chosen by the size of the networks unless given.
+        fused: compile kernels (:mod:`clwm_train.fuse`).
     """
 
     run: Path
@@ -58,6 +59,7 @@ class Job:
     analysis: dict[str, Any] | None
     device: str = "cpu"
     threads: int | None = None
+    fused: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,15 @@ def run_job(
                 case "training":
                     device = pick_device(job.device)
                     run = open_run(job.run)
-                    train_run(run, store, device=device, threads=job.threads, stop=stop, progress=progress)
+                    train_run(
+                        run,
+                        store,
+                        device=device,
+                        threads=job.threads,
+                        fused=job.fused,
+                        stop=stop,
+                        progress=progress,
+                    )
                 case "evaluating":
                     _evaluate(job, open_run(job.run), store)
                 case "analysing":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.reference import Reference, as_batch, copy_weights, matched, member_tensors
+from clwm_train.fuse import fused_kernels
 from clwm_train.precision import Precision, matmul_precision
 from clwm_train.streams import Purpose, RandomStreams
 from tests.train.helpers import small_config
@@ -23,6 +26,11 @@ NAMES = {
     "critic_loss": "iql/critic_loss",
     "policy_loss": "iql/policy_loss",
 }
+
+
+COMPILER = pytest.mark.skipif(
+    not (shutil.which("g++") or os.environ.get("CXX")), reason="needs a C++ compiler"
+)
 
 
 def gumbel_softmax(draws: Iterator[Tensor]) -> object:
@@ -39,7 +47,8 @@ def gumbel_softmax(draws: Iterator[Tensor]) -> object:
 
 @pytest.mark.parametrize("seeds", [[3], [3, 4]])
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_update_is_the_straightforward_one(seeds: list[int], temperature: float) -> None:
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=COMPILER)])
+def test_update_is_the_straightforward_one(seeds: list[int], temperature: float, fused: bool) -> None:
     config = small_config("spc", "tiny", f"world_model.temperature={temperature}")
     learner, sampler, streams = make(config, seeds)
     disturb(learner.agent)
@@ -51,7 +60,8 @@ def test_update_is_the_straightforward_one(seeds: list[int], temperature: float)
         references.append(Reference(config, 2, 2, 3))
         copy_weights(references[-1], learner.agent, seed)
 
-    figures = learner.update(batch, 0, streams)
+    with fused_kernels(fused):
+        figures = learner.update(batch, 0, streams)
     model = config.world_model
     assert model is not None
     for seed, reference in enumerate(references):
