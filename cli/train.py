@@ -133,6 +133,7 @@ def train(
     """
     require("torch", "train", "training")
     from clwm_train.api import pick_device
+    from clwm_train.fuse import check_compiler
     from clwm_train.mapped import cache_root, choose_memory
     from clwm_train.run import TRACE, open_run
 
@@ -141,6 +142,8 @@ def train(
         overrides = (*overrides, f"precision={precision}")
     data = open_store(find_store(store))
     where = pick_device(device)
+    if fused:
+        check_compiler(where)
     target = out or RUNS / f"{data.name}-{Path(method).stem}-s{format_indices(chosen)}"
     if resume:
         run = open_run(target)

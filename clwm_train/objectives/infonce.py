@@ -73,7 +73,8 @@ def mean_by_task(z: Tensor, task: Tensor, tasks: int) -> tuple[Tensor, Tensor]:
     Returns:
         means [S, M, z] (0 for absent tasks) and presence [S, M] bool.
     """
-    member = functional.one_hot(task, tasks).to(z.dtype)
+    # functional.one_hot would check the range, for which the host has to wait.
+    member = (task.unsqueeze(-1) == torch.arange(tasks, device=task.device)).to(z.dtype)
     count = member.sum(1)
     mean = member.transpose(1, 2) @ z / count.clamp(min=1.0).unsqueeze(-1)
     return mean, count > 0

@@ -14,7 +14,7 @@ import pytest
 from clwm_cli.main import main
 
 from tests.conftest import Clwm
-from tests.train.helpers import SMALL
+from tests.train.helpers import COMPILER, SMALL
 
 SMALL_OPTIONS = tuple(part for text in SMALL for part in ("--set", text))
 
@@ -218,6 +218,33 @@ def test_a_refused_device_leaves_no_run_behind(call: Call, store_path: Path, tmp
     code, _, _ = call("train", store_path, "--out", tmp_path / "x", "--device", "gpu")
     assert code == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_without_a_compiler_compile_leaves_no_run_behind(
+    clwm: Clwm, store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    refused = clwm("train", store_path, "--out", tmp_path / "x", "--compile")
+    assert refused.returncode == 1
+    assert "kernels cannot be compiled here" in refused.stderr
+    assert "--compile" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@COMPILER
+def test_compiled_training_is_the_same_but_for_rounding(call: Call, store_path: Path, tmp_path: Path) -> None:
+    found = []
+    for options in ((), ("--compile",)):
+        folder = tmp_path / f"run{len(options)}"
+        code, _, err = call("train", store_path, "--out", folder, *SMALL_OPTIONS, *options)
+        assert code == 0, err
+        found.append([json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()])
+    plain, compiled = found
+    for before, after in zip(plain, compiled, strict=True):
+        for name in before.keys() - {"updates_per_s", "transitions_per_s"}:
+            assert after[name] == pytest.approx(before[name], rel=1e-3, abs=1e-4), name
 
 
 def test_moved_data_is_asked_for(call: Call, run_path: Path, store_path: Path) -> None:

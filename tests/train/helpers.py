@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from clwm_data.families import Split, get_family
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_train.config import TrainConfig
 from clwm_train.resolve import resolve
+
+#: For tests of compiled kernels.
+COMPILER = pytest.mark.skipif(
+    not (shutil.which("g++") or os.environ.get("CXX")), reason="needs a C++ compiler"
+)
 
 #: Small enough for hundreds of updates per second.
 SMALL = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +13,7 @@ from bench.reference import Reference, as_batch, copy_weights, matched, member_t
 from clwm_train.fuse import fused_kernels
 from clwm_train.precision import Precision, matmul_precision
 from clwm_train.streams import Purpose, RandomStreams
-from tests.train.helpers import small_config
+from tests.train.helpers import COMPILER, small_config
 from tests.train.test_learner import disturb, make
 
 NAMES = {
@@ -26,11 +24,6 @@ NAMES = {
     "critic_loss": "iql/critic_loss",
     "policy_loss": "iql/policy_loss",
 }
-
-
-COMPILER = pytest.mark.skipif(
-    not (shutil.which("g++") or os.environ.get("CXX")), reason="needs a C++ compiler"
-)
 
 
 def gumbel_softmax(draws: Iterator[Tensor]) -> object:
