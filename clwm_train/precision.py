@@ -13,6 +13,10 @@ from clwm_train.nn import Linear
 from clwm_train.prediction import Classification
 from clwm_train.world_model import WorldModel
 
+#: Layers with fewer outputs stay in single precision: they cost little, and a value of 50 rounded to the 8
+#: bits of bfloat16 may be off by an eighth, as much as actions differ in value.
+NARROW = 32
+
 Precision = Literal["fp32", "mixed", "bf16"]
 
 
@@ -32,9 +36,9 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
 
 
 def use_bf16(module: nn.Module) -> None:
-    """Multiply in bfloat16 in all linear layers, and keep the many logits of a classification in it."""
+    """Multiply in bfloat16 in the wide linear layers, and keep the many logits of a classification in it."""
     for part in module.modules():
         if isinstance(part, Linear):
-            part.bf16 = True
+            part.bf16 = part.weight.shape[-1] >= NARROW
         if isinstance(part, WorldModel) and isinstance(part.prediction, Classification):
             part.dynamics.head.bf16_output = True

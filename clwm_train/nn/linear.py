@@ -43,12 +43,13 @@ class Linear(nn.Module):
             y = torch.baddbmm(self.bias.bfloat16(), rows.bfloat16(), self.weight.bfloat16())
             y = y if self.bf16_output else y.float()
         else:
-            y = torch.baddbmm(self.bias, rows, self.weight)
+            y = torch.baddbmm(self.bias, rows.to(self.weight.dtype), self.weight)
         return y.view(*x.shape[:-1], outputs)
 
     def product(self, x: Tensor) -> Tensor:
         """x [M, N, inputs] by the weight, without the bias; in bfloat16 with ``bf16``."""
-        return torch.bmm(x.bfloat16(), self.weight.bfloat16()) if self.bf16 else torch.bmm(x, self.weight)
+        kind = torch.bfloat16 if self.bf16 else self.weight.dtype
+        return torch.bmm(x.to(kind), self.weight.to(kind))
 
 
 class NormMish(nn.Module):

@@ -78,13 +78,14 @@ def test_update_is_the_straightforward_one(seeds: list[int], temperature: float,
 
 
 @pytest.mark.parametrize("precision", ["mixed", "bf16"])
-def test_other_precisions_stay_near_single_precision(precision: Precision) -> None:
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=COMPILER)])
+def test_other_precisions_stay_near_single_precision(precision: Precision, fused: bool) -> None:
     found = {}
     for name in ("fp32", precision):
-        config = small_config("spc", "tiny", f"precision={name}")
+        config = small_config("spc", "tiny", f"precision={name}", "world_model.dynamics_hidden=[64, 32]")
         learner, sampler, streams = make(config, [3, 4])
         disturb(learner.agent)
-        with matmul_precision(config.precision):
+        with matmul_precision(config.precision), fused_kernels(fused):
             found[name] = learner.update(sampler.batch(0), 0, streams)
         assert all(parameter.dtype == torch.float32 for parameter in learner.parameters())
     for name, value in found[precision].items():
@@ -104,3 +105,14 @@ def test_seeds_trained_together_are_what_they_are_alone(method: str, precision: 
         figures_alone = alone.update(rest_alone[0].batch(step), step, rest_alone[1])
         for name, value in figures_alone.items():
             torch.testing.assert_close(figures[name][2:], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_values_are_not_rounded_to_bfloat16() -> None:
+    """Q of 50 and more differ between actions by less than the spacing of bfloat16 there, a quarter."""
+    learner, *_ = make(small_config("spc", "tiny", "precision=bf16", "iql.hidden=[64]"), [3])
+    value = learner.agent.iql.value
+    assert value.layers[0].bf16
+    with torch.no_grad():
+        value.head.bias.fill_(50.0)
+        found = value(torch.randn(1, 200, value.layers[0].weight.shape[1]))
+    assert (found.bfloat16().float() != found).float().mean() > 0.9

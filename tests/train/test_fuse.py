@@ -23,6 +23,7 @@ from tests.train.test_learner import make
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_fused_norm_mish_is_torchs_for_any_shape(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     # One version for one member, one for several: other sizes, and parameters, must not add to them.
+    torch._dynamo.reset()
     monkeypatch.setattr(fuse, "MOST_VERSIONS", 4)
     generator = torch.Generator().manual_seed(0)
 
