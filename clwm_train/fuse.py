@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-import torch._dynamo
 from torch import Tensor
 
 from clwm_data.errors import ClwmError
@@ -52,11 +51,18 @@ def fused_kernels(asked: bool = True) -> Iterator[None]:
     global _asked
     before, _asked = _asked, asked
     try:
-        # Beyond torch's own limit the rest runs uncompiled, many times slower, with a warning at most.
-        with torch._dynamo.config.patch(recompile_limit=MOST_VERSIONS):
+        with _many_versions() if asked else nullcontext():
             yield
     finally:
         _asked = before
+
+
+def _many_versions() -> AbstractContextManager[None]:
+    """Beyond torch's own limit the rest would run uncompiled, many times slower, with a warning at most."""
+    import torch._dynamo  # takes a second
+
+    limits: AbstractContextManager[None] = torch._dynamo.config.patch(recompile_limit=MOST_VERSIONS)
+    return limits
 
 
 class Kernel:

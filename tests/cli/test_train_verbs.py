@@ -241,6 +241,12 @@ def test_compiled_training_is_the_same_but_for_rounding(call: Call, store_path: 
         code, _, err = call("train", store_path, "--out", folder, *SMALL_OPTIONS, *options)
         assert code == 0, err
         found.append([json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()])
+    interrupted = tmp_path / "interrupted"
+    for options in (("--steps", 5), ("--steps", 8, "--resume")):
+        code, _, err = call("train", store_path, "--out", interrupted, *SMALL_OPTIONS, "--compile", *options)
+        assert code == 0, err
+    name = "checkpoints/step-000000008/agent.safetensors"
+    assert (interrupted / name).read_bytes() == (tmp_path / "run1" / name).read_bytes()
     plain, compiled = found
     for before, after in zip(plain, compiled, strict=True):
         for name in before.keys() - {"updates_per_s", "transitions_per_s"}:
