@@ -63,6 +63,8 @@ class DmControlSimulator(MujocoSimulator):
         self._first, self._second = self._velocities
         self._progress = Progress(np.stack([targets, targets]))
         self._progress_across = Progress(targets[:, None, None])
+        #: [L, L] 0 where two lanes have the same model, else NaN.
+        self._apart = np.asarray([[0.0 if one is other else np.nan for other in models] for one in models])
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """As the suite's ``initialize_episode`` with a ``RandomState`` over ``MT19937(seed)``.
@@ -87,7 +89,8 @@ class DmControlSimulator(MujocoSimulator):
 
     def rewards_across(self) -> NDArray[np.float64]:
         """See :meth:`clwm_data.families.simulator.Simulator.rewards_across`."""
-        return self.earned(self._progress_across(self._velocities)).T
+        rewards: NDArray[np.float64] = self.earned(self._progress_across(self._velocities)).T
+        return rewards + self._apart
 
     @abstractmethod
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:

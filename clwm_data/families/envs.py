@@ -233,10 +233,10 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Observation, NDArray[np.float32],
     def rewards_across(self) -> NDArray[np.float64] | None:
         """Rewards [L, L]: what the last step of lane i would have earned in the task of lane j.
 
-        ``None`` where the dynamics of the tasks differ, or where the family cannot tell. Rows of lanes that
+        NaN where the dynamics of the two differ; ``None`` where the family cannot tell. Rows of lanes that
         were not inside an episode mean nothing.
         """
-        return None if self.family.dynamics_vary else self._simulator.rewards_across()
+        return self._simulator.rewards_across()
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulator (called by ``close``)."""

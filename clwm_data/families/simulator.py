@@ -71,8 +71,8 @@ class Simulator(ABC):
         """What the last step of each lane would have earned in the tasks of the others.
 
         Returns:
-            [L, L]: entry [i, j] for the step of lane i and the task of lane j, true where both tasks have the
-            same dynamics; ``None`` where the simulator cannot tell.
+            [L, L]: entry [i, j] for the step of lane i and the task of lane j, NaN where their dynamics
+            differ; ``None`` where the simulator cannot tell.
         """
         return None
 

@@ -16,9 +16,9 @@ from clwm_data.training.vec_env import REWARDS_ACROSS
 class RelabellingReplayBuffer(ReplayBuffer):
     """Hands out a share of the transitions as those of another task, drawn at random.
 
-    For families whose tasks differ in the reward alone: the transition holds for every task, only the
-    conditioning vector at the end of the observations and the reward change. Exact, since the simulator
-    computed the rewards of all tasks at the step.
+    The other task has the same dynamics: the transition holds there too, only the conditioning vector at the
+    end of the observations and the reward change. Exact, since the simulator computed the rewards of all
+    those tasks at the step.
 
     Args:
         args: those of the base class.
@@ -34,7 +34,7 @@ class RelabellingReplayBuffer(ReplayBuffer):
         super().__init__(*args, **kwargs)
         self._conditioning, self._share = conditioning, share
         self._generator = np.random.default_rng(seed)
-        #: [size, environments, L] reward in the task of each lane.
+        #: [size, environments, L] reward in the task of each lane, NaN where the dynamics are others.
         self.rewards_across = np.zeros((*self.rewards.shape, len(conditioning)), np.float32)
 
     def add(self, *args: Any, **kwargs: Any) -> None:
@@ -53,10 +53,11 @@ class RelabellingReplayBuffer(ReplayBuffer):
         observations, following = self.observations[at], self.next_observations[at]
         rewards = self.rewards[at]
         other = np.flatnonzero(self._generator.random(count) < self._share)
-        lanes = self._generator.integers(len(self._conditioning), size=len(other))
+        across = self.rewards_across[batch_inds[other], environments[other]]
+        lanes = np.where(np.isfinite(across), self._generator.random(across.shape), -1.0).argmax(1)
         size = self._conditioning.shape[1]
         observations[other, -size:] = following[other, -size:] = self._conditioning[lanes]
-        rewards[other] = self.rewards_across[batch_inds[other], environments[other], lanes]
+        rewards[other] = across[np.arange(len(other)), lanes]
         ended = self.dones[at] * (1.0 - self.timeouts[at])
         arrays = (observations, self.actions[at], following, ended[:, None], rewards[:, None])
         return ReplayBufferSamples(*map(self.to_torch, arrays))

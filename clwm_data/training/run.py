@@ -82,10 +82,10 @@ def _quick_products() -> Iterator[None]:
 
 
 def _prepare(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
-    if settings.relabelled and not can_relabel(get_family(settings.family)):
+    if settings.relabelled and not can_relabel(get_family(settings.family), settings.tasks):
         raise ClwmError(
-            f"{settings.family}: its tasks differ in more than the reward, or it cannot tell the rewards of "
-            f"other tasks: leave relabelling out (--relabelled 0)"
+            f"{settings.family}: no two of the tasks differ in the reward alone, or it cannot tell the "
+            f"rewards of other tasks: leave relabelling out (--relabelled 0)"
         )
     if not resume:
         if folder.path.exists() and any(folder.path.iterdir()):

@@ -21,7 +21,7 @@ class TrainingSettings(StrictModel):
         updates: gradient steps per step of all environments together.
         learning_rate: of all networks, in the first half of the run; it then falls.
         buffer: transitions kept for replay.
-        relabelled: share of a batch that is relabelled with another task, where only the reward differs.
+        relabelled: share of a batch that is relabelled with another task of the same dynamics.
     """
 
     family: str

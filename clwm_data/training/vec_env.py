@@ -16,11 +16,12 @@ from clwm_data.families import TaskFamily
 REWARDS_ACROSS = "rewards_across"
 
 
-def can_relabel(family: TaskFamily) -> bool:
-    """Whether the simulator tells what a step would have earned in other tasks."""
-    env = family.make_vec_env([0])
+def can_relabel(family: TaskFamily, tasks: Sequence[int]) -> bool:
+    """Whether the simulator tells what a step in one of the tasks would have earned in another."""
+    env = family.make_vec_env(tasks)
     try:
-        return env.rewards_across() is not None
+        across = env.rewards_across()
+        return across is not None and bool(np.isfinite(across).sum() > len(tasks))
     finally:
         env.close()
 
