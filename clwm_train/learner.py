@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from clwm_train.agent import Agent
 from clwm_train.config import TrainConfig
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
+from clwm_train.pace import FULL, Pace
 from clwm_train.precision import use_bf16
 from clwm_train.profile import part
 from clwm_train.sampler import TaskBatch
 from clwm_train.streams import Purpose, RandomStreams
 
 Metrics = dict[str, Tensor]
+
+#: Name of the optimiser of policy and critics; the others learn the representation.
+IQL = "iql"
 
 
 class Learner(nn.Module):
@@ -40,10 +44,11 @@ class Learner(nn.Module):
         if config.precision == "bf16":
             use_bf16(self)
         self.optimisers = self._make_optimisers(objectives)
-        self._rates = [
-            (optimiser, [group["lr"] for group in optimiser.param_groups])
-            for optimiser in self.optimisers.values()
-        ]
+        #: Learning rates as configured, by optimiser and parameter group.
+        self._rates = {
+            name: [group["lr"] for group in optimiser.param_groups]
+            for name, optimiser in self.optimisers.items()
+        }
 
     def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
         config, agent = self.config, self.agent
@@ -51,7 +56,7 @@ class Learner(nn.Module):
             "context_encoder": torch.optim.Adam(
                 _trainable(agent.context_encoder), lr=config.context.learning_rate, fused=True
             ),
-            "iql": torch.optim.Adam(_trainable(agent.iql), lr=config.iql.learning_rate, fused=True),
+            IQL: torch.optim.Adam(_trainable(agent.iql), lr=config.iql.learning_rate, fused=True),
         }
         if agent.world_model is not None and config.world_model is not None:
             optimisers["world_model"] = torch.optim.AdamW(
@@ -66,21 +71,22 @@ class Learner(nn.Module):
                 optimisers[f"objectives.{objective.name}"] = own
         return optimisers
 
-    def scale_learning_rates(self, factor: float) -> None:
-        """Set every learning rate to ``factor`` times the configured one."""
-        for optimiser, rates in self._rates:
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = factor * rate
-
-    def update(self, batch: TaskBatch, step: int, streams: RandomStreams) -> Metrics:
+    def update(self, batch: TaskBatch, step: int, streams: RandomStreams, pace: Pace = FULL) -> Metrics:
         """Iteration ``step``: IQL always, context encoder and world model every ``representation_every``-th.
 
         Both learn from the same forward pass of encoder and context encoder.
 
+        Args:
+            batch: what to learn from.
+            step: number of the iteration, from 0.
+            streams: of the latent noise.
+            pace: factors of the learning rates.
+
         Returns:
             figures [S] by name.
         """
-        represent = step % self.config.representation_every == 0
+        represent = step % self.config.representation_every == 0 and pace.representation > 0.0
+        self._set_learning_rates(pace)
         with torch.set_grad_enabled(represent), part("context encoder"):
             votes = self.agent.context_encoder.embed(batch.context)
             z = votes.mean(-2)
@@ -92,6 +98,12 @@ class Learner(nn.Module):
                 Representation(batch, votes, z, self.agent.world_model, first, noise)
             )
         return metrics | self._update_iql(batch, features, z.detach())
+
+    def _set_learning_rates(self, pace: Pace) -> None:
+        for name, rates in self._rates.items():
+            factor = pace.iql if name == IQL else pace.representation
+            for group, rate in zip(self.optimisers[name].param_groups, rates, strict=True):
+                group["lr"] = factor * rate
 
     def _encode(self, observation: Tensor, represent: bool) -> tuple[Tensor, Tensor | None]:
         """Features [S, T, B, H + 1, feature] without gradient, and, where a world model is to learn, the
@@ -115,7 +127,7 @@ class Learner(nn.Module):
                 loss, figures = objective(representation)
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
-        parts = [name for name in self.optimisers if name != "iql"]
+        parts = [name for name in self.optimisers if name != IQL]
         self._descend(total, parts, "representation")
         if self.agent.world_model is not None:
             with part("target networks"):
@@ -132,7 +144,7 @@ class Learner(nn.Module):
         iql = self.agent.iql
         with part("iql"):
             loss, figures = iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
-        self._descend(loss, ["iql"], "iql")
+        self._descend(loss, [IQL], "iql")
         with part("target networks"):
             iql.target_critics.update(iql.critics)
         return {f"iql/{name}": figure for name, figure in figures.items()}

@@ -27,6 +27,7 @@ from clwm_train.learner import Learner
 from clwm_train.meter import DivergedError, Meter
 from clwm_train.metrics.representation import representation_metrics
 from clwm_train.metrics_log import THROUGHPUT, MetricsLog
+from clwm_train.pace import pace
 from clwm_train.profile import Profiler, Shares, part
 from clwm_train.run import METRICS, TENSORBOARD, TRACE, Run
 from clwm_train.sampler import TaskBatchSampler
@@ -101,8 +102,8 @@ class Trainer:
             while self.step < steps and not stop():
                 with part("sampler"):
                     batch = self.sampler.batch(self.step)
-                self.learner.scale_learning_rates(self._rate_factor(steps))
-                figures = self.learner.update(batch, self.step, self.streams)
+                now_learns = pace(config, self.step, steps)
+                figures = self.learner.update(batch, self.step, self.streams, now_learns)
                 with part("metrics"):
                     self.meter.add(figures, self.step)
                 self.step += 1
@@ -122,11 +123,6 @@ class Trainer:
             if saved != self.step:
                 self._save()
         return self.step >= steps
-
-    def _rate_factor(self, steps: int) -> float:
-        """Of the learning rates: 1, then linearly down to 0 after ``steps``."""
-        falling = self.run.config.learning_rate_decay * steps
-        return min(1.0, (steps - self.step) / falling) if falling else 1.0
 
     def _write_row(self, log: MetricsLog, speed: float) -> dict[str, float]:
         """Log the means since the last full interval; returns those of the first seed."""

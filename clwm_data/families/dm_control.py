@@ -89,8 +89,8 @@ class DmControlSimulator(MujocoSimulator):
 
     def rewards_across(self) -> NDArray[np.float64]:
         """See :meth:`clwm_data.families.simulator.Simulator.rewards_across`."""
-        rewards: NDArray[np.float64] = self.earned(self._progress_across(self._velocities)).T
-        return rewards + self._apart
+        rewards: NDArray[np.float64] = self._apart + self.earned(self._progress_across(self._velocities)).T
+        return rewards
 
     @abstractmethod
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
