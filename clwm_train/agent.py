@@ -80,5 +80,5 @@ class Agent(nn.Module):
             z: [S, ..., z].
         """
         feature = self.features(self.normaliser.observation(observation))
-        mean: Tensor = self.iql.policy(self.iql.state(feature, z))[0]
+        mean: Tensor = self.iql.policy(torch.cat([feature, z], -1))[0]
         return mean

@@ -233,7 +233,6 @@ class IqlConfig(StrictModel):
     Attributes:
         transitions: of each window, learn from ``all`` steps or the ``first`` alone.
         hidden: hidden layers of the policy, the critics and the value network.
-        standardise_z: they see z less its running mean over tasks, divided by its standard deviation.
         discount: gamma.
         expectile: of the value loss.
         inverse_temperature: of the advantage weights.
@@ -246,7 +245,6 @@ class IqlConfig(StrictModel):
 
     transitions: Literal["all", "first"] = "all"
     hidden: Sizes = (256, 256)
-    standardise_z: bool = False
     discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
     expectile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
     inverse_temperature: Weight = 3.0

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.config import IqlConfig, NetworkConfig
-from clwm_train.moments import TaskScale
 from clwm_train.nn import MLP, EmaCopy, Initialiser
 
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
@@ -57,7 +56,7 @@ class IQL(nn.Module):
 
     Args:
         initialiser: draws the weights of S seeds.
-        inputs: sizes of feature and z, in this order.
+        inputs: sizes of feature and z.
         action_size: entries of an action.
         config: constants.
         network: style of the MLPs.
@@ -74,20 +73,10 @@ class IQL(nn.Module):
         super().__init__()
         self.config = config
         style, hidden = network.style, config.hidden
-        self.task_scale = TaskScale(len(initialiser.seeds), inputs[-1]) if config.standardise_z else None
         self.policy = GaussianPolicy(initialiser, inputs, action_size, config, network)
         self.value = MLP(initialiser, inputs, hidden, 1, style=style)
         self.critics = MLP(initialiser, [*inputs, action_size], hidden, 1, style=style, copies=2)
         self.target_critics = EmaCopy(self.critics, config.target_tau)
-
-    def watch(self, z: Tensor) -> None:
-        """Learn the scale of a meta-batch's z [S, T, z], where it is standardised."""
-        if self.task_scale is not None:
-            self.task_scale.watch(z)
-
-    def state(self, feature: Tensor, z: Tensor) -> Tensor:
-        """What policy, value network and critics see of features [S, ..., f] and z [S, ..., z]."""
-        return torch.cat([feature, z if self.task_scale is None else self.task_scale(z)], -1)
 
     def losses(
         self, state: Tensor, action: Tensor, reward: Tensor, terminated: Tensor, mask: Tensor
@@ -99,7 +88,7 @@ class IQL(nn.Module):
         max_weight), advantage = min Q_target(s, a) - V(s). All three use the values from before the update.
 
         Args:
-            state: [S, N, H + 1, inputs], :meth:`state` of consecutive observations, without gradient.
+            state: [S, N, H + 1, inputs], [feature, z] of consecutive observations, without gradient.
             action: [S, N, H, act].
             reward: [S, N, H].
             terminated: [S, N, H], 1 where no value follows; a truncation is not a termination.

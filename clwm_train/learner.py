@@ -135,10 +135,9 @@ class Learner(nn.Module):
         return metrics
 
     def _update_iql(self, batch: TaskBatch, features: Tensor, z: Tensor) -> Metrics:
-        self.agent.iql.watch(z)
         steps = batch.action.shape[-2] if self.config.iql.transitions == "all" else 1
         z = z[:, :, None, None, :].expand(*features.shape[:-1], -1)
-        state = self.agent.iql.state(features, z)[..., : steps + 1, :]
+        state = torch.cat([features, z], -1)[..., : steps + 1, :]
         windows = [
             tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
         ]

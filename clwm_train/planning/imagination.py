@@ -32,11 +32,11 @@ class Scene:
 
     def propose(self, noise: Tensor) -> Tensor:
         """Action sequences that the policy draws with standard normal noise, both [S, L, P, H, act]."""
-        iql = self.agent.iql
+        policy = self.agent.iql.policy
         code, z = self._spread(noise.shape[2])
         actions = []
         for t in range(noise.shape[3]):
-            mean, log_std = iql.policy(iql.state(code, z))
+            mean, log_std = policy(torch.cat([code, z], -1))
             actions.append((mean + log_std.exp() * noise[:, :, :, t]).clamp(-1.0, 1.0))
             code, _ = self._step(code, actions[-1], z)
         return torch.stack(actions, 3)
@@ -51,7 +51,7 @@ class Scene:
             code, reward = self._step(code, actions[:, :, :, t], z)
             total = total + discount * reward
             discount *= iql.config.discount
-        state = iql.state(code, z)
+        state = torch.cat([code, z], -1)
         last = iql.policy(state)[0]
         q: Tensor = iql.critics(torch.cat([state, last], -1)).squeeze(-1)
         return total + discount * q.amin(1)
