@@ -72,6 +72,8 @@ def sweep(
       clwm sweep experiments/learns.yaml --engine ray --jobs 16
     """
     require("torch", "train", "training")
+    from clwm_train.api import pick_device
+    from clwm_train.fuse import check_compiler
     from clwm_train.sweep import ENGINES, list_jobs, read_experiment
 
     described = read_experiment(experiment)
@@ -85,6 +87,8 @@ def sweep(
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")
         return
     until = None if minutes is None else time.time() + 60.0 * minutes
+    if fused and engine == "local":
+        check_compiler(pick_device(device))
     in_turn = engine == "local" and jobs == 1
     outcomes = _one_by_one(work, until) if in_turn else ENGINES[engine](work, jobs, until)
     failed = 0

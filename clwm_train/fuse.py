@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,8 +23,9 @@ MOST_VERSIONS = 64
 _asked = False
 
 
+@cache
 def check_compiler(device: torch.device) -> None:
-    """Compile a first kernel.
+    """Compile a first kernel; where that worked it is not done again.
 
     Raises:
         ClwmError: that fails: there is no compiler for this device.

@@ -20,7 +20,7 @@ from clwm_cli.main import main
 
 from clwm_data.collect.collector import collect
 from clwm_train.metrics_log import THROUGHPUT
-from tests.conftest import tiny_manifest
+from tests.conftest import Clwm, tiny_manifest
 from tests.train.helpers import SMALL
 
 SETTINGS = {
@@ -246,3 +246,15 @@ def test_experiments_of_the_repository(path: Path) -> None:
     assert len({job.run for job in jobs}) == len(jobs) > 0
     for job in jobs:
         resolve(job.method, job.preset, job.overrides)
+
+
+def test_without_a_compiler_compile_leaves_no_run_behind(
+    folder: Path, clwm: Clwm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(folder / "no-such-compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "cache"))
+    refused = clwm("sweep", folder / "tiny.yaml", "--out", folder / "runs", "--compile")
+    assert refused.returncode == 1
+    assert "kernels cannot be compiled here" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    assert not (folder / "runs").exists()
