@@ -49,7 +49,7 @@ def behaviour() -> None:
     "--relabelled",
     type=click.FloatRange(0.0, 1.0),
     help="Share of the transitions that are learned from as another task's, with its reward.  [default: 0.5 "
-    "where tasks differ in the reward alone, or some of them do, else 0]",
+    "where tasks differ in the reward alone, else 0]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out, also beyond its former --steps.")
 def train(
@@ -84,7 +84,7 @@ def train(
 
     chosen = parse_indices(tasks, range(len(known.tasks)))
     if relabelled is None:
-        relabelled = 0.5 if can_relabel(known, chosen) else 0.0
+        relabelled = 0.5 if not known.dynamics_vary and can_relabel(known, chosen) else 0.0
     settings = TrainingSettings(family=family, tasks=list(chosen), seed=seed, relabelled=relabelled)
     with progress_bar(steps, "step", f"training {family}") as bar:
 

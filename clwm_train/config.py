@@ -270,10 +270,7 @@ class TrainConfig(StrictModel):
         log_every: iterations per row of metrics.
         checkpoint_every: iterations per checkpoint.
         keep_checkpoints: older ones are removed.
-        representation_share: of the steps, the first ones, in which context encoder and world model learn;
-            then policy and critics go on alone.
-        learning_rate_decay: over this share of the steps in which something learns, the last, its learning
-            rate falls linearly to 0.
+        learning_rate_decay: over this share of the steps, the last, all learning rates fall linearly to 0.
         precision: of matrix products while training: ``fp32``; ``mixed``: their factors may be rounded, to
             TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
     """
@@ -283,7 +280,6 @@ class TrainConfig(StrictModel):
     log_every: Count = 1000
     checkpoint_every: Count = 5000
     keep_checkpoints: Count = 2
-    representation_share: Share = 1.0
     learning_rate_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     precision: Literal["fp32", "mixed", "bf16"] = "fp32"
     batch: BatchConfig = BatchConfig()

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from clwm_train.agent import Agent
 from clwm_train.config import TrainConfig
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
-from clwm_train.pace import FULL, Pace
 from clwm_train.precision import use_bf16
 from clwm_train.profile import part
 from clwm_train.sampler import TaskBatch
@@ -71,7 +70,7 @@ class Learner(nn.Module):
                 optimisers[f"objectives.{objective.name}"] = own
         return optimisers
 
-    def update(self, batch: TaskBatch, step: int, streams: RandomStreams, pace: Pace = FULL) -> Metrics:
+    def update(self, batch: TaskBatch, step: int, streams: RandomStreams, pace: float = 1.0) -> Metrics:
         """Iteration ``step``: IQL always, context encoder and world model every ``representation_every``-th.
 
         Both learn from the same forward pass of encoder and context encoder.
@@ -80,12 +79,12 @@ class Learner(nn.Module):
             batch: what to learn from.
             step: number of the iteration, from 0.
             streams: of the latent noise.
-            pace: factors of the learning rates.
+            pace: factor of all learning rates.
 
         Returns:
             figures [S] by name.
         """
-        represent = step % self.config.representation_every == 0 and pace.representation > 0.0
+        represent = step % self.config.representation_every == 0
         self._set_learning_rates(pace)
         with torch.set_grad_enabled(represent), part("context encoder"):
             votes = self.agent.context_encoder.embed(batch.context)
@@ -99,11 +98,10 @@ class Learner(nn.Module):
             )
         return metrics | self._update_iql(batch, features, z.detach())
 
-    def _set_learning_rates(self, pace: Pace) -> None:
+    def _set_learning_rates(self, pace: float) -> None:
         for name, rates in self._rates.items():
-            factor = pace.iql if name == IQL else pace.representation
             for group, rate in zip(self.optimisers[name].param_groups, rates, strict=True):
-                group["lr"] = factor * rate
+                group["lr"] = pace * rate
 
     def _encode(self, observation: Tensor, represent: bool) -> tuple[Tensor, Tensor | None]:
         """Features [S, T, B, H + 1, feature] without gradient, and, where a world model is to learn, the

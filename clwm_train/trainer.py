@@ -102,8 +102,8 @@ class Trainer:
             while self.step < steps and not stop():
                 with part("sampler"):
                     batch = self.sampler.batch(self.step)
-                now_learns = pace(config, self.step, steps)
-                figures = self.learner.update(batch, self.step, self.streams, now_learns)
+                rate = pace(self.step, steps, config.learning_rate_decay)
+                figures = self.learner.update(batch, self.step, self.streams, rate)
                 with part("metrics"):
                     self.meter.add(figures, self.step)
                 self.step += 1
