@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -147,6 +147,8 @@ def eval(
 
     if planner == "none" and planner_overrides:
         raise click.UsageError("--planner-set needs --planner mppi")
+    if prior_weight and inference == "model":
+        raise click.UsageError("--prior-weight: --inference model counts no transitions: drop one of the two")
     path = find_run(run)
     its = open_run(path)
     family = get_family(its.record.family)
@@ -201,8 +203,7 @@ def eval(
         )
         save_evaluation(its, evaluation)
     if as_json:
-        by_seed = {str(number): of for number, of in zip(its.record.seeds, of_seeds, strict=True)}
-        echo_json(of_seeds[0] if len(of_seeds) == 1 else {"seeds": by_seed})
+        echo_json(_by_seed(its, of_seeds))
         return
     click.echo(f"{run}: {its.record.method} on {its.record.store_name}, {episodes} episodes per task")
     for number, results in zip(its.record.seeds, of_seeds, strict=True):
@@ -231,16 +232,26 @@ def _curves(
     write_json(document, {"seeds": list(run.record.seeds), "curves": curves})
     curve_figure(curves, picture, title=f"{run.record.method} on {run.record.store_name}")
     if as_json:
-        echo_json(curves[0])
+        echo_json(_by_seed(run, curves))
         return
-    rows = [
-        (name, split, *(f"{value:.2f}" for value in entry["return_mean"]))
-        for name in protocols
-        if name != "zero-shot"
-        for split, entry in curves[0][name].items()
-    ]
-    echo_table(("protocol", "split", *(f"K={size}" for size in sizes)), rows)
+    for number, curve in zip(run.record.seeds, curves, strict=True):
+        if len(curves) > 1:
+            click.echo(f"seed {number}:")
+        rows = [
+            (name, split, *(f"{value:.2f}" for value in entry["return_mean"]))
+            for name in protocols
+            if name != "zero-shot"
+            for split, entry in curve[name].items()
+        ]
+        echo_table(("protocol", "split", *(f"K={size}" for size in sizes)), rows)
     click.echo(f"{picture}, {document}: {', '.join(FIGURES)} where known")
+
+
+def _by_seed(run: Run, found: Sequence[Any]) -> Any:
+    """What was found for the one seed of a run, or under "seeds" for each of several."""
+    if len(found) == 1:
+        return found[0]
+    return {"seeds": {str(number): of for number, of in zip(run.record.seeds, found, strict=True)}}
 
 
 def _sizes(text: str) -> list[int]:

@@ -74,10 +74,16 @@ def train_run(
         whether all steps are done.
 
     Raises:
-        ClwmError: the store holds other data than the run began with, the training diverged, or nothing can
-            be compiled here.
+        ClwmError: the store holds other data than the run began with, the training diverged, more steps are
+            asked for than the learning rates fall over, or nothing can be compiled here.
     """
     check_same_data(run, store)
+    most = run.config.steps
+    if run.config.learning_rate_decay and steps is not None and steps > most:
+        raise ClwmError(
+            f"{run.path}: its learning rates fall to 0 at update {most:,} (learning_rate_decay), so it "
+            f"cannot go on to {steps:,}: train a new run with --steps {steps}"
+        )
     device = torch.device(device)
     if fused:
         check_compiler(device)

@@ -3,9 +3,11 @@
 ::
 
     checkpoints/step-000004000/
-      agent.safetensors      networks and scaling: what evaluation needs; every tensor leads with the
-      seed axis learner.safetensors    the rest: state of objectives and optimisers, sums of the running
-      log interval checkpoint.yaml        step (updates done)
+      agent.safetensors      what evaluation needs: networks and scaling
+      learner.safetensors    the rest: state of objectives and optimisers, sums of the running log interval
+      checkpoint.yaml        updates done, seeds
+
+Every tensor leads with the axis of seeds.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from clwm_data.strict import StrictModel, build_model, read_yaml
 from clwm_train.run import write_model
 
 AGENT, LEARNER, INDEX = "agent.safetensors", "learner.safetensors", "checkpoint.yaml"
+
+MEND = "delete the checkpoint's folder, and the one before it is used"
 
 State = dict[str, Tensor]
 
@@ -111,7 +115,7 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
     try:
         return load_file(path, device=str(device))
     except (OSError, SafetensorError) as error:
-        raise ClwmError(f"{path}: cannot be read: {error}; continue from an older checkpoint") from error
+        raise ClwmError(f"{path}: cannot be read: {error}: {MEND}") from error
 
 
 def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -124,11 +128,11 @@ def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
         with safe_open(path, framework="pt") as file:
             found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ClwmError(f"{path}: cannot be read: {error}; use an older checkpoint") from error
+        raise ClwmError(f"{path}: cannot be read: {error}: {MEND}") from error
     for name in sorted({*found, *expected}):
         if found.get(name) != expected.get(name):
             what = f"{name} has shape {found.get(name)}, expected {expected.get(name)}"
-            raise ClwmError(f"{path}: does not fit config.yaml: {what}")
+            raise ClwmError(f"{path}: does not fit config.yaml: {what}: put back the config.yaml of that run")
 
 
 def load_module(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
@@ -141,7 +145,9 @@ def load_module(module: nn.Module, state: Mapping[str, Tensor], source: Path) ->
         module.load_state_dict(dict(state))
     except RuntimeError as error:
         first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise ClwmError(f"{source}: does not fit config.yaml: {first}") from error
+        raise ClwmError(
+            f"{source}: does not fit config.yaml: {first}: put back the config.yaml of that run"
+        ) from error
 
 
 def _sync(path: Path) -> None:

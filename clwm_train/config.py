@@ -231,7 +231,8 @@ class IqlConfig(StrictModel):
     """Implicit Q-learning.
 
     Attributes:
-        transitions: of each window, learn from ``all`` steps or the ``first`` alone.
+        transitions: of each window, learn from ``all`` steps or the ``first`` alone; windows then begin at
+            every transition of an episode as often.
         hidden: hidden layers of the policy, the critics and the value network.
         discount: gamma.
         expectile: of the value loss.

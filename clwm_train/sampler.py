@@ -51,6 +51,7 @@ class TaskBatchSampler:
         config: T, B, H and K.
         seeds: S of them.
         next_observation: context transitions hold s'.
+        padded: windows begin anywhere in an episode and may reach beyond its end; else where they fit.
         device: of the batches and of the random numbers; that of ``data`` unless given.
     """
 
@@ -61,6 +62,7 @@ class TaskBatchSampler:
         seeds: Sequence[int],
         *,
         next_observation: bool,
+        padded: bool = False,
         device: torch.device | None = None,
     ) -> None:
         self.data = data
@@ -74,7 +76,9 @@ class TaskBatchSampler:
         self._task_count = torch.tensor(len(positions), device=data.device)
         self.device = device or data.device
         self._streams = RandomStreams(seeds, self.device)
-        places = (data.episode_length - config.horizon + 1).clamp_(min=1)
+        places = data.episode_length
+        if not padded:
+            places = (places - config.horizon + 1).clamp_(min=1)
         #: [E + 1] number of window places before each episode.
         self._first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])
         self._task_place = self._first_place[data.first_episode]

@@ -57,7 +57,12 @@ class Trainer:
         device = device or data.device
         self.learner = Learner(config, agent.to(device), len(record.train_tasks)).to(device)
         self.sampler = TaskBatchSampler(
-            data, config.batch, record.seeds, next_observation=agent.next_observation, device=device
+            data,
+            config.batch,
+            record.seeds,
+            next_observation=agent.next_observation,
+            padded=config.iql.transitions == "first",
+            device=device,
         )
         # Always the same contexts, so that the rows of the log compare.
         self.probe = self.sampler.batch(0).context
@@ -102,7 +107,7 @@ class Trainer:
             while self.step < steps and not stop():
                 with part("sampler"):
                     batch = self.sampler.batch(self.step)
-                rate = pace(self.step, steps, config.learning_rate_decay)
+                rate = pace(self.step, config.steps, config.learning_rate_decay)
                 figures = self.learner.update(batch, self.step, self.streams, rate)
                 with part("metrics"):
                     self.meter.add(figures, self.step)

@@ -140,4 +140,4 @@ def read_evaluation(run: Run, name: str = EVALUATION) -> Evaluation | None:
     try:
         return Evaluation.model_validate(parse_json(file.read_bytes(), str(file)))
     except ValidationError as error:
-        raise ClwmError(f"{file}: {first_mistake(error)}") from error
+        raise ClwmError(f"{file}: {first_mistake(error)}: delete it and run `clwm eval` again") from error

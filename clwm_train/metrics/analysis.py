@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -36,15 +36,15 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Disentanglement(StrictModel):
-    """DCI and InfoMEC of z on the tasks of the split id, see :mod:`clwm_train.metrics.disentanglement`.
+    """DCI and InfoMEC of z, see :mod:`clwm_train.metrics.disentanglement`: fitted to the train tasks.
 
     Attributes:
         factors: names of the task parameters.
         disentanglement: of DCI.
         completeness: of DCI.
-        informativeness: of DCI, held-out R^2.
+        informativeness: of DCI, R^2 on the id tasks.
         modularity: of InfoMEC.
-        explicitness: of InfoMEC, held out.
+        explicitness: of InfoMEC, on the id tasks.
         compactness: of InfoMEC; absent with one active entry.
         importance: [z][factors].
         information: [factors][z].
@@ -90,7 +90,7 @@ class Analysis(StrictModel):
         contexts: per task.
         context_size: transitions of a context.
         horizon: steps of the open-loop prediction.
-        seed: of contexts, windows and draws.
+        seed: of contexts and windows.
         store_sha256: content of the store.
         seeds: for each seed of the run.
     """
@@ -102,6 +102,19 @@ class Analysis(StrictModel):
     seed: int = Field(ge=0)
     store_sha256: Text
     seeds: list[SeedAnalysis]
+
+    def is_whole(self, run: Run, store: Store) -> bool:
+        """Whether no part is missing that the run's method and family have."""
+        found = self.seeds[0]
+        family = get_family(store.family)
+        return (
+            found.probe is not None
+            and (
+                found.disentanglement is not None
+                or not _disentangles(run.config.context.dim, family, store.tasks)
+            )
+            and (found.open_loop is not None or run.config.world_model is None)
+        )
 
 
 def analyse_run(
@@ -145,7 +158,9 @@ def analyse_run(
             if "probe" in parts:
                 found[row] = found[row].model_copy(update={"probe": _probe(family, codes, row)})
             if "disentanglement" in parts:
-                scores = _disentanglement(family, codes, row, seed)
+                scores = None
+                if _disentangles(run.config.context.dim, family, data.tasks):
+                    scores = _disentanglement(family, codes, row, seed)
                 found[row] = found[row].model_copy(update={"disentanglement": scores})
     if "open-loop" in parts and agent.world_model is not None:
         errors = _open_loop(agent, data, horizon, seed)
@@ -186,7 +201,7 @@ def read_analysis(run: Run) -> Analysis | None:
     try:
         return Analysis.model_validate(parse_json(file.read_bytes(), str(file)))
     except ValidationError as error:
-        raise ClwmError(f"{file}: {first_mistake(error)}") from error
+        raise ClwmError(f"{file}: {first_mistake(error)}: delete it and run `clwm analyse` again") from error
 
 
 def _probe(family: TaskFamily, codes: Codes, row: int) -> dict[str, dict[str, float]]:
@@ -205,6 +220,12 @@ def _probe(family: TaskFamily, codes: Codes, row: int) -> dict[str, dict[str, fl
             name: float(score) for name, score in zip(names, scores, strict=True) if np.isfinite(score)
         }
     return result
+
+
+def _disentangles(entries: int, family: TaskFamily, tasks: Iterable[int]) -> bool:
+    """Whether z has several entries, and the id tasks that have data combine factors that vary."""
+    found = factors_of(family, list(tasks))
+    return found is not None and entries > 1
 
 
 def _disentanglement(family: TaskFamily, codes: Codes, row: int, seed: int) -> Disentanglement | None:

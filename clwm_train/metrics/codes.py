@@ -96,4 +96,6 @@ def factors_of(family: TaskFamily, tasks: Sequence[int]) -> tuple[tuple[str, ...
     for known, new in zip(train.T, unseen.T, strict=True):
         if not 2 <= len(np.unique(known)) < len(train) or not np.isin(new, known).all():
             return None
+        if len(np.unique(new)) < 2:  # nothing to score
+            return None
     return tuple(parameters[0]), values

@@ -141,10 +141,11 @@ def infomec(
     information = np.zeros((y.shape[1], x.shape[1]))
     for row, (label, test) in enumerate(labels):
         joined = np.concatenate([label, test])
-        found = selection.mutual_info_classif(
-            every[:, active], joined, discrete_features=False, n_neighbors=NEIGHBOURS, random_state=seed
-        )
-        information[row, active] = found / _entropy(joined)
+        if active.any():
+            found = selection.mutual_info_classif(
+                every[:, active], joined, discrete_features=False, n_neighbors=NEIGHBOURS, random_state=seed
+            )
+            information[row, active] = found / _entropy(joined)
     kept = information[:, active]
     return InfoMEC(
         modularity=_peakedness(kept.T),
@@ -174,9 +175,11 @@ def _concentration(importance: Floats) -> Floats:
 def _peakedness(information: Floats) -> float:
     """(mean over rows of max / sum - 1/m) / (1 - 1/m) for [n, m]: 0 for flat rows, 1 for peaks.
 
-    A row without any information is flat.
+    A row without any information is flat; so are no rows at all.
     """
     width = information.shape[1]
+    if not len(information):
+        return 0.0
     sums = information.sum(1)
     share = np.divide(information.max(1), sums, out=np.full(len(sums), 1.0 / width), where=sums > 0)
     return float((share.mean() - 1.0 / width) / (1.0 - 1.0 / width))

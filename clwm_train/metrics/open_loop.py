@@ -62,7 +62,7 @@ def open_loop_error(
         windows: per task, drawn uniformly from the episodes that are long enough.
         context_size: transitions of the context.
         samples: roll-outs per window.
-        seed: of windows, contexts and draws.
+        seed: of windows and contexts; roll-outs draw by the agent's own seeds.
 
     Raises:
         ClwmError: the agent has no world model, or no episode of the split is that long.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.references import FOLDER
-from clwm_train.evaluate.results import read_evaluation
+from clwm_train.evaluate.results import Evaluation, read_evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.run import Run
 
@@ -54,15 +54,18 @@ def gather_scores(runs: Iterable[Run]) -> list[Score]:
     Runs of the same method and dataset are seeds of one score.
 
     Raises:
-        ClwmError: a seed stands in two runs, or runs of one method were evaluated on different tasks.
+        ClwmError: a seed stands in two runs, runs of one method were evaluated on different tasks, or runs
+            on one dataset in different ways.
     """
     rows: dict[tuple[str, str, str, str], list[_Row]] = {}
+    ways: dict[tuple[str, str], tuple[Run, dict[str, object]]] = {}
     for run in runs:
         evaluation = read_evaluation(run)
         if evaluation is None:
             continue
         for seed, results in zip(run.record.seeds, evaluation.results, strict=True):
             for protocol, splits in results.items():
+                _check_alike(ways, run, protocol, evaluation)
                 for split, result in splits.items():
                     key = (run.record.store_name, run.label, protocol, split)
                     success = result.task_success
@@ -76,6 +79,28 @@ def gather_scores(runs: Iterable[Run]) -> list[Score]:
                         )
                     )
     return [_joined(key, of) for key, of in rows.items()]
+
+
+def _check_alike(
+    ways: dict[tuple[str, str], tuple[Run, dict[str, object]]],
+    run: Run,
+    protocol: str,
+    evaluation: Evaluation,
+) -> None:
+    """Scores side by side must have come about in the same way."""
+    names = (
+        {"context_size"} if protocol == "few-shot" else {"context_size", "prior", "prior_weight", "inference"}
+    )
+    if protocol == "zero-shot":
+        names.remove("context_size")
+    way = evaluation.model_dump(include=names)
+    first, other = ways.setdefault((run.record.store_name, protocol), (run, way))
+    for name in sorted(names):
+        if way[name] != other[name]:
+            raise ClwmError(
+                f"{run.path}: {protocol} was evaluated with {name} {way[name]}, {first.path} with "
+                f"{other[name]}: evaluate one of them again, or leave it out"
+            )
 
 
 @dataclass(frozen=True)

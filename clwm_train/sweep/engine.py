@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -42,11 +43,17 @@ def attempt(
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
 ) -> str | None:
-    """Run a job until it is done, or the clock or ``stop`` says so; returns why it failed, or ``None``."""
+    """Run a job until it is done, or the clock or ``stop`` says so; returns why it failed, or ``None``.
+
+    Of what is no mistake of the user's (out of memory, a bug) the traceback goes to standard error.
+    """
     try:
         run_job(job, stop=lambda: stop() or (until is not None and time.time() > until), progress=progress)
     except ClwmError as error:
         return str(error)
+    except Exception as error:  # whatever it is, the other jobs go on
+        traceback.print_exc()
+        return f"{job.run}: {type(error).__name__}: {error}"
     return None
 
 

@@ -196,13 +196,17 @@ def _evaluate(job: Job, run: Run, store: Store) -> None:
 def _is_evaluated(job: Job, run: Run, store: Store) -> bool:
     found = read_evaluation(run)
     wanted = {key: job.evaluation[key] for key in ("episodes", "context_size", "seed")}
-    wanted |= {"prior": "zero", "inference": "encoder"}  # `clwm eval` may have put something else there
+    # `clwm eval` may have put something else there.
+    wanted |= {"prior": "zero", "prior_weight": 0.0, "inference": "encoder"}
+    splits = {get_family(store.family).task(index).split for index in store.tasks}
     return (
         found is not None
         and found.checkpoint == latest_checkpoint(run.checkpoints).name
         and found.store_sha256 == store.record.content_sha256
         and found.model_dump(include=set(wanted)) == wanted
-        and all(protocol in found.results[0] for protocol in job.evaluation["protocols"])
+        and all(
+            splits <= found.results[0].get(protocol, {}).keys() for protocol in job.evaluation["protocols"]
+        )
     )
 
 
@@ -215,6 +219,7 @@ def _is_analysed(job: Job, run: Run, store: Store) -> bool:
         and found.checkpoint == latest_checkpoint(run.checkpoints).name
         and found.store_sha256 == store.record.content_sha256
         and found.model_dump(include=set(job.analysis)) == job.analysis
+        and found.is_whole(run, store)
     )
 
 

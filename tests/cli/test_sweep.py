@@ -20,6 +20,7 @@ from clwm_cli.main import main
 
 from clwm_data.collect.collector import collect
 from clwm_train.metrics_log import THROUGHPUT
+from clwm_train.sweep import engine
 from tests.conftest import Clwm, tiny_manifest
 from tests.train.helpers import SMALL
 
@@ -173,6 +174,45 @@ def test_pool_and_a_run_that_fails(folder: Path, call: Call) -> None:
     assert "holds thesis.tex but is no run: move it away" in out
     assert "1 of 2 runs failed" in err
     assert (taken / "thesis.tex").read_text() == "precious"
+
+
+def test_a_run_that_fails_by_no_mistake_of_the_users_does_not_end_the_others(
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, {**SHORT, "analysis": None, "stacked": False, "methods": {"focal": None}})
+    run_job = engine.run_job
+
+    def out_of_memory(job: Any, **options: Any) -> None:
+        if job.seeds == (0,):
+            raise MemoryError("of which there is too little")
+        run_job(job, **options)
+
+    monkeypatch.setattr(engine, "run_job", out_of_memory)
+    code, out, err = call()
+    assert code == 1
+    assert "six-focal-s0: MemoryError: of which there is too little" in out
+    assert "six-focal-s1: done" in out
+    assert "Traceback" in err
+    assert "1 of 2 runs failed" in err
+
+
+def test_an_evaluation_in_another_way_is_done_again(folder: Path, call: Call) -> None:
+    write(folder, {**SHORT, "methods": {"focal": None}})
+    assert call()[0] == 0
+    run = folder / "runs/tiny/six-focal-s0-1"
+    whole = {name: json.loads((run / name).read_text()) for name in ("evaluation.json", "analysis.json")}
+    partly = [
+        {key: {"id": of["id"]} for key, of in protocols.items()}
+        for protocols in whole["evaluation.json"]["results"]
+    ]
+    for name, change in (
+        ("evaluation.json", {"prior_weight": 50.0}),
+        ("evaluation.json", {"results": partly}),
+        ("analysis.json", {"seeds": [{}, {}]}),
+    ):
+        (run / name).write_text(json.dumps(whole[name] | change))
+        assert call()[0] == 0
+        assert json.loads((run / name).read_text()) == whole[name]
 
 
 def test_ray(folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,24 @@ def test_scores_are_the_evaluations(runs: Path) -> None:
     assert numbers[10:13] == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"inference": "model"}, "zero-shot was evaluated with inference"),
+        ({"context_size": 9}, "few-shot was"),
+    ],
+)
+def test_evaluations_of_other_ways_are_not_put_side_by_side(
+    tmp_path: Path, change: dict[str, object], refused: str
+) -> None:
+    invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    other = invent_run(tmp_path, "cheetah-vel", "focal", 0.8, method="focal")
+    file = other.path / "evaluation.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(ClwmError, match=refused):
+        gather_scores(find_runs([tmp_path]))
+
+
 def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
     scores = gather_scores(find_runs([runs]))
     part = ("few-shot", "id")

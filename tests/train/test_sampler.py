@@ -45,13 +45,14 @@ def find(rows: np.ndarray[Any, Any], row: np.ndarray[Any, Any]) -> int:
     tasks=datasets(),
     horizon=st.integers(1, 5),
     following=st.booleans(),
+    padded=st.booleans(),
     step=st.integers(0, 10**6),
 )
 def test_batches_are_what_a_slow_reading_of_the_episodes_gives(
-    tasks: dict[int, MemoryTask], horizon: int, following: bool, step: int
+    tasks: dict[int, MemoryTask], horizon: int, following: bool, padded: bool, step: int
 ) -> None:
     config = BatchConfig(tasks=3, windows=4, horizon=horizon, context=5)
-    sampler = TaskBatchSampler(data_of(tasks), config, [1, 2], next_observation=following)
+    sampler = TaskBatchSampler(data_of(tasks), config, [1, 2], next_observation=following, padded=padded)
     batch = sampler.batch(step)
     train = sorted(index for index, task in tasks.items() if task.split == "train")
     assert sampler.tasks == tuple(train)
@@ -67,8 +68,8 @@ def test_batches_are_what_a_slow_reading_of_the_episodes_gives(
             within = arrays.episode(episode)
             first = row - int(arrays.episode_start[episode])
             length = len(within.reward)
-            # A window starts early enough to be full, if the episode is long enough.
-            assert first == 0 or first + horizon <= length
+            # Without padding a window starts early enough to be full, if the episode is long enough.
+            assert padded or first == 0 or first + horizon <= length
             for h in range(horizon):
                 inside = first + h < length
                 assert window["mask"][h] == inside
@@ -116,6 +117,15 @@ def test_places_are_uniform() -> None:
     np.testing.assert_allclose(shares, 1 / 6, atol=0.015)
     context = batch.context[0, 0, :, 2:4]
     shares = [(context == row).all(-1).float().mean().item() for row in data.action]
+    np.testing.assert_allclose(shares, 1 / 8, atol=0.015)
+
+
+def test_every_transition_begins_as_many_padded_windows() -> None:
+    data = data_of({0: random_task(0, [5, 2, 1])})
+    config = BatchConfig(tasks=1, windows=30_000, horizon=3, context=1)
+    batch = TaskBatchSampler(data, config, [0], next_observation=False, padded=True).batch(0)
+    first = batch.action[0, 0, :, 0]
+    shares = [(first == row).all(-1).float().mean().item() for row in data.action]
     np.testing.assert_allclose(shares, 1 / 8, atol=0.015)
 
 

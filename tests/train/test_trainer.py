@@ -63,6 +63,20 @@ def test_resume_is_bit_exact(store: Store, tmp_path: Path, cut: int) -> None:
     assert [row["step"] for row in read_metrics(whole.path / "metrics.jsonl")] == [3, 6, 8]
 
 
+def test_falling_learning_rates_are_those_of_the_whole_run_wherever_it_is_cut(
+    store: Store, tmp_path: Path
+) -> None:
+    runs = [new_run(tmp_path / name, store, "learning_rate_decay=0.5") for name in "ab"]
+    assert train_run(runs[0], store)
+    for steps in (6, 8):
+        assert train_run(runs[1], store, steps=steps)
+    whole, parts = map(files, runs)
+    del whole["metrics"], parts["metrics"]  # every call ends with a row
+    assert whole == parts
+    with pytest.raises(ClwmError, match="train a new run with --steps 12"):
+        train_run(runs[0], store, steps=12)
+
+
 def test_metrics_written_after_the_last_checkpoint_are_written_anew(store: Store, tmp_path: Path) -> None:
     """As after a power cut: rows beyond the checkpoint, the last of them torn."""
     whole, torn = new_run(tmp_path / "a", store), new_run(tmp_path / "b", store)

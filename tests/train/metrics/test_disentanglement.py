@@ -141,3 +141,15 @@ def test_mistakes() -> None:
             dci(*parts)
     with pytest.raises(ClwmError, match="factor 0 has the held-out value 9"):
         infomec(half, half, half, half + np.array([9, 0]))
+
+
+def test_codes_that_are_the_same_everywhere_hold_no_information() -> None:
+    codes = np.ones((len(FACTORS), 3))
+    parts = (codes, FACTORS, codes, FACTORS)
+    of_info = infomec(*parts)
+    assert not of_info.active.any()
+    assert not of_info.information.any()
+    assert of_info.modularity == 0.0
+    assert of_info.compactness is None
+    assert of_info.explicitness == pytest.approx(0.0, abs=1e-6)
+    assert dci(*parts).disentanglement == 0.0
