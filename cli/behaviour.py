@@ -65,7 +65,7 @@ def train(
     """Train one task-conditioned policy for all tasks of FAMILY.
 
     \b
-    OUT/zoo               the policies chosen, and a card about them: `policies: OUT/zoo` in a manifest
+    OUT/zoo               the policies chosen, and a card about them: `zoo: OUT/zoo` in an entry of a manifest
     OUT/curve.jsonl       the learning curve: returns on every task
 
     \b
@@ -116,7 +116,14 @@ def train(
 @behaviour.command(short_help="Measure random actions and the expert on every task.")
 @click.argument("family")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path(), help="Folder of FAMILY.yaml.  [default: .]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of FAMILY.yaml.  [default: CLWM_REFERENCES, or ~/.config/clwm/references]",
+)
+@click.option(
+    "--zoo",
+    type=click.Path(path_type=Path),
+    help="RUN/zoo of `clwm behaviour train`: its best is the expert.",
 )
 @click.option(
     "--episodes", type=click.IntRange(1), default=20, show_default=True, help="Episodes per task and policy."
@@ -124,22 +131,32 @@ def train(
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of the episodes."
 )
-def reference(family: str, out: Path, episodes: int, seed: int) -> None:
-    """Measure what random actions and the expert get on every task of FAMILY.
+def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, seed: int) -> None:
+    """Measure what random actions and the expert get on every task of FAMILY: 0 and 1 of normalised returns.
 
-    The results ship with clwm; this command remakes them.
+    The expert is the scripted policy where there is one, else the best one of the family's trained policies.
+    Without --out the results are kept for `clwm eval` and `clwm report`. Where clwm brings a family's
+    reference returns, those hold, so that everybody has the same scale.
 
     \b
     Examples:
-      clwm behaviour reference point-robot
+      clwm behaviour reference mw-door-open
+      clwm behaviour reference my-family --zoo runs/my-behaviour/zoo
     """
+    from clwm_data.references import FOLDER, own_references
     from clwm_data.references.measure import measure_references, write_references
 
     known = get_family(family)
+    folder = out or own_references()
+    folder.mkdir(parents=True, exist_ok=True)  # what is wrong with it shows before hours of simulation
     with progress_bar(len(known.tasks), "task", f"measuring {family}") as bar:
-        record = measure_references(known, episodes=episodes, seed=seed, progress=bar.update)
-    path = write_references(out, record)
+        record = measure_references(
+            known, episodes=episodes, seed=seed, zoo=None if zoo is None else str(zoo), progress=bar.update
+        )
+    path = write_references(folder, record)
     click.echo(
         f"{path}: random {np.mean(record.random):.1f}, {record.expert_policy} {np.mean(record.expert):.1f} "
         "(mean over tasks)"
     )
+    if out is None and (FOLDER / path.name).is_file():
+        click.echo(f"clwm: the reference returns of {family} that clwm brings hold, not these", err=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from clwm_data.edit import delete_episodes as delete_from_store
-from clwm_data.ranges import parse_indices
+from clwm_data.errors import ClwmError
+from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store import open_store
 
 from .common import echo_store, find_local_store
@@ -27,6 +28,7 @@ def delete_episodes(store: str, task: int, episodes: str) -> None:
     """
     path = find_local_store(store)
     opened = open_store(path)
-    count = opened.tasks[task].record.episodes if task in opened.tasks else 0
-    numbers = parse_indices(episodes, range(count), "episode") if count else ()
+    if task not in opened.tasks:
+        raise ClwmError(f"{path}: has no task {task}; it has {format_indices(opened.tasks)}")
+    numbers = parse_indices(episodes, range(opened.tasks[task].record.episodes), "episode")
     echo_store(delete_from_store(path, {task: numbers}))

@@ -35,7 +35,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     \b
     Examples:
       clwm demo
-      clwm demo --out /tmp/demo --seed 1
+      clwm demo --out another-demo --seed 1
     """
     require("gymnasium", "sim", "the demo")
     require("torch", "train", "the demo")
@@ -55,7 +55,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
 
         def progress(episodes: int, total: int) -> None:
             bar.total = total
-            bar.update(episodes)
+            bar.update(episodes - bar.n)
 
         store = collect_store(load_manifest(NAME), path, progress=progress)
     click.echo(

@@ -45,7 +45,9 @@ def info(store: str, as_json: bool) -> None:
         "seed": str(manifest["seed"]),
         "licence": manifest["licence"] or "not stated",
         "authors": ", ".join(manifest["authors"]) or "not stated",
-        "collected": f"{provenance['created']} by `{provenance['command']}` on {provenance['platform']}",
+        "collected": f"{provenance['created']} by `{provenance['command']}` on {provenance['platform']}"
+        if provenance["created"]
+        else "",
         "downloaded": "" if summary["origin"] is None else _origin(summary["origin"]),
         "edited": "" if summary["edited"] is None else _edit(summary["edited"]),
         "versions": ", ".join(f"{name} {version}" for name, version in provenance["packages"].items()),

@@ -76,10 +76,17 @@ def main(arguments: list[str] | None = None) -> Any:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         return clwm.main(args=arguments, prog_name="clwm")
-    except ClwmError as error:
+    except (ClwmError, OSError) as error:
         if debug:
             raise
+        text = str(error) if isinstance(error, ClwmError) else _of_the_system(error)
         # One line whatever stood in the files that the message quotes, and no control characters.
-        line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {error}")
+        line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {text}")
         click.echo(line, err=True)
         sys.exit(1)
+
+
+def _of_the_system(error: OSError) -> str:
+    """A full disk, a folder without permission, and the like."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}: mend it and run the command again (--debug: the traceback)"

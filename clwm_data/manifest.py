@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 import string
+from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
-from clwm_data.ranges import parse_indices
+from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
-from clwm_data.zoo.shipped import find_checkpoint, find_policies, shipped_folder
+from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo, shipped_folder
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
@@ -88,8 +89,8 @@ class BehaviourEntry(StrictModel):
             raise ClwmError("a learned policy needs the key checkpoint, e.g. 100 for the best")
         return self.checkpoint
 
-    def mistake(self, family: TaskFamily) -> tuple[str, str] | None:
-        """The first key whose value makes no sense for a family, and why; ``None`` if all is well."""
+    def mistake(self, family: TaskFamily, tasks: Sequence[int]) -> tuple[str, str] | None:
+        """The first key whose value makes no sense for these tasks, and why; ``None`` if all is well."""
         if self.policy != LEARNED:
             if self.policy not in family.behaviours:
                 names = ", ".join((*family.behaviours, LEARNED))
@@ -109,6 +110,13 @@ class BehaviourEntry(StrictModel):
             self.resolved(family)
         except ClwmError as error:
             return "policy" if self.checkpoint is None else "checkpoint", str(error)
+        trained = find_zoo(family, self.zoo)[1].tasks
+        if not set(tasks) <= set(trained):
+            return (
+                "zoo",
+                f"its policies were trained on the tasks {format_indices(trained)} alone: "
+                f'set `tasks: "{format_indices(trained)}"`, or name others',
+            )
         return None
 
     def resolved(self, family: TaskFamily) -> BehaviourEntry:
@@ -142,7 +150,7 @@ class Manifest(StrictModel):
         name: of the dataset; its store is ``<name>.zarr``.
         family: task family.
         description: what the dataset is, for people.
-        tasks: ``all``, a selection such as ``0-4,7``, or a list of task indices.
+        tasks: ``all``, a selection such as ``0-4,7``, a task index, or a list of them.
         behaviours: mixture of behaviour policies; every task is collected by all of it.
         seed: every episode's seed derives from it, the family, the task and the episode's number.
         storage: how arrays are written.
@@ -161,6 +169,11 @@ class Manifest(StrictModel):
     licence: Text | None = None
     authors: list[Text] = Field(default_factory=list)
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _one_task(cls, tasks: object) -> object:
+        return [tasks] if isinstance(tasks, int) and not isinstance(tasks, bool) else tasks
 
     @property
     def task_family(self) -> TaskFamily:
@@ -190,6 +203,14 @@ class Manifest(StrictModel):
         behaviours = [entry.resolved(self.task_family) for entry in self.behaviours]
         return self.model_copy(update={"tasks": list(self.task_indices()), "behaviours": behaviours})
 
+    def published(self) -> Manifest:
+        """The same manifest without where a policy lay on this machine; its digest says which one it was."""
+        behaviours = [
+            entry if entry.zoo is None else entry.model_copy(update={"zoo": PurePath(entry.zoo).name})
+            for entry in self.behaviours
+        ]
+        return self.model_copy(update={"behaviours": behaviours})
+
     def same_data_as(self, other: Manifest) -> bool:
         """Whether both collect the same episodes for a task and store them alike; texts may differ."""
         mine, theirs = (
@@ -218,7 +239,7 @@ def load_manifest(name_or_path: str) -> Manifest:
         key = "tasks" if manifest.family in family_names() else "family"
         raise ClwmError(f"{document.where((key,))}: {key}: {error}") from error
     for index, entry in enumerate(manifest.behaviours):
-        if (mistake := entry.mistake(family)) is not None:
+        if (mistake := entry.mistake(family, manifest.task_indices())) is not None:
             key, why = mistake
             where = document.where(("behaviours", index, key))
             raise ClwmError(f"{where}: behaviours[{index}].{key}: {why}")

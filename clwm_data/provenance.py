@@ -13,6 +13,8 @@ from pathlib import PurePath
 from clwm_data.store.format import Provenance
 
 PACKAGES = ("clwm", "numpy", "zarr", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworld")
+#: Packages whose version may change what a simulator computes.
+SIMULATORS = ("numpy", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworld")
 
 
 @cache
@@ -41,6 +43,15 @@ def current_provenance() -> Provenance:
         packages=package_versions(),
         platform=machine_type(),
     )
+
+
+def simulator_differences(provenance: Provenance) -> tuple[str, ...]:
+    """What sets the simulator here apart from the one that collected; empty when bits must agree."""
+    here = current_provenance()
+    pairs = {"machine": (provenance.platform, here.platform)}
+    for package in SIMULATORS:
+        pairs[package] = (provenance.packages.get(package, "none"), here.packages.get(package, "none"))
+    return tuple(f"{name} {there} there, {now} here" for name, (there, now) in pairs.items() if there != now)
 
 
 def _without_folder(argument: str) -> str:

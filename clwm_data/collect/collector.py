@@ -15,7 +15,8 @@ from clwm_data.collect.task_collection import TaskCollection
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.manifest import Manifest
-from clwm_data.provenance import current_provenance
+from clwm_data.provenance import current_provenance, simulator_differences
+from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
 from clwm_data.store.lock import locked
@@ -68,6 +69,8 @@ def collect(
     target = _replacement(out) if overwrite and out.exists() else out
     if out.exists():
         _check_existing(out, None if overwrite else manifest)
+        if overwrite and tasks is not None:
+            _refuse_losing_tasks(out, chosen)
     if target != out and target.exists():
         _discard_unless_resumable(target, manifest)
     try:
@@ -94,10 +97,15 @@ def _collect_into(
     workers: int | None,
     progress: Progress | None,
 ) -> None:
-    _remove_leftovers(store)
-    provenance = _first_provenance(store)
-    write_root(store, manifest, provenance)
     pending = [task for task in tasks if not (store / TASKS / task_folder(task) / METADATA).is_file()]
+    provenance = _first_provenance(store)
+    if pending and (differences := simulator_differences(provenance)):
+        raise ClwmError(
+            f"{store}: was begun with another simulator ({'; '.join(differences)}): go on where it is the "
+            "same, choose another --out, or --overwrite it"
+        )
+    _remove_leftovers(store)
+    write_root(store, manifest.published(), provenance)
     collections = {task: TaskCollection(store, manifest, task) for task in pending}
     done = 0
 
@@ -109,7 +117,7 @@ def _collect_into(
         more = collection.plan()
         if not more:
             _assemble(store, manifest, collection)
-            write_root(store, manifest, provenance)
+            write_root(store, manifest.published(), provenance)
         return more
 
     queue = deque(segment for collection in collections.values() for segment in advance(collection))
@@ -128,7 +136,7 @@ def _assemble(store: Path, manifest: Manifest, collection: TaskCollection) -> No
     """Turn a task's segments into its group."""
     task = manifest.task_family.task(collection.task)
     arrays = TaskArrays.from_episodes(collection.load())
-    write_task(store, task, manifest.behaviours, arrays, manifest.storage)
+    write_task(store, task, manifest.published().behaviours, arrays, manifest.storage)
     shutil.rmtree(store / STAGING / task_folder(task.index))
 
 
@@ -158,6 +166,18 @@ def _check_existing(out: Path, manifest: Manifest | None) -> None:
         raise ClwmError(
             f"{out}: was collected from a different manifest ({there.manifest.name}): "
             "choose another --out, or --overwrite it"
+        )
+
+
+def _refuse_losing_tasks(out: Path, chosen: Sequence[int]) -> None:
+    """An overwritten store holds what was collected anew, and nothing else."""
+    if not (out / METADATA).is_file():
+        return
+    lost = sorted(set(open_store(out).tasks) - set(chosen))
+    if lost:
+        raise ClwmError(
+            f"{out}: --overwrite with --tasks would lose tasks {format_indices(lost)}: leave --tasks out, "
+            "or choose another --out (`clwm merge` joins stores)"
         )
 
 

@@ -91,7 +91,7 @@ def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
     first_store, first = parts[0]
     mixture: dict[str, BehaviourEntry] = {}
     episodes: list[Episode] = []
-    seen: dict[str, Path] = {}
+    seen: dict[str, tuple[Path, str]] = {}
     for store, task in parts:
         if (task.split, task.parameters) != (first.split, first.parameters):
             raise ClwmError(
@@ -104,11 +104,17 @@ def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
         for number, episode in enumerate(task.load(verify=True)):
             key = _identity(episode)
             if key in seen:
+                other, actions = seen[key]
+                if actions != array_sha256(episode.action):
+                    raise ClwmError(
+                        f"{store.path}: task {task.index} episode {number} has the seed of another one in "
+                        f"{other}: collect one of the two from a manifest with another `seed:`"
+                    )
                 raise ClwmError(
-                    f"{store.path}: task {task.index} episode {number} is in {seen[key]} too: "
+                    f"{store.path}: task {task.index} episode {number} is in {other} too: "
                     "`clwm select` one of the stores without it"
                 )
-            seen[key] = store.path
+            seen[key] = store.path, array_sha256(episode.action)
             episodes.append(replace(episode, behaviour=places[episode.behaviour]))
     return list(mixture.values()), TaskArrays.from_episodes(episodes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clwm_data.families.registry import family_names, get_family
+from clwm_data.families.registry import get_family, on_registration
 
 
 def make(family: str, task: int, render_mode: str | None = None) -> Any:
@@ -13,7 +13,8 @@ def make(family: str, task: int, render_mode: str | None = None) -> Any:
 
 
 def register_environments() -> None:
-    """Register one Gymnasium id per family; nothing happens where Gymnasium is not installed.
+    """Register one Gymnasium id per family, also of those that are registered later; nothing happens where
+    Gymnasium is not installed.
 
     Gymnasium has no plugin discovery of its own, so this runs on ``import clwm_data``.
     """
@@ -21,9 +22,12 @@ def register_environments() -> None:
         import gymnasium
     except ModuleNotFoundError:
         return
-    for name in family_names():
+
+    def make_known(name: str) -> None:
         gymnasium.register(
             id=f"clwm/{name}-v0",
             entry_point="clwm_data.families.gym_registration:make",
             kwargs={"family": name},
         )
+
+    on_registration(make_known)

@@ -18,6 +18,7 @@ Factory = Callable[[], TaskFamily]
 FamilyClass = TypeVar("FamilyClass", bound=type[TaskFamily])
 
 _factories: dict[str, Factory] = {}
+_listeners: list[Callable[[str], None]] = []
 
 
 def register(name: str, factory: Factory) -> None:
@@ -29,6 +30,15 @@ def register(name: str, factory: Factory) -> None:
     if name in _factories:
         raise ValueError(f"family {name} is registered twice")
     _factories[name] = factory
+    for listener in _listeners:
+        listener(name)
+
+
+def on_registration(listener: Callable[[str], None]) -> None:
+    """Tell a function the names of all families, and of those to come when they come."""
+    for name in family_names():
+        listener(name)
+    _listeners.append(listener)
 
 
 def register_family(cls: FamilyClass) -> FamilyClass:

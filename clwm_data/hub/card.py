@@ -13,7 +13,7 @@ from clwm_data.hub.markdown import cell, merge_card, table
 from clwm_data.hub.published import SUFFIX
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.ranges import format_indices
-from clwm_data.store.format import TASKS, StoreRecord, TaskRecord, task_folder
+from clwm_data.store.format import TASKS, Edit, StoreRecord, TaskRecord, task_folder
 
 TAGS = ("offline-reinforcement-learning", "meta-reinforcement-learning", "clwm", "zarr")
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
@@ -150,13 +150,15 @@ def _store(store: CardStore) -> list[str]:
         "size": f"{tasks} tasks, {episodes} episodes, {transitions} transitions",
         "splits": splits,
         "not included": f"tasks {format_indices(missing)}" if missing else "",
-        "behaviours": "episodes per task: " + ", ".join(map(_behaviour, manifest.behaviours)),
+        "behaviours": "per task: " + "; ".join(map(_behaviour, manifest.behaviours)),
         "licence": manifest.licence or "not stated",
         "authors": ", ".join(manifest.authors) or "not stated",
-        "collected": f"{provenance.created} on {provenance.platform} by `{provenance.command}`",
+        "collected": f"{provenance.created} on {provenance.platform} by `{provenance.command}`"
+        if provenance.created
+        else "",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.packages.items()),
-        "recipe": f"[{store.name}.yaml]({store.name}.yaml), seed {manifest.seed}: "
-        f"`clwm collect {store.name}.yaml` makes it again",
+        "recipe": _recipe(store),
+        "edited": "" if store.record.edited is None else _edit(store.record.edited),
         "content": f"SHA-256 `{store.record.content_sha256}`",
     }
     success = any(task.statistics.success_rate is not None for task in store.tasks)
@@ -190,8 +192,24 @@ def _splits(store: CardStore) -> dict[str, list[int]]:
 
 
 def _behaviour(entry: BehaviourEntry) -> str:
-    noise = f" with noise {entry.noise:g}" if entry.noise else ""
-    return f"{entry.episodes} x {entry.policy}{noise}"
+    return f"{entry.amount} by {entry.label}"
+
+
+def _recipe(store: CardStore) -> str:
+    """How to make the data again, where that is possible for whoever reads the card."""
+    manifest = store.record.manifest
+    file = f"[{store.name}.yaml]({store.name}.yaml), seed {manifest.seed}"
+    if store.record.edited is not None or not store.record.provenance.created:
+        return ""
+    if any(entry.zoo is not None for entry in manifest.behaviours):
+        return f"{file}; its policies are not included"
+    return f"{file}: `clwm collect {store.name}.yaml` makes it again"
+
+
+def _edit(edited: Edit) -> str:
+    options = "".join(f", {name} {value}" for name, value in edited.options.items() if value is not None)
+    sources = ", ".join(f"`{source.name}`" for source in edited.sources)
+    return f"{edited.operation}{options}; from {sources}" if sources else f"{edited.operation}{options}"
 
 
 def _row(task: TaskRecord) -> tuple[str, ...]:

@@ -83,7 +83,8 @@ def preview_family(
     policy = behaviour or ("scripted" if "scripted" in family.behaviours else "random")
     if policy not in family.behaviours:
         raise ClwmError(
-            f"family {family.name} has no behaviour {policy!r}; it has: {', '.join(family.behaviours)}"
+            f"family {family.name} has no behaviour {policy!r} to preview; it has: "
+            f"{', '.join(family.behaviours)}; of trained policies preview the episodes of a store"
         )
     if policy == "random" and noise:
         raise ClwmError(f"family {family.name}: random actions take no noise: leave it out")

@@ -1,11 +1,13 @@
 """Reference returns: what random actions and the best known policy get on each task of a family.
 
 They are the one scale on which returns of different tasks and families are compared:
-(R - random) / (expert - random), 0 for random actions and 1 for the expert.
+(R - random) / (expert - random), 0 for random actions and 1 for the expert. Those of families that clwm has
+none for can be measured (``clwm behaviour reference``) and are kept in :func:`own_references`.
 """
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -47,25 +49,46 @@ class ReferenceRecord(StrictModel):
     expert: list[Finite]
 
 
-def has_references(family: str, folder: Path = FOLDER) -> bool:
+def own_references() -> Path:
+    """Folder of what was measured here: ``CLWM_REFERENCES``, or one in the user's configuration."""
+    if chosen := os.environ.get("CLWM_REFERENCES"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "clwm" / "references"
+
+
+def has_references(family: str) -> bool:
     """Whether the reference returns of a family were measured."""
-    return (folder / f"{family}.yaml").is_file()
+    return _file(family).is_file()
 
 
-@lru_cache
-def reference_record(family: str, folder: Path = FOLDER) -> ReferenceRecord:
-    """The reference returns of a family.
+def reference_record(family: str) -> ReferenceRecord:
+    """The reference returns of a family: those that ship with clwm, or else those measured here.
 
     Raises:
         ClwmError: they were not measured yet, or the file is damaged.
     """
-    path = folder / f"{family}.yaml"
-    if not has_references(family, folder):
+    path = _file(family)
+    if not path.is_file():
         raise ClwmError(
-            f"family {family} has no reference returns: no policy has been trained for it; "
-            f"`clwm behaviour train {family}` and `clwm behaviour reference {family}` make them"
+            f"family {family} has no reference returns: `clwm behaviour reference {family}` measures them "
+            "(without a scripted policy, `clwm behaviour train` one and name it with --zoo)"
         )
+    return read_references(path)
+
+
+@lru_cache
+def read_references(path: Path) -> ReferenceRecord:
+    """A file of reference returns.
+
+    Raises:
+        ClwmError: it is damaged.
+    """
     return build_model(ReferenceRecord, read_yaml(path))
+
+
+def _file(family: str) -> Path:
+    shipped = FOLDER / f"{family}.yaml"
+    return shipped if shipped.is_file() else own_references() / shipped.name
 
 
 def normalised_return(returns: ArrayLike, random: float, expert: float) -> NDArray[np.float64]:

@@ -18,21 +18,33 @@ from clwm_data.references import ReferenceRecord
 from clwm_data.zoo.shipped import shipped_folder
 
 
-def expert_entry(family: TaskFamily, episodes: int) -> BehaviourEntry:
-    """The best behaviour of a family: the script where there is one, else the best trained policy.
+def expert_entry(family: TaskFamily, episodes: int, zoo: str | None = None) -> BehaviourEntry:
+    """The best behaviour of a family: of a zoo if one is named, else the script where there is one, else the
+    best policy that ships with clwm.
 
     Raises:
-        ClwmError: there is neither.
+        ClwmError: there is none.
     """
-    if "scripted" in family.behaviours:
+    if zoo is None and "scripted" in family.behaviours:
         return BehaviourEntry(policy="scripted", episodes=episodes)
-    if shipped_folder(family) is None:
-        raise ClwmError(f"family {family.name} has neither a script nor a trained policy: there is no expert")
-    return BehaviourEntry(policy=LEARNED, checkpoint=100, deterministic=True, episodes=episodes)
+    if zoo is None and shipped_folder(family) is None:
+        raise ClwmError(
+            f"family {family.name} has neither a script nor a trained policy: `clwm behaviour train "
+            f"{family.name} --out RUN` makes one, --zoo RUN/zoo names it"
+        )
+    entry = BehaviourEntry(policy=LEARNED, checkpoint=100, deterministic=True, zoo=zoo, episodes=episodes)
+    if (mistake := entry.mistake(family, range(len(family.tasks)))) is not None:
+        raise ClwmError(f"{zoo}: {mistake[1]}")
+    return entry
 
 
 def measure_references(
-    family: TaskFamily, *, episodes: int, seed: int = 0, progress: Callable[[], object] | None = None
+    family: TaskFamily,
+    *,
+    episodes: int,
+    seed: int = 0,
+    zoo: str | None = None,
+    progress: Callable[[], object] | None = None,
 ) -> ReferenceRecord:
     """Roll out random actions and the expert on every task.
 
@@ -40,12 +52,13 @@ def measure_references(
         family: task family.
         episodes: per task and policy.
         seed: of everything.
+        zoo: folder of the policies whose best one is the expert; the script's or clwm's own unless given.
         progress: called after each task.
 
     Raises:
         ClwmError: there is no expert, or a simulator is missing.
     """
-    expert = expert_entry(family, episodes)
+    expert = expert_entry(family, episodes, zoo)
     manifest = Manifest(
         name=family.name,
         family=family.name,
@@ -74,6 +87,7 @@ def measure_references(
 
 def write_references(folder: Path, record: ReferenceRecord) -> Path:
     """Write ``<family>.yaml``."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.family}.yaml"
     data = record.model_dump(mode="json")
     path.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110), "utf-8")

@@ -18,17 +18,14 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family
-from clwm_data.provenance import current_provenance
+from clwm_data.provenance import simulator_differences
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.checks import Finding
-from clwm_data.store.format import Provenance
 from clwm_data.store.reader import Store, StoredTask, open_store
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskVectorEnv
 
-#: Packages whose version may change what a simulator computes.
-SIMULATORS = ("numpy", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworld")
 
 #: Relative to 1 + abs(value), where bits need not agree.
 OBSERVATION_TOLERANCE = 1e-5
@@ -92,15 +89,6 @@ def replay(path: Path | str, episodes: int, progress: Callable[[int], object] | 
         if progress is not None:
             progress(index)
     return report
-
-
-def simulator_differences(provenance: Provenance) -> tuple[str, ...]:
-    """What sets the simulator here apart from the one that collected; empty when bits must agree."""
-    here = current_provenance()
-    pairs = {"machine": (provenance.platform, here.platform)}
-    for package in SIMULATORS:
-        pairs[package] = (provenance.packages.get(package, "none"), here.packages.get(package, "none"))
-    return tuple(f"{name} {there} there, {now} here" for name, (there, now) in pairs.items() if there != now)
 
 
 def _replay_task(

@@ -93,16 +93,20 @@ def _prepare(settings: TrainingSettings, folder: RunFolder, resume: bool) -> Non
         folder.candidate(0).parent.mkdir(parents=True, exist_ok=True)
         folder.settings.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
         return
-    if not folder.snapshot.is_file():
+    if not folder.settings.is_file():
         raise ClwmError(f"{folder.path}: holds no run to resume: start one without --resume")
     there = TrainingSettings.model_validate_json(folder.settings.read_text(encoding="utf-8"))
-    if there != settings:
-        raise ClwmError(f"{folder.path}: is a run with other settings: {there.model_dump_json()}")
+    for name, value in settings.model_dump().items():
+        if (has := getattr(there, name)) != value:
+            raise ClwmError(
+                f"{folder.path}: was begun with {name} {has}, not {value}: say the same to resume it"
+            )
 
 
 class _Run:
     def __init__(self, settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
         family = get_family(settings.family)
+        resume = resume and folder.snapshot.is_file()  # a run can be stopped before it has one
         self._folder = folder
         self._seed = settings.seed
         self._learning_rate = settings.learning_rate

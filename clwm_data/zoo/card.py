@@ -129,7 +129,8 @@ def read_card(folder: Path, family: TaskFamily) -> Card:
     path = folder / CARD
     if not path.is_file():
         raise ClwmError(
-            f"{folder}: holds no {CARD}: `clwm behaviour train {family.name}` makes such a folder"
+            f"{folder}: holds no {CARD}: `clwm behaviour train {family.name} --out RUN` makes such a folder, "
+            f"RUN/zoo"
         )
     card = build_model(Card, read_yaml(path))
     if card.family != family.name:

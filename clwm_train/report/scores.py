@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
-from clwm_data.references import FOLDER
+from clwm_data.references import has_references
 from clwm_train.evaluate.results import Evaluation, read_evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.run import Run
@@ -146,7 +146,7 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
 
 
 def _normalised(family: str, tasks: Sequence[int], returns: Floats) -> Floats | None:
-    if not (FOLDER / f"{family}.yaml").is_file():  # no expert was trained yet: there is no scale
+    if not has_references(family):  # there is no scale
         return None
     its = get_family(family)
     columns = [its.normalised_return(task, column) for task, column in zip(tasks, returns.T, strict=True)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,17 +12,19 @@ import numpy as np
 import pytest
 import yaml
 
+from clwm_data import provenance
 from clwm_data.collect.collector import collect
 from clwm_data.collect.plan import Segment, episode_seed, next_segments
 from clwm_data.collect.rollout import roll_out
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
-from clwm_data.manifest import Manifest, load_manifest
+from clwm_data.manifest import BehaviourEntry, Manifest, load_manifest
 from clwm_data.provenance import current_provenance
 from clwm_data.store import open_store
 from clwm_data.store.lock import locked
 from clwm_data.store.validate import validate
-from tests.conftest import tiny_manifest
+from clwm_data.zoo.shipped import shipped_folder
+from tests.conftest import tiny_manifest, tree
 
 
 def digests(path: Path) -> dict[int, dict[str, str]]:
@@ -190,6 +193,39 @@ def test_overwrite_replaces_the_store(store_path: Path) -> None:
     assert digests(store_path) != before
     assert validate(store_path) == []
     assert [entry.name for entry in store_path.parent.iterdir()] == [store_path.name]
+
+
+def test_overwriting_some_tasks_would_lose_the_others(store_path: Path) -> None:
+    before = digests(store_path)
+    with pytest.raises(ClwmError, match="would lose tasks 0,12: leave --tasks out"):
+        collect(tiny_manifest(seed=5), store_path, tasks=[6], overwrite=True)
+    assert digests(store_path) == before
+
+
+def test_a_collection_is_not_continued_by_another_simulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.zarr"
+    collect(tiny_manifest(), path, tasks=[0])
+    here = provenance.package_versions()
+    with monkeypatch.context() as patched:
+        patched.setattr(provenance, "package_versions", lambda: here | {"mujoco": "9.9"})
+        with pytest.raises(ClwmError, match=r"begun with another simulator .mujoco .* 9\.9 here"):
+            collect(tiny_manifest(), path)
+        collect(tiny_manifest(), path, tasks=[0])  # nothing is left to do
+    assert list(collect(tiny_manifest(), path).tasks) == [0, 6, 12]
+
+
+def test_where_policies_lay_stays_at_home(tmp_path: Path) -> None:
+    zoo = tmp_path / "secret" / "zoo"
+    shutil.copytree(shipped_folder(get_family("cheetah-vel")), zoo)
+    entry = BehaviourEntry(policy="learned", checkpoint=100, zoo=str(zoo), episodes=1)
+    manifest = Manifest(name="own", family="cheetah-vel", tasks=[3, 7], behaviours=[entry])
+    path = tmp_path / "own.zarr"
+    collect(manifest, path, tasks=[3])
+    collect(manifest, path)  # resumes
+    assert not [file for file, content in tree(path).items() if b"secret" in content]
+    assert open_store(path).manifest.behaviours[0].zoo == "zoo"
 
 
 def test_overwrite_keeps_the_old_store_until_the_new_one_is_whole(

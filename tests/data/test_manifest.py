@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import family_names
+from clwm_data.families import family_names, get_family
 from clwm_data.manifest import Manifest, bundled_manifests, load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import build_model, parse_yaml
+from clwm_data.zoo.card import read_card, write_card
+from clwm_data.zoo.shipped import shipped_folder
 
 GOOD = """\
 name: mine
@@ -74,6 +77,24 @@ def test_mistakes_name_file_line_and_key(
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_policies_of_some_tasks_collect_no_others(tmp_path: Path) -> None:
+    family = get_family("cheetah-vel")
+    folder = shipped_folder(family)
+    assert folder is not None
+    zoo = Path(shutil.copytree(folder, tmp_path / "zoo"))
+    card = read_card(zoo, family)
+    of_two = [
+        checkpoint.model_copy(update={"returns_stochastic": [0.0, 0.0], "returns_deterministic": [0.0, 0.0]})
+        for checkpoint in card.checkpoints
+    ]
+    write_card(zoo, card.model_copy(update={"tasks": [7, 8], "checkpoints": of_two}))
+    entry = f"{{policy: learned, checkpoint: 100, zoo: {zoo}, episodes: 1}}"
+    text = f"name: x\nfamily: cheetah-vel\ntasks: %s\nbehaviours:\n  - {entry}\n"
+    assert load(tmp_path, text % "7").task_indices() == (7,)
+    with pytest.raises(ClwmError, match=r'5: behaviours\[0\]\.zoo: .* tasks 7-8 alone: set `tasks: "7-8"`'):
+        load(tmp_path, text % "all")
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "3", "name: !!python/object:os.system {}\n", "a: &x [*x]\n"])

@@ -57,6 +57,15 @@ def test_merge(collected: Path, other: Path, tmp_path: Path) -> None:
     assert_sound(both.path)
 
 
+def test_episodes_of_one_seed_by_other_policies_are_told(collected: Path, tmp_path: Path) -> None:
+    manifest = tiny_manifest(name="louder")
+    louder = [manifest.behaviours[0].model_copy(update={"noise": 1.0}), *manifest.behaviours[1:]]
+    collect(manifest.model_copy(update={"behaviours": louder}), tmp_path / "louder.zarr")
+    with pytest.raises(ClwmError, match="from a manifest with another `seed:`"):
+        merge([collected, tmp_path / "louder.zarr"], tmp_path / "both.zarr")
+    assert not (tmp_path / "both.zarr").exists()
+
+
 def test_parts_merge_to_the_whole(collected: Path, tmp_path: Path) -> None:
     """Also what was collected on two machines."""
     collect(tiny_manifest(), tmp_path / "a.zarr", tasks=[0, 12])

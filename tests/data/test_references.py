@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clwm_data import references
 from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family
-from clwm_data.references import FOLDER, normalised_return, reference_record
-from clwm_data.references.measure import measure_references, write_references
+from clwm_data.references import FOLDER, normalised_return, read_references, reference_record
+from clwm_data.references.measure import expert_entry, measure_references, write_references
 from clwm_data.zoo.card import read_card
 from clwm_data.zoo.shipped import shipped_folder
+from tests.conftest import Clwm
 
 MEASURED = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 NUMBERS = st.floats(-1e4, 1e4)
@@ -38,7 +40,7 @@ def test_measured_again_they_are_the_same(tmp_path: Path) -> None:
     assert record.random == shipped.random
     assert record.expert == shipped.expert
     write_references(tmp_path, record)
-    assert reference_record("point-robot", tmp_path) == record
+    assert read_references(tmp_path / "point-robot.yaml") == record
     env = family.make_env(7)
     observation, _ = env.reset()
     total, over = 0.0, False
@@ -67,6 +69,27 @@ def test_every_family_with_trained_policies_has_references() -> None:
     assert {name for name in family_names() if shipped_folder(get_family(name))} <= set(MEASURED)
 
 
-def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ClwmError, match="ant-goal has no reference returns"):
-        reference_record("ant-goal", tmp_path)
+def test_what_is_measured_here_is_found_and_what_ships_holds(
+    clwm: Clwm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLWM_REFERENCES", str(tmp_path / "mine"))
+    monkeypatch.setattr(references, "FOLDER", tmp_path / "shipped")
+    family = get_family("point-robot")
+    with pytest.raises(ClwmError, match="no reference returns: `clwm behaviour reference point-robot`"):
+        family.reference_returns(0)
+    done = clwm("behaviour", "reference", "point-robot", "--episodes", "1")
+    assert done.returncode == 0, done.stderr
+    assert "that clwm brings hold" in done.stderr
+    own = read_references(tmp_path / "mine" / "point-robot.yaml")
+    assert family.reference_returns(3) == (own.random[3], own.expert[3])
+    shipped = own.model_copy(update={"expert": [0.0] * len(own.expert)})
+    write_references(tmp_path / "shipped", shipped)
+    assert family.reference_returns(3) == (own.random[3], 0.0)
+
+
+def test_the_expert_of_another_zoo_is_measured() -> None:
+    family = get_family("cheetah-vel")
+    folder = shipped_folder(family)
+    assert expert_entry(family, 1, str(folder)).zoo == str(folder)
+    with pytest.raises(ClwmError, match="about family cheetah-vel, not point-robot"):
+        expert_entry(get_family("point-robot"), 1, str(folder))

@@ -328,12 +328,30 @@ def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path) -> None:
     assert card.tasks == [3, 20]
     for checkpoint in card.checkpoints:
         load_policies(zoo, card, checkpoint)
-    with pytest.raises(ClwmError, match="other settings"):
+    with pytest.raises(ClwmError, match="was begun with seed 0, not 1"):
         train(settings.model_copy(update={"seed": 1}), folder, steps=1, checkpoints=2, resume=True)
     with pytest.raises(ClwmError, match="not empty"):
         train(settings, folder, steps=1, checkpoints=2)
     with pytest.raises(ClwmError, match="no run to resume"):
         train(settings, RunFolder(tmp_path / "none"), steps=1, checkpoints=2, resume=True)
+
+
+def test_a_run_that_was_stopped_before_its_first_evaluation_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TrainingSettings(family="point-robot", tasks=[3, 20], updates=1)
+    folder = RunFolder(tmp_path / "run")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PolicyEvaluator, "__call__", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, folder, steps=1_000, checkpoints=2)
+    assert not folder.snapshot.exists()
+    train(settings, folder, steps=1_000, checkpoints=2, resume=True)
+    assert [point.environment_steps for point in folder.read_curve()] == [0, 1_000]
 
 
 def test_the_learning_rate_falls_in_the_second_half() -> None:

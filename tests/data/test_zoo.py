@@ -355,7 +355,7 @@ def test_shipped_policies_load_and_are_small(name: str) -> None:
     for checkpoint in card.checkpoints:
         load_policies(folder, card, checkpoint)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_500_000
-    assert BehaviourEntry(policy="learned", checkpoint=100, episodes=1).mistake(get_family(name)) is None
+    assert BehaviourEntry(policy="learned", checkpoint=100, episodes=1).mistake(get_family(name), [0]) is None
 
 
 def test_the_committed_document_is_up_to_date() -> None:

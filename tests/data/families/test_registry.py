@@ -67,6 +67,15 @@ def test_the_documents_family_is_found_through_its_entry_point_and_works(package
     assert out.splitlines()[-1] == "dial"
 
 
+def test_the_documents_family_is_a_gymnasium_environment_once_its_module_is_imported(package: Path) -> None:
+    (entry_points,) = package.glob("*/entry_points.txt")
+    for installed in (True, False):
+        if not installed:
+            entry_points.write_text("")
+        out = run(package, "import my_families, gymnasium; print(gymnasium.make('clwm/dial-v0', task=3))")
+        assert "clwm/dial-v0" in out
+
+
 def test_the_documents_family_passes_gymnasiums_checker(package: Path) -> None:
     run(
         package,

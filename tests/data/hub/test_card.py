@@ -9,10 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clwm_data.edit import select
 from clwm_data.errors import ClwmError
 from clwm_data.hub.card import CardStore, dataset_card
 from clwm_data.hub.figure import axis_ticks, returns_figure
 from clwm_data.hub.markdown import BEGIN, END
+from clwm_data.manifest import BehaviourEntry
 from clwm_data.store import open_store
 
 
@@ -53,7 +55,8 @@ def test_front_matter(tiny: CardStore) -> None:
 
 def test_body(tiny: CardStore) -> None:
     card = dataset_card("user/data", [tiny])
-    assert "episodes per task: 3 x scripted with noise 0.3, 2 x random" in card
+    assert "per task: 3 episodes by scripted, noise 0.3; 2 episodes by random" in card
+    assert "[tiny.yaml](tiny.yaml), seed 0: `clwm collect tiny.yaml` makes it again" in card
     assert "train 12, id 6, ood 0" in card
     assert tiny.record.content_sha256 in card
     assert "![Returns of tiny per task](tiny.svg)" in card
@@ -64,6 +67,21 @@ def test_body(tiny: CardStore) -> None:
     assert len(block.splitlines()) == 3
     compile(block, "card", "exec")
     assert "@misc{user-data," in card
+
+
+def test_a_mixture_by_transitions_and_policies_of_ones_own(tiny: CardStore) -> None:
+    entry = BehaviourEntry(policy="learned", checkpoint=50, deterministic=True, zoo="zoo", transitions=40_000)
+    card = dataset_card("user/data", [changed(tiny, behaviours=[entry])])
+    assert "per task: 40,000 transitions by learned 50 %, deterministic" in card
+    assert "seed 0; its policies are not included" in card
+    assert "makes it again" not in card
+
+
+def test_an_edited_store_says_how_it_was_made(store_path: Path, tmp_path: Path) -> None:
+    part = select(store_path, tmp_path / "part.zarr", splits=["id"])
+    card = dataset_card("user/data", [CardStore(part.record, [t.record for t in part.tasks.values()])])
+    assert "makes it again" not in card
+    assert "| edited | select, splits id; from `tiny` |" in card
 
 
 @pytest.mark.parametrize(
