@@ -18,7 +18,8 @@ def merge(sources: tuple[str, ...], out: Path) -> None:
     """Make one store of SOURCES, which are of the same family.
 
     SOURCES are paths, or names of stores under data/; they are not changed. A task that several of them hold
-    gets the episodes of all; an episode that is in two of them is refused.
+    gets the episodes of all; an episode that is in two of them is refused. An episode is known by its seed:
+    collect what is to be merged with different seeds, as -small, -medium, -expert and the paper's size are.
 
     \b
     Examples:

@@ -99,6 +99,15 @@ def test_errors_are_one_line_and_exit_with_1(
         assert word in done.stderr
 
 
+def test_what_the_disk_refuses_is_one_line(clwm: Clwm, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = clwm("behaviour", "reference", "point-robot", "--out", "file/below")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("clwm: error: ")
+    assert "mend it and run the command again" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_debug_shows_the_traceback(clwm: Clwm) -> None:
     done = clwm("--debug", "info", "nowhere")
     assert done.returncode == 1
