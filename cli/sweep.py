@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
+from clwm_data.families import get_family
+from clwm_data.store import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
 from .options import compile_option, device_option, threads_option
@@ -77,9 +79,9 @@ def sweep(
     from clwm_train.sweep import ENGINES, list_jobs, read_experiment
 
     described = read_experiment(experiment)
-    if described.analysis is not None:
-        require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
     stores = {text: find_store(text) for text in described.stores}
+    if described.analysis is not None and any(map(_has_factors, stores.values())):
+        require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
     folder = out or RUNS / described.name
     work = list_jobs(described, stores, folder, device=device, threads=threads, fused=fused)
     if status:
@@ -122,6 +124,14 @@ def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
 
                 error = attempt(job, until, stop=stopped, progress=progress)
             yield job, error
+
+
+def _has_factors(store: Path) -> bool:
+    """Whether disentanglement will be measured."""
+    from clwm_train.metrics.codes import factors_of
+
+    opened = open_store(store)
+    return factors_of(get_family(opened.family), list(opened.tasks)) is not None
 
 
 def _status(job: Job) -> str:
