@@ -58,7 +58,9 @@ episodes are simulated beside: sums in the network are exact (`clwm_data/zoo/net
 
 `clwm_data.get_family(name).normalised_return(task, returns)` is (R - random) / (expert - random). The expert
 is the scripted policy where the family has one, else the best checkpoint without noise; `clwm behaviour
-reference FAMILY` measures both, with the episodes that a manifest with the same seed would collect.
+reference FAMILY` measures both, with the episodes that a manifest with the same seed would collect; those of
+families that clwm has none for are kept in `~/.config/clwm/references` (or the folder that `CLWM_REFERENCES`
+names) and used from there. `--zoo RUN/zoo` names your own trained policies.
 """
 
 SPEED = """\
