@@ -310,6 +310,7 @@ behaviours:
     zoo: {zoo}
     checkpoint: 100
     episodes: 3
+tasks: 3-4
 """
 
 
