@@ -14,6 +14,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily
 from clwm_data.manifest import LEARNED, BehaviourEntry, Manifest
 from clwm_data.provenance import current_provenance
+from clwm_data.ranges import format_indices
 from clwm_data.references import ReferenceRecord
 from clwm_data.zoo.shipped import shipped_folder
 
@@ -56,7 +57,7 @@ def measure_references(
         progress: called after each task.
 
     Raises:
-        ClwmError: there is no expert, or a simulator is missing.
+        ClwmError: there is no expert, it is none, or a simulator is missing.
     """
     expert = expert_entry(family, episodes, zoo)
     manifest = Manifest(
@@ -73,7 +74,7 @@ def measure_references(
             means[behaviour].append(round(float(np.mean(returns)), 3))
         if progress is not None:
             progress()
-    return ReferenceRecord(
+    record = ReferenceRecord(
         family=family.name,
         expert_policy=expert.policy,
         expert_sha256=manifest.behaviours[1].sha256,
@@ -83,6 +84,24 @@ def measure_references(
         random=means[0],
         expert=means[1],
     )
+    check_scale(record)
+    return record
+
+
+def check_scale(record: ReferenceRecord) -> None:
+    """Refuse references that would turn returns upside down; some of Meta-World's rewards do.
+
+    Raises:
+        ClwmError: the expert gets no more than random actions on some task.
+    """
+    pairs = zip(record.random, record.expert, strict=True)
+    without = [task for task, (random, expert) in enumerate(pairs) if expert <= random]
+    if without:
+        raise ClwmError(
+            f"{record.family}: the expert ({record.expert_policy}) gets no more reward than random actions "
+            f"on tasks {format_indices(without)}: there is no scale; compare success rates, or name a better "
+            "expert with --zoo"
+        )
 
 
 def write_references(folder: Path, record: ReferenceRecord) -> Path:

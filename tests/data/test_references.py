@@ -11,7 +11,7 @@ from clwm_data import references
 from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family
 from clwm_data.references import FOLDER, normalised_return, read_references, reference_record
-from clwm_data.references.measure import expert_entry, measure_references, write_references
+from clwm_data.references.measure import check_scale, expert_entry, measure_references, write_references
 from clwm_data.zoo.card import read_card
 from clwm_data.zoo.shipped import shipped_folder
 from tests.conftest import Clwm
@@ -85,6 +85,15 @@ def test_what_is_measured_here_is_found_and_what_ships_holds(
     shipped = own.model_copy(update={"expert": [0.0] * len(own.expert)})
     write_references(tmp_path / "shipped", shipped)
     assert family.reference_returns(3) == (own.random[3], 0.0)
+
+
+def test_an_expert_that_is_none_gives_no_scale() -> None:
+    record = reference_record("point-robot")
+    check_scale(record)
+    worse = [*record.expert]
+    worse[3], worse[7] = record.random[3], record.random[7] - 1.0
+    with pytest.raises(ClwmError, match="no more reward than random actions on tasks 3,7: there is no scale"):
+        check_scale(record.model_copy(update={"expert": worse}))
 
 
 def test_the_expert_of_another_zoo_is_measured() -> None:
