@@ -50,8 +50,9 @@ def _number(path: Path) -> int | None:
 def _entry(path: Path, key: str) -> int | None:
     if path.is_file():
         for line in path.read_text().splitlines():
-            if line.split(" ", 1)[0] == key:
-                return int(line.split()[1])
+            words = line.split()
+            if words[:1] == [key]:
+                return int(words[1])
     return None
 
 

@@ -95,7 +95,9 @@ def test_an_episode_without_a_simulator_state_cannot_be_filmed(collected: Path) 
 
 
 def test_an_unknown_behaviour_is_refused() -> None:
-    with pytest.raises(ClwmError, match=r"no behaviour 'expert'; it has: random, scripted"):
+    with pytest.raises(
+        ClwmError, match=r"no behaviour 'expert' to preview; it has: random, scripted; of trained"
+    ):
         preview_family(get_family("point-robot"), [0], behaviour="expert")
     with pytest.raises(ClwmError, match="random actions take no noise"):
         preview_family(get_family("point-robot"), [0], behaviour="random", noise=0.1)

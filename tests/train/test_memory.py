@@ -16,7 +16,7 @@ from clwm_train import memory
 def test_a_container_has_left_what_it_does_not_use_but_for_cached_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, used: str, cached: int, expected: int
 ) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 90000 kB\nMemAvailable:   50000 kB\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 90000 kB\n\nMemAvailable:\t 50000 kB\n")
     (tmp_path / "max").write_text(limit + "\n")
     (tmp_path / "current").write_text(used + "\n")
     (tmp_path / "stat").write_text(f"active_file 77\ninactive_file {cached}\n")
