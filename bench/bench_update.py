@@ -6,7 +6,7 @@ Both learn from 20 tasks of 5 episodes of 200 steps (17 observations, 6 actions;
 the speed). Rows: a world-model step (which includes the policy step), a policy-only step, their mean (they
 alternate), and the draw of a batch. A ratio is the median of the ratios of neighbouring rounds. On one thread
 the time is the thread's own processor time, which depends little on what else the machine does; otherwise
-wall time. ``--compile`` times every precision with compiled kernels as well, ``--seeds N`` N seeds together
+wall time. ``--compile`` times every precision with compiled graphs as well, ``--seeds N`` N seeds together
 (ratios per seed); ``--device cuda`` runs on a GPU.
 """
 
@@ -26,7 +26,6 @@ from clwm_train.agent import Agent
 from clwm_train.allocator import keep_freed_memory
 from clwm_train.config import TrainConfig
 from clwm_train.data import load_task_data
-from clwm_train.fuse import fused_kernels
 from clwm_train.learner import Learner
 from clwm_train.precision import Precision, matmul_precision
 from clwm_train.resolve import resolve
@@ -46,27 +45,25 @@ class Contestant:
     update: Callable[[int], object]
     sample: Callable[[int], object]
     precision: Precision = "fp32"
-    fused: bool = False
     seeds: int = 1
     times: dict[str, list[float]] = field(default_factory=dict)
 
 
 def make_fast(
-    config: TrainConfig, data: object, seeds: int, precision: Precision, device: str, fused: bool
+    config: TrainConfig, data: object, seeds: int, precision: Precision, device: str, compiles: bool
 ) -> tuple[Contestant, Learner]:
     config = config.model_copy(update={"precision": precision})
     agent = Agent(config, range(seeds), OBSERVATION, ACTION).to(device)
-    learner = Learner(config, agent, TASKS).to(device)
+    learner = Learner(config, agent, TASKS, compiles=compiles).to(device)
     sampler = TaskBatchSampler(data, config.batch, range(seeds), next_observation=False)
     streams = RandomStreams(range(seeds), device)
     batch = sampler.batch(0)
-    name = precision + ", compiled" * fused + (f", {seeds} seeds" if seeds > 1 else "")
+    name = precision + ", compiled" * compiles + (f", {seeds} seeds" if seeds > 1 else "")
     contestant = Contestant(
         name,
         lambda step: learner.update(batch, step, streams),
         lambda step: sampler.batch(step),
         precision,
-        fused,
         seeds,
     )
     return contestant, learner
@@ -78,9 +75,11 @@ def contestants(size: str, seeds: int, device: str, compiled: bool) -> Iterator[
     tasks = {index: synthetic_task(index, EPISODES, LENGTH, OBSERVATION, ACTION) for index in range(TASKS)}
     data = load_task_data(tasks, config.data, device=device)
     ways = [
-        (precision, fused) for precision in PRECISIONS for fused in ((False, True) if compiled else (False,))
+        (precision, compiles)
+        for precision in PRECISIONS
+        for compiles in ((False, True) if compiled else (False,))
     ]
-    fast = [make_fast(config, data, 1, precision, device, fused) for precision, fused in ways]
+    fast = [make_fast(config, data, 1, precision, device, compiles) for precision, compiles in ways]
     reference = Reference(config, OBSERVATION, ACTION, TASKS)
     copy_weights(reference, fast[0][1].agent, 0)
     reference.to(device)
@@ -94,8 +93,8 @@ def contestants(size: str, seeds: int, device: str, compiled: bool) -> Iterator[
     for contestant, _ in fast:
         yield contestant
     if seeds > 1:
-        for precision, fused in ways:
-            yield make_fast(config, data, seeds, precision, device, fused)[0]
+        for precision, compiles in ways:
+            yield make_fast(config, data, seeds, precision, device, compiles)[0]
 
 
 def timed(function: Callable[[int], object], argument: int, device: str) -> float:
@@ -112,7 +111,7 @@ def run(size: str, rounds: int, seeds: int, device: str, compiled: bool) -> None
     field_ = list(contestants(size, seeds, device, compiled))
     for number in range(rounds + 1):
         for contestant in field_:
-            with matmul_precision(contestant.precision), fused_kernels(contestant.fused):
+            with matmul_precision(contestant.precision):
                 times = {
                     WORLD_MODEL: timed(contestant.update, 0, device),
                     POLICY: timed(contestant.update, 1, device),
@@ -142,7 +141,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["paper", "small", "tiny"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seeds", type=int, default=1, help="time so many seeds together as well")
-    parser.add_argument("--compile", action="store_true", help="time compiled kernels as well")
+    parser.add_argument("--compile", action="store_true", help="time compiled graphs as well")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     keep_freed_memory()

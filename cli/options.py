@@ -22,9 +22,9 @@ threads_option: Decorator = click.option(
 )
 compile_option: Decorator = click.option(
     "--compile",
-    "fused",
+    "compiles",
     is_flag=True,
-    help="Compile elementwise kernels first (on CPU: half a minute, with g++); quicker from then on.",
+    help="Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from then on.",
 )
 
 

@@ -54,7 +54,7 @@ def sweep(
     jobs: int,
     device: str,
     threads: int | None,
-    fused: bool,
+    compiles: bool,
     minutes: float | None,
     status: bool,
 ) -> None:
@@ -75,7 +75,7 @@ def sweep(
     """
     require("torch", "train", "training")
     from clwm_train.api import pick_device
-    from clwm_train.fuse import check_compiler
+    from clwm_train.compiler import check_compiler
     from clwm_train.sweep import ENGINES, list_jobs, read_experiment
 
     described = read_experiment(experiment)
@@ -83,13 +83,13 @@ def sweep(
     if described.analysis is not None and any(map(_has_factors, stores.values())):
         require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
     folder = out or RUNS / described.name
-    work = list_jobs(described, stores, folder, device=device, threads=threads, fused=fused)
+    work = list_jobs(described, stores, folder, device=device, threads=threads, compiles=compiles)
     if status:
         for number, job in enumerate(work, start=1):
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")
         return
     until = None if minutes is None else time.time() + 60.0 * minutes
-    if fused and engine == "local":
+    if compiles and engine == "local":
         check_compiler(pick_device(device))
     in_turn = engine == "local" and jobs == 1
     outcomes = _one_by_one(work, until) if in_turn else ENGINES[engine](work, jobs, until)

@@ -108,7 +108,7 @@ def train(
     seeds: str | None,
     device: str,
     threads: int | None,
-    fused: bool,
+    compiles: bool,
     precision: str | None,
     profile: bool,
     memory: Memory,
@@ -133,7 +133,7 @@ def train(
     """
     require("torch", "train", "training")
     from clwm_train.api import pick_device
-    from clwm_train.fuse import check_compiler
+    from clwm_train.compiler import check_compiler
     from clwm_train.mapped import cache_root, choose_memory
     from clwm_train.run import TRACE, open_run
 
@@ -142,7 +142,7 @@ def train(
         overrides = (*overrides, f"precision={precision}")
     data = open_store(find_store(store))
     where = pick_device(device)
-    if fused:
+    if compiles:
         check_compiler(where)
     target = out or RUNS / f"{data.name}-{Path(method).stem}-s{format_indices(chosen)}"
     if resume:
@@ -157,7 +157,14 @@ def train(
     total = steps or run.config.steps
     shares = partial(_echo_shares, target / TRACE) if profile else None
     done = train_with_bar(
-        run, data, steps=total, device=where, threads=threads, memory=memory, fused=fused, profiled=shares
+        run,
+        data,
+        steps=total,
+        device=where,
+        threads=threads,
+        memory=memory,
+        compiles=compiles,
+        profiled=shares,
     )
     if not done:
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
@@ -173,7 +180,7 @@ def train_with_bar(
     device: torch.device | str = "cpu",
     threads: int | None = None,
     memory: Memory = "auto",
-    fused: bool = False,
+    compiles: bool = False,
     profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
@@ -194,7 +201,7 @@ def train_with_bar(
             device=device,
             threads=threads,
             memory=memory,
-            fused=fused,
+            compiles=compiles,
             stop=stopped,
             progress=progress,
             profiled=profiled,

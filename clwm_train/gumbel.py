@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from clwm_train.pieces import member_pieces
-from clwm_train.streams import Draws
 
 #: The index of a code takes the place of the lowest bits of a number: at most so many of its 23.
 MOST_PACKED_CODES = 64
@@ -43,7 +42,8 @@ class Score(torch.autograd.Function):
 
 
 class ScoreAndDraw(torch.autograd.Function):
-    """logits [S, N, C, D], target [S, N, D], codebook [C, X], temperature -> error [S, N], code [S, N, D, X].
+    """logits [S, N, C, D], target [S, N, D], codebook [C, X], temperature, uniform [S, N, C, D]
+    -> error [S, N], code [S, N, D, X].
 
     With p = softmax(logits) and E standard exponential, -log E is Gumbel noise, so that
     softmax((logits - log E) / temperature) is (p / E)^(1 / temperature), normalised. The error is the
@@ -53,7 +53,7 @@ class ScoreAndDraw(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, codebook: Tensor, temperature: float, noise: Draws
+        ctx: Any, logits: Tensor, target: Tensor, codebook: Tensor, temperature: float, uniform: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See the class."""
         seeds, rows, _, dimensions = logits.shape
@@ -64,8 +64,8 @@ class ScoreAndDraw(torch.autograd.Function):
             mine, drawn = p[piece], soft[piece]
             error[piece] = _softmax(logits[piece], target[piece], mine)
             # log(u) = -E: the sign turns all entries and falls out of the quotient below.
-            noise.fill_uniform(drawn, piece[0])
-            torch.div(mine, drawn.log_(), out=drawn)
+            torch.log(uniform[piece], out=drawn)
+            torch.div(mine, drawn, out=drawn)
             index = _argmax_of_negative(drawn)
             for channel, values in enumerate(codebook.T):
                 code[piece][..., channel] = values[index]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from clwm_train.agent import Agent
+from clwm_train.compiler import compiled
 from clwm_train.config import TrainConfig
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.precision import use_bf16
 from clwm_train.profile import part
 from clwm_train.sampler import TaskBatch
-from clwm_train.streams import Purpose, RandomStreams
+from clwm_train.streams import Drawn, Draws, Noise, Purpose, RandomStreams
 
 Metrics = dict[str, Tensor]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Name of the optimiser of policy and critics; the others learn the representation.
 IQL = "iql"
@@ -31,9 +35,10 @@ class Learner(nn.Module):
         config: the configuration.
         agent: the networks.
         tasks: number of train tasks.
+        compiles: compute losses and gradients as compiled graphs (:mod:`clwm_train.compiler`).
     """
 
-    def __init__(self, config: TrainConfig, agent: Agent, tasks: int) -> None:
+    def __init__(self, config: TrainConfig, agent: Agent, tasks: int, *, compiles: bool = False) -> None:
         super().__init__()
         self.config = config
         self.agent = agent
@@ -43,6 +48,11 @@ class Learner(nn.Module):
         if config.precision == "bf16":
             use_bf16(self)
         self.optimisers = self._make_optimisers(objectives)
+        self.compiles = compiles
+        maybe = compiled if compiles else _as_it_is
+        self._representation = maybe(self._representation_losses)
+        self._features = maybe(self._features_and_z)
+        self._iql = maybe(self._iql_losses)
         #: Learning rates as configured, by optimiser and parameter group.
         self._rates = {
             name: [group["lr"] for group in optimiser.param_groups]
@@ -84,68 +94,93 @@ class Learner(nn.Module):
         Returns:
             figures [S] by name.
         """
-        represent = step % self.config.representation_every == 0
         self._set_learning_rates(pace)
-        with torch.set_grad_enabled(represent), part("context encoder"):
-            votes = self.agent.context_encoder.embed(batch.context)
-            z = votes.mean(-2)
-        features, first = self._encode(batch.observation, represent)
         metrics: Metrics = {}
-        if represent:
-            noise = streams.at(Purpose.LATENT_NOISE, step)
-            metrics |= self._update_representation(
-                Representation(batch, votes, z, self.agent.world_model, first, noise)
-            )
-        return metrics | self._update_iql(batch, features, z.detach())
+        if step % self.config.representation_every == 0:
+            noise = self._noise(batch, streams.at(Purpose.LATENT_NOISE, step))
+            with self._graph_part("representation"):
+                loss, features, z, metrics = self._representation(batch, noise)
+            self._descend(loss, [name for name in self.optimisers if name != IQL], "representation")
+            if self.agent.world_model is not None:
+                with part("target networks"):
+                    self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
+        else:
+            with self._graph_part("encoders"):
+                features, z = self._features(batch)
+        with self._graph_part("iql"):
+            loss, figures = self._iql(batch, features, z)
+        self._descend(loss, [IQL], "iql")
+        with part("target networks"):
+            self.agent.iql.target_critics.update(self.agent.iql.critics)
+        return metrics | figures
 
     def _set_learning_rates(self, pace: float) -> None:
         for name, rates in self._rates.items():
             for group, rate in zip(self.optimisers[name].param_groups, rates, strict=True):
                 group["lr"] = pace * rate
 
-    def _encode(self, observation: Tensor, represent: bool) -> tuple[Tensor, Tensor | None]:
-        """Features [S, T, B, H + 1, feature] without gradient, and, where a world model is to learn, the
-        first of each window with gradient.
+    def _graph_part(self, name: str) -> AbstractContextManager[object]:
+        """The parts of a graph are not seen in a trace, and those of separate operations name themselves."""
+        return part(name) if self.compiles else nullcontext()
+
+    def _noise(self, batch: TaskBatch, draws: Draws) -> Noise:
+        """Of the roll-outs; drawn beforehand for a graph."""
+        world_model = self.agent.world_model
+        if world_model is None or not self.compiles:
+            return draws
+        _, tasks, windows, horizon, _ = batch.action.shape
+        shape = world_model.prediction.noise_shape(tasks * windows)
+        return Drawn([draws.uniform(*shape) for _ in range(horizon - 1)] if shape else [])
+
+    def _representation_losses(
+        self, batch: TaskBatch, noise: Noise
+    ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
+        """Sum of the objectives [S], features and z without gradient, figures."""
+        with part("context encoder"):
+            votes = self.agent.context_encoder.embed(batch.context)
+            z = votes.mean(-2)
+        features, first = self._encode(batch.observation)
+        inputs = Representation(batch, votes, z, self.agent.world_model, first, noise)
+        metrics: Metrics = {}
+        total = torch.zeros(len(self.agent.seeds), device=z.device)
+        for objective in self.objectives:
+            with part(str(objective.name).replace("_", " ")):
+                loss, figures = objective(inputs)
+            total = total + loss
+            metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
+        return total, features, z.detach(), metrics
+
+    def _encode(self, observation: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features [S, T, B, H + 1, feature] without gradient, and, where there is a world model, the first
+        of each window with gradient.
         """
         agent = self.agent
         with part("encoder"):
-            if not represent or agent.world_model is None:
-                with torch.no_grad():
-                    return agent.features(observation), None
+            if agent.world_model is None:
+                return agent.features(observation), None
             first = agent.features(observation[..., :1, :])
             with torch.no_grad():
                 later = agent.features(observation[..., 1:, :])
             return torch.cat([first.detach(), later], -2), first.squeeze(-2)
 
-    def _update_representation(self, representation: Representation) -> Metrics:
-        metrics: Metrics = {}
-        total = torch.zeros(len(self.agent.seeds), device=representation.z.device)
-        for objective in self.objectives:
-            with part(str(objective.name).replace("_", " ")):
-                loss, figures = objective(representation)
-            total = total + loss
-            metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
-        parts = [name for name in self.optimisers if name != IQL]
-        self._descend(total, parts, "representation")
-        if self.agent.world_model is not None:
-            with part("target networks"):
-                self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
-        return metrics
+    def _features_and_z(self, batch: TaskBatch) -> tuple[Tensor, Tensor]:
+        """Both without gradient."""
+        with torch.no_grad():
+            with part("context encoder"):
+                z: Tensor = self.agent.context_encoder(batch.context)
+            with part("encoder"):
+                return self.agent.features(batch.observation), z
 
-    def _update_iql(self, batch: TaskBatch, features: Tensor, z: Tensor) -> Metrics:
+    def _iql_losses(self, batch: TaskBatch, features: Tensor, z: Tensor) -> tuple[Tensor, Metrics]:
         steps = batch.action.shape[-2] if self.config.iql.transitions == "all" else 1
         z = z[:, :, None, None, :].expand(*features.shape[:-1], -1)
         state = torch.cat([features, z], -1)[..., : steps + 1, :]
         windows = [
             tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
         ]
-        iql = self.agent.iql
         with part("iql"):
-            loss, figures = iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
-        self._descend(loss, [IQL], "iql")
-        with part("target networks"):
-            iql.target_critics.update(iql.critics)
-        return {f"iql/{name}": figure for name, figure in figures.items()}
+            loss, figures = self.agent.iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
+        return loss, {f"iql/{name}": figure for name, figure in figures.items()}
 
     def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
         with part(f"{what} backward"):
@@ -155,6 +190,10 @@ class Learner(nn.Module):
         with part("optimisers"):
             for name in parts:
                 self.optimisers[name].step()
+
+
+def _as_it_is(function: Function) -> Function:
+    return function
 
 
 def _trainable(module: nn.Module) -> Iterable[nn.Parameter]:

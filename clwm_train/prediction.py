@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clwm_train.fuse import is_fusing
-from clwm_train.fused_gumbel import FusedScore, FusedScoreAndDraw
 from clwm_train.gumbel import Score, ScoreAndDraw
+from clwm_train.gumbel_graph import MOST_UNROLLED_CODES, score, score_and_draw
 from clwm_train.latent_space import DiscreteSpace, LatentSpace
-from clwm_train.streams import Draws
+from clwm_train.streams import Noise
 
 Consistency = Literal["mse", "cosine", "cross-entropy"]
 
@@ -31,8 +31,12 @@ class Prediction(nn.Module, ABC):
         """What is predicted, from the target encoder's raw output [..., size]."""
 
     @abstractmethod
-    def advance(self, output: Tensor, code: Tensor, noise: Draws) -> Tensor:
+    def advance(self, output: Tensor, code: Tensor, noise: Noise) -> Tensor:
         """The code [S, ..., size] that the roll-out goes on with, after ``code``."""
+
+    def noise_shape(self, rows: int) -> tuple[int, ...] | None:
+        """Of the uniform numbers that ``advance`` draws for each seed and ``rows`` codes, if it draws any."""
+        return None
 
     @abstractmethod
     def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
@@ -43,7 +47,7 @@ class Prediction(nn.Module, ABC):
         """Error of each prediction made from ``code``, averaged over the latent dimensions: [...]."""
 
     def loss_and_advance(
-        self, output: Tensor, code: Tensor, target: Tensor, noise: Draws
+        self, output: Tensor, code: Tensor, target: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor]:
         """``loss`` and ``advance`` of one step of a roll-out; may share work between them."""
         return self.loss(output, code, target), self.advance(output, code, noise)
@@ -63,7 +67,7 @@ class Regression(Prediction):
         target: Tensor = self.space(raw)
         return target
 
-    def advance(self, output: Tensor, code: Tensor, noise: Draws) -> Tensor:
+    def advance(self, output: Tensor, code: Tensor, noise: Noise) -> Tensor:
         """The predicted code; nothing is drawn."""
         return self.most_likely(output, code)
 
@@ -98,11 +102,15 @@ class Classification(Prediction):
         self.temperature = temperature
         self.outputs = space.dimensions * space.fsq.codes
 
+    def noise_shape(self, rows: int) -> tuple[int, ...]:
+        """A number for every logit."""
+        return rows, self.space.fsq.codes, self.space.dimensions
+
     def target(self, raw: Tensor) -> Tensor:
         """The index of every latent dimension's code [..., dimensions] int64."""
         return self.space.index(raw)
 
-    def advance(self, output: Tensor, code: Tensor, noise: Draws) -> Tensor:
+    def advance(self, output: Tensor, code: Tensor, noise: Noise) -> Tensor:
         """Draw the next code; gradients flow back through the softmax (straight-through)."""
         logits = self._logits(output)
         perturbed = (logits + noise.gumbel(*logits.shape[1:])) / self.temperature
@@ -120,22 +128,40 @@ class Classification(Prediction):
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy against the target indices, averaged over latent dimensions."""
         logits = self._logits(output)
-        score = FusedScore if is_fusing() else Score
-        error: Tensor = score.apply(  # type: ignore[no-untyped-call]
-            logits, target.reshape(*logits.shape[:2], -1)
-        )
+        target = target.reshape(*logits.shape[:2], -1)
+        if torch.compiler.is_compiling():
+            error = score(logits, target) if self._unrolled else self._plain_score(logits, target)
+        else:
+            error = Score.apply(logits, target)  # type: ignore[no-untyped-call]
         return error.view(output.shape[:-1])
 
     def loss_and_advance(
-        self, output: Tensor, code: Tensor, target: Tensor, noise: Draws
+        self, output: Tensor, code: Tensor, target: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor]:
         """Both from one softmax; about half the time of the two apart."""
-        logits = self._logits(output)
-        score_and_draw = FusedScoreAndDraw if is_fusing() else ScoreAndDraw
-        error, following = score_and_draw.apply(  # type: ignore[no-untyped-call]
-            logits, target.reshape(*logits.shape[:2], -1), self.space.fsq.codebook, self.temperature, noise
+        compiling = torch.compiler.is_compiling()
+        if compiling and not self._unrolled:
+            return super().loss_and_advance(output, code, target, noise)
+        logits, codebook = self._logits(output), self.space.fsq.codebook
+        together = score_and_draw if compiling else ScoreAndDraw.apply
+        error, following = together(
+            logits,
+            target.reshape(*logits.shape[:2], -1),
+            codebook,
+            self.temperature,
+            noise.uniform(*logits.shape[1:]),
         )
         return error.view(output.shape[:-1]), following.view(*output.shape[:-1], self.space.size)
+
+    @property
+    def _unrolled(self) -> bool:
+        return self.space.fsq.codes <= MOST_UNROLLED_CODES
+
+    def _plain_score(self, logits: Tensor, target: Tensor) -> Tensor:
+        entropy = functional.cross_entropy(
+            logits.float().flatten(0, 1), target.flatten(0, 1).long(), reduction="none"
+        )
+        return entropy.mean(-1).view(logits.shape[:2])
 
     def _logits(self, output: Tensor) -> Tensor:
         """[S, ..., outputs] -> [S, N, codes, dimensions]: see :mod:`clwm_train.gumbel`."""

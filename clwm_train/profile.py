@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -17,9 +18,11 @@ PREFIX = "clwm: "
 Shares = dict[str, float]
 
 
-def part(name: str) -> record_function:
-    """Names what happens in a ``with`` block, for the trace; parts must not be nested."""
-    return record_function(PREFIX + name)
+def part(name: str) -> AbstractContextManager[object]:
+    """Names what happens in a ``with`` block, for the trace; parts must not be nested. Within a compiled
+    graph there are none.
+    """
+    return nullcontext() if torch.compiler.is_compiling() else record_function(PREFIX + name)
 
 
 class Profiler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -26,7 +27,35 @@ class Purpose(IntEnum):
     CANDIDATES = 7
 
 
-class Draws:
+class Noise(ABC):
+    """Random numbers of all seeds at one step."""
+
+    @abstractmethod
+    def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Uniform on [0, 1): [S, *shape]."""
+
+    def gumbel(self, *shape: int) -> Tensor:
+        """Standard Gumbel noise: [S, *shape]."""
+        return -torch.log(-torch.log(self.uniform(*shape)))
+
+
+class Drawn(Noise):
+    """Uniform numbers that were drawn beforehand, handed out in their order: a graph draws none itself."""
+
+    def __init__(self, numbers: Sequence[Tensor]) -> None:
+        self._numbers = numbers
+        self._next = 0
+
+    def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The next ones, [S, *shape]."""
+        found = self._numbers[self._next]
+        if found.shape[1:] != shape or found.dtype != dtype:
+            raise ValueError(f"numbers {tuple(found.shape[1:])} were drawn, {shape} are asked for")
+        self._next += 1
+        return found
+
+
+class Draws(Noise):
     """Draws of all seeds at one step; each seed has its own generator, so seeds never mix.
 
     On CPU the generators are NumPy's SFC64, about three times as quick as torch's; elsewhere torch's.
@@ -36,30 +65,21 @@ class Draws:
         self.generators = generators
         self.device = device
 
-    def fill_uniform(self, out: Tensor, seed: int) -> None:
-        """Fill a contiguous tensor with uniform numbers on [0, 1), from the seed at this position."""
-        generator = self.generators[seed]
-        if isinstance(generator, torch.Generator):
-            out.uniform_(generator=generator)
-        else:
-            array = out.numpy()
-            generator.random(dtype=array.dtype, out=array)
-
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on [0, 1): [S, *shape]."""
         out = torch.empty(len(self.generators), *shape, dtype=dtype, device=self.device)
-        for seed, row in enumerate(out):
-            self.fill_uniform(row, seed)
+        for generator, row in zip(self.generators, out, strict=True):
+            if isinstance(generator, torch.Generator):
+                row.uniform_(generator=generator)
+            else:
+                array = row.numpy()
+                generator.random(dtype=array.dtype, out=array)
         return out
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal noise: [S, *shape] (Box and Muller 1958)."""
         first, second = self.uniform(2, *shape).unbind(1)
         return first.neg_().log1p_().mul_(-2.0).sqrt_() * second.mul_(2.0 * math.pi).cos_()
-
-    def gumbel(self, *shape: int) -> Tensor:
-        """Standard Gumbel noise: [S, *shape]."""
-        return self.uniform(*shape).log_().neg_().log_().neg_()
 
 
 class RandomStreams:

@@ -47,15 +47,19 @@ class Trainer:
         run: the run.
         data: arrays of its store.
         device: to train on; that of ``data`` unless given.
+        compiles: compute losses and gradients as compiled graphs.
     """
 
-    def __init__(self, run: Run, data: TaskData, device: torch.device | None = None) -> None:
+    def __init__(
+        self, run: Run, data: TaskData, device: torch.device | None = None, *, compiles: bool = False
+    ) -> None:
         self.run = run
         config, record = run.config, run.record
         agent = Agent(config, record.seeds, record.observation_size, record.action_size)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device
-        self.learner = Learner(config, agent.to(device), len(record.train_tasks)).to(device)
+        learner = Learner(config, agent.to(device), len(record.train_tasks), compiles=compiles)
+        self.learner = learner.to(device)
         self.sampler = TaskBatchSampler(
             data,
             config.batch,

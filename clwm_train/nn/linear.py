@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.nn.initialise import Initialiser
-from clwm_train.nn.norm_mish import fused_norm_mish, norm_mish
+from clwm_train.nn.norm_mish import norm_mish, norm_mish_graph
 
 
 class Linear(nn.Module):
@@ -64,6 +64,6 @@ class NormMish(nn.Module):
         """x [M, N, size] -> the same shape."""
         return norm_mish(x, self.weight, self.bias)
 
-    def fused(self, x: Tensor, shift: Tensor) -> Tensor:
-        """The same of x + shift, shift [M, 1, size], by compiled kernels."""
-        return fused_norm_mish(x, shift, self.weight, self.bias)
+    def graph(self, x: Tensor, shift: Tensor) -> Tensor:
+        """The same of x + shift, shift [M, 1, size], for torch.compile."""
+        return norm_mish_graph(x, shift, self.weight, self.bias)

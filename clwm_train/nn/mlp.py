@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clwm_train.fuse import is_fusing
 from clwm_train.nn.initialise import Initialiser
 from clwm_train.nn.linear import Linear, NormMish
 
@@ -75,5 +75,7 @@ class MLP(nn.Module):
         if not self.norms:
             return functional.relu(layer(y))
         norm = cast(NormMish, self.norms[index])
-        result: Tensor = norm.fused(layer.product(y), layer.bias) if is_fusing() else norm(layer(y))
+        if torch.compiler.is_compiling():
+            return norm.graph(layer.product(y), layer.bias)
+        result: Tensor = norm(layer(y))
         return result

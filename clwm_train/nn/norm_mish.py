@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clwm_train.fuse import Kernel
 from clwm_train.pieces import member_pieces
 
 #: Beyond this Mish is the identity in single precision, and exp would overflow.
@@ -27,11 +26,11 @@ def norm_mish(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     return functional.mish(torch.addcmul(bias, functional.layer_norm(x, size, eps=EPSILON), gain))
 
 
-def fused_norm_mish(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-    """The same of x + shift, shift [M, 1, size], by compiled kernels (:mod:`clwm_train.fuse`). A bfloat16 x
+def norm_mish_graph(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """The same of x + shift, shift [M, 1, size], in the form that torch.compile makes a loop of. A bfloat16 x
     gives a bfloat16 result; sums are in single precision.
     """
-    y: Tensor = _FusedNormMish.apply(x, shift, gain, bias)  # type: ignore[no-untyped-call]
+    y: Tensor = _NormMishGraph.apply(x, shift, gain, bias)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -90,21 +89,20 @@ class _NormMish(torch.autograd.Function):
         return of_x, of_gain, of_bias, None
 
 
-class _FusedNormMish(torch.autograd.Function):
+class _NormMishGraph(torch.autograd.Function):
     """The backward pass computes Mish anew from x and its two moments."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-        y, mean, scale = _forward_kernel(x, shift, gain, bias)
+        y, mean, scale = _forward(x, shift, gain, bias)
         ctx.save_for_backward(x, shift, mean, scale, gain, bias)
-        result: Tensor = y
-        return result
+        return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x, shift, mean, scale, gain, bias = ctx.saved_tensors
-        of_h, of_x = _input_gradient_kernel(gradients[0], x, shift, mean, scale, gain, bias)
-        return of_x, *_parameter_gradient_kernel(of_h, of_x, x, shift, mean, scale)
+        of_h, of_x = _input_gradient(gradients[0], x, shift, mean, scale, gain, bias)
+        return of_x, *_parameter_gradient(of_h, of_x, x, shift, mean, scale)
 
 
 def _forward(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,8 +150,3 @@ def _quotient(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     square = e * e
     above = torch.where(h > 0.0, 1.0 + 2.0 * e, square + 2.0 * e)
     return e, above, above + torch.where(h > 0.0, 2.0 * square, 2.0)
-
-
-_forward_kernel = Kernel(_forward)
-_input_gradient_kernel = Kernel(_input_gradient)
-_parameter_gradient_kernel = Kernel(_parameter_gradient)

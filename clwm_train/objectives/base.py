@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.sampler import TaskBatch
-from clwm_train.streams import Draws
+from clwm_train.streams import Noise
 from clwm_train.world_model import WorldModel
 
 
@@ -50,7 +50,7 @@ class Representation:
     z: Tensor
     world_model: WorldModel | None
     first_code: Tensor | None
-    noise: Draws
+    noise: Noise
 
 
 class Objective(nn.Module, ABC):

@@ -128,7 +128,7 @@ def list_jobs(
     *,
     device: str = "cpu",
     threads: int | None = None,
-    fused: bool = False,
+    compiles: bool = False,
 ) -> list[Job]:
     """The runs of an experiment: store by store, method by method.
 
@@ -138,7 +138,7 @@ def list_jobs(
         folder: of the runs.
         device: to train on.
         threads: of the CPU, for each run.
-        fused: compile kernels (:mod:`clwm_train.fuse`).
+        compiles: losses and gradients are compiled graphs (:mod:`clwm_train.compiler`).
 
     Raises:
         ClwmError: two stores of the same name.
@@ -170,7 +170,7 @@ def list_jobs(
                         analysis=None if experiment.analysis is None else experiment.analysis.model_dump(),
                         device=device,
                         threads=threads,
-                        fused=fused,
+                        compiles=compiles,
                     )
                 )
     return jobs

@@ -45,7 +45,7 @@ class Job:
         analysis: fields of :class:`~clwm_train.sweep.experiment.AnalysisSettings`, or ``None``.
         device: to train on.
         threads: of the CPU; chosen by the size of the networks unless given.
-        fused: compile kernels (:mod:`clwm_train.fuse`).
+        compiles: losses and gradients are compiled graphs (:mod:`clwm_train.compiler`).
     """
 
     run: Path
@@ -59,7 +59,7 @@ class Job:
     analysis: dict[str, Any] | None
     device: str = "cpu"
     threads: int | None = None
-    fused: bool = False
+    compiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def run_job(
                         store,
                         device=device,
                         threads=job.threads,
-                        fused=job.fused,
+                        compiles=job.compiles,
                         stop=stop,
                         progress=progress,
                     )

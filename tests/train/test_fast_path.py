@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.reference import Reference, as_batch, copy_weights, matched, member_tensors
-from clwm_train.fuse import fused_kernels
+from clwm_train import compiler
 from clwm_train.precision import Precision, matmul_precision
 from clwm_train.streams import Purpose, RandomStreams
 from tests.train.helpers import COMPILER, small_config
@@ -40,10 +40,15 @@ def gumbel_softmax(draws: Iterator[Tensor]) -> object:
 
 @pytest.mark.parametrize("seeds", [[3], [3, 4]])
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=COMPILER)])
-def test_update_is_the_straightforward_one(seeds: list[int], temperature: float, fused: bool) -> None:
+@pytest.mark.parametrize("backend", [None, "eager", pytest.param("inductor", marks=COMPILER)])
+def test_update_is_the_straightforward_one(
+    seeds: list[int], temperature: float, backend: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend == "inductor" and (seeds, temperature) != ([3, 4], 0.5):
+        pytest.skip("one will do: compiling takes half a minute")
+    monkeypatch.setattr(compiler, "BACKEND", backend)
     config = small_config("spc", "tiny", f"world_model.temperature={temperature}")
-    learner, sampler, streams = make(config, seeds)
+    learner, sampler, streams = make(config, seeds, compiles=backend is not None)
     disturb(learner.agent)
     batch = sampler.batch(0)
     assert 0 < batch.mask.sum() < batch.mask.numel()
@@ -53,8 +58,7 @@ def test_update_is_the_straightforward_one(seeds: list[int], temperature: float,
         references.append(Reference(config, 2, 2, 3))
         copy_weights(references[-1], learner.agent, seed)
 
-    with fused_kernels(fused):
-        figures = learner.update(batch, 0, streams)
+    figures = learner.update(batch, 0, streams)
     model = config.world_model
     assert model is not None
     for seed, reference in enumerate(references):
@@ -78,14 +82,17 @@ def test_update_is_the_straightforward_one(seeds: list[int], temperature: float,
 
 
 @pytest.mark.parametrize("precision", ["mixed", "bf16"])
-@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=COMPILER)])
-def test_other_precisions_stay_near_single_precision(precision: Precision, fused: bool) -> None:
+@pytest.mark.parametrize("backend", [None, "eager"])
+def test_other_precisions_stay_near_single_precision(
+    precision: Precision, backend: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiler, "BACKEND", backend)
     found = {}
     for name in ("fp32", precision):
         config = small_config("spc", "tiny", f"precision={name}", "world_model.dynamics_hidden=[64, 32]")
-        learner, sampler, streams = make(config, [3, 4])
+        learner, sampler, streams = make(config, [3, 4], compiles=backend is not None)
         disturb(learner.agent)
-        with matmul_precision(config.precision), fused_kernels(fused):
+        with matmul_precision(config.precision):
             found[name] = learner.update(sampler.batch(0), 0, streams)
         assert all(parameter.dtype == torch.float32 for parameter in learner.parameters())
     for name, value in found[precision].items():

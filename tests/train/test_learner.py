@@ -25,11 +25,13 @@ TASKS = {
 }
 
 
-def make(config: TrainConfig, seeds: Sequence[int]) -> tuple[Learner, TaskBatchSampler, RandomStreams]:
+def make(
+    config: TrainConfig, seeds: Sequence[int], *, compiles: bool = False
+) -> tuple[Learner, TaskBatchSampler, RandomStreams]:
     data = load_task_data(TASKS, config.data)
     agent = Agent(config, seeds, 2, 2)
     return (
-        Learner(config, agent, len(data.positions("train"))),
+        Learner(config, agent, len(data.positions("train")), compiles=compiles),
         TaskBatchSampler(data, config.batch, seeds, next_observation=agent.next_observation),
         RandomStreams(seeds),
     )
@@ -87,7 +89,7 @@ def test_losses_and_gradients_are_the_reference_implementations(transitions: str
             ours[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )
 
-    metrics = learner._update_iql(
+    _, metrics = learner._iql_losses(
         batch, learner.agent.features(batch.observation).detach(), inputs.z.detach()
     )
     for seed in range(2):
