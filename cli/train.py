@@ -152,6 +152,8 @@ def train(
         run = _create(target, data, method, preset, steps, chosen, overrides)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
     memory = choose_memory(data, where, memory)
+    if compiles:
+        click.echo(f"{target}: the update is compiled first, which may take a minute or two", err=True)
     if memory == "mmap":
         click.echo(f"{target}: the data is mapped from files in {cache_root()}", err=True)
     total = steps or run.config.steps

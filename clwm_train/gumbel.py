@@ -13,6 +13,8 @@ from torch import Tensor
 
 from clwm_train.pieces import member_pieces
 
+#: Drawn as 0, a number would leave no code where the others' probabilities are 0 in single precision.
+SMALLEST_UNIFORM = 2.0**-25
 #: The index of a code takes the place of the lowest bits of a number: at most so many of its 23.
 MOST_PACKED_CODES = 64
 
@@ -64,8 +66,8 @@ class ScoreAndDraw(torch.autograd.Function):
             mine, drawn = p[piece], soft[piece]
             error[piece] = _softmax(logits[piece], target[piece], mine)
             # log(u) = -E: the sign turns all entries and falls out of the quotient below.
-            torch.log(uniform[piece], out=drawn)
-            torch.div(mine, drawn, out=drawn)
+            torch.clamp(uniform[piece], min=SMALLEST_UNIFORM, out=drawn)
+            torch.div(mine, drawn.log_(), out=drawn)
             index = _argmax_of_negative(drawn)
             for channel, values in enumerate(codebook.T):
                 code[piece][..., channel] = values[index]

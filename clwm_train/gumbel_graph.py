@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clwm_train.gumbel import SMALLEST_UNIFORM
+
 #: Beyond it the unrolled form takes minutes to compile.
 MOST_UNROLLED_CODES = 32
 
@@ -38,11 +40,11 @@ class _ScoreAndDraw(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, target: Tensor, codebook: Tensor, power: float, uniform: Tensor
     ) -> tuple[Tensor, Tensor]:
-        terms, clocks = _unrolled(logits), uniform.unbind(2)
+        terms = _unrolled(logits)
         top = _greatest(terms)
         raised = [torch.exp(term - top) for term in terms]
         total = _sum(raised)
-        ratios = [each / -torch.log(clock) for each, clock in zip(raised, clocks, strict=True)]
+        ratios = _ratios(raised, uniform)
         best, index = ratios[0], torch.zeros_like(target)
         for code, ratio in enumerate(ratios[1:], 1):
             index = torch.where(ratio > best, code, index)
@@ -59,7 +61,7 @@ class _ScoreAndDraw(torch.autograd.Function):
         of_code = _channels_first(gradients[1]).unbind(2)
         share = (gradients[0] / logits.shape[-1]).unsqueeze(-1)
         raised = [torch.exp(term - top) for term in _unrolled(logits)]
-        ratios = [each / -torch.log(clock) for each, clock in zip(raised, uniform.unbind(2), strict=True)]
+        ratios = _ratios(raised, uniform)
         soft = [power / whole for power in _powers(ratios, best, ctx.power)]
         through = [
             _sum([value * of for value, of in zip(values, of_code, strict=True)]) * each
@@ -80,6 +82,11 @@ def _unrolled(logits: Tensor) -> list[Tensor]:
 def _error(terms: list[Tensor], target: Tensor, top: Tensor, total: Tensor) -> Tensor:
     at_target = _sum([torch.where(target == code, term, 0.0) for code, term in enumerate(terms)])
     return (total.log() + top - at_target).mean(-1)
+
+
+def _ratios(raised: list[Tensor], uniform: Tensor) -> list[Tensor]:
+    times = [-torch.log(number.clamp(min=SMALLEST_UNIFORM)) for number in uniform.unbind(2)]
+    return [each / time for each, time in zip(raised, times, strict=True)]
 
 
 def _powers(ratios: list[Tensor], best: Tensor, power: float) -> list[Tensor]:

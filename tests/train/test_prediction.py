@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clwm_train.fsq import FSQ
+from clwm_train.gumbel import ScoreAndDraw
+from clwm_train.gumbel_graph import score_and_draw
 from clwm_train.latent_space import ContinuousSpace, DiscreteSpace, SimNormSpace
 from clwm_train.prediction import Classification, Regression
 from clwm_train.streams import Purpose, RandomStreams
@@ -40,6 +44,23 @@ def test_the_shared_softmax_gives_what_the_two_parts_give(
         for loss, following in (apart, shared)
     ]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("together", [ScoreAndDraw.apply, score_and_draw])
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_a_certain_code_is_drawn_whatever_the_noise(
+    together: Callable[..., tuple[torch.Tensor, torch.Tensor]], temperature: float
+) -> None:
+    space = DiscreteSpace(1, FSQ([5, 3]))
+    logits = torch.zeros(1, 2, 15, 1)
+    logits[:, :, 7] = 300.0
+    logits.requires_grad_()
+    target = torch.full((1, 2, 1), 7)
+    error, code = together(logits, target, space.fsq.codebook, temperature, torch.zeros(1, 2, 15, 1))
+    assert torch.equal(code, space.fsq.codebook[target])
+    gradient = torch.autograd.grad((error.sum() + code.sum()), logits)[0]
+    assert error.abs().max() < 1e-6
+    assert gradient.abs().max() < 1e-6  # not NaN
 
 
 def test_codes_are_drawn_with_the_softmax_probabilities() -> None:
