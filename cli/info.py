@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from clwm_data.families.listing import format_parameters
+from clwm_data.manifest import BehaviourEntry
 from clwm_data.store.summary import summarise
 
 from .common import echo_json, echo_table, human_bytes, look_at_store
@@ -36,11 +37,11 @@ def info(store: str, as_json: bool) -> None:
     click.echo(f"{summary['name']}  (family {summary['family']}, format {summary['format_version']})")
     if manifest["description"]:
         click.echo(manifest["description"].strip())
-    mixture = [_behaviour(entry) for entry in manifest["behaviours"]]
+    mixture = [BehaviourEntry.model_validate(entry).summary for entry in manifest["behaviours"]]
     facts = {
         "size": f"{summary['transitions']:,} transitions, {summary['episodes']:,} episodes, "
         f"{len(summary['tasks'])} tasks, {human_bytes(summary['bytes'])}",
-        "behaviours": ", ".join(mixture),
+        "behaviours": "per task: " + "; ".join(mixture),
         "missing": f"tasks {summary['missing_tasks']}" if summary["missing_tasks"] else "",
         "seed": str(manifest["seed"]),
         "licence": manifest["licence"] or "not stated",
@@ -76,14 +77,6 @@ def _edit(edited: dict[str, Any]) -> str:
     options = ", ".join(f"{name} {value}" for name, value in edited["options"].items())
     how = f"{edited['operation']} ({options})" if options else edited["operation"]
     return f"{edited['by']['created']}: {how} from {sources}; no manifest collects it again"
-
-
-def _behaviour(entry: dict[str, Any]) -> str:
-    much = f"{entry['episodes']} x" if entry["transitions"] is None else f"{entry['transitions']:,} steps of"
-    checkpoint = "" if entry["checkpoint"] is None else f" {entry['checkpoint']} %"
-    deterministic = " (deterministic)" if entry["deterministic"] else ""
-    noise = f" with noise {entry['noise']:g}" if entry["noise"] else ""
-    return f"{much} {entry['policy']}{checkpoint}{deterministic}{noise}"
 
 
 def _row(task: dict[str, Any]) -> tuple[str, ...]:

@@ -74,6 +74,11 @@ class BehaviourEntry(StrictModel):
         """How much it collects of a task: ``20 episodes``, ``200,000 transitions``."""
         return f"{self.transitions:,} transitions" if self.episodes is None else f"{self.episodes:,} episodes"
 
+    @property
+    def summary(self) -> str:
+        """Both: ``20 episodes by scripted, noise 0.3``."""
+        return f"{self.amount} by {self.label}"
+
     def counted(self, episodes: int) -> BehaviourEntry:
         """The same behaviour with a number of episodes."""
         return self.model_copy(update={"episodes": episodes, "transitions": None})

@@ -11,7 +11,6 @@ from clwm_data.families.base import SPLITS
 from clwm_data.families.listing import format_parameters
 from clwm_data.hub.markdown import cell, merge_card, table
 from clwm_data.hub.published import SUFFIX
-from clwm_data.manifest import BehaviourEntry
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import TASKS, Edit, StoreRecord, TaskRecord, task_folder
 
@@ -150,7 +149,7 @@ def _store(store: CardStore) -> list[str]:
         "size": f"{tasks} tasks, {episodes} episodes, {transitions} transitions",
         "splits": splits,
         "not included": f"tasks {format_indices(missing)}" if missing else "",
-        "behaviours": "per task: " + "; ".join(map(_behaviour, manifest.behaviours)),
+        "behaviours": "per task: " + "; ".join(entry.summary for entry in manifest.behaviours),
         "licence": manifest.licence or "not stated",
         "authors": ", ".join(manifest.authors) or "not stated",
         "collected": f"{provenance.created} on {provenance.platform} by `{provenance.command}`"
@@ -189,10 +188,6 @@ def _counts(store: CardStore) -> tuple[str, str, str]:
 def _splits(store: CardStore) -> dict[str, list[int]]:
     found = {split: [task.index for task in store.tasks if task.split == split] for split in SPLITS}
     return {split: indices for split, indices in found.items() if indices}
-
-
-def _behaviour(entry: BehaviourEntry) -> str:
-    return f"{entry.amount} by {entry.label}"
 
 
 def _recipe(store: CardStore) -> str:
