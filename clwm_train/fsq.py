@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clwm_train.interleave import channels_first
 from clwm_train.pieces import row_pieces
 
 #: Widens the bounded range a little, so that the outermost levels are reached with room to spare.
@@ -81,10 +82,11 @@ class FSQ(nn.Module):
             self._for_row(constant, rows) for constant in (self._shift, self._half_range, self._offset)
         )
         if torch.compiler.is_compiling():
-            digits = (_tanh(rows + shift) * half_range - offset).round().int()
-            found = torch.full_like(digits[:, :: self.channels], self._middle)
+            digits = (_tanh(rows + shift) * half_range - offset).round()
+            by_channel = channels_first(digits.view(len(rows), -1, self.channels)).int()
+            found = torch.full_like(by_channel[:, 0], self._middle)
             for channel, basis in enumerate(self._bases):
-                found = found + basis * digits[:, channel :: self.channels]
+                found = found + basis * by_channel[:, channel]
             return found.view(x.shape[:-1])
         index = torch.empty(len(rows), rows.shape[1] // self.channels, dtype=torch.int64, device=x.device)
         for piece in row_pieces(rows):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clwm_train.gumbel import SMALLEST_UNIFORM
+from clwm_train.interleave import channels_first
 
 #: Beyond it the unrolled form takes minutes to compile.
 MOST_UNROLLED_CODES = 32
@@ -58,7 +59,7 @@ class _ScoreAndDraw(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Gradients of error [S, N] and code [S, N, D, X] to that of the logits."""
         logits, target, uniform, top, total, best, whole, codebook = ctx.saved_tensors
-        of_code = _channels_first(gradients[1]).unbind(2)
+        of_code = channels_first(gradients[1]).unbind(2)
         share = (gradients[0] / logits.shape[-1]).unsqueeze(-1)
         raised = [torch.exp(term - top) for term in _unrolled(logits)]
         ratios = _ratios(raised, uniform)
@@ -105,24 +106,3 @@ def _greatest(terms: list[Tensor]) -> Tensor:
     for term in terms[1:]:
         greatest = torch.maximum(greatest, term)
     return greatest
-
-
-def _channels_first(of_code: Tensor) -> Tensor:
-    """[S, N, D, X] -> [S, N, X, D] float32. On CPU by an operation that the compiler does not look into: it
-    would read the interleaved channels anew for every code, and vectorise nothing.
-    """
-    if of_code.device.type == "cpu":
-        result: Tensor = _copied_channels_first(of_code)
-        return result
-    return of_code.transpose(2, 3).float()
-
-
-@torch.library.custom_op("clwm::channels_first", mutates_args=())
-def _copied_channels_first(x: Tensor) -> Tensor:
-    return x.transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-
-
-@_copied_channels_first.register_fake
-def _(x: Tensor) -> Tensor:
-    seeds, rows, dimensions, channels = x.shape
-    return x.new_empty(seeds, rows, channels, dimensions, dtype=torch.float32)
