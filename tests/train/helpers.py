@@ -15,7 +15,7 @@ from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_train.config import TrainConfig
 from clwm_train.resolve import resolve
 
-#: For tests of compiled kernels.
+#: For tests that compile.
 COMPILER = pytest.mark.skipif(
     not (shutil.which("g++") or os.environ.get("CXX")), reason="needs a C++ compiler"
 )
