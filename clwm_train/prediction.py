@@ -107,7 +107,7 @@ class Classification(Prediction):
         return rows, self.space.fsq.codes, self.space.dimensions
 
     def target(self, raw: Tensor) -> Tensor:
-        """The index of every latent dimension's code [..., dimensions] int64."""
+        """The index of every latent dimension's code [..., dimensions], as of :meth:`FSQ.index`."""
         return self.space.index(raw)
 
     def advance(self, output: Tensor, code: Tensor, noise: Noise) -> Tensor:

@@ -47,7 +47,11 @@ class Drawn(Noise):
         self._next = 0
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The next ones, [S, *shape]."""
+        """The next ones, [S, *shape].
+
+        Raises:
+            ValueError: numbers of another shape or type were drawn.
+        """
         found = self._numbers[self._next]
         if found.shape[1:] != shape or found.dtype != dtype:
             raise ValueError(f"numbers {tuple(found.shape[1:])} were drawn, {shape} are asked for")
