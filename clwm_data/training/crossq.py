@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sb3_contrib import CrossQ
 from sb3_contrib.common.torch_layers import BatchRenorm1d
 from sb3_contrib.crossq.policies import Actor, CrossQCritic, CrossQPolicy
+from stable_baselines3.common.logger import Logger
 from torch import Tensor, nn
 
 from clwm_data.training.relabelling import RelabellingReplayBuffer
@@ -118,7 +119,7 @@ def make_crossq(
         relabelled: share of a batch that is handed out as another task's; 0 unless the family can
             relabel.
     """
-    return CrossQ(
+    learner = CrossQ(
         FastCrossQPolicy,
         env,
         learning_rate=learning_rate,
@@ -138,6 +139,9 @@ def make_crossq(
             {"conditioning": env.conditioning, "share": relabelled, "seed": seed} if relabelled else None
         ),
     )
+    # Its own logger would leave an empty folder in the system's temporary one at every call of learn.
+    learner.set_logger(Logger(folder=None, output_formats=[]))
+    return learner
 
 
 def policy_tensors(actor: Actor) -> dict[str, NDArray[np.float32]]:

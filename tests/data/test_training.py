@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -313,7 +314,10 @@ def test_a_team_worked_by_hand() -> None:
     assert len(choose_team(curve, measure, 1)[0]) == 1
 
 
-def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path) -> None:
+def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     settings = TrainingSettings(family="point-robot", tasks=[3, 20], updates=1)
     folder = RunFolder(tmp_path / "run")
     zoo = train(settings, folder, steps=2_200, checkpoints=3)
@@ -334,6 +338,7 @@ def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path) -> None:
         train(settings, folder, steps=1, checkpoints=2)
     with pytest.raises(ClwmError, match="no run to resume"):
         train(settings, RunFolder(tmp_path / "none"), steps=1, checkpoints=2, resume=True)
+    assert list(temporary.glob("SB3*")) == []  # the learning library's logger leaves one per call of learn
 
 
 def test_a_run_that_was_stopped_before_its_first_evaluation_is_resumed(
