@@ -14,6 +14,9 @@ from clwm_train.nn.norm_mish import norm_mish, norm_mish_graph
 class Linear(nn.Module):
     """Affine map per member: x [M, ..., inputs] -> [M, ..., outputs]; weight [M, inputs, outputs].
 
+    M = seeds x copies. The copies of a seed may share their input, x [seeds, ..., inputs], which is then not
+    repeated for each of them.
+
     Attributes:
         bf16: multiply in bfloat16 (sums are kept in single precision, and so are the weights).
         bf16_output: with ``bf16``, leave the output in bfloat16.
@@ -36,20 +39,33 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(self.weight), 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply each member's map to its own slice of ``x``."""
+        """Apply each member's map to its own slice of ``x``, or to the one that it shares."""
         members, inputs, outputs = self.weight.shape
-        rows = x.reshape(members, -1, inputs)
-        if self.bf16:
+        rows = x.reshape(len(x), -1, inputs)
+        if len(x) != members:
+            y = self.product(rows)
+            y = y + self.bias.to(y.dtype)
+        elif self.bf16:
             y = torch.baddbmm(self.bias.bfloat16(), rows.bfloat16(), self.weight.bfloat16())
-            y = y if self.bf16_output else y.float()
         else:
             y = torch.baddbmm(self.bias, rows.to(self.weight.dtype), self.weight)
-        return y.view(*x.shape[:-1], outputs)
+        if self.bf16 and not self.bf16_output:
+            y = y.float()
+        return y.view(members, *x.shape[1:-1], outputs)
 
     def product(self, x: Tensor) -> Tensor:
-        """x [M, N, inputs] by the weight, without the bias; in bfloat16 with ``bf16``."""
+        """x [M or seeds, N, inputs] by the weight alone: [M, N, outputs], in bfloat16 with ``bf16``."""
         kind = torch.bfloat16 if self.bf16 else self.weight.dtype
-        return torch.bmm(x.to(kind), self.weight.to(kind))
+        x, weight = x.to(kind), self.weight.to(kind)
+        seeds, copies = len(x), len(weight) // len(x)
+        if copies > 1 and self.bf16:  # oneDNN takes a repeated matrix as it is, unless it is to round it
+            x = x.unsqueeze(1).expand(-1, copies, -1, -1).flatten(0, 1)
+        if len(x) == len(weight):
+            return torch.bmm(x, weight)
+        _, inputs, outputs = weight.shape
+        side_by_side = weight.view(seeds, copies, inputs, outputs).transpose(1, 2).flatten(2)
+        y = torch.bmm(x, side_by_side).view(seeds, -1, copies, outputs)
+        return y.transpose(1, 2).flatten(0, 1)
 
 
 class NormMish(nn.Module):

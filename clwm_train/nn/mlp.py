@@ -66,9 +66,8 @@ class MLP(nn.Module):
         return layers
 
     def _flat(self, x: Tensor) -> Tensor:
-        """[S, ..., inputs] -> [S * copies, N, inputs]."""
-        y = x.reshape(len(x), -1, x.shape[-1])
-        return y.unsqueeze(1).expand(-1, self.copies, -1, -1).flatten(0, 1) if self.copies > 1 else y
+        """[S, ..., inputs] -> [S, N, inputs], which the first layer hands to every copy."""
+        return x.reshape(len(x), -1, x.shape[-1])
 
     def _hidden_layer(self, index: int, y: Tensor) -> Tensor:
         layer = cast(Linear, self.layers[index])

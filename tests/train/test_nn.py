@@ -5,6 +5,8 @@ import torch
 from torch.nn import functional
 
 from clwm_train import pieces
+from clwm_train.nn import MLP, Initialiser
+from clwm_train.nn.linear import Linear
 from clwm_train.nn.norm_mish import EPSILON, norm_mish
 
 
@@ -36,3 +38,39 @@ def test_norm_mish_is_torchs_layer_norm_and_mish(
         torch.testing.assert_close(mine, its, rtol=1e-9, atol=1e-10)
     with torch.no_grad():
         assert torch.equal(norm_mish(x, gain, bias), ours)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("copies", [1, 2, 3])
+@pytest.mark.parametrize("seeds", [(4,), (0, 9)])
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
+def test_copies_that_share_an_input_are_networks_of_their_own(
+    hidden: tuple[int, ...], seeds: tuple[int, ...], copies: int, bf16: bool
+) -> None:
+    torch.manual_seed(0)
+    network = MLP(Initialiser(seeds, "orthogonal"), [4, 3], hidden, 2, style="layernorm-mish", copies=copies)
+    linears = [module for module in network.modules() if isinstance(module, Linear)]
+    for linear in linears:
+        linear.bf16 = bf16
+        torch.nn.init.normal_(linear.bias)
+    x = torch.randn(len(seeds), 2, 50, 7, requires_grad=True)
+    ours = network(x).view(len(seeds), copies, 2, 50, 2)
+
+    def alone(seed: int, copy: int) -> torch.Tensor:
+        member, y = seed * copies + copy, x[seed]
+        for index, linear in enumerate(linears):
+            if index > 0:
+                y = functional.mish(functional.layer_norm(y, y.shape[-1:], eps=EPSILON))
+            y = functional.linear(y, linear.weight[member].T, linear.bias[member, 0])
+        return y
+
+    theirs = torch.stack([torch.stack([alone(s, c) for c in range(copies)]) for s in range(len(seeds))])
+    torch.testing.assert_close(ours, theirs, rtol=0.05 if bf16 else 1e-5, atol=0.1 if bf16 else 1e-5)
+    upstream = torch.randn(ours.shape)
+    sources = [x, *(parameter for linear in linears for parameter in linear.parameters())]
+    for mine, its in zip(
+        torch.autograd.grad(ours, sources, upstream),
+        torch.autograd.grad(theirs, sources, upstream),
+        strict=True,
+    ):
+        assert (mine - its).norm() <= (0.1 if bf16 else 1e-5) * its.norm()
