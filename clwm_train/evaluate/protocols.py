@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,9 @@ from clwm_train.streams import Purpose, derive
 
 Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
 PROTOCOLS: tuple[Protocol, ...] = ("few-shot", "online-context", "non-prior", "zero-shot")
+
+#: Episodes that are simulated at once, for the memory's sake: Meta-World's take 30 MB each.
+MOST_LANES = 128
 
 #: Steps with random actions that a non-prior context begins with.
 RANDOM_STEPS = 100
@@ -49,7 +53,7 @@ def evaluate(
     threads: int = 1,
     warn: Callable[[str], None] = lambda message: None,
 ) -> list[Results]:
-    """Returns of the adapted agent on the family's tasks. All tasks of a protocol run at once.
+    """Returns of the adapted agent on the family's tasks, many episodes at once.
 
     - few-shot: z from ``context_size`` transitions of the task's own dataset.
     - online-context: z from as many transitions that the agent itself gathers, acting on the prior.
@@ -93,49 +97,56 @@ def evaluate(
             return RunningBelief(agent, lanes, prior)
         return ModelBelief(agent, lanes, candidates, prior)
 
+    def gathered(group: Sequence[int], random_steps: int, keep_prior: bool) -> Tensor:
+        return gather_context(
+            agent,
+            family,
+            group,
+            actor,
+            new_belief(len(group)),
+            steps=context_size,
+            random_steps=random_steps,
+            keep_prior=keep_prior,
+            seed=seed,
+            threads=threads,
+        )
+
+    def adapted(protocol: Protocol, group: Sequence[int]) -> Belief:
+        match protocol:
+            case "few-shot":
+                its = [infer_from_data(agent, tasks[index], context_size, seed, prior) for index in group]
+                z = torch.stack(its, 1)
+            case "online-context":
+                z = gathered(group, random_steps=0, keep_prior=True)
+            case "non-prior":
+                z = gathered(group, random_steps=RANDOM_STEPS, keep_prior=False)
+            case "zero-shot":
+                return new_belief(len(group) * episodes)
+        return FixedBelief(z.repeat_interleave(episodes, 1))
+
+    def run(protocol: Protocol, group: Sequence[int]) -> Episodes:
+        belief = adapted(protocol, group)
+        lanes = [(index, number) for index in group for number in range(episodes)]
+        seeds = [derive(seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
+        of_lanes = [index for index, _ in lanes]
+        return roll_out(agent, family, of_lanes, belief, seeds, actor=actor, threads=threads)
+
     wanted = [index for split in splits for index in family.split(split)]
     results: list[Results] = [{} for _ in agent.seeds]
     for protocol in protocols:
         chosen = _with_context(family, wanted, tasks, warn) if protocol == "few-shot" else wanted
         if not chosen:
             continue
-
-        def gathered(random_steps: int, keep_prior: bool, chosen: Sequence[int] = chosen) -> Tensor:
-            return gather_context(
-                agent,
-                family,
-                chosen,
-                actor,
-                new_belief(len(chosen)),
-                steps=context_size,
-                random_steps=random_steps,
-                keep_prior=keep_prior,
-                seed=seed,
-                threads=threads,
-            )
-
-        belief: Belief
-        if protocol == "zero-shot":
-            belief = new_belief(len(chosen) * episodes)
-        else:
-            match protocol:
-                case "few-shot":
-                    its = [
-                        infer_from_data(agent, tasks[index], context_size, seed, prior) for index in chosen
-                    ]
-                    z = torch.stack(its, 1)
-                case "online-context":
-                    z = gathered(random_steps=0, keep_prior=True)
-                case "non-prior":
-                    z = gathered(random_steps=RANDOM_STEPS, keep_prior=False)
-            belief = FixedBelief(z.repeat_interleave(episodes, 1))
-        lanes = [(index, number) for index in chosen for number in range(episodes)]
-        seeds = [derive(seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
-        of_lanes = [index for index, _ in lanes]
-        done = roll_out(agent, family, of_lanes, belief, seeds, actor=actor, threads=threads)
+        done = [run(protocol, group) for group in _groups(chosen, len(agent.seeds) * episodes)]
         for row, result in enumerate(results):
             result[protocol] = _summary(family, chosen, splits, done, row, episodes)
     return results
+
+
+def _groups(chosen: Sequence[int], lanes: int) -> list[list[int]]:
+    """The tasks in groups of nearly equal size that take at most ``MOST_LANES``, or one task each."""
+    count = -(-len(chosen) // max(1, MOST_LANES // lanes))
+    return [group.tolist() for group in np.array_split(np.asarray(chosen), count)]
 
 
 def _with_context(
@@ -159,13 +170,14 @@ def _summary(
     family: TaskFamily,
     chosen: Sequence[int],
     splits: Sequence[Split],
-    done: Episodes,
+    done: Sequence[Episodes],
     row: int,
     episodes: int,
 ) -> dict[str, dict[str, Any]]:
     """One seed's results by split."""
-    returns = done.returns[row].reshape(len(chosen), episodes).mean(1)
-    success = None if done.success is None else done.success[row].reshape(len(chosen), episodes).mean(1)
+    returns = np.concatenate([part.returns[row] for part in done]).reshape(-1, episodes).mean(1)
+    solved = [part.success[row] for part in done if part.success is not None]
+    success = np.concatenate(solved).reshape(-1, episodes).mean(1) if solved else None
     known = has_references(family.name)
     summary: dict[str, dict[str, Any]] = {}
     for split in splits:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import SPLITS, Task, get_family
+from clwm_data.families import SPLITS, Task, TaskFamily, get_family
 from clwm_data.families.point_robot import PointRobot
 from clwm_train.agent import Agent
 from clwm_train.curve_figure import curve_figure
@@ -29,6 +29,7 @@ from clwm_train.evaluate import (
     roll_out,
 )
 from clwm_train.evaluate.curve import context_curves
+from clwm_train.evaluate.lanes import Lanes
 from clwm_train.streams import Purpose, derive
 from tests.train.helpers import MemoryTask, point_robot_tasks, random_task, small_config
 
@@ -276,6 +277,35 @@ def test_evaluation_is_deterministic(agent: Agent, tasks: dict[int, MemoryTask])
     assert runs[0] == runs[1] != runs[2]
 
 
+@pytest.mark.parametrize(("limit", "most"), [(1, 4), (10, 8), (128, 128)])
+def test_tasks_in_groups_have_the_results_of_all_at_once(
+    agent: Agent, tasks: dict[int, MemoryTask], monkeypatch: pytest.MonkeyPatch, limit: int, most: int
+) -> None:
+    def run() -> list[Results]:
+        return evaluate(agent, FAMILY, tasks, protocols=PROTOCOLS, episodes=2, context_size=7)
+
+    monkeypatch.setattr("clwm_train.evaluate.protocols.MOST_LANES", 10_000)
+    together = run()
+    counts = []
+
+    class CountedLanes(Lanes):
+        def __init__(self, agent: Agent, family: TaskFamily, of: Sequence[int], *, threads: int = 1) -> None:
+            super().__init__(agent, family, of, threads=threads)
+            counts.append(len(agent.seeds) * len(of))
+
+    for module in ("rollout", "gathering"):
+        monkeypatch.setattr(f"clwm_train.evaluate.{module}.Lanes", CountedLanes)
+    monkeypatch.setattr("clwm_train.evaluate.protocols.MOST_LANES", limit)
+    apart = run()
+    assert max(counts) <= most
+    assert len(apart) == len(together) == 2
+    for one, other in zip(apart, together, strict=True):
+        assert one.keys() == other.keys() == set(PROTOCOLS)
+        for protocol, splits in one.items():
+            for split, entry in splits.items():
+                assert entry["tasks"] == pytest.approx(other[protocol][split]["tasks"], rel=1e-4)
+
+
 def test_contexts_are_drawn_without_replacement(agent: Agent) -> None:
     """A context as large as the dataset is the whole dataset, whatever the seed."""
     task = random_task(3, [4, 5])
@@ -362,7 +392,10 @@ def test_a_fixed_belief_stays(agent: Agent) -> None:
 def test_success_is_reported_where_the_family_has_it(agent: Agent) -> None:
     from clwm_train.evaluate.protocols import _summary
 
-    episodes = roll_out(agent, LastingFamily(), [1, 1, 3, 3], RunningBelief(agent, 4), [0] * 4)  # type: ignore[arg-type]
+    episodes = [
+        roll_out(agent, LastingFamily(), [task] * 2, RunningBelief(agent, 2), [0] * 2)  # type: ignore[arg-type]
+        for task in (1, 3)
+    ]
     summary = _summary(FAMILY, [6, 7], SPLITS, episodes, 0, 2)
     assert summary["id"]["success"] == 0.5
     assert summary["id"]["task_success"] == {6: 0.0, 7: 1.0}
