@@ -1,6 +1,6 @@
 """Peak memory of training: `paper` on 40 tasks x 200k transitions of cheetah-vel.
 
-Usage: python bench/memory.py [--tasks 40] [--transitions 200000] [--updates 4] [--preset paper]
+Usage: python bench/memory.py [--tasks 40] [--transitions 200000] [--updates 4] [--preset paper] [--compile]
 
 Writes a store of noise in that shape to a temporary folder, then trains on it in a process of its own, which
 does what ``clwm train`` does, and prints that process's largest resident set.
@@ -44,17 +44,19 @@ def main() -> None:
     parser.add_argument("--transitions", type=int, default=200_000, help="per task")
     parser.add_argument("--updates", type=int, default=4)
     parser.add_argument("--preset", default="paper")
+    parser.add_argument("--compile", action="store_true", help="as of clwm train")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "memory.zarr"
         write_store(store, options.tasks, options.transitions)
         size = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
-        command = ["train", store, "--preset", options.preset, "--steps", options.updates]
+        settings = ["--preset", options.preset, *(["--compile"] if options.compile else [])]
+        command = ["train", store, *settings, "--steps", options.updates]
         program = [sys.executable, "-c", "from clwm_cli.main import main; main()"]
         subprocess.run([*program, *map(str, command), "--out", Path(folder) / "run"], check=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"{options.tasks} x {options.transitions:,} transitions, {size / 2**30:.2f} GiB on disk")
-    print(f"peak resident set of `clwm train --preset {options.preset}`: {peak:.2f} GiB")
+    print(f"peak resident set of `clwm train {' '.join(settings)}`: {peak:.2f} GiB")
 
 
 if __name__ == "__main__":
