@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clwm_train.interleave import channels_first
+from clwm_train.interleave import channels_first, repeated
 from clwm_train.pieces import row_pieces
 
 #: Widens the bounded range a little, so that the outermost levels are reached with room to spare.
@@ -102,7 +102,8 @@ class FSQ(nn.Module):
         return x.reshape(-1, x.shape[-2] * self.channels) if x.dim() > 1 else x.unsqueeze(0)
 
     def _for_row(self, constant: Tensor, rows: Tensor) -> Tensor:
-        return constant.repeat(rows.shape[1] // self.channels)
+        times = rows.shape[1] // self.channels
+        return repeated(constant, times) if torch.compiler.is_compiling() else constant.repeat(times)
 
     def code_to_index(self, code: Tensor) -> Tensor:
         """Index [...] int64 of codes [..., C]."""
