@@ -1,19 +1,15 @@
-"""Compiled graphs, and a loop that the host never waits for."""
+"""Compiled graphs."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
 import torch._dynamo
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from clwm_train import compiler, gumbel_graph
 from clwm_train.fsq import FSQ
 from clwm_train.listing import list_methods
-from clwm_train.meter import Meter
 from clwm_train.nn.norm_mish import EPSILON, norm_mish_graph
 from tests.train.helpers import small_config
 from tests.train.test_learner import make
@@ -97,35 +93,3 @@ def test_too_many_codes_to_unroll(monkeypatch: pytest.MonkeyPatch) -> None:
         found.append(learner.update(sampler.batch(0), 0, streams))
     for name, value in found[0].items():
         torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
-
-
-class Reads(TorchDispatchMode):
-    """Notes operations whose result the host has to wait for on a GPU."""
-
-    waiting = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "unique", "equal.default")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if any(name in str(func) for name in self.waiting) or ("device" in kwargs and "copy" in str(func)):
-            self.seen.append(str(func))
-        return func(*args, **kwargs)
-
-
-@pytest.mark.parametrize("method", [entry.name for entry in list_methods()])
-def test_the_host_reads_nothing_back_between_rows_of_metrics(method: str) -> None:
-    learner, sampler, streams = make(small_config(method), [3, 4])
-    meter = Meter()
-    with Reads() as reads:
-        for step in range(3):
-            meter.add(learner.update(sampler.batch(step), step, streams), step)
-    assert reads.seen == []
-
-
-def test_reading_back_would_be_seen() -> None:
-    with Reads() as reads:
-        float(torch.ones(()).sum())
-    assert reads.seen
