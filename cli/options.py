@@ -21,10 +21,11 @@ threads_option: Decorator = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads of a run.  [default: 1 if networks are small]"
 )
 compile_option: Decorator = click.option(
-    "--compile",
+    "--compile/--no-compile",
     "compiles",
-    is_flag=True,
-    help="Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from then on.",
+    default=None,
+    help="Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from then on.  "
+    "[default: from 10,000 updates on, if there is a compiler]",
 )
 
 

@@ -54,7 +54,7 @@ def sweep(
     jobs: int,
     device: str,
     threads: int | None,
-    compiles: bool,
+    compiles: bool | None,
     minutes: float | None,
     status: bool,
 ) -> None:
@@ -69,7 +69,7 @@ def sweep(
     Examples:
       clwm sweep experiments/quick.yaml
       clwm sweep experiments/quick.yaml --status
-      clwm sweep experiments/learns.yaml --compile --minutes 30
+      clwm sweep experiments/learns.yaml --minutes 30
       clwm sweep experiments/learns.yaml --jobs 4 --device cpu
       clwm sweep experiments/learns.yaml --engine ray --jobs 16
     """

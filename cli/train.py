@@ -108,7 +108,7 @@ def train(
     seeds: str | None,
     device: str,
     threads: int | None,
-    compiles: bool,
+    compiles: bool | None,
     precision: str | None,
     profile: bool,
     memory: Memory,
@@ -125,7 +125,7 @@ def train(
       clwm train --list-methods
       clwm train point-robot
       clwm train cheetah-vel --preset small --seed 1
-      clwm train cheetah-vel --preset paper --seeds 0-5 --precision bf16 --compile
+      clwm train cheetah-vel --preset paper --seeds 0-5 --precision bf16
       clwm train point-robot --method focal --steps 2000 --out runs/focal
       clwm train point-robot --set iql.expectile=0.9 --set objectives.infonce.radius=100
       clwm train point-robot --resume --steps 8000
@@ -133,7 +133,7 @@ def train(
     """
     require("torch", "train", "training")
     from clwm_train.api import pick_device
-    from clwm_train.compiler import check_compiler
+    from clwm_train.compiler import check_compiler, decide
     from clwm_train.mapped import cache_root, choose_memory
     from clwm_train.run import TRACE, open_run
 
@@ -152,6 +152,9 @@ def train(
         run = _create(target, data, method, preset, steps, chosen, overrides)
     click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
     memory = choose_memory(data, where, memory)
+    compiles = decide(
+        compiles, run.config.steps, where, note=lambda text: click.echo(f"{target}: {text}", err=True)
+    )
     if compiles:
         click.echo(f"{target}: the update is compiled first, which may take a minute or two", err=True)
     if memory == "mmap":
@@ -182,7 +185,7 @@ def train_with_bar(
     device: torch.device | str = "cpu",
     threads: int | None = None,
     memory: Memory = "auto",
-    compiles: bool = False,
+    compiles: bool | None = None,
     profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""

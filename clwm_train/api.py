@@ -13,7 +13,7 @@ from clwm_data.store import Store
 from clwm_train.agent import Agent
 from clwm_train.allocator import keep_freed_memory
 from clwm_train.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
-from clwm_train.compiler import check_compiler
+from clwm_train.compiler import decide
 from clwm_train.evaluate import Actor, PolicyActor
 from clwm_train.mapped import Memory, read_task_data
 from clwm_train.planning import MPPI, PlannerConfig
@@ -48,7 +48,7 @@ def train_run(
     device: torch.device | str = "cpu",
     threads: int | None = None,
     memory: Memory = "auto",
-    compiles: bool = False,
+    compiles: bool | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
     profiled: Callable[[Shares], None] | None = None,
@@ -65,7 +65,8 @@ def train_run(
         memory: whether the data is held on the device, or mapped from files of the cache; the same bits.
         threads: of the CPU; one for small networks and all cores for large ones unless given.
         compiles: compute losses and gradients as compiled graphs (:mod:`clwm_train.compiler`): quicker after
-            a minute or two; sums round differently.
+            a minute or two; sums round differently. ``None``: in runs of 10,000 updates or more, where there
+            is a compiler (else a warning).
         stop: asked after every update whether to stop (with a checkpoint).
         progress: told after every update.
         profiled: trace some updates into the run's folder, and tell each part's share of the time.
@@ -85,11 +86,9 @@ def train_run(
             f"cannot go on to {steps:,}: train a new run with --steps {steps}"
         )
     device = torch.device(device)
-    if compiles:
-        check_compiler(device)
-    trainer = Trainer(
-        run, read_task_data(store, run.config.data, device=device, memory=memory), device, compiles=compiles
-    )
+    compiles = decide(compiles, most, device)
+    data = read_task_data(store, run.config.data, device=device, memory=memory)
+    trainer = Trainer(run, data, device, compiles=compiles)
     agent, batch = trainer.learner.agent, run.config.batch
     if device.type == "cpu" and is_large(agent, batch):
         keep_freed_memory()

@@ -128,7 +128,7 @@ def list_jobs(
     *,
     device: str = "cpu",
     threads: int | None = None,
-    compiles: bool = False,
+    compiles: bool | None = None,
 ) -> list[Job]:
     """The runs of an experiment: store by store, method by method.
 
@@ -138,7 +138,7 @@ def list_jobs(
         folder: of the runs.
         device: to train on.
         threads: of the CPU, for each run.
-        compiles: losses and gradients are compiled graphs (:mod:`clwm_train.compiler`).
+        compiles: as for :func:`clwm_train.api.train_run`.
 
     Raises:
         ClwmError: two stores of the same name.

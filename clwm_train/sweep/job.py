@@ -45,7 +45,7 @@ class Job:
         analysis: fields of :class:`~clwm_train.sweep.experiment.AnalysisSettings`, or ``None``.
         device: to train on.
         threads: of the CPU; chosen by the size of the networks unless given.
-        compiles: losses and gradients are compiled graphs (:mod:`clwm_train.compiler`).
+        compiles: as for :func:`clwm_train.api.train_run`.
     """
 
     run: Path
@@ -59,7 +59,7 @@ class Job:
     analysis: dict[str, Any] | None
     device: str = "cpu"
     threads: int | None = None
-    compiles: bool = False
+    compiles: bool | None = None
 
 
 @dataclass(frozen=True)

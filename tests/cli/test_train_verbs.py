@@ -11,8 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from clwm_cli.main import main
 
+from clwm_data.errors import ClwmError
+from clwm_train import api, compiler
 from tests.conftest import Clwm
 from tests.train.helpers import COMPILER, SMALL
 
@@ -228,9 +231,39 @@ def test_without_a_compiler_compile_leaves_no_run_behind(
     refused = clwm("train", store_path, "--out", tmp_path / "x", "--compile")
     assert refused.returncode == 1
     assert "nothing can be compiled here" in refused.stderr
-    assert "--compile" in refused.stderr
+    assert "--no-compile" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("there_is_a_compiler", [True, False])
+def test_long_runs_are_compiled_unless_told_otherwise(
+    call: Call,
+    store_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there_is_a_compiler: bool,
+) -> None:
+    def check(device: torch.device) -> None:
+        if not there_is_a_compiler:
+            raise ClwmError("no compiler")
+
+    asked: list[bool] = []
+
+    def train_run(*_: object, compiles: bool, **__: object) -> bool:
+        asked.append(compiles)
+        return True
+
+    monkeypatch.setattr(compiler, "check_compiler", check)
+    monkeypatch.setattr(api, "train_run", train_run)
+    for number, options in enumerate(
+        [("--steps", 10_000), ("--steps", 9_999), ("--steps", 10_000, "--no-compile")]
+    ):
+        code, _, err = call("train", store_path, "--out", tmp_path / str(number), *SMALL_OPTIONS, *options)
+        assert code == 0
+        assert ("slower than it could: no compiler" in err) == (number == 0 and not there_is_a_compiler)
+        assert ("the update is compiled first" in err) == (number == 0 and there_is_a_compiler)
+    assert asked == [there_is_a_compiler, False, False]
 
 
 @COMPILER
@@ -262,7 +295,7 @@ def test_moved_data_is_asked_for(call: Call, run_path: Path, store_path: Path) -
 
 
 def test_interrupt_ends_with_a_checkpoint(call: Call, store_path: Path, tmp_path: Path) -> None:
-    options = [*SMALL_OPTIONS, "--set", "checkpoint_every=1000000", "--steps", "1000000"]
+    options = [*SMALL_OPTIONS, "--set", "checkpoint_every=1000000", "--steps", "1000000", "--no-compile"]
     code = "from clwm_cli.main import main; main()"
     command = [sys.executable, "-c", code, "train", str(store_path), "--out", "run", *options]
     process = subprocess.Popen(

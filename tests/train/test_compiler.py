@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch._dynamo
 from torch.nn import functional
 
+from clwm_data.errors import ClwmError
 from clwm_train import compiler, gumbel_graph
 from clwm_train.fsq import FSQ
 from clwm_train.listing import list_methods
@@ -93,3 +96,36 @@ def test_too_many_codes_to_unroll(monkeypatch: pytest.MonkeyPatch) -> None:
         found.append(learner.update(sampler.batch(0), 0, streams))
     for name, value in found[0].items():
         torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("there_is_a_compiler", [True, False])
+def test_who_decides_to_compile(there_is_a_compiler: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(device: torch.device) -> None:
+        if not there_is_a_compiler:
+            raise ClwmError("no compiler")
+
+    monkeypatch.setattr(compiler, "check_compiler", check)
+    notes: list[str] = []
+
+    def decided(wanted: bool | None, steps: int) -> bool:
+        return compiler.decide(wanted, steps, torch.device("cpu"), notes.append)
+
+    assert not decided(False, 10**6)
+    assert not decided(None, 9_999)
+    assert notes == []
+    assert decided(None, 10_000) == there_is_a_compiler
+    assert len(notes) == (not there_is_a_compiler)
+    if there_is_a_compiler:
+        assert decided(True, 1)
+    else:
+        with pytest.raises(ClwmError, match="no compiler"):
+            decided(True, 1)
+
+
+def test_a_compiler_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("it has\na bug")
+
+    monkeypatch.setattr(compiler, "BACKEND", fails)
+    with pytest.raises(ClwmError, match=r"^the update cannot be compiled: it has: say --no-compile"):
+        compiler.compiled(torch.neg)(torch.zeros(2))
