@@ -37,7 +37,11 @@ def behaviour() -> None:
     help="Environment steps in all, over all tasks.",
 )
 @click.option(
-    "--checkpoints", type=click.IntRange(2, 101), default=5, show_default=True, help="Policies to keep."
+    "--checkpoints",
+    type=click.IntRange(2, 101),
+    default=5,
+    show_default=True,
+    help="Qualities to keep, from the untrained policy to the best.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random."

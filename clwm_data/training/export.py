@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from clwm_data.families import get_family
-from clwm_data.training.selection import choose_checkpoints
 from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
-from clwm_data.training.team import choose_team
+from clwm_data.training.stage import choose_stage
+from clwm_data.training.team import Measure, Team, best_team
 from clwm_data.zoo.card import Card, CheckpointRecord, conditioning_record, sha256, tensors_bytes, write_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
@@ -22,11 +23,11 @@ from clwm_data.zoo.policy_set import PolicySet, pack
 
 PACKAGES = ("clwm", "gymnasium", "mujoco", "dm-control", "torch", "stable-baselines3", "sb3-contrib")
 EPISODES = 5
-#: Quality of the best checkpoint, and the most policies that share its tasks.
+#: Quality of the best checkpoint, and the most policies that share the tasks of a checkpoint.
 BEST, TEAM = 100, 3
 #: Apart from the seed that checkpoints were chosen by: the best of many would look better than it is.
 EVALUATION_SEED = 1_000_003
-#: What the members of a team are chosen by.
+#: What says who plays which task of a checkpoint.
 SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
 
@@ -47,19 +48,38 @@ def write_zoo(settings: TrainingSettings, folder: RunFolder, checkpoints: int) -
     building.mkdir()
     exporter = _Exporter(settings, folder, building)
     try:
-        records = [
-            exporter.write(quality, [point], np.zeros(len(settings.tasks), np.int64))
-            for quality, point in choose_checkpoints(curve, checkpoints).items()
-            if quality < BEST
-        ]
-        if len(curve) > 1:
-            records.append(exporter.write(BEST, *choose_team(curve, exporter.measure, TEAM)))
+        teams = _choose(curve, exporter.measure, checkpoints)
+        records = [exporter.write(quality, team) for quality, team in teams.items()]
     finally:
         exporter.close()
     write_card(building, _card(settings, records))
     shutil.rmtree(folder.zoo, ignore_errors=True)
     building.rename(folder.zoo)
     return folder.zoo
+
+
+def _choose(curve: Sequence[CurvePoint], measure: Measure, checkpoints: int) -> dict[int, Team]:
+    """Quality in per cent -> policies: the untrained one, stages of evenly spread returns, the best.
+
+    The spread is of returns with the policies' noise, since that is what most datasets are collected with.
+    """
+    untrained = Team.alone(curve[0])
+    if len(curve) == 1:
+        return {0: untrained}
+    best = best_team(curve, measure, TEAM)
+    between = [point for point in curve[1:] if point not in best.points]
+    low, high = measure(curve[0])[0], _with_noise(best, measure)
+    teams = {0: untrained}
+    for quality in np.linspace(0.0, BEST, checkpoints)[1:-1]:
+        stage = choose_stage(between, low + quality / BEST * (high - low), measure, TEAM)
+        if stage is not None:
+            teams[round(quality)] = stage
+    return {**teams, BEST: best}
+
+
+def _with_noise(team: Team, measure: Measure) -> NDArray[np.float64]:
+    each = np.asarray([measure(point)[0] for point in team.points])
+    return np.asarray(np.take_along_axis(each, team.member[None], axis=0)[0])
 
 
 class _Exporter:
@@ -71,20 +91,19 @@ class _Exporter:
         self._all_tasks = len(family.tasks)
         self._evaluate = PolicyEvaluator(family, settings.tasks)
 
+        self._measured: dict[int, NDArray[np.float64]] = {}
+
     def measure(self, point: CurvePoint) -> NDArray[np.float64]:
-        """Returns [T], with and without the policy's noise, on episodes that nothing is reported of."""
-        policy = LearnedPolicy(self._tensors(point))
-        returns = self._evaluate(policy, episodes=SELECTION_EPISODES, seed=SELECTION_SEED)
-        return np.asarray(returns.mean(axis=0))
+        """Returns [2, T], with and without the policy's noise, on episodes that nothing is reported of."""
+        steps = point.environment_steps
+        if steps not in self._measured:
+            policy = LearnedPolicy(self._tensors(point))
+            self._measured[steps] = self._evaluate(policy, episodes=SELECTION_EPISODES, seed=SELECTION_SEED)
+        return self._measured[steps]
 
-    def write(self, quality: int, points: list[CurvePoint], member: NDArray[np.int64]) -> CheckpointRecord:
-        """Write the file of a checkpoint and measure it.
-
-        Args:
-            quality: of the checkpoint.
-            points: the policies.
-            member: [T] which of them plays each of the run's tasks.
-        """
+    def write(self, quality: int, team: Team) -> CheckpointRecord:
+        """Write the file of a checkpoint and measure it."""
+        points, member = team.points, team.member
         of_family = np.zeros(self._all_tasks, np.int64)
         of_family[self._settings.tasks] = member
         packed = pack([self._tensors(point) for point in points], of_family)

@@ -30,16 +30,16 @@ class ConditioningRecord(StrictModel):
 
 
 class CheckpointRecord(StrictModel):
-    """One policy.
+    """One policy, or a few that share the tasks.
 
     Attributes:
-        quality: its mean return was chosen to lie about this far, in per cent, between the untrained policy's
-            (0) and the best one's (100).
+        quality: its returns were chosen to lie about this far, in per cent, between the untrained policy's
+            (0) and the best one's (100), on every task.
         file: safetensors beside the card.
         sha256: of the file.
         environment_steps: of training, until this checkpoint.
-        specialists: environment steps of further policies of the same run, which play the tasks that they are
-            better at; the file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
+        specialists: environment steps of further policies of the same run, which play the tasks that they
+            suit better; the file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
         minutes: of training, until this checkpoint, on the machine that trained.
         returns_stochastic: [T] mean return on each task, actions drawn from the policy.
         returns_deterministic: [T] mean return on each task, actions tanh(mean).

@@ -13,7 +13,7 @@ from clwm_data.families.base import SPLITS, TaskFamily
 from clwm_data.families.registry import family_names, get_family
 from clwm_data.ranges import format_indices
 from clwm_data.references import FOLDER, reference_record
-from clwm_data.zoo.card import Card, read_card
+from clwm_data.zoo.card import Card, CheckpointRecord, read_card
 from clwm_data.zoo.shipped import shipped_folder
 from clwm_data.zoo.single_task import compared, single_task_records
 
@@ -37,20 +37,22 @@ clwm behaviour train FAMILY --out RUN [--steps N] [--checkpoints N] [--seed S] [
 ```
 
 needs `pip install "clwm[behaviour]"`; collecting with trained policies needs NumPy alone. The best policy is
-the one with the highest mean return over tasks, not the last one; the others are chosen so that their mean
-returns spread evenly between the untrained policy and the best. Where an earlier policy of the run plays some
-tasks better than the best one, it plays them in checkpoint 100, which then holds up to three policies and a
-table of tasks; they were chosen by other episodes than those reported below. Where tasks differ in the reward
-alone, half of the transitions (`--relabelled`) reach the learner as those of another task drawn at random,
-with the reward that the simulator computed for it; point-robot and Meta-World cannot tell it. In the -ls
-families transitions can become those of another speed and the same length; on cheetah-ls that was no gain
+the one with the highest mean return over tasks, not the last one; where an earlier policy of the run plays
+some tasks better, it plays them in checkpoint 100. Checkpoint Q between the two is to lie Q % of the way from
+the untrained policy's return to the best one's, with noise, *on every task*: easy tasks are learned long
+before hard ones, and one policy of that mean return would play some like the best and others like the
+untrained. So up to three policies of the run share the tasks of a checkpoint, whose file then holds them all
+and a table of tasks; they were chosen by other episodes than those reported below. Where tasks differ in the
+reward alone, half of the transitions (`--relabelled`) reach the learner as those of another task drawn at
+random, with the reward that the simulator computed for it; point-robot and Meta-World cannot tell it. In the
+-ls families transitions can become those of another speed and the same length; on cheetah-ls that was no gain
 (847 after 150,000 steps, 900 without it after 141,000; one seed each), so it is not done there unless asked
 for. In a manifest:
 
 ```yaml
 behaviours:
   - {policy: learned, checkpoint: 0, transitions: 40000}      # untrained
-  - {policy: learned, checkpoint: 50, transitions: 40000}     # half of the way, in return, to the best
+  - {policy: learned, checkpoint: 50, transitions: 40000}     # half of the way to the best
   - {policy: learned, checkpoint: 100, deterministic: true, noise: 0.1, episodes: 50}
   - {policy: learned, checkpoint: 100, zoo: RUN/zoo, episodes: 50}  # your own
 ```
@@ -103,6 +105,13 @@ def document() -> Iterator[str]:
         "- Agents of single tasks beyond those above (one seed, three tasks of each of four families). A "
         "ratio far above 1 says that the single-task agent, not ours, fell short in its steps."
     )
+    single = [family.name for family in trained if _single_stages(family)]
+    if single:
+        yield (
+            f"- Stages of equal quality on every task for {', '.join(f'`{name}`' for name in single)}: their "
+            "checkpoints between the untrained and the best are single policies, chosen by their mean return "
+            "over tasks."
+        )
     unmeasured = [f.name for f in families if not (FOLDER / f"{f.name}.yaml").is_file()]
     to_do = [name for name in unmeasured if name not in WITHOUT_SCALE]
     if to_do:
@@ -118,25 +127,15 @@ def document() -> Iterator[str]:
 
 
 def _section(family: TaskFamily) -> Iterator[str]:
-    folder = shipped_folder(family)
-    if folder is None:
-        raise ValueError(f"{family.name} has no trained policies")
-    card = read_card(folder, family)
+    card = _card(family)
     yield f"## {family.name}\n"
     yield f"{family.summary}. Returns are means of {card.evaluation_episodes} episodes per task.\n"
     yield "| checkpoint | steps | minutes | stochastic: min / mean / max over tasks | deterministic |"
     yield "| ---: | ---: | ---: | ---: | ---: |"
     for checkpoint in card.checkpoints:
         yield (
-            f"| {checkpoint.quality} | {checkpoint.environment_steps:,} | {checkpoint.minutes:.0f} "
+            f"| {checkpoint.quality} | {_steps(checkpoint)} | {checkpoint.minutes:.0f} "
             f"| {_spread(checkpoint.returns_stochastic)} | {_spread(checkpoint.returns_deterministic)} |"
-        )
-    best = card.checkpoints[-1]
-    if best.specialists:
-        steps = " and ".join(f"{steps:,}" for steps in best.specialists)
-        yield (
-            f"\nThe best checkpoint holds {len(best.specialists) + 1} policies of the run: what the one of "
-            f"{best.environment_steps:,} steps plays worse is played by that of {steps} steps."
         )
     deterministic = np.asarray([checkpoint.returns_deterministic for checkpoint in card.checkpoints])
     behind = [card.tasks[i] for i in np.flatnonzero(deterministic.max(axis=0) > deterministic[-1])]
@@ -155,6 +154,18 @@ def _section(family: TaskFamily) -> Iterator[str]:
     yield f"\n![Returns of the checkpoints on each task](figures/behaviours-{family.name}.png)\n"
 
 
+def _single_stages(family: TaskFamily) -> bool:
+    between = _card(family).checkpoints[1:-1]
+    return not any(checkpoint.specialists for checkpoint in between)
+
+
+def _card(family: TaskFamily) -> Card:
+    folder = shipped_folder(family)
+    if folder is None:
+        raise ValueError(f"{family.name} has no trained policies")
+    return read_card(folder, family)
+
+
 def _comparison() -> Iterator[str]:
     yield "## Beside agents of a single task\n"
     yield (
@@ -170,6 +181,10 @@ def _comparison() -> Iterator[str]:
             f"| {ours:.1f} | {ratio:.2f} |"
         )
     yield ""
+
+
+def _steps(checkpoint: CheckpointRecord) -> str:
+    return " + ".join(f"{steps:,}" for steps in (checkpoint.environment_steps, *checkpoint.specialists))
 
 
 def _spread(returns: Sequence[float]) -> str:

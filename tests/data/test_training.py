@@ -16,10 +16,10 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.training.crossq import FastBatchRenorm1d, make_crossq, policy_tensors
 from clwm_data.training.run import learning_rate, next_evaluation, train
-from clwm_data.training.selection import choose_checkpoints
 from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
-from clwm_data.training.team import choose_team
+from clwm_data.training.stage import choose_stage
+from clwm_data.training.team import Measure, best_team
 from clwm_data.training.vec_env import TaskConditionedVecEnv, can_relabel
 from clwm_data.zoo.card import load_policies, read_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
@@ -252,66 +252,72 @@ def test_returns_are_those_of_rolled_out_episodes() -> None:
     assert (returns[0] != returns[1]).all()
 
 
-def points(means: list[float]) -> list[CurvePoint]:
+def curve_of(returns: np.ndarray) -> list[CurvePoint]:
     return [
-        CurvePoint(environment_steps=i, minutes=0.0, returns_stochastic=[m], returns_deterministic=[m])
-        for i, m in enumerate(means)
-    ]
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60), st.integers(2, 8))
-def test_chosen_checkpoints(means: list[float], count: int) -> None:
-    chosen = choose_checkpoints(points(means), count)
-    best = int(np.argmax(means))
-    assert chosen[0].environment_steps == 0
-    if best:
-        assert chosen[100].environment_steps == best
-    assert list(chosen) == sorted(chosen)
-    steps = [point.environment_steps for point in chosen.values()]
-    assert len(set(steps)) == len(steps)
-    assert max(steps) <= best
-    assert len(chosen) == min(count, best + 1) or best == 0
-
-
-def test_checkpoints_spread_evenly() -> None:
-    means = [*np.linspace(-400, 0, 401), *np.full(100, -3.0)]
-    chosen = choose_checkpoints(points(means), 5)
-    assert list(chosen) == [0, 25, 50, 75, 100]
-    assert [point.environment_steps for point in chosen.values()] == [0, 100, 200, 300, 400]
-
-
-@given(st.data())
-def test_a_team_is_as_good_as_its_members_allow(data: st.DataObject) -> None:
-    size = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 6))
-    returns = data.draw(arrays(np.float64, size, elements=st.integers(-50, 50)))
-    curve = [
         CurvePoint(environment_steps=i, minutes=0.0, returns_stochastic=row, returns_deterministic=row)
         for i, row in enumerate(returns.tolist())
     ]
-    team, member = choose_team(curve, lambda point: returns[point.environment_steps], 3)
-    steps = [point.environment_steps for point in team]
-    assert 1 <= len(team) <= 3
+
+
+def returns_of(returns: np.ndarray) -> Measure:
+    return lambda point: np.stack([returns[point.environment_steps]] * 2)
+
+
+RETURNS = st.tuples(st.integers(1, 12), st.integers(1, 6)).flatmap(
+    lambda size: arrays(np.float64, size, elements=st.integers(-50, 50))
+)
+
+
+@given(RETURNS)
+def test_a_team_is_as_good_as_its_members_allow(returns: np.ndarray) -> None:
+    team = best_team(curve_of(returns), returns_of(returns), 3)
+    steps = [point.environment_steps for point in team.points]
+    assert 1 <= len(steps) <= 3
     assert len(set(steps)) == len(steps)
-    assert returns[steps[0]].mean() == returns.mean(axis=1).max()
-    np.testing.assert_array_equal(returns[steps].max(axis=0), returns[steps][member, range(size[1])])
-    assert set(member) | {0} == set(range(len(team)))  # nobody is idle
+    played = returns[steps][team.member, range(returns.shape[1])]
+    np.testing.assert_array_equal(returns[steps].max(axis=0), played)
+    assert played.mean() >= returns.mean(axis=1).max()
+    assert set(team.member) == set(range(len(steps)))  # nobody is idle
 
 
 def test_a_team_worked_by_hand() -> None:
     returns = np.asarray([[0.0, 0.0, 0.0], [9.0, 9.0, 0.0], [8.0, 8.0, 8.0], [8.0, 8.1, 8.0]])
-    careful = {2: [8.0, 8.0, 8.5]}  # the curve's one episode had been unlucky
-    curve = [
-        CurvePoint(environment_steps=i, minutes=0.0, returns_stochastic=row, returns_deterministic=row)
-        for i, row in enumerate(returns.tolist())
-    ]
+    careful = returns.copy()
+    careful[2] = [8.0, 8.0, 8.5]  # the curve's one episode had been unlucky
+    team = best_team(curve_of(returns), returns_of(careful), 3)
+    assert [point.environment_steps for point in team.points] == [2, 1]
+    assert team.member.tolist() == [1, 1, 0]
+    assert len(best_team(curve_of(returns), returns_of(careful), 1).points) == 1
 
-    def measure(point: CurvePoint) -> np.ndarray:
-        return np.asarray(careful.get(point.environment_steps, returns[point.environment_steps]))
 
-    team, member = choose_team(curve, measure, 3)
-    assert [point.environment_steps for point in team] == [2, 1]
-    assert member.tolist() == [1, 1, 0]
-    assert len(choose_team(curve, measure, 1)[0]) == 1
+@given(RETURNS, st.data())
+def test_a_stage_comes_nearer_than_any_policy_alone(returns: np.ndarray, data: st.DataObject) -> None:
+    target = data.draw(arrays(np.float64, returns.shape[1], elements=st.integers(-50, 50)))
+    stage = choose_stage(curve_of(returns), target, returns_of(returns), 3)
+    assert stage is not None
+    steps = [point.environment_steps for point in stage.points]
+    assert 1 <= len(set(steps)) == len(steps) <= 3
+    assert set(stage.member) == set(range(len(steps)))
+    played = returns[steps][stage.member, range(returns.shape[1])]
+    assert np.abs(played - target).mean() <= np.abs(returns - target).mean(axis=1).min()
+
+
+def test_a_stage_worked_by_hand() -> None:
+    returns = np.asarray([[1.0, 0.0, 0.0], [6.0, 4.0, 1.0], [9.0, 9.0, 4.0], [9.0, 9.0, 9.0]])
+    target = np.full(3, 5.0)
+    stage = choose_stage(curve_of(returns), target, returns_of(returns), 3)
+    assert stage is not None
+    assert [point.environment_steps for point in stage.points] == [1, 2]
+    assert stage.member.tolist() == [0, 0, 1]
+    careful = returns.copy()
+    careful[2] = [5.0, 9.0, 8.5]  # the curve's one episode misled about two of the tasks
+    stage = choose_stage(curve_of(returns), target, returns_of(careful), 3)
+    assert stage is not None
+    assert stage.member.tolist() == [1, 0, 1]
+    alone = choose_stage(curve_of(returns), target, returns_of(returns), 1)
+    assert alone is not None
+    assert [point.environment_steps for point in alone.points] == [1]
+    assert choose_stage([], target, returns_of(returns), 3) is None
 
 
 def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

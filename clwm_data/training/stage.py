@@ -1,0 +1,47 @@
+"""A checkpoint between the untrained policy and the best one: of equal quality on every task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.training.settings import CurvePoint
+from clwm_data.training.team import Measure, Team
+
+
+def choose_stage(
+    curve: Sequence[CurvePoint], target: NDArray[np.float64], measure: Measure, limit: int
+) -> Team | None:
+    """Policies whose returns come near a target on every task between them.
+
+    Easy tasks are learned long before hard ones. A single policy of a mean return half of the way to the best
+    plays some tasks like the best and others like the untrained one, and a dataset of such policies has holes
+    on just the tasks that need it most.
+
+    Args:
+        curve: evaluations to choose from; one episode per task each, enough to choose policies by, but who
+            plays which task is then decided by careful returns.
+        target: [T] mean return of the policy, with its noise, that is wanted on each task.
+        measure: returns over several episodes.
+        limit: the most policies.
+
+    Returns:
+        the policies, the one that comes nearest on its own first, and which of them plays each task; ``None``
+        where there is nothing to choose from.
+    """
+    if not curve:
+        return None
+    rough = np.abs(np.asarray([point.returns_stochastic for point in curve]) - target)
+    chosen: list[int] = []
+    missed = np.full(len(target), np.inf)
+    while len(chosen) < limit:
+        missing = np.minimum(rough, missed).mean(axis=1)
+        nearest = int(missing.argmin())
+        if missing[nearest] >= missed.mean():
+            break
+        chosen.append(nearest)
+        missed = np.minimum(missed, rough[nearest])
+    careful = np.abs(np.asarray([measure(curve[index])[0] for index in chosen]) - target)
+    return Team.of([curve[index] for index in chosen], careful.argmin(axis=0))
