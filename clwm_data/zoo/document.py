@@ -96,7 +96,7 @@ def document() -> Iterator[str]:
     if missing:
         yield f"- Families without trained policies: {', '.join(f'`{family.name}`' for family in missing)}."
     yield (
-        "- Experts everywhere. Those of `cheetah-ls`, `finger-speed` and `finger-ls` lie 2, 4 and 5 % below "
+        "- Experts everywhere. Those of `cheetah-ls`, `finger-speed` and `finger-ls` lie 2, 1 and 3 % below "
         "what the SPC paper's agents reach (945, 943, 972 on average); the ratios above are below 0.95 on "
         "some tasks. `ant-goal`, `ant-dir` and `cheetah-speed` still improved when training ended: `clwm "
         "behaviour train` with more `--steps` makes better ones; name them with `zoo:` in a manifest."
