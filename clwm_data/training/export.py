@@ -90,7 +90,6 @@ class _Exporter:
         self._settings, self._folder, self._zoo = settings, folder, zoo
         self._all_tasks = len(family.tasks)
         self._evaluate = PolicyEvaluator(family, settings.tasks)
-
         self._measured: dict[int, NDArray[np.float64]] = {}
 
     def measure(self, point: CurvePoint) -> NDArray[np.float64]:
