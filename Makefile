@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/clwm demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check

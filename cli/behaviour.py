@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
+from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import get_family
 from clwm_data.ranges import parse_indices
 
 from .common import progress_bar
+
+if TYPE_CHECKING:
+    from clwm_data.zoo.card import Card
+
+
+CHECKPOINTS = click.option(
+    "--checkpoints",
+    type=click.IntRange(2, 101),
+    default=5,
+    show_default=True,
+    help="Qualities to keep, from the untrained policy to the best.",
+)
 
 
 @click.group()
@@ -22,6 +36,7 @@ def behaviour() -> None:
     \b
     Examples:
       clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour
+      clwm behaviour combine runs/all-tasks runs/hard-tasks --out runs/combined
       clwm behaviour reference point-robot
     """
 
@@ -36,13 +51,7 @@ def behaviour() -> None:
     show_default=True,
     help="Environment steps in all, over all tasks.",
 )
-@click.option(
-    "--checkpoints",
-    type=click.IntRange(2, 101),
-    default=5,
-    show_default=True,
-    help="Qualities to keep, from the untrained policy to the best.",
-)
+@CHECKPOINTS
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random."
 )
@@ -78,9 +87,7 @@ def train(
       clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 200000 --resume
     """
     known = get_family(family)
-    purpose = f"training a behaviour policy for {family}"
-    for module in ("torch", "stable_baselines3", "sb3_contrib"):
-        require(module, "behaviour", purpose)
+    _require_learner(f"training a behaviour policy for {family}")
     from clwm_data.training.run import train as run_training
     from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
     from clwm_data.training.vec_env import can_relabel
@@ -109,7 +116,47 @@ def train(
             bar.close()
             click.echo("clwm: interrupted: the same command with --resume continues", err=True)
             sys.exit(130)
-    for checkpoint in read_card(zoo, known).checkpoints:
+    _report(zoo, read_card(zoo, known))
+
+
+@behaviour.command(short_help="Choose checkpoints from several training runs together.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@CHECKPOINTS
+def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
+    """Choose checkpoints from several training RUNS of one family together.
+
+    The runs may differ in their seeds, or be on some of the tasks alone (--tasks), such as those that a
+    policy for all tasks plays badly: at each quality, up to three policies share the tasks. The first run has
+    to be on all tasks that the others are on; the runs themselves stay as they are.
+
+    \b
+    OUT/zoo               the policies chosen, and a card about them: `zoo: OUT/zoo` in an entry of a manifest
+
+    \b
+    Examples:
+      clwm behaviour train hopper-friction --out runs/all-tasks
+      clwm behaviour train hopper-friction --tasks 28-39 --out runs/hard-tasks
+      clwm behaviour combine runs/all-tasks runs/hard-tasks --out runs/combined
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ClwmError(f"{out}: is there already: choose another --out")
+    _require_learner("choosing from training runs")
+    from clwm_data.training.export import write_zoo
+    from clwm_data.training.settings import RunFolder
+
+    click.echo("clwm: playing episodes of the policies that look best, for a minute or a few", err=True)
+    zoo = RunFolder(out).zoo
+    _report(zoo, write_zoo([RunFolder(run) for run in runs], zoo, checkpoints))
+
+
+def _require_learner(purpose: str) -> None:
+    for module in ("torch", "stable_baselines3", "sb3_contrib"):
+        require(module, "behaviour", purpose)
+
+
+def _report(zoo: Path, card: Card) -> None:
+    for checkpoint in card.checkpoints:
         returns = checkpoint.returns_deterministic
         click.echo(
             f"{zoo / checkpoint.file}: {checkpoint.environment_steps:,} steps, return "

@@ -1,4 +1,4 @@
-"""From a training run to a zoo folder: checkpoints chosen, evaluated well, and described by a card."""
+"""From training runs to a zoo folder: checkpoints chosen, evaluated well, and described by a card."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load
 
 from clwm_data.families import get_family
-from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+from clwm_data.training.pool import Pool
+from clwm_data.training.settings import RunFolder, TrainingSettings
 from clwm_data.training.stage import choose_stage
-from clwm_data.training.team import Measure, Team, best_team
-from clwm_data.zoo.card import Card, CheckpointRecord, conditioning_record, sha256, tensors_bytes, write_card
+from clwm_data.training.team import Candidate, Measure, Team, best_team
+from clwm_data.zoo.card import (
+    Card,
+    CheckpointRecord,
+    RunRecord,
+    conditioning_record,
+    sha256,
+    tensors_bytes,
+    write_card,
+)
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.policy_set import PolicySet, pack
@@ -31,45 +39,49 @@ EVALUATION_SEED = 1_000_003
 SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
 
-def write_zoo(settings: TrainingSettings, folder: RunFolder, checkpoints: int) -> Path:
-    """Choose a run's checkpoints and write them with their card.
+def write_zoo(runs: Sequence[RunFolder], zoo: Path, checkpoints: int) -> Card:
+    """Choose the checkpoints of a run, or of several together, and write them with their card.
 
     Args:
-        settings: of the run.
-        folder: of the run; what an earlier export wrote there is replaced.
+        runs: at least one; the first has all tasks that the others have.
+        zoo: folder to write; what an earlier export wrote there is replaced.
         checkpoints: how many, at least 2.
 
     Returns:
-        the zoo folder.
+        the card that was written.
+
+    Raises:
+        ClwmError: a folder holds no run, or the runs do not go together.
     """
-    curve = folder.read_curve()
-    building = folder.zoo.with_suffix(".partial")
+    pool = Pool(runs)
+    building = zoo.with_suffix(".partial")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
-    exporter = _Exporter(settings, folder, building)
+    building.mkdir(parents=True)
+    exporter = _Exporter(pool, building)
     try:
-        teams = _choose(curve, exporter.measure, checkpoints)
+        teams = _choose(pool.candidates, exporter.measure, checkpoints)
         records = [exporter.write(quality, team) for quality, team in teams.items()]
     finally:
         exporter.close()
-    write_card(building, _card(settings, records))
-    shutil.rmtree(folder.zoo, ignore_errors=True)
-    building.rename(folder.zoo)
-    return folder.zoo
+    card = _card(pool, records)
+    write_card(building, card)
+    shutil.rmtree(zoo, ignore_errors=True)
+    building.rename(zoo)
+    return card
 
 
-def _choose(curve: Sequence[CurvePoint], measure: Measure, checkpoints: int) -> dict[int, Team]:
+def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int) -> dict[int, Team]:
     """Quality in per cent -> policies: the untrained one, stages of evenly spread returns, the best.
 
     The spread is of returns with the policies' noise, since that is what most datasets are collected with.
     """
-    untrained = Team.alone(curve[0])
-    if len(curve) == 1:
-        return {0: untrained}
-    best = best_team(curve, measure, TEAM)
-    between = [point for point in curve[1:] if point not in best.points]
-    low, high = measure(curve[0])[0], _with_noise(best, measure)
-    teams = {0: untrained}
+    untrained = candidates[0]
+    if len(candidates) == 1:
+        return {0: Team.alone(untrained)}
+    best = best_team(candidates, measure, TEAM)
+    between = [candidate for candidate in candidates[1:] if candidate not in best.members]
+    low, high = measure(untrained)[0], _with_noise(best, measure)
+    teams = {0: Team.alone(untrained)}
     for quality in np.linspace(0.0, BEST, checkpoints)[1:-1]:
         stage = choose_stage(between, low + quality / BEST * (high - low), measure, TEAM)
         if stage is not None:
@@ -78,53 +90,53 @@ def _choose(curve: Sequence[CurvePoint], measure: Measure, checkpoints: int) -> 
 
 
 def _with_noise(team: Team, measure: Measure) -> NDArray[np.float64]:
-    each = np.asarray([measure(point)[0] for point in team.points])
-    return np.asarray(np.take_along_axis(each, team.member[None], axis=0)[0])
+    each = np.asarray([measure(member)[0] for member in team.members])
+    return np.asarray(np.take_along_axis(each, team.player[None], axis=0)[0])
 
 
 class _Exporter:
-    """Turns policies of a run into checkpoint files with measured returns."""
+    """Turns policies of runs into checkpoint files with measured returns."""
 
-    def __init__(self, settings: TrainingSettings, folder: RunFolder, zoo: Path) -> None:
-        family = get_family(settings.family)
-        self._settings, self._folder, self._zoo = settings, folder, zoo
+    def __init__(self, pool: Pool, zoo: Path) -> None:
+        family = get_family(pool.settings[0].family)
+        self._pool, self._zoo = pool, zoo
         self._all_tasks = len(family.tasks)
-        self._evaluate = PolicyEvaluator(family, settings.tasks)
-        self._measured: dict[int, NDArray[np.float64]] = {}
+        self._evaluate = PolicyEvaluator(family, pool.tasks)
+        self._measured: dict[Candidate, NDArray[np.float64]] = {}
 
-    def measure(self, point: CurvePoint) -> NDArray[np.float64]:
+    def measure(self, candidate: Candidate) -> NDArray[np.float64]:
         """Returns [2, T], with and without the policy's noise, on episodes that nothing is reported of."""
-        steps = point.environment_steps
-        if steps not in self._measured:
-            policy = LearnedPolicy(self._tensors(point))
-            self._measured[steps] = self._evaluate(policy, episodes=SELECTION_EPISODES, seed=SELECTION_SEED)
-        return self._measured[steps]
+        if candidate not in self._measured:
+            policy = LearnedPolicy(self._pool.tensors(candidate))
+            self._measured[candidate] = self._evaluate(
+                policy, episodes=SELECTION_EPISODES, seed=SELECTION_SEED
+            )
+        return self._measured[candidate]
 
     def write(self, quality: int, team: Team) -> CheckpointRecord:
         """Write the file of a checkpoint and measure it."""
-        points, member = team.points, team.member
+        members, player = team.members, team.player
         of_family = np.zeros(self._all_tasks, np.int64)
-        of_family[self._settings.tasks] = member
-        packed = pack([self._tensors(point) for point in points], of_family)
+        of_family[self._pool.tasks] = player
+        packed = pack([self._pool.tensors(member) for member in members], of_family)
         content = tensors_bytes(packed)
         file = f"{quality:03d}.safetensors"
         (self._zoo / file).write_bytes(content)
         policies = PolicySet(packed).policies  # as they are in the file, in half precision
         each = [self._evaluate(policy, episodes=EPISODES, seed=EVALUATION_SEED) for policy in policies]
-        returns = np.stack(each)[member, :, np.arange(len(member))].T
+        returns = np.stack(each)[player, :, np.arange(len(player))].T
+        runs = [member.run for member in members]
         return CheckpointRecord(
             quality=quality,
             file=file,
             sha256=sha256(content),
-            environment_steps=points[0].environment_steps,
-            specialists=[point.environment_steps for point in points[1:]],
-            minutes=points[0].minutes,
+            environment_steps=members[0].environment_steps,
+            specialists=[member.environment_steps for member in members[1:]],
+            runs=runs if any(runs) else [],
+            minutes=members[0].minutes,
             returns_stochastic=returns[0].round(3).tolist(),
             returns_deterministic=returns[1].round(3).tolist(),
         )
-
-    def _tensors(self, point: CurvePoint) -> dict[str, NDArray[np.float32]]:
-        return load(self._folder.candidate(point.environment_steps).read_bytes())
 
     def close(self) -> None:
         """Release the simulators."""
@@ -140,13 +152,18 @@ def _method(settings: TrainingSettings) -> str:
     return method
 
 
-def _card(settings: TrainingSettings, records: list[CheckpointRecord]) -> Card:
-    family = get_family(settings.family)
+def _card(pool: Pool, records: list[CheckpointRecord]) -> Card:
+    first, *further = pool.settings
+    family = get_family(first.family)
     return Card(
         family=family.name,
-        method=_method(settings),
-        seed=settings.seed,
-        tasks=settings.tasks,
+        method=_method(first),
+        seed=first.seed,
+        tasks=first.tasks,
+        further_runs=[
+            RunRecord(seed=settings.seed, tasks=settings.tasks, method=_method(settings))
+            for settings in further
+        ],
         evaluation_episodes=EPISODES,
         observation_size=family.observation_size,
         action_size=family.action_size,

@@ -67,7 +67,8 @@ def train(
             run.learn(steps, progress)
         finally:
             run.close()
-    return write_zoo(settings, folder, checkpoints)
+    write_zoo([folder], folder.zoo, checkpoints)
+    return folder.zoo
 
 
 @contextmanager

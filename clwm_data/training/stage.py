@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.training.settings import CurvePoint
-from clwm_data.training.team import Measure, Team
+from clwm_data.training.team import Candidate, Measure, Team
 
 
 def choose_stage(
-    curve: Sequence[CurvePoint], target: NDArray[np.float64], measure: Measure, limit: int
+    candidates: Sequence[Candidate], target: NDArray[np.float64], measure: Measure, limit: int
 ) -> Team | None:
     """Policies whose returns come near a target on every task between them.
 
@@ -21,19 +20,19 @@ def choose_stage(
     on just the tasks that need it most.
 
     Args:
-        curve: evaluations to choose from; one episode per task each, enough to choose policies by, but who
-            plays which task is then decided by careful returns.
+        candidates: policies with one episode per task each, enough to choose them by, but who plays which
+            task is then decided by careful returns.
         target: [T] mean return of the policy, with its noise, that is wanted on each task.
         measure: returns over several episodes.
         limit: the most policies.
 
     Returns:
         the policies, the one that comes nearest on its own first, and which of them plays each task; ``None``
-        where there is nothing to choose from.
+        where no candidate plays all tasks.
     """
-    if not curve:
+    if not candidates:
         return None
-    rough = np.abs(np.asarray([point.returns_stochastic for point in curve]) - target)
+    rough = np.abs(np.asarray([candidate.returns[0] for candidate in candidates]) - target)
     chosen: list[int] = []
     missed = np.full(len(target), np.inf)
     while len(chosen) < limit:
@@ -43,5 +42,7 @@ def choose_stage(
             break
         chosen.append(nearest)
         missed = np.minimum(missed, rough[nearest])
-    careful = np.abs(np.asarray([measure(curve[index])[0] for index in chosen]) - target)
-    return Team.of([curve[index] for index in chosen], careful.argmin(axis=0))
+    if not chosen:
+        return None
+    careful = np.abs(np.asarray([measure(candidates[index])[0] for index in chosen]) - target)
+    return Team.of([candidates[index] for index in chosen], careful.argmin(axis=0))

@@ -8,68 +8,82 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.training.settings import CurvePoint
-
-#: Policies that are looked at closely.
+#: Policies of a run that are looked at closely.
 SHORTLIST = 6
 #: A further policy must raise the mean return over tasks by this share of what training gained.
 WORTHWHILE = 0.005
 
-#: Careful returns [2, T] of the policy at a point of the curve: with its noise and without it.
-Measure = Callable[[CurvePoint], NDArray[np.float64]]
 
-
-@dataclass(frozen=True)
-class Team:
-    """Policies of a run that share its tasks.
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A policy of a run, at one of its evaluations.
 
     Attributes:
-        points: when the run had them.
-        member: [T] which of them plays each of the run's tasks.
+        run: index of the run.
+        environment_steps: of that run's training so far.
+        minutes: of that run's wall time so far.
+        returns: [2, T] of one episode on each task, with the policy's noise and without it; minus infinity on
+            tasks that the run did not train on.
     """
 
-    points: list[CurvePoint]
-    member: NDArray[np.int64]
+    run: int
+    environment_steps: int
+    minutes: float
+    returns: NDArray[np.float64]
+
+
+#: Careful returns [2, T] of a policy: with its noise and without it.
+Measure = Callable[[Candidate], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Team:
+    """Policies that share the tasks.
+
+    Attributes:
+        members: the policies.
+        player: [T] which of them plays each task.
+    """
+
+    members: list[Candidate]
+    player: NDArray[np.int64]
 
     @classmethod
-    def alone(cls, point: CurvePoint) -> Team:
+    def alone(cls, policy: Candidate) -> Team:
         """One policy for all tasks."""
-        return cls([point], np.zeros(len(point.returns_stochastic), np.int64))
+        return cls([policy], np.zeros(policy.returns.shape[1], np.int64))
 
     @classmethod
-    def of(cls, points: Sequence[CurvePoint], member: NDArray[np.int64]) -> Team:
+    def of(cls, policies: Sequence[Candidate], player: NDArray[np.int64]) -> Team:
         """Those of the policies that play any task."""
-        playing = np.unique(member)
-        return cls([points[index] for index in playing], np.searchsorted(playing, member))
+        playing = np.unique(player)
+        return cls([policies[index] for index in playing], np.searchsorted(playing, player))
 
 
-def best_team(curve: Sequence[CurvePoint], measure: Measure, limit: int) -> Team:
+def best_team(candidates: Sequence[Candidate], measure: Measure, limit: int) -> Team:
     """The policy with the best mean return, and others for tasks that they play better.
 
-    The curve has one episode per task, too few to choose by: it makes a shortlist, whose returns are then
-    measured. What is reported of the team must come from other episodes than these.
+    The candidates have one episode per task, too few to choose by: it makes a shortlist, whose returns are
+    then measured. What is reported of the team must come from other episodes than these.
 
     Args:
-        curve: all evaluations, the first of the untrained policy.
-        measure: returns [T] over several episodes.
+        candidates: policies, the first of them untrained; at least one for all tasks.
+        measure: returns over several episodes.
         limit: the most policies in a team.
 
     Returns:
         the team, in the order in which they were found worth having.
     """
-    rough = np.asarray([_both(point) for point in curve])
-    covering = _cover(rough, SHORTLIST, 0.0)
+    rough = np.asarray([candidate.returns.mean(axis=0) for candidate in candidates])
+    length = SHORTLIST * len({candidate.run for candidate in candidates})
+    covering = _cover(rough, length, 0.0)
     by_mean = [int(index) for index in np.argsort(-rough.mean(axis=1), kind="stable")]
-    shortlist = list(dict.fromkeys([*covering[: SHORTLIST // 2], *by_mean[: SHORTLIST // 2], *covering]))
-    shortlist = shortlist[:SHORTLIST]
-    careful = np.asarray([measure(curve[index]).mean(axis=0) for index in shortlist])
+    shortlist = list(dict.fromkeys([*covering[: length // 2], *by_mean[: length // 2], *covering]))
+    shortlist = shortlist[:length]
+    careful = np.asarray([measure(candidates[index]).mean(axis=0) for index in shortlist])
     gained = float(careful.max(axis=0).mean() - rough[0].mean())
     chosen = _cover(careful, limit, WORTHWHILE * max(gained, 0.0))
-    return Team.of([curve[shortlist[index]] for index in chosen], careful[chosen].argmax(axis=0))
-
-
-def _both(point: CurvePoint) -> NDArray[np.float64]:
-    return np.add(point.returns_stochastic, point.returns_deterministic, dtype=np.float64) / 2.0
+    return Team.of([candidates[shortlist[index]] for index in chosen], careful[chosen].argmax(axis=0))
 
 
 def _cover(returns: NDArray[np.float64], limit: int, worthwhile: float) -> list[int]:

@@ -29,6 +29,20 @@ class ConditioningRecord(StrictModel):
     high: list[float]
 
 
+class RunRecord(StrictModel):
+    """A further training run that policies were taken from.
+
+    Attributes:
+        seed: of the training.
+        tasks: indices of the tasks that it was trained on, some or all of the card's.
+        method: how it was trained, for people.
+    """
+
+    seed: int
+    tasks: list[int]
+    method: str
+
+
 class CheckpointRecord(StrictModel):
     """One policy, or a few that share the tasks.
 
@@ -38,8 +52,10 @@ class CheckpointRecord(StrictModel):
         file: safetensors beside the card.
         sha256: of the file.
         environment_steps: of training, until this checkpoint.
-        specialists: environment steps of further policies of the same run, which play the tasks that they
-            suit better; the file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
+        specialists: environment steps of further policies, which play the tasks that they suit better; the
+            file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
+        runs: which run each policy is of: 0 is the card's own, i > 0 its i-th further one; empty where all
+            are of the card's own.
         minutes: of training, until this checkpoint, on the machine that trained.
         returns_stochastic: [T] mean return on each task, actions drawn from the policy.
         returns_deterministic: [T] mean return on each task, actions tanh(mean).
@@ -50,6 +66,7 @@ class CheckpointRecord(StrictModel):
     sha256: str
     environment_steps: int = Field(ge=0)
     specialists: list[int] = Field(default_factory=list)
+    runs: list[int] = Field(default_factory=list)
     minutes: float = Field(ge=0)
     returns_stochastic: list[float]
     returns_deterministic: list[float]
@@ -63,6 +80,7 @@ class Card(StrictModel):
         method: how it was trained, for people.
         seed: of the training.
         tasks: indices of the tasks that it was trained and evaluated on; the order of the returns.
+        further_runs: other seeds, or runs on some of the tasks alone, that checkpoints share policies with.
         evaluation_episodes: per task and kind of return.
         observation_size: entries of the observation, which come first in the input.
         action_size: entries of an action.
@@ -75,6 +93,7 @@ class Card(StrictModel):
     method: str
     seed: int
     tasks: list[int]
+    further_runs: list[RunRecord] = Field(default_factory=list)
     evaluation_episodes: int = Field(ge=1)
     observation_size: int = Field(ge=1)
     action_size: int = Field(ge=1)
@@ -88,6 +107,13 @@ class Card(StrictModel):
         if sorted(set(qualities)) != qualities:
             raise ValueError(f"the qualities of the checkpoints must ascend: {qualities}")
         for checkpoint in self.checkpoints:
+            if checkpoint.runs and (
+                len(checkpoint.runs) != 1 + len(checkpoint.specialists)
+                or not 0 <= min(checkpoint.runs) <= max(checkpoint.runs) <= len(self.further_runs)
+            ):
+                raise ValueError(
+                    f"checkpoint {checkpoint.quality} needs a run, 0 to {len(self.further_runs)}, per policy"
+                )
             for returns in (checkpoint.returns_stochastic, checkpoint.returns_deterministic):
                 if len(returns) != len(self.tasks):
                     raise ValueError(f"checkpoint {checkpoint.quality} needs one return per task")

@@ -20,6 +20,9 @@ from clwm_data.zoo.single_task import compared, single_task_records
 #: Whose expert gets no more reward than random actions on some tasks (`clwm behaviour reference` refuses).
 WITHOUT_SCALE = ("mw-button-press-topdown-wall", "mw-disassemble", "mw-handle-press")
 
+#: Marks the policies of a card's first further run, twice its second.
+FURTHER = r"\*"
+
 HEAD = """\
 # Behaviour policies
 
@@ -42,7 +45,9 @@ some tasks better, it plays them in checkpoint 100. Checkpoint Q between the two
 the untrained policy's return to the best one's, with noise, *on every task*: easy tasks are learned long
 before hard ones, and one policy of that mean return would play some like the best and others like the
 untrained. So up to three policies of the run share the tasks of a checkpoint, whose file then holds them all
-and a table of tasks; they were chosen by other episodes than those reported below. Where tasks differ in the
+and a table of tasks; they were chosen by other episodes than those reported below. `clwm behaviour combine
+RUN RUN --out DIR` chooses from several runs together: other seeds, or `--tasks` that a policy for all tasks
+plays badly. Where tasks differ in the
 reward alone, half of the transitions (`--relabelled`) reach the learner as those of another task drawn at
 random, with the reward that the simulator computed for it; point-robot and Meta-World cannot tell it. In the
 -ls families transitions can become those of another speed and the same length; on cheetah-ls that was no gain
@@ -147,6 +152,9 @@ def _section(family: TaskFamily) -> Iterator[str]:
             f"| {checkpoint.quality} | {_steps(checkpoint)} | {checkpoint.minutes:.0f} "
             f"| {_spread(checkpoint.returns_stochastic)} | {_spread(checkpoint.returns_deterministic)} |"
         )
+    for number, run in enumerate(card.further_runs, 1):
+        tasks = "all tasks" if run.tasks == card.tasks else f"tasks {format_indices(run.tasks)} alone"
+        yield f"\n{FURTHER * number}: of a further run, on {tasks} (seed {run.seed})."
     deterministic = np.asarray([checkpoint.returns_deterministic for checkpoint in card.checkpoints])
     behind = [card.tasks[i] for i in np.flatnonzero(deterministic.max(axis=0) > deterministic[-1])]
     if behind:
@@ -194,7 +202,9 @@ def _comparison() -> Iterator[str]:
 
 
 def _steps(checkpoint: CheckpointRecord) -> str:
-    return " + ".join(f"{steps:,}" for steps in (checkpoint.environment_steps, *checkpoint.specialists))
+    steps = (checkpoint.environment_steps, *checkpoint.specialists)
+    runs = checkpoint.runs or [0] * len(steps)
+    return " + ".join(f"{count:,}{FURTHER * run}" for count, run in zip(steps, runs, strict=True))
 
 
 def _spread(returns: Sequence[float]) -> str:

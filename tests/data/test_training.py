@@ -16,10 +16,10 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.training.crossq import FastBatchRenorm1d, make_crossq, policy_tensors
 from clwm_data.training.run import learning_rate, next_evaluation, train
-from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+from clwm_data.training.settings import RunFolder, TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
 from clwm_data.training.stage import choose_stage
-from clwm_data.training.team import Measure, best_team
+from clwm_data.training.team import Candidate, Measure, best_team
 from clwm_data.training.vec_env import TaskConditionedVecEnv, can_relabel
 from clwm_data.zoo.card import load_policies, read_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
@@ -252,15 +252,12 @@ def test_returns_are_those_of_rolled_out_episodes() -> None:
     assert (returns[0] != returns[1]).all()
 
 
-def curve_of(returns: np.ndarray) -> list[CurvePoint]:
-    return [
-        CurvePoint(environment_steps=i, minutes=0.0, returns_stochastic=row, returns_deterministic=row)
-        for i, row in enumerate(returns.tolist())
-    ]
+def policies_of(returns: np.ndarray, run: int = 0) -> list[Candidate]:
+    return [Candidate(run, i, 0.0, np.stack([row, row])) for i, row in enumerate(returns)]
 
 
-def returns_of(returns: np.ndarray) -> Measure:
-    return lambda point: np.stack([returns[point.environment_steps]] * 2)
+def returns_of(*returns: np.ndarray) -> Measure:
+    return lambda policy: np.stack([returns[policy.run][policy.environment_steps]] * 2)
 
 
 RETURNS = st.tuples(st.integers(1, 12), st.integers(1, 6)).flatmap(
@@ -270,54 +267,70 @@ RETURNS = st.tuples(st.integers(1, 12), st.integers(1, 6)).flatmap(
 
 @given(RETURNS)
 def test_a_team_is_as_good_as_its_members_allow(returns: np.ndarray) -> None:
-    team = best_team(curve_of(returns), returns_of(returns), 3)
-    steps = [point.environment_steps for point in team.points]
+    team = best_team(policies_of(returns), returns_of(returns), 3)
+    steps = [policy.environment_steps for policy in team.members]
     assert 1 <= len(steps) <= 3
     assert len(set(steps)) == len(steps)
-    played = returns[steps][team.member, range(returns.shape[1])]
+    played = returns[steps][team.player, range(returns.shape[1])]
     np.testing.assert_array_equal(returns[steps].max(axis=0), played)
     assert played.mean() >= returns.mean(axis=1).max()
-    assert set(team.member) == set(range(len(steps)))  # nobody is idle
+    assert set(team.player) == set(range(len(steps)))  # nobody is idle
 
 
 def test_a_team_worked_by_hand() -> None:
     returns = np.asarray([[0.0, 0.0, 0.0], [9.0, 9.0, 0.0], [8.0, 8.0, 8.0], [8.0, 8.1, 8.0]])
     careful = returns.copy()
     careful[2] = [8.0, 8.0, 8.5]  # the curve's one episode had been unlucky
-    team = best_team(curve_of(returns), returns_of(careful), 3)
-    assert [point.environment_steps for point in team.points] == [2, 1]
-    assert team.member.tolist() == [1, 1, 0]
-    assert len(best_team(curve_of(returns), returns_of(careful), 1).points) == 1
+    team = best_team(policies_of(returns), returns_of(careful), 3)
+    assert [policy.environment_steps for policy in team.members] == [2, 1]
+    assert team.player.tolist() == [1, 1, 0]
+    assert len(best_team(policies_of(returns), returns_of(careful), 1).members) == 1
 
 
 @given(RETURNS, st.data())
 def test_a_stage_comes_nearer_than_any_policy_alone(returns: np.ndarray, data: st.DataObject) -> None:
     target = data.draw(arrays(np.float64, returns.shape[1], elements=st.integers(-50, 50)))
-    stage = choose_stage(curve_of(returns), target, returns_of(returns), 3)
+    stage = choose_stage(policies_of(returns), target, returns_of(returns), 3)
     assert stage is not None
-    steps = [point.environment_steps for point in stage.points]
+    steps = [policy.environment_steps for policy in stage.members]
     assert 1 <= len(set(steps)) == len(steps) <= 3
-    assert set(stage.member) == set(range(len(steps)))
-    played = returns[steps][stage.member, range(returns.shape[1])]
+    assert set(stage.player) == set(range(len(steps)))
+    played = returns[steps][stage.player, range(returns.shape[1])]
     assert np.abs(played - target).mean() <= np.abs(returns - target).mean(axis=1).min()
 
 
 def test_a_stage_worked_by_hand() -> None:
     returns = np.asarray([[1.0, 0.0, 0.0], [6.0, 4.0, 1.0], [9.0, 9.0, 4.0], [9.0, 9.0, 9.0]])
     target = np.full(3, 5.0)
-    stage = choose_stage(curve_of(returns), target, returns_of(returns), 3)
+    stage = choose_stage(policies_of(returns), target, returns_of(returns), 3)
     assert stage is not None
-    assert [point.environment_steps for point in stage.points] == [1, 2]
-    assert stage.member.tolist() == [0, 0, 1]
+    assert [policy.environment_steps for policy in stage.members] == [1, 2]
+    assert stage.player.tolist() == [0, 0, 1]
     careful = returns.copy()
     careful[2] = [5.0, 9.0, 8.5]  # the curve's one episode misled about two of the tasks
-    stage = choose_stage(curve_of(returns), target, returns_of(careful), 3)
+    stage = choose_stage(policies_of(returns), target, returns_of(careful), 3)
     assert stage is not None
-    assert stage.member.tolist() == [1, 0, 1]
-    alone = choose_stage(curve_of(returns), target, returns_of(returns), 1)
+    assert stage.player.tolist() == [1, 0, 1]
+    alone = choose_stage(policies_of(returns), target, returns_of(returns), 1)
     assert alone is not None
-    assert [point.environment_steps for point in alone.points] == [1]
+    assert [policy.environment_steps for policy in alone.members] == [1]
     assert choose_stage([], target, returns_of(returns), 3) is None
+
+
+def test_a_specialist_plays_its_own_tasks_alone() -> None:
+    """Of a run on the last task, which the other run plays badly; nothing is known of it on the first two."""
+    everybody = np.asarray([[0.0, 0.0, 0.0], [4.0, 4.0, 1.0], [8.0, 8.0, 2.0]])
+    specialist = np.asarray([[-np.inf, -np.inf, row] for row in (0.0, 5.0, 9.0)])
+    policies = [*policies_of(everybody), *policies_of(specialist, run=1)]
+    measure = returns_of(everybody, specialist)
+    team = best_team(policies, measure, 3)
+    assert [(policy.run, policy.environment_steps) for policy in team.members] == [(0, 2), (1, 2)]
+    assert team.player.tolist() == [0, 0, 1]
+    stage = choose_stage(policies, np.full(3, 4.5), measure, 3)
+    assert stage is not None
+    assert [(policy.run, policy.environment_steps) for policy in stage.members] == [(0, 1), (1, 1)]
+    assert stage.player.tolist() == [0, 0, 1]
+    assert choose_stage(policies_of(specialist, run=1), np.full(3, 4.5), measure, 3) is None
 
 
 def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
