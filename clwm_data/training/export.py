@@ -35,6 +35,8 @@ EPISODES = 5
 BEST, TEAM = 100, 3
 #: Apart from the seed that checkpoints were chosen by: the best of many would look better than it is.
 EVALUATION_SEED = 1_000_003
+#: Share of the way from untrained to best by which a further policy must bring a stage nearer to its returns.
+WORTHWHILE = 0.02
 #: What says who plays which task of a checkpoint.
 SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
@@ -81,9 +83,11 @@ def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int)
     best = best_team(candidates, measure, TEAM)
     between = [candidate for candidate in candidates[1:] if candidate not in best.members]
     low, high = measure(untrained)[0], _with_noise(best, measure)
+    worthwhile = WORTHWHILE * float(np.abs(high - low).mean())
     teams = {0: Team.alone(untrained)}
     for quality in np.linspace(0.0, BEST, checkpoints)[1:-1]:
-        stage = choose_stage(between, low + quality / BEST * (high - low), measure, TEAM)
+        target = low + quality / BEST * (high - low)
+        stage = choose_stage(between, target, measure, TEAM, worthwhile=worthwhile)
         if stage is not None:
             teams[round(quality)] = stage
     return {**teams, BEST: best}

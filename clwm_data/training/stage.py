@@ -11,7 +11,12 @@ from clwm_data.training.team import Candidate, Measure, Team
 
 
 def choose_stage(
-    candidates: Sequence[Candidate], target: NDArray[np.float64], measure: Measure, limit: int
+    candidates: Sequence[Candidate],
+    target: NDArray[np.float64],
+    measure: Measure,
+    limit: int,
+    *,
+    worthwhile: float = 0.0,
 ) -> Team | None:
     """Policies whose returns come near a target on every task between them.
 
@@ -25,6 +30,7 @@ def choose_stage(
         target: [T] mean return of the policy, with its noise, that is wanted on each task.
         measure: returns over several episodes.
         limit: the most policies.
+        worthwhile: by how much, in returns and on the mean over tasks, a further policy must come nearer.
 
     Returns:
         the policies, the one that comes nearest on its own first, and which of them plays each task; ``None``
@@ -38,7 +44,7 @@ def choose_stage(
     while len(chosen) < limit:
         missing = np.minimum(rough, missed).mean(axis=1)
         nearest = int(missing.argmin())
-        if missing[nearest] >= missed.mean():
+        if missing[nearest] >= missed.mean() - worthwhile:
             break
         chosen.append(nearest)
         missed = np.minimum(missed, rough[nearest])

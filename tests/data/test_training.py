@@ -314,6 +314,11 @@ def test_a_stage_worked_by_hand() -> None:
     alone = choose_stage(policies_of(returns), target, returns_of(returns), 1)
     assert alone is not None
     assert [policy.environment_steps for policy in alone.members] == [1]
+    # The second policy brought the mean distance from 2 to 1.
+    for worthwhile, size in ((0.9, 2), (1.1, 1)):
+        stage = choose_stage(policies_of(returns), target, returns_of(returns), 3, worthwhile=worthwhile)
+        assert stage is not None
+        assert len(stage.members) == size
     assert choose_stage([], target, returns_of(returns), 3) is None
 
 
