@@ -34,7 +34,7 @@ from clwm_data.zoo.card import (
     tensors_bytes,
     write_card,
 )
-from clwm_data.zoo.document import document
+from clwm_data.zoo.document import document, missed
 from clwm_data.zoo.network import Network
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.policy_set import MEMBER, PolicySet, pack
@@ -362,6 +362,18 @@ def test_shipped_policies_load_and_are_small(name: str) -> None:
 def test_the_committed_document_is_up_to_date() -> None:
     committed = Path(__file__).parents[2] / "docs" / "behaviours.md"
     assert committed.read_text(encoding="utf-8") == "\n".join(document()) + "\n"
+
+
+def test_what_a_stage_misses_worked_by_hand(zoo: Path) -> None:
+    card = read_card(zoo, FAMILY)
+    returns = [-10.0, 100.0], [20.0, 180.0], [30.0, 300.0]  # the second is 75 % and 40 % of the way
+    low, stage, best = (
+        checkpoint.model_copy(update={"returns_stochastic": reached})
+        for checkpoint, reached in zip(card.checkpoints, returns, strict=True)
+    )
+    card = card.model_copy(update={"checkpoints": [low, stage, best]})
+    assert missed(card, stage) == pytest.approx((0.25 + 0.1) / 2)
+    assert missed(card, low) == missed(card, best) == 0.0
 
 
 def test_a_single_task_run_is_recorded_and_compared(tmp_path: Path) -> None:
