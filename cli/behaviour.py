@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import get_family
 from clwm_data.ranges import parse_indices
@@ -17,7 +16,7 @@ from clwm_data.ranges import parse_indices
 from .common import progress_bar
 
 if TYPE_CHECKING:
-    from clwm_data.zoo.card import Card
+    from clwm_data.zoo.card import Card, CheckpointRecord
 
 
 CHECKPOINTS = click.option(
@@ -88,8 +87,10 @@ def train(
     """
     known = get_family(family)
     _require_learner(f"training a behaviour policy for {family}")
+    from clwm_data.training.crossq import LEARNING_STARTS
+    from clwm_data.training.folder import RunFolder
     from clwm_data.training.run import train as run_training
-    from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+    from clwm_data.training.settings import CurvePoint, TrainingSettings
     from clwm_data.training.vec_env import can_relabel
     from clwm_data.zoo.card import read_card
 
@@ -97,11 +98,18 @@ def train(
     if relabelled is None:
         relabelled = 0.5 if not known.dynamics_vary and can_relabel(known, chosen) else 0.0
     settings = TrainingSettings(family=family, tasks=list(chosen), seed=seed, relabelled=relabelled)
+    if steps <= LEARNING_STARTS:
+        click.echo(
+            f"clwm: learning begins after {LEARNING_STARTS:,} steps: every checkpoint will be untrained",
+            err=True,
+        )
     with progress_bar(steps, "step", f"training {family}") as bar:
 
         def progress(done: int, last: CurvePoint) -> None:
             bar.update(done - bar.n)
             bar.set_postfix_str(f"mean return {np.mean(last.returns_deterministic):.1f}", refresh=False)
+            if done >= steps:
+                bar.set_description(f"choosing checkpoints of {family}")
 
         try:
             zoo = run_training(
@@ -139,15 +147,14 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
       clwm behaviour train hopper-friction --tasks 28-39 --out runs/hard-tasks
       clwm behaviour combine runs/all-tasks runs/hard-tasks --out runs/combined
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ClwmError(f"{out}: is there already: choose another --out")
     _require_learner("choosing from training runs")
-    from clwm_data.training.export import write_zoo
-    from clwm_data.training.settings import RunFolder
+    from clwm_data.training.combine import combine as combine_runs
+    from clwm_data.training.folder import RunFolder
 
-    click.echo("clwm: playing episodes of the policies that look best, for a minute or a few", err=True)
-    zoo = RunFolder(out).zoo
-    _report(zoo, write_zoo([RunFolder(run) for run in runs], zoo, checkpoints))
+    def begun() -> None:
+        click.echo("clwm: playing episodes of the policies that look best, for a minute or a few", err=True)
+
+    _report(RunFolder(out).zoo, combine_runs(runs, out, checkpoints, begun=begun))
 
 
 def _require_learner(purpose: str) -> None:
@@ -159,9 +166,17 @@ def _report(zoo: Path, card: Card) -> None:
     for checkpoint in card.checkpoints:
         returns = checkpoint.returns_deterministic
         click.echo(
-            f"{zoo / checkpoint.file}: {checkpoint.environment_steps:,} steps, return "
+            f"{zoo / checkpoint.file}: {_steps(checkpoint)} steps, return "
             f"{min(returns):.1f} / {np.mean(returns):.1f} / {max(returns):.1f} (min / mean / max over tasks)"
         )
+
+
+def _steps(checkpoint: CheckpointRecord) -> str:
+    steps = (checkpoint.environment_steps, *checkpoint.specialists)
+    runs = checkpoint.runs or [0] * len(steps)
+    return " + ".join(
+        f"{n:,}" + (f" of run {run + 1}" if run else "") for n, run in zip(steps, runs, strict=True)
+    )
 
 
 @behaviour.command(short_help="Measure random actions and the expert on every task.")

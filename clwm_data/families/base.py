@@ -159,6 +159,11 @@ class TaskFamily(ABC):
 
         record = reference_record(self.name)
         index = self.task(task).index
+        if not len(record.random) == len(record.expert) == len(self.tasks):
+            raise ClwmError(
+                f"the reference returns of {self.name} are not of its {len(self.tasks)} tasks: measure them "
+                f"again (`clwm behaviour reference {self.name}`)"
+            )
         return record.random[index], record.expert[index]
 
     def normalised_return(self, task: int, returns: ArrayLike) -> NDArray[np.float64]:

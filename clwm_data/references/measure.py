@@ -16,6 +16,8 @@ from clwm_data.manifest import LEARNED, BehaviourEntry, Manifest
 from clwm_data.provenance import current_provenance
 from clwm_data.ranges import format_indices
 from clwm_data.references import ReferenceRecord
+from clwm_data.store.atomic import replacing
+from clwm_data.zoo.card import read_card
 from clwm_data.zoo.shipped import shipped_folder
 
 
@@ -33,6 +35,12 @@ def expert_entry(family: TaskFamily, episodes: int, zoo: str | None = None) -> B
             f"family {family.name} has neither a script nor a trained policy: `clwm behaviour train "
             f"{family.name} --out RUN` makes one, --zoo RUN/zoo names it"
         )
+    if zoo is not None:
+        played = read_card(Path(zoo), family).tasks
+        if missing := sorted(set(range(len(family.tasks))) - set(played)):
+            raise ClwmError(
+                f"{zoo}: plays no tasks {format_indices(missing)}: name policies trained on all tasks"
+            )
     entry = BehaviourEntry(policy=LEARNED, checkpoint=100, deterministic=True, zoo=zoo, episodes=episodes)
     if (mistake := entry.mistake(family, range(len(family.tasks)))) is not None:
         raise ClwmError(f"{zoo}: {mistake[1]}")
@@ -108,6 +116,7 @@ def write_references(folder: Path, record: ReferenceRecord) -> Path:
     """Write ``<family>.yaml``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.family}.yaml"
-    data = record.model_dump(mode="json")
-    path.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110), "utf-8")
+    text = yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path

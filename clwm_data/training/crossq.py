@@ -91,6 +91,9 @@ class FastCrossQPolicy(CrossQPolicy):
 
 Net = TypeVar("Net", bound=nn.Module)
 
+#: Environment steps of an untrained policy that fill the replay buffer first.
+LEARNING_STARTS = 2_000
+
 
 def _quick(module: Net) -> Net:
     for child in module.modules():
@@ -124,7 +127,7 @@ def make_crossq(
         env,
         learning_rate=learning_rate,
         buffer_size=buffer_size,
-        learning_starts=2_000,
+        learning_starts=LEARNING_STARTS,
         gradient_steps=updates,
         # From the usual 1.0 it takes 10k environment steps to come down to where learning begins.
         ent_coef="auto_0.1",

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.families import get_family
+from clwm_data.store.atomic import move_folder
 from clwm_data.training.pool import Pool
-from clwm_data.training.settings import RunFolder, TrainingSettings
+from clwm_data.training.settings import TrainingSettings
 from clwm_data.training.stage import choose_stage
 from clwm_data.training.team import Candidate, Measure, Team, best_team
-from clwm_data.zoo.card import (
-    Card,
-    CheckpointRecord,
-    RunRecord,
-    conditioning_record,
-    sha256,
-    tensors_bytes,
-    write_card,
-)
+from clwm_data.zoo.card import Card, CheckpointRecord, RunRecord, sha256, tensors_bytes, write_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.policy_set import PolicySet, pack
 
-PACKAGES = ("clwm", "gymnasium", "mujoco", "dm-control", "torch", "stable-baselines3", "sb3-contrib")
 EPISODES = 5
 #: Quality of the best checkpoint, and the most policies that share the tasks of a checkpoint.
 BEST, TEAM = 100, 3
@@ -41,34 +31,47 @@ WORTHWHILE = 0.02
 SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
 
-def write_zoo(runs: Sequence[RunFolder], zoo: Path, checkpoints: int) -> Card:
-    """Choose the checkpoints of a run, or of several together, and write them with their card.
+def write_zoo(pool: Pool, zoo: Path, checkpoints: int) -> Card:
+    """Choose checkpoints from the policies of runs and write them with their card.
 
     Args:
-        runs: at least one; the first has all tasks that the others have.
-        zoo: folder to write; what an earlier export wrote there is replaced.
+        pool: the policies.
+        zoo: folder to write; one that is there stays until the new one is whole.
         checkpoints: how many, at least 2.
 
     Returns:
         the card that was written.
 
     Raises:
-        ClwmError: a folder holds no run, or the runs do not go together.
+        ClwmError: a policy's file is missing or damaged.
     """
-    pool = Pool(runs)
-    building = zoo.with_suffix(".partial")
-    shutil.rmtree(building, ignore_errors=True)
+    building, before = zoo.with_name(f".{zoo.name}.partial"), zoo.with_name(f".{zoo.name}.before")
+    if before.exists() and not zoo.exists():  # killed between the two renames below
+        before.rename(zoo)
+    for left in (building, before):
+        shutil.rmtree(left, ignore_errors=True)
     building.mkdir(parents=True)
-    exporter = _Exporter(pool, building)
+    try:
+        card = _build(pool, building, checkpoints)
+        if zoo.exists():
+            zoo.rename(before)
+        move_folder(building, zoo)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+    return card
+
+
+def _build(pool: Pool, folder: Path, checkpoints: int) -> Card:
+    exporter = _Exporter(pool, folder)
     try:
         teams = _choose(pool.candidates, exporter.measure, checkpoints)
         records = [exporter.write(quality, team) for quality, team in teams.items()]
     finally:
         exporter.close()
     card = _card(pool, records)
-    write_card(building, card)
-    shutil.rmtree(zoo, ignore_errors=True)
-    building.rename(zoo)
+    write_card(folder, card)
     return card
 
 
@@ -102,7 +105,7 @@ class _Exporter:
     """Turns policies of runs into checkpoint files with measured returns."""
 
     def __init__(self, pool: Pool, zoo: Path) -> None:
-        family = get_family(pool.settings[0].family)
+        family = get_family(pool.descriptions[0].settings.family)
         self._pool, self._zoo = pool, zoo
         self._all_tasks = len(family.tasks)
         self._evaluate = PolicyEvaluator(family, pool.tasks)
@@ -157,21 +160,25 @@ def _method(settings: TrainingSettings) -> str:
 
 
 def _card(pool: Pool, records: list[CheckpointRecord]) -> Card:
-    first, *further = pool.settings
-    family = get_family(first.family)
+    first, *further = pool.descriptions
     return Card(
-        family=family.name,
-        method=_method(first),
-        seed=first.seed,
-        tasks=first.tasks,
+        family=first.settings.family,
+        method=_method(first.settings),
+        seed=first.settings.seed,
+        tasks=pool.tasks,
         further_runs=[
-            RunRecord(seed=settings.seed, tasks=settings.tasks, method=_method(settings))
-            for settings in further
+            RunRecord(
+                seed=run.settings.seed,
+                tasks=run.settings.tasks,
+                method=_method(run.settings),
+                packages=run.packages,
+            )
+            for run in further
         ],
         evaluation_episodes=EPISODES,
-        observation_size=family.observation_size,
-        action_size=family.action_size,
-        conditioning=conditioning_record(family),
-        packages={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        observation_size=first.observation_size,
+        action_size=first.action_size,
+        conditioning=first.conditioning,
+        packages=first.packages,
         checkpoints=records,
     )

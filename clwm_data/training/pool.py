@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load
 
 from clwm_data.errors import ClwmError
-from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+from clwm_data.ranges import format_indices
+from clwm_data.training.folder import RunFolder
+from clwm_data.training.settings import CurvePoint
 from clwm_data.training.team import Candidate
 
 
@@ -17,7 +18,7 @@ class Pool:
     """Policies of runs.
 
     Attributes:
-        settings: of each run.
+        descriptions: of each run.
         tasks: T of them, those of the first run.
         candidates: every policy that was evaluated, run by run, the first of them untrained.
     """
@@ -29,44 +30,57 @@ class Pool:
             runs: at least one; the first has all tasks that the others have.
 
         Raises:
-            ClwmError: a folder holds no run, or the runs do not go together.
+            ClwmError: a folder holds no run, a damaged one or the same as another, or the runs do not go
+                together.
         """
         self._runs = list(runs)
-        self.settings = [_settings(run) for run in self._runs]
-        first, path = self.settings[0], self._runs[0].path
-        self.tasks = first.tasks
-        for run, settings in zip(self._runs, self.settings, strict=True):
-            if settings.family != first.family:
-                raise ClwmError(f"{run.path}: is about {settings.family}, {path} about {first.family}")
-            if more := sorted(set(settings.tasks) - set(first.tasks)):
-                raise ClwmError(
-                    f"{run.path}: has tasks that {path} has not, {more[0]} for one: name the run with all "
-                    f"tasks first"
-                )
+        self.descriptions = [run.read_description() for run in self._runs]
+        self.tasks = self.descriptions[0].settings.tasks
+        self._check()
         self.candidates = [
-            self._candidate(index, point) for index, run in enumerate(self._runs) for point in _curve(run)
+            self._candidate(index, point)
+            for index, run in enumerate(self._runs)
+            for point in self._evaluations(index, run)
         ]
 
     def tensors(self, candidate: Candidate) -> dict[str, NDArray[np.float32]]:
-        """The policy, as :class:`clwm_data.zoo.policy.LearnedPolicy` takes it."""
-        file = self._runs[candidate.run].candidate(candidate.environment_steps)
-        return load(file.read_bytes())
+        """The policy, as :class:`clwm_data.zoo.policy.LearnedPolicy` takes it.
+
+        Raises:
+            ClwmError: its file is missing or damaged.
+        """
+        return self._runs[candidate.run].read_candidate(candidate.environment_steps)
+
+    def _check(self) -> None:
+        path, family = self._runs[0].path, self.descriptions[0].settings.family
+        seen = set()
+        for run, description in zip(self._runs, self.descriptions, strict=True):
+            settings = description.settings
+            if (place := run.path.resolve()) in seen:
+                raise ClwmError(f"{run.path}: is named twice: name each run once")
+            seen.add(place)
+            if settings.family != family:
+                raise ClwmError(
+                    f"{run.path}: is about {settings.family}, {path} about {family}: name runs of one family"
+                )
+            if more := sorted(set(settings.tasks) - set(self.tasks)):
+                raise ClwmError(
+                    f"{run.path}: is on tasks that {path} is not on ({format_indices(more)}): name a run on "
+                    f"all of them first"
+                )
+
+    def _evaluations(self, index: int, run: RunFolder) -> list[CurvePoint]:
+        curve = run.read_curve()
+        if not curve:
+            raise ClwmError(f"{run.path}: has not been evaluated yet: let `clwm behaviour train` go on")
+        tasks = len(self.descriptions[index].settings.tasks)
+        for line, point in enumerate(curve, 1):
+            if {len(point.returns_stochastic), len(point.returns_deterministic)} != {tasks}:
+                raise ClwmError(f"{run.curve}:{line}: is damaged: needs {tasks} returns: train again")
+        return curve
 
     def _candidate(self, run: int, point: CurvePoint) -> Candidate:
         returns = np.full((2, len(self.tasks)), -np.inf)
-        columns = [self.tasks.index(task) for task in self.settings[run].tasks]
+        columns = [self.tasks.index(task) for task in self.descriptions[run].settings.tasks]
         returns[:, columns] = point.returns_stochastic, point.returns_deterministic
         return Candidate(run, point.environment_steps, point.minutes, returns)
-
-
-def _settings(run: RunFolder) -> TrainingSettings:
-    if not run.settings.is_file():
-        raise ClwmError(f"{run.path}: holds no run of `clwm behaviour train`")
-    return TrainingSettings.model_validate_json(run.settings.read_text(encoding="utf-8"))
-
-
-def _curve(run: RunFolder) -> list[CurvePoint]:
-    curve = run.read_curve()
-    if not curve:
-        raise ClwmError(f"{run.path}: has not been evaluated yet: let `clwm behaviour train` go on")
-    return curve

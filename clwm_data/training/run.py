@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -12,13 +13,17 @@ from stable_baselines3.common.utils import ConstantSchedule
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
-from clwm_data.store.atomic import replacing
+from clwm_data.provenance import package_versions
+from clwm_data.ranges import format_indices
+from clwm_data.store.lock import locked
 from clwm_data.training.crossq import make_crossq, policy_tensors
 from clwm_data.training.export import write_zoo
-from clwm_data.training.settings import CurvePoint, RunFolder, TrainingSettings
+from clwm_data.training.folder import RunFolder
+from clwm_data.training.pool import Pool
+from clwm_data.training.settings import CurvePoint, RunDescription, TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
 from clwm_data.training.vec_env import TaskConditionedVecEnv, can_relabel
-from clwm_data.zoo.card import tensors_bytes
+from clwm_data.zoo.card import conditioning_record
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 
@@ -60,14 +65,17 @@ def train(
     Raises:
         ClwmError: the folder holds another run, there is none to resume, or the family cannot relabel.
     """
-    _prepare(settings, folder, resume)
-    with _quick_products():
-        run = _Run(settings, folder, resume)
-        try:
-            run.learn(steps, progress)
-        finally:
-            run.close()
-    write_zoo([folder], folder.zoo, checkpoints)
+    _check(settings, folder, resume)
+    with locked(folder.path):
+        if not resume:
+            folder.begin(_description(settings))
+        with _quick_products():
+            run = _Run(settings, folder, resume)
+            try:
+                run.learn(steps, progress)
+            finally:
+                run.close()
+        write_zoo(Pool([folder]), folder.zoo, checkpoints)
     return folder.zoo
 
 
@@ -82,7 +90,7 @@ def _quick_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _prepare(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
+def _check(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
     if settings.relabelled and not can_relabel(get_family(settings.family), settings.tasks):
         raise ClwmError(
             f"{settings.family}: no two of the tasks differ in the reward alone, or it cannot tell the "
@@ -91,17 +99,28 @@ def _prepare(settings: TrainingSettings, folder: RunFolder, resume: bool) -> Non
     if not resume:
         if folder.path.exists() and any(folder.path.iterdir()):
             raise ClwmError(f"{folder.path}: is not empty: --resume the run there, or choose another --out")
-        folder.candidate(0).parent.mkdir(parents=True, exist_ok=True)
-        folder.settings.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
         return
-    if not folder.settings.is_file():
-        raise ClwmError(f"{folder.path}: holds no run to resume: start one without --resume")
-    there = TrainingSettings.model_validate_json(folder.settings.read_text(encoding="utf-8"))
+    there = folder.read_description().settings
     for name, value in settings.model_dump().items():
-        if (has := getattr(there, name)) != value:
+        has = getattr(there, name)
+        if name == "tasks":
+            has, value = format_indices(has), format_indices(value)
+        if has != value:
             raise ClwmError(
-                f"{folder.path}: was begun with {name} {has}, not {value}: say the same to resume it"
+                f"{folder.path}: was begun with {name} {has}, not {value}: resume it with --{name} {has}"
             )
+
+
+def _description(settings: TrainingSettings) -> RunDescription:
+    family = get_family(settings.family)
+    learner = {name: version(name) for name in ("torch", "stable-baselines3", "sb3-contrib")}
+    return RunDescription(
+        settings=settings,
+        observation_size=family.observation_size,
+        action_size=family.action_size,
+        conditioning=conditioning_record(family),
+        packages={**package_versions(), **learner},
+    )
 
 
 class _Run:
@@ -112,7 +131,7 @@ class _Run:
         self._seed = settings.seed
         self._learning_rate = settings.learning_rate
         self._minutes = 0.0
-        done = folder.read_curve()[-1].environment_steps if resume else 0
+        done = _evaluated(folder) if resume else 0
         # Other episodes than those before the interruption, and the same whenever the run is resumed here.
         self._env = TaskConditionedVecEnv(
             family, settings.tasks, settings.environments, seed=[settings.seed, done]
@@ -128,7 +147,9 @@ class _Run:
         self._evaluate = PolicyEvaluator(family, settings.tasks)
         if resume:
             self._minutes = load_snapshot(folder.snapshot, self._learner)
-            _drop_after(folder, self._learner.num_timesteps)
+            folder.drop_after(self._learner.num_timesteps)
+        else:
+            folder.curve.unlink(missing_ok=True)  # of a run that was stopped before it had a snapshot
         self._start = time.monotonic()
 
     def learn(self, steps: int, progress: Progress | None) -> None:
@@ -159,9 +180,7 @@ class _Run:
             returns_stochastic=returns[0].tolist(),
             returns_deterministic=returns[1].tolist(),
         )
-        self._folder.candidate(done).write_bytes(tensors_bytes(tensors))
-        with self._folder.curve.open("a", encoding="utf-8") as stream:
-            stream.write(point.model_dump_json() + "\n")
+        self._folder.add(point, tensors)
         save_snapshot(self._folder.snapshot, self._learner, point.minutes)
         return point
 
@@ -186,8 +205,11 @@ def learning_rate(initial: float, progress: float) -> float:
     return initial * min(1.0, 1.0 - 0.95 * (2.0 * progress - 1.0))
 
 
-def _drop_after(folder: RunFolder, environment_steps: int) -> None:
-    """Forget evaluations that the snapshot does not contain: the process was killed between the two."""
-    points = [point for point in folder.read_curve() if point.environment_steps <= environment_steps]
-    with replacing(folder.curve) as temporary:
-        temporary.write_text("".join(point.model_dump_json() + "\n" for point in points), encoding="utf-8")
+def _evaluated(folder: RunFolder) -> int:
+    curve = folder.read_curve()
+    if not curve:
+        raise ClwmError(
+            f"{folder.curve}: holds no evaluation: restore it, or remove {folder.snapshot.name} and --resume "
+            f"begins anew with the first step"
+        )
+    return curve[-1].environment_steps

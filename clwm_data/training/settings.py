@@ -1,13 +1,11 @@
-"""What a training run is, and where its files lie."""
+"""What a training run is."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import Field
 
 from clwm_data.strict import StrictModel
+from clwm_data.zoo.card import ConditioningRecord
 
 
 class TrainingSettings(StrictModel):
@@ -34,6 +32,24 @@ class TrainingSettings(StrictModel):
     relabelled: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
+class RunDescription(StrictModel):
+    """What a run was begun with: ``run.json``.
+
+    Attributes:
+        settings: what it learns.
+        observation_size: of the family then.
+        action_size: of the family then.
+        conditioning: what the family told the policy then.
+        packages: versions that it was begun with.
+    """
+
+    settings: TrainingSettings
+    observation_size: int
+    action_size: int
+    conditioning: ConditioningRecord
+    packages: dict[str, str]
+
+
 class CurvePoint(StrictModel):
     """One evaluation: a line of ``curve.jsonl``.
 
@@ -48,41 +64,3 @@ class CurvePoint(StrictModel):
     minutes: float
     returns_stochastic: list[float]
     returns_deterministic: list[float]
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Paths of a run's files."""
-
-    path: Path
-
-    @property
-    def settings(self) -> Path:
-        """:class:`TrainingSettings` as JSON."""
-        return self.path / "settings.json"
-
-    @property
-    def curve(self) -> Path:
-        """The learning curve: a :class:`CurvePoint` per line."""
-        return self.path / "curve.jsonl"
-
-    @property
-    def snapshot(self) -> Path:
-        """State of the learner at the last evaluation, for ``--resume``."""
-        return self.path / "snapshot.pt"
-
-    @property
-    def zoo(self) -> Path:
-        """The result: a folder as :mod:`clwm_data.zoo.card` describes it."""
-        return self.path / "zoo"
-
-    def candidate(self, environment_steps: int) -> Path:
-        """The policy at an evaluation."""
-        return self.path / "candidates" / f"{environment_steps:09d}.safetensors"
-
-    def read_curve(self) -> list[CurvePoint]:
-        """The evaluations so far; a last line that was cut off by a kill is dropped."""
-        if not self.curve.is_file():
-            return []
-        lines = self.curve.read_text(encoding="utf-8").split("\n")[:-1]
-        return [CurvePoint.model_validate_json(line) for line in lines]

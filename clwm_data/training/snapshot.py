@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from sb3_contrib import CrossQ
 
+from clwm_data.errors import ClwmError
 from clwm_data.store.atomic import replacing
 
 #: Arrays of the replay buffer [size, environments, ...]; the last one only where it relabels.
@@ -40,8 +42,16 @@ def load_snapshot(path: Path, learner: CrossQ) -> float:
 
     Returns:
         the minutes that it was given.
+
+    Raises:
+        ClwmError: the file is damaged.
     """
-    state = torch.load(path, weights_only=True)
+    try:
+        state = torch.load(path, weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ClwmError(
+            f"{path}: is damaged: restore it, or remove it and --resume begins anew with the first step"
+        ) from error
     learner.set_parameters(state["parameters"])
     weight: Any = learner.log_ent_coef
     with torch.no_grad():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.training.team import Candidate, Measure, Team
+from clwm_data.training.team import Candidate, Measure, Team, cover, shortlisted
 
 
 def choose_stage(
@@ -25,30 +25,24 @@ def choose_stage(
     on just the tasks that need it most.
 
     Args:
-        candidates: policies with one episode per task each, enough to choose them by, but who plays which
-            task is then decided by careful returns.
+        candidates: policies with one episode per task each: enough for a shortlist, no more.
         target: [T] mean return of the policy, with its noise, that is wanted on each task.
         measure: returns over several episodes.
         limit: the most policies.
-        worthwhile: by how much, in returns and on the mean over tasks, a further policy must come nearer.
+        worthwhile: a further policy must bring the mean distance over tasks down by more than this.
 
     Returns:
         the policies, the one that comes nearest on its own first, and which of them plays each task; ``None``
         where no candidate plays all tasks.
     """
-    if not candidates:
+    rough = np.asarray([_nearness(candidate.returns, target) for candidate in candidates])
+    if not any(np.isfinite(row).all() for row in rough):
         return None
-    rough = np.abs(np.asarray([candidate.returns[0] for candidate in candidates]) - target)
-    chosen: list[int] = []
-    missed = np.full(len(target), np.inf)
-    while len(chosen) < limit:
-        missing = np.minimum(rough, missed).mean(axis=1)
-        nearest = int(missing.argmin())
-        if missing[nearest] >= missed.mean() - worthwhile:
-            break
-        chosen.append(nearest)
-        missed = np.minimum(missed, rough[nearest])
-    if not chosen:
-        return None
-    careful = np.abs(np.asarray([measure(candidates[index])[0] for index in chosen]) - target)
-    return Team.of([candidates[index] for index in chosen], careful.argmin(axis=0))
+    shortlist = shortlisted(candidates, rough)
+    careful = np.asarray([_nearness(measure(candidate), target) for candidate in shortlist])
+    chosen = cover(careful, limit, worthwhile)
+    return Team.of([shortlist[index] for index in chosen], careful[chosen].argmax(axis=0))
+
+
+def _nearness(returns: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(-np.abs(returns[0] - target))

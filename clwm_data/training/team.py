@@ -75,23 +75,39 @@ def best_team(candidates: Sequence[Candidate], measure: Measure, limit: int) -> 
         the team, in the order in which they were found worth having.
     """
     rough = np.asarray([candidate.returns.mean(axis=0) for candidate in candidates])
-    length = SHORTLIST * len({candidate.run for candidate in candidates})
-    covering = _cover(rough, length, 0.0)
-    by_mean = [int(index) for index in np.argsort(-rough.mean(axis=1), kind="stable")]
-    shortlist = list(dict.fromkeys([*covering[: length // 2], *by_mean[: length // 2], *covering]))
-    shortlist = shortlist[:length]
-    careful = np.asarray([measure(candidates[index]).mean(axis=0) for index in shortlist])
+    shortlist = shortlisted(candidates, rough)
+    careful = np.asarray([measure(candidate).mean(axis=0) for candidate in shortlist])
     gained = float(careful.max(axis=0).mean() - rough[0].mean())
-    chosen = _cover(careful, limit, WORTHWHILE * max(gained, 0.0))
-    return Team.of([candidates[shortlist[index]] for index in chosen], careful[chosen].argmax(axis=0))
+    chosen = cover(careful, limit, WORTHWHILE * max(gained, 0.0))
+    return Team.of([shortlist[index] for index in chosen], careful[chosen].argmax(axis=0))
 
 
-def _cover(returns: NDArray[np.float64], limit: int, worthwhile: float) -> list[int]:
-    """Greedily: the row with the best mean, then whichever raises the mean of the maxima over rows most."""
-    chosen = [int(returns.mean(axis=1).argmax())]
-    while len(chosen) < min(limit, len(returns)):
-        reached = returns[chosen].max(axis=0)
-        gains = np.maximum(returns - reached, 0.0).mean(axis=1)
+def shortlisted(candidates: Sequence[Candidate], scores: NDArray[np.float64]) -> list[Candidate]:
+    """Policies worth careful returns: half of them by their mean score, the others for what they add.
+
+    Args:
+        candidates: policies, at least one of them for all tasks.
+        scores: [number, T] of each on each task, rough.
+    """
+    length = SHORTLIST * len({candidate.run for candidate in candidates})
+    covering = cover(scores, length, 0.0)
+    by_mean = [int(index) for index in np.argsort(-scores.mean(axis=1), kind="stable")]
+    indices = dict.fromkeys([*covering[: length // 2], *by_mean[: length // 2], *covering])
+    return [candidates[index] for index in list(indices)[:length]]
+
+
+def cover(scores: NDArray[np.float64], limit: int, worthwhile: float) -> list[int]:
+    """Greedily: the row with the best mean, then whichever raises the mean of the maxima over rows most.
+
+    Args:
+        scores: [number, T].
+        limit: the most rows.
+        worthwhile: what a further row has to add to the mean, and more.
+    """
+    chosen = [int(scores.mean(axis=1).argmax())]
+    while len(chosen) < min(limit, len(scores)):
+        reached = scores[chosen].max(axis=0)
+        gains = np.maximum(scores - reached, 0.0).mean(axis=1)
         if gains.max() <= worthwhile:
             break
         chosen.append(int(gains.argmax()))

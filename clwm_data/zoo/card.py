@@ -28,6 +28,12 @@ class ConditioningRecord(StrictModel):
     low: list[float]
     high: list[float]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> ConditioningRecord:
+        if not len(self.names) == len(self.low) == len(self.high):
+            raise ValueError("names, low and high must be equally long")
+        return self
+
 
 class RunRecord(StrictModel):
     """A further training run that policies were taken from.
@@ -36,11 +42,13 @@ class RunRecord(StrictModel):
         seed: of the training.
         tasks: indices of the tasks that it was trained on, some or all of the card's.
         method: how it was trained, for people.
+        packages: versions that trained it.
     """
 
     seed: int
     tasks: list[int]
     method: str
+    packages: dict[str, str]
 
 
 class CheckpointRecord(StrictModel):
@@ -140,6 +148,19 @@ def conditioning_record(family: TaskFamily) -> ConditioningRecord:
     )
 
 
+def same_inputs(
+    family: TaskFamily, observation_size: int, action_size: int, conditioning: ConditioningRecord
+) -> bool:
+    """Whether what a policy was trained with is what the family has now."""
+    known = conditioning_record(family)
+    return (
+        (observation_size, action_size) == (family.observation_size, family.action_size)
+        and conditioning.names == known.names
+        and np.allclose(conditioning.low, known.low, rtol=1e-6, atol=1e-9)
+        and np.allclose(conditioning.high, known.high, rtol=1e-6, atol=1e-9)
+    )
+
+
 def write_card(folder: Path, card: Card) -> None:
     """Write the card of a zoo folder."""
     text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
@@ -161,14 +182,7 @@ def read_card(folder: Path, family: TaskFamily) -> Card:
     card = build_model(Card, read_yaml(path))
     if card.family != family.name:
         raise ClwmError(f"{path}: is about family {card.family}, not {family.name}")
-    known = conditioning_record(family)
-    same_sizes = (card.observation_size, card.action_size) == (family.observation_size, family.action_size)
-    if not (
-        same_sizes
-        and card.conditioning.names == known.names
-        and np.allclose(card.conditioning.low, known.low, rtol=1e-6, atol=1e-9)
-        and np.allclose(card.conditioning.high, known.high, rtol=1e-6, atol=1e-9)
-    ):
+    if not same_inputs(family, card.observation_size, card.action_size, card.conditioning):
         raise ClwmError(f"{path}: was trained on another version of {family.name}: train it again")
     return card
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +12,17 @@ import pytest
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
+from clwm_data.store.lock import locked
+from clwm_data.training import export
+from clwm_data.training.combine import combine
 from clwm_data.training.export import write_zoo
+from clwm_data.training.folder import RunFolder
 from clwm_data.training.pool import Pool
 from clwm_data.training.run import train
-from clwm_data.training.settings import RunFolder, TrainingSettings
-from clwm_data.zoo.card import load_policies, read_card
+from clwm_data.training.settings import RunDescription, TrainingSettings
+from clwm_data.zoo.card import conditioning_record, load_policies, read_card
 from clwm_data.zoo.policy import LearnedPolicy
-from tests.conftest import Clwm
+from tests.conftest import Clwm, tree
 
 FAMILY = get_family("point-robot")
 
@@ -39,7 +46,7 @@ def test_each_task_is_played_by_the_run_that_plays_it_better(runs: list[Path], t
     )
     assert gained > 1.0  # or there is nothing to combine
     zoo = tmp_path / "new" / "zoo"
-    written = write_zoo([RunFolder(run) for run in runs], zoo, 3)
+    written = write_zoo(Pool([RunFolder(run) for run in runs]), zoo, 3)
     card = read_card(zoo, FAMILY)
     assert card == written
     assert (card.seed, card.tasks) == (0, [3, 20, 31])
@@ -63,29 +70,144 @@ def test_each_task_is_played_by_the_run_that_plays_it_better(runs: list[Path], t
     assert card.checkpoints[0].runs == []
 
 
+def test_stages_lie_where_they_should(runs: list[Path], tmp_path: Path) -> None:
+    """Of the run that learns: half of the way from its untrained policy to its best."""
+    card = write_zoo(Pool([RunFolder(runs[1])]), tmp_path / "zoo", 3)
+    low, stage, best = (checkpoint.returns_stochastic[0] for checkpoint in card.checkpoints)
+    policies = Pool([RunFolder(runs[1])]).candidates[1:]
+    nearest = min(abs(policy.returns[0, 0] - (low + best) / 2) for policy in policies)
+    assert best > low
+    assert abs(stage - (low + best) / 2) <= nearest + 3.0  # episodes of the choice are not those of the card
+
+
 def test_runs_that_do_not_go_together_are_refused(runs: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(
-        ClwmError, match=r"all: has tasks that .*one has not, 3 for one: name the run with all"
-    ):
+    with pytest.raises(ClwmError, match=r"all: is on tasks that .*one is not on \(3,20\): name a run on all"):
         Pool([RunFolder(run) for run in runs[::-1]])
-    with pytest.raises(ClwmError, match="holds no run of `clwm behaviour train`"):
-        Pool([RunFolder(tmp_path)])
-    other = tmp_path / "other"
-    other.mkdir()
-    settings = TrainingSettings(family="cheetah-vel", tasks=[3])
-    (other / "settings.json").write_text(settings.model_dump_json())
-    with pytest.raises(ClwmError, match=r"is about cheetah-vel, .* about point-robot"):
-        Pool([RunFolder(runs[0]), RunFolder(other)])
+    with pytest.raises(ClwmError, match="is named twice"):
+        Pool([RunFolder(runs[0]), RunFolder(runs[0] / ".." / "all")])
+    with pytest.raises(ClwmError, match="holds no training run"):
+        Pool([RunFolder(runs[0] / "zoo")])
+    description = RunFolder(runs[0]).read_description()
+    family = get_family("cheetah-vel")
+    other = RunFolder(tmp_path / "other")
+    other.begin(
+        RunDescription(
+            settings=TrainingSettings(family=family.name, tasks=[3]),
+            observation_size=family.observation_size,
+            action_size=family.action_size,
+            conditioning=conditioning_record(family),
+            packages=description.packages,
+        )
+    )
+    with pytest.raises(
+        ClwmError, match=r"other: is about cheetah-vel, .*all about point-robot: name runs of"
+    ):
+        Pool([RunFolder(runs[0]), other])
     with pytest.raises(ClwmError, match="has not been evaluated yet"):
-        Pool([RunFolder(other)])
+        Pool([other])
+    conditioning = description.conditioning.model_copy(update={"low": [0.25] * 3})
+    other.begin(description.model_copy(update={"conditioning": conditioning}))
+    with pytest.raises(ClwmError, match="was trained on another version of point-robot"):
+        Pool([other])
+    settings = description.settings
+    for update in ({"family": "nothing"}, {"tasks": [40]}):
+        other.begin(description.model_copy(update={"settings": settings.model_copy(update=update)}))
+        with pytest.raises(ClwmError, match="other: "):
+            Pool([other])
+
+
+DAMAGE: list[tuple[str, Callable[[bytes], bytes]]] = [
+    ("run.json", lambda content: content[:40]),
+    ("run.json", lambda content: b"\xff" + content),
+    ("run.json", lambda content: content.replace(b"seed", b"sead")),
+    ("curve.jsonl", lambda content: b"nonsense\n" + content),
+    (
+        "curve.jsonl",
+        lambda content: content.replace(b'"returns_stochastic":[', b'"returns_stochastic":[1.0,'),
+    ),
+    ("candidates/000001000.safetensors", lambda content: content[:100]),
+    ("candidates/000001000.safetensors", lambda content: b""),
+]
+
+
+@pytest.mark.parametrize(("file", "damage"), DAMAGE)
+def test_damaged_runs_are_named(
+    runs: list[Path], tmp_path: Path, file: str, damage: Callable[[bytes], bytes]
+) -> None:
+    run = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    out = tmp_path / "out"
+    (run / file).write_bytes(damage((run / file).read_bytes()))
+    with pytest.raises(ClwmError, match=f"{run / file}.*: (is damaged|is not a policy)"):
+        combine([run], out, 2)
+    (run / file).unlink()
+    with pytest.raises(
+        ClwmError, match=r"holds no training run|has not been evaluated|is missing: restore it"
+    ):
+        combine([run], out, 2)
+    # What failed is not in the way of the same command.
+    shutil.copy(runs[0] / file, run / file)
+    assert combine([run], out, 2) == read_card(out / "zoo", FAMILY)
+    with pytest.raises(ClwmError, match="is there already"):
+        combine([run], out, 2)
+
+
+@pytest.mark.parametrize("file", ["snapshot.pt", "curve.jsonl"])
+def test_a_damaged_run_is_not_resumed(runs: list[Path], tmp_path: Path, file: str) -> None:
+    run = RunFolder(Path(shutil.copytree(runs[0], tmp_path / "run")))
+    damaged = run.path / file
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    settings = run.read_description().settings
+    with pytest.raises(ClwmError, match=f"{damaged}: .*--resume begins anew"):
+        train(settings, run, steps=1_200, checkpoints=2, resume=True)
+    run.snapshot.unlink()
+    train(settings, run, steps=1_000, checkpoints=2, resume=True)
+    assert [point.environment_steps for point in run.read_curve()] == [0, 1_000]
+
+
+def test_one_process_works_on_a_run(runs: list[Path], tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(runs[0], tmp_path / "run")))
+    settings = run.read_description().settings
+    with locked(run.path), pytest.raises(ClwmError, match="another process is writing to it"):
+        train(settings, run, steps=1_200, checkpoints=2, resume=True)
+    assert len(run.read_curve()) == 2
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_a_zoo_outlives_a_kill_while_it_is_replaced(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    pool, zoo = Pool([RunFolder(runs[0])]), tmp_path / "zoo"
+    write_zoo(pool, zoo, 2)
+    first = tree(zoo)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "move_folder" if when == "between" else "write_card", killed)
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)  # nobody cleans up after a kill
+        with pytest.raises(Killed):
+            write_zoo(pool, zoo, 3)
+    kept = zoo if when == "before" else tmp_path / ".zoo.before"
+    assert tree(kept) == first
+    write_zoo(pool, zoo, 2)
+    assert tree(zoo) == first
+    assert [path.name for path in tmp_path.iterdir()] == ["zoo"]
 
 
 def test_the_command(runs: list[Path], tmp_path: Path, clwm: Clwm) -> None:
     out = tmp_path / "combined"
-    done = clwm("behaviour", "combine", str(runs[0]), str(runs[1]), "--out", str(out), "--checkpoints", "3")
+    done = clwm("behaviour", "combine", runs[0], runs[1], "--out", out, "--checkpoints", "3")
     assert done.returncode == 0, done.stderr
-    assert "100.safetensors" in done.stdout
-    assert read_card(out / "zoo", FAMILY).further_runs
-    again = clwm("behaviour", "combine", str(runs[0]), "--out", str(out))
+    assert re.search(r"100\.safetensors: .* of run 2 steps, return", done.stdout)
+    assert 1 in read_card(out / "zoo", FAMILY).checkpoints[-1].runs
+    again = clwm("behaviour", "combine", runs[0], "--out", out)
     assert again.returncode == 1
     assert again.stderr.strip() == f"clwm: error: {out}: is there already: choose another --out"
+    wrong = clwm("behaviour", "combine", out, "--out", "new")
+    assert wrong.returncode == 1
+    assert wrong.stderr.count("\n") == 1
+    assert "holds no training run" in wrong.stderr

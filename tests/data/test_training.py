@@ -15,8 +15,9 @@ from sb3_contrib.common.torch_layers import BatchRenorm1d
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.training.crossq import FastBatchRenorm1d, make_crossq, policy_tensors
+from clwm_data.training.folder import RunFolder
 from clwm_data.training.run import learning_rate, next_evaluation, train
-from clwm_data.training.settings import RunFolder, TrainingSettings
+from clwm_data.training.settings import CurvePoint, TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
 from clwm_data.training.stage import choose_stage
 from clwm_data.training.team import Candidate, Measure, best_team
@@ -167,6 +168,7 @@ def test_relabelled_transitions_are_those_of_the_other_task() -> None:
         batch.observations[:, :-1].numpy(), lanes, batch.rewards[:, 0].numpy(), strict=True
     ):
         found = np.flatnonzero((body == row).all(1))
+        assert len(found)
         assert across[found, lane].tolist() == [reward] * len(found)
     own = np.asarray(
         [
@@ -360,7 +362,9 @@ def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path, monkeypatch: pytes
         train(settings.model_copy(update={"seed": 1}), folder, steps=1, checkpoints=2, resume=True)
     with pytest.raises(ClwmError, match="not empty"):
         train(settings, folder, steps=1, checkpoints=2)
-    with pytest.raises(ClwmError, match="no run to resume"):
+    with pytest.raises(ClwmError, match="was begun with tasks 3,20, not 3: resume it with --tasks 3,20"):
+        train(settings.model_copy(update={"tasks": [3]}), folder, steps=1, checkpoints=2, resume=True)
+    with pytest.raises(ClwmError, match="holds no training run"):
         train(settings, RunFolder(tmp_path / "none"), steps=1, checkpoints=2, resume=True)
     assert list(temporary.glob("SB3*")) == []  # the learning library's logger leaves one per call of learn
 
@@ -379,6 +383,16 @@ def test_a_run_that_was_stopped_before_its_first_evaluation_is_resumed(
         with pytest.raises(KeyboardInterrupt):
             train(settings, folder, steps=1_000, checkpoints=2)
     assert not folder.snapshot.exists()
+    with folder.curve.open("w") as stream:  # killed before the snapshot, while it wrote a second evaluation
+        stream.write(
+            CurvePoint(
+                environment_steps=0,
+                minutes=0.0,
+                returns_stochastic=[0.0] * 2,
+                returns_deterministic=[0.0] * 2,
+            ).model_dump_json()
+            + '\n{"environ'
+        )
     train(settings, folder, steps=1_000, checkpoints=2, resume=True)
     assert [point.environment_steps for point in folder.read_curve()] == [0, 1_000]
 
