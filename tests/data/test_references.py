@@ -12,7 +12,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family
 from clwm_data.references import FOLDER, normalised_return, read_references, reference_record
 from clwm_data.references.measure import check_scale, expert_entry, measure_references, write_references
-from clwm_data.zoo.card import read_card
+from clwm_data.zoo.card import read_card, write_card
 from clwm_data.zoo.shipped import shipped_folder
 from tests.conftest import Clwm
 
@@ -102,3 +102,35 @@ def test_the_expert_of_another_zoo_is_measured() -> None:
     assert expert_entry(family, 1, str(folder)).zoo == str(folder)
     with pytest.raises(ClwmError, match="about family cheetah-vel, not point-robot"):
         expert_entry(get_family("point-robot"), 1, str(folder))
+
+
+def test_an_expert_plays_all_tasks(tmp_path: Path) -> None:
+    family = get_family("cheetah-vel")
+    folder = shipped_folder(family)
+    assert folder is not None
+    card = read_card(folder, family)
+    some = [
+        checkpoint.model_copy(
+            update={
+                "returns_stochastic": checkpoint.returns_stochastic[:38],
+                "returns_deterministic": checkpoint.returns_deterministic[:38],
+            }
+        )
+        for checkpoint in card.checkpoints
+    ]
+    write_card(tmp_path, card.model_copy(update={"tasks": list(range(38)), "checkpoints": some}))
+    with pytest.raises(ClwmError, match=r"plays no tasks 38-39: name policies trained on all tasks"):
+        expert_entry(family, 1, str(tmp_path))
+    with pytest.raises(ClwmError, match=rf"^{tmp_path / 'nothing'}: holds no card.yaml"):
+        expert_entry(family, 1, str(tmp_path / "nothing"))
+
+
+def test_references_of_other_tasks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "mw-disassemble"
+    assert name not in MEASURED
+    record = reference_record("point-robot")
+    short = record.model_copy(update={"family": name, "random": [0.0], "expert": [1.0]})
+    monkeypatch.setenv("CLWM_REFERENCES", str(tmp_path))
+    write_references(tmp_path, short)
+    with pytest.raises(ClwmError, match=f"not of its .* tasks: measure them again .*reference {name}"):
+        get_family(name).reference_returns(0)
