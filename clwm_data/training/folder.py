@@ -56,6 +56,12 @@ class RunFolder:
         """The policy at an evaluation."""
         return self.path / "candidates" / f"{environment_steps:09d}.safetensors"
 
+    def sweep(self) -> None:
+        """Remove files that a killed process left unfinished; for the one process that works on the run."""
+        for unfinished in self.path.rglob("*.partial"):
+            if unfinished.is_file():
+                unfinished.unlink()
+
     def begin(self, description: RunDescription) -> None:
         """Make the folder, with what the run is begun with."""
         self.candidate(0).parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,7 @@ def train(
     """
     _check(settings, folder, resume)
     with locked(folder.path):
+        folder.sweep()
         if not resume:
             folder.begin(_description(settings))
         with _quick_products():

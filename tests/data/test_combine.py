@@ -12,7 +12,6 @@ import pytest
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
-from clwm_data.store.lock import locked
 from clwm_data.training import export
 from clwm_data.training.combine import combine
 from clwm_data.training.export import write_zoo
@@ -149,27 +148,6 @@ def test_damaged_runs_are_named(
     assert combine([run], out, 2) == read_card(out / "zoo", FAMILY)
     with pytest.raises(ClwmError, match="is there already"):
         combine([run], out, 2)
-
-
-@pytest.mark.parametrize("file", ["snapshot.pt", "curve.jsonl"])
-def test_a_damaged_run_is_not_resumed(runs: list[Path], tmp_path: Path, file: str) -> None:
-    run = RunFolder(Path(shutil.copytree(runs[0], tmp_path / "run")))
-    damaged = run.path / file
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    settings = run.read_description().settings
-    with pytest.raises(ClwmError, match=f"{damaged}: .*--resume begins anew"):
-        train(settings, run, steps=1_200, checkpoints=2, resume=True)
-    run.snapshot.unlink()
-    train(settings, run, steps=1_000, checkpoints=2, resume=True)
-    assert [point.environment_steps for point in run.read_curve()] == [0, 1_000]
-
-
-def test_one_process_works_on_a_run(runs: list[Path], tmp_path: Path) -> None:
-    run = RunFolder(Path(shutil.copytree(runs[0], tmp_path / "run")))
-    settings = run.read_description().settings
-    with locked(run.path), pytest.raises(ClwmError, match="another process is writing to it"):
-        train(settings, run, steps=1_200, checkpoints=2, resume=True)
-    assert len(run.read_curve()) == 2
 
 
 @pytest.mark.parametrize("when", ["before", "between"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +16,11 @@ from clwm_data.families import get_family
 from clwm_data.training.crossq import FastBatchRenorm1d, make_crossq, policy_tensors
 from clwm_data.training.folder import RunFolder
 from clwm_data.training.run import learning_rate, next_evaluation, train
-from clwm_data.training.settings import CurvePoint, TrainingSettings
+from clwm_data.training.settings import TrainingSettings
 from clwm_data.training.snapshot import load_snapshot, save_snapshot
 from clwm_data.training.stage import choose_stage
 from clwm_data.training.team import Candidate, Measure, best_team
 from clwm_data.training.vec_env import TaskConditionedVecEnv, can_relabel
-from clwm_data.zoo.card import load_policies, read_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 
@@ -338,63 +336,6 @@ def test_a_specialist_plays_its_own_tasks_alone() -> None:
     assert [(policy.run, policy.environment_steps) for policy in stage.members] == [(0, 1), (1, 1)]
     assert stage.player.tolist() == [0, 0, 1]
     assert choose_stage(policies_of(specialist, run=1), np.full(3, 4.5), measure, 3) is None
-
-
-def test_a_run_can_be_resumed_and_made_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    settings = TrainingSettings(family="point-robot", tasks=[3, 20], updates=1)
-    folder = RunFolder(tmp_path / "run")
-    zoo = train(settings, folder, steps=2_200, checkpoints=3)
-    first = folder.read_curve()
-    with folder.curve.open("a") as stream:  # killed while it wrote an evaluation
-        stream.write(first[-1].model_copy(update={"environment_steps": 2_600}).model_dump_json() + "\n{")
-    train(settings, folder, steps=2_500, checkpoints=3, resume=True)
-    curve = folder.read_curve()
-    assert curve[: len(first)] == first
-    assert [point.environment_steps for point in curve] == [0, 1_000, 2_000, 2_200, 2_504]
-    card = read_card(zoo, POINT_ROBOT)
-    assert card.tasks == [3, 20]
-    for checkpoint in card.checkpoints:
-        load_policies(zoo, card, checkpoint)
-    with pytest.raises(ClwmError, match="was begun with seed 0, not 1"):
-        train(settings.model_copy(update={"seed": 1}), folder, steps=1, checkpoints=2, resume=True)
-    with pytest.raises(ClwmError, match="not empty"):
-        train(settings, folder, steps=1, checkpoints=2)
-    with pytest.raises(ClwmError, match="was begun with tasks 3,20, not 3: resume it with --tasks 3,20"):
-        train(settings.model_copy(update={"tasks": [3]}), folder, steps=1, checkpoints=2, resume=True)
-    with pytest.raises(ClwmError, match="holds no training run"):
-        train(settings, RunFolder(tmp_path / "none"), steps=1, checkpoints=2, resume=True)
-    assert list(temporary.glob("SB3*")) == []  # the learning library's logger leaves one per call of learn
-
-
-def test_a_run_that_was_stopped_before_its_first_evaluation_is_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = TrainingSettings(family="point-robot", tasks=[3, 20], updates=1)
-    folder = RunFolder(tmp_path / "run")
-
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PolicyEvaluator, "__call__", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings, folder, steps=1_000, checkpoints=2)
-    assert not folder.snapshot.exists()
-    with folder.curve.open("w") as stream:  # killed before the snapshot, while it wrote a second evaluation
-        stream.write(
-            CurvePoint(
-                environment_steps=0,
-                minutes=0.0,
-                returns_stochastic=[0.0] * 2,
-                returns_deterministic=[0.0] * 2,
-            ).model_dump_json()
-            + '\n{"environ'
-        )
-    train(settings, folder, steps=1_000, checkpoints=2, resume=True)
-    assert [point.environment_steps for point in folder.read_curve()] == [0, 1_000]
 
 
 def test_the_learning_rate_falls_in_the_second_half() -> None:
