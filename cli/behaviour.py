@@ -152,7 +152,7 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
     from clwm_data.training.folder import RunFolder
 
     def begun() -> None:
-        click.echo("clwm: playing episodes of the policies that look best, for a minute or a few", err=True)
+        click.echo("clwm: playing episodes of the policies that look best, which takes minutes", err=True)
 
     _report(RunFolder(out).zoo, combine_runs(runs, out, checkpoints, begun=begun))
 
