@@ -86,7 +86,8 @@ def train(
       clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 200000 --resume
     """
     known = get_family(family)
-    _require_learner(f"training a behaviour policy for {family}")
+    for module in ("torch", "stable_baselines3", "sb3_contrib"):
+        require(module, "behaviour", f"training a behaviour policy for {family}")
     from clwm_data.training.crossq import LEARNING_STARTS
     from clwm_data.training.folder import RunFolder
     from clwm_data.training.run import train as run_training
@@ -147,7 +148,6 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
       clwm behaviour train hopper-friction --tasks 28-39 --out runs/hard-tasks
       clwm behaviour combine runs/all-tasks runs/hard-tasks --out runs/combined
     """
-    _require_learner("choosing from training runs")
     from clwm_data.training.combine import combine as combine_runs
     from clwm_data.training.folder import RunFolder
 
@@ -155,11 +155,6 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
         click.echo("clwm: playing episodes of the policies that look best, which takes minutes", err=True)
 
     _report(RunFolder(out).zoo, combine_runs(runs, out, checkpoints, begun=begun))
-
-
-def _require_learner(purpose: str) -> None:
-    for module in ("torch", "stable_baselines3", "sb3_contrib"):
-        require(module, "behaviour", purpose)
 
 
 def _report(zoo: Path, card: Card) -> None:

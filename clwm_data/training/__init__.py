@@ -1,1 +1,1 @@
-"""Training of behaviour policies with stable-baselines3 (needs the extra ``behaviour``)."""
+"""Training of behaviour policies with stable-baselines3 (extra ``behaviour``), and choosing from its runs."""

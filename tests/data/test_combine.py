@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +176,11 @@ def test_a_zoo_outlives_a_kill_while_it_is_replaced(
     write_zoo(pool, zoo, 2)
     assert tree(zoo) == first
     assert [path.name for path in tmp_path.iterdir()] == ["zoo"]
+
+
+def test_it_needs_no_learner() -> None:
+    code = "import sys, clwm_data.training.combine; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_command(runs: list[Path], tmp_path: Path, clwm: Clwm) -> None:
