@@ -16,8 +16,7 @@ from clwm_data.ranges import parse_indices
 from .common import progress_bar
 
 if TYPE_CHECKING:
-    from clwm_data.zoo.card import Card, CheckpointRecord
-
+    from clwm_data.zoo.card import Card
 
 CHECKPOINTS = click.option(
     "--checkpoints",
@@ -160,18 +159,11 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
 def _report(zoo: Path, card: Card) -> None:
     for checkpoint in card.checkpoints:
         returns = checkpoint.returns_deterministic
+        origins = [f"{steps:,}" + (f" of run {run + 1}" if run else "") for run, steps in checkpoint.origins]
         click.echo(
-            f"{zoo / checkpoint.file}: {_steps(checkpoint)} steps, return "
+            f"{zoo / checkpoint.file}: {' + '.join(origins)} steps, return "
             f"{min(returns):.1f} / {np.mean(returns):.1f} / {max(returns):.1f} (min / mean / max over tasks)"
         )
-
-
-def _steps(checkpoint: CheckpointRecord) -> str:
-    steps = (checkpoint.environment_steps, *checkpoint.specialists)
-    runs = checkpoint.runs or [0] * len(steps)
-    return " + ".join(
-        f"{n:,}" + (f" of run {run + 1}" if run else "") for n, run in zip(steps, runs, strict=True)
-    )
 
 
 @behaviour.command(short_help="Measure random actions and the expert on every task.")

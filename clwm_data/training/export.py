@@ -46,8 +46,7 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int) -> Card:
         ClwmError: a policy's file is missing or damaged.
     """
     building, before = zoo.with_name(f".{zoo.name}.partial"), zoo.with_name(f".{zoo.name}.before")
-    if before.exists() and not zoo.exists():  # killed between the two renames below
-        before.rename(zoo)
+    _restore(before, zoo)  # killed between the two renames below
     for left in (building, before):
         shutil.rmtree(left, ignore_errors=True)
     building.mkdir(parents=True)
@@ -57,10 +56,16 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int) -> Card:
             zoo.rename(before)
         move_folder(building, zoo)
     except BaseException:
+        _restore(before, zoo)
         shutil.rmtree(building, ignore_errors=True)
         raise
     shutil.rmtree(before, ignore_errors=True)
     return card
+
+
+def _restore(before: Path, zoo: Path) -> None:
+    if before.exists() and not zoo.exists():
+        before.rename(zoo)
 
 
 def _build(pool: Pool, folder: Path, checkpoints: int) -> Card:

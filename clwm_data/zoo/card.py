@@ -79,6 +79,12 @@ class CheckpointRecord(StrictModel):
     returns_stochastic: list[float]
     returns_deterministic: list[float]
 
+    @property
+    def origins(self) -> list[tuple[int, int]]:
+        """Run, as in :attr:`runs`, and environment steps of each policy."""
+        steps = [self.environment_steps, *self.specialists]
+        return list(zip(self.runs or [0] * len(steps), steps, strict=True))
+
 
 class Card(StrictModel):
     """What is known about a family's checkpoints.

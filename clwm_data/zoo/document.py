@@ -216,9 +216,7 @@ def _comparison() -> Iterator[str]:
 
 
 def _steps(checkpoint: CheckpointRecord) -> str:
-    steps = (checkpoint.environment_steps, *checkpoint.specialists)
-    runs = checkpoint.runs or [0] * len(steps)
-    return " + ".join(f"{count:,}{FURTHER * run}" for count, run in zip(steps, runs, strict=True))
+    return " + ".join(f"{steps:,}{FURTHER * run}" for run, steps in checkpoint.origins)
 
 
 def _spread(returns: Sequence[float]) -> str:
