@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from tqdm import tqdm
 
 from clwm_data.extras import require
 from clwm_data.families import get_family
@@ -16,6 +19,7 @@ from clwm_data.ranges import parse_indices
 from .common import progress_bar
 
 if TYPE_CHECKING:
+    from clwm_data.training.export import Measured
     from clwm_data.zoo.card import Card
 
 CHECKPOINTS = click.option(
@@ -103,13 +107,11 @@ def train(
             f"clwm: learning begins after {LEARNING_STARTS:,} steps: every checkpoint will be untrained",
             err=True,
         )
-    with progress_bar(steps, "step", f"training {family}") as bar:
+    with progress_bar(steps, "step", f"training {family}") as bar, _choosing(bar) as measured:
 
         def progress(done: int, last: CurvePoint) -> None:
             bar.update(done - bar.n)
             bar.set_postfix_str(f"mean return {np.mean(last.returns_deterministic):.1f}", refresh=False)
-            if done >= steps:
-                bar.set_description(f"choosing checkpoints of {family}")
 
         try:
             zoo = run_training(
@@ -119,6 +121,7 @@ def train(
                 checkpoints=checkpoints,
                 resume=resume,
                 progress=progress,
+                measured=measured,
             )
         except KeyboardInterrupt:
             bar.close()
@@ -150,10 +153,28 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
     from clwm_data.training.combine import combine as combine_runs
     from clwm_data.training.folder import RunFolder
 
-    def begun() -> None:
-        click.echo("clwm: playing episodes of the policies that look best, which takes minutes", err=True)
+    with _choosing() as measured:
+        card = combine_runs(runs, out, checkpoints, measured=measured)
+    _report(RunFolder(out).zoo, card)
 
-    _report(RunFolder(out).zoo, combine_runs(runs, out, checkpoints, begun=begun))
+
+@contextmanager
+def _choosing(before: tqdm[Any] | None = None) -> Iterator[Measured]:
+    """A bar of the policies that are measured, whose number is not known; it takes the place of another."""
+    bars: list[tqdm[Any]] = []
+
+    def measured(number: int) -> None:
+        if not bars:
+            if before is not None:
+                before.close()
+            bars.append(progress_bar(None, " policies", "choosing checkpoints"))
+        bars[0].update(number - bars[0].n)
+
+    try:
+        yield measured
+    finally:
+        for bar in bars:
+            bar.close()
 
 
 def _report(zoo: Path, card: Card) -> None:

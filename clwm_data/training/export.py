@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.policy_set import PolicySet, pack
 
+#: Called with the number of policies measured so far; first with 0, when nothing was found wrong.
+Measured = Callable[[int], None]
+
 EPISODES = 5
 #: Quality of the best checkpoint, and the most policies that share the tasks of a checkpoint.
 BEST, TEAM = 100, 3
@@ -31,13 +34,14 @@ WORTHWHILE = 0.02
 SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
 
-def write_zoo(pool: Pool, zoo: Path, checkpoints: int) -> Card:
+def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None = None) -> Card:
     """Choose checkpoints from the policies of runs and write them with their card.
 
     Args:
         pool: the policies.
         zoo: folder to write; one that is there stays until the new one is whole.
         checkpoints: how many, at least 2.
+        measured: called before the first policy plays its episodes, and whenever one has.
 
     Returns:
         the card that was written.
@@ -51,7 +55,7 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int) -> Card:
         shutil.rmtree(left, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        card = _build(pool, building, checkpoints)
+        card = _build(pool, building, checkpoints, measured)
         if zoo.exists():
             zoo.rename(before)
         move_folder(building, zoo)
@@ -68,8 +72,8 @@ def _restore(before: Path, zoo: Path) -> None:
         before.rename(zoo)
 
 
-def _build(pool: Pool, folder: Path, checkpoints: int) -> Card:
-    exporter = _Exporter(pool, folder)
+def _build(pool: Pool, folder: Path, checkpoints: int, measured: Measured | None) -> Card:
+    exporter = _Exporter(pool, folder, measured or (lambda _: None))
     try:
         teams = _choose(pool.candidates, exporter.measure, checkpoints)
         records = [exporter.write(quality, team) for quality, team in teams.items()]
@@ -109,21 +113,21 @@ def _with_noise(team: Team, measure: Measure) -> NDArray[np.float64]:
 class _Exporter:
     """Turns policies of runs into checkpoint files with measured returns."""
 
-    def __init__(self, pool: Pool, zoo: Path) -> None:
+    def __init__(self, pool: Pool, zoo: Path, measured: Measured) -> None:
         family = get_family(pool.descriptions[0].settings.family)
         self._pool, self._zoo = pool, zoo
         self._all_tasks = len(family.tasks)
-        self._evaluate = PolicyEvaluator(family, pool.tasks)
-        self._measured: dict[Candidate, NDArray[np.float64]] = {}
+        self._evaluator = PolicyEvaluator(family, pool.tasks)
+        self._known: dict[Candidate, NDArray[np.float64]] = {}
+        self._report, self._number = measured, 0
+        measured(0)
 
     def measure(self, candidate: Candidate) -> NDArray[np.float64]:
         """Returns [2, T], with and without the policy's noise, on episodes that nothing is reported of."""
-        if candidate not in self._measured:
+        if candidate not in self._known:
             policy = LearnedPolicy(self._pool.tensors(candidate))
-            self._measured[candidate] = self._evaluate(
-                policy, episodes=SELECTION_EPISODES, seed=SELECTION_SEED
-            )
-        return self._measured[candidate]
+            self._known[candidate] = self._returns(policy, SELECTION_EPISODES, SELECTION_SEED)
+        return self._known[candidate]
 
     def write(self, quality: int, team: Team) -> CheckpointRecord:
         """Write the file of a checkpoint and measure it."""
@@ -135,7 +139,7 @@ class _Exporter:
         file = f"{quality:03d}.safetensors"
         (self._zoo / file).write_bytes(content)
         policies = PolicySet(packed).policies  # as they are in the file, in half precision
-        each = [self._evaluate(policy, episodes=EPISODES, seed=EVALUATION_SEED) for policy in policies]
+        each = [self._returns(policy, EPISODES, EVALUATION_SEED) for policy in policies]
         returns = np.stack(each)[player, :, np.arange(len(player))].T
         runs = [member.run for member in members]
         return CheckpointRecord(
@@ -152,7 +156,13 @@ class _Exporter:
 
     def close(self) -> None:
         """Release the simulators."""
-        self._evaluate.close()
+        self._evaluator.close()
+
+    def _returns(self, policy: LearnedPolicy, episodes: int, seed: int) -> NDArray[np.float64]:
+        returns = self._evaluator(policy, episodes=episodes, seed=seed)
+        self._number += 1
+        self._report(self._number)
+        return returns
 
 
 def _method(settings: TrainingSettings) -> str:

@@ -17,7 +17,7 @@ from clwm_data.provenance import package_versions
 from clwm_data.ranges import format_indices
 from clwm_data.store.lock import locked
 from clwm_data.training.crossq import make_crossq, policy_tensors
-from clwm_data.training.export import write_zoo
+from clwm_data.training.export import Measured, write_zoo
 from clwm_data.training.folder import RunFolder
 from clwm_data.training.pool import Pool
 from clwm_data.training.settings import CurvePoint, RunDescription, TrainingSettings
@@ -45,6 +45,7 @@ def train(
     checkpoints: int,
     resume: bool = False,
     progress: Progress | None = None,
+    measured: Measured | None = None,
 ) -> Path:
     """Train a task-conditioned policy and write its best checkpoints as a zoo folder.
 
@@ -58,6 +59,7 @@ def train(
         checkpoints: how many policies to choose, at least 2.
         resume: continue the run in ``folder``.
         progress: called often.
+        measured: called with the number of policies that were measured for the choice, once that begins.
 
     Returns:
         the zoo folder.
@@ -76,7 +78,7 @@ def train(
                 run.learn(steps, progress)
             finally:
                 run.close()
-        write_zoo(Pool([folder]), folder.zoo, checkpoints)
+        write_zoo(Pool([folder]), folder.zoo, checkpoints, measured)
     return folder.zoo
 
 
