@@ -160,6 +160,8 @@ class _Run:
         done = self._learner.num_timesteps
         point = self._evaluation() if done == 0 else self._folder.read_curve()[-1]
         due = next_evaluation(done)
+        if progress is not None:
+            progress(done, point)
         while done < steps:
             until = min(due, steps)
             rate = learning_rate(self._learning_rate, done / steps)

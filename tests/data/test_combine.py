@@ -147,7 +147,10 @@ def test_damaged_runs_are_named(
         combine([run], out, 2)
     # What failed is not in the way of the same command.
     shutil.copy(runs[0] / file, run / file)
-    assert combine([run], out, 2) == read_card(out / "zoo", FAMILY)
+    measured: list[int] = []
+    assert combine([run], out, 2, measured=measured.append) == read_card(out / "zoo", FAMILY)
+    assert measured == list(range(len(measured)))
+    assert len(measured) > 2
     with pytest.raises(ClwmError, match="is there already"):
         combine([run], out, 2)
 
