@@ -94,7 +94,7 @@ def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int)
         return {0: Team.alone(untrained)}
     best = best_team(candidates, measure, TEAM)
     between = [candidate for candidate in candidates[1:] if candidate not in best.members]
-    low, high = measure(untrained)[0], _with_noise(best, measure)
+    low, high = measure(untrained)[:, 0].mean(axis=0), _with_noise(best, measure)
     worthwhile = WORTHWHILE * float(np.abs(high - low).mean())
     teams = {0: Team.alone(untrained)}
     for quality in np.linspace(0.0, BEST, checkpoints)[1:-1]:
@@ -106,7 +106,7 @@ def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int)
 
 
 def _with_noise(team: Team, measure: Measure) -> NDArray[np.float64]:
-    each = np.asarray([measure(member)[0] for member in team.members])
+    each = np.asarray([measure(member)[:, 0].mean(axis=0) for member in team.members])
     return np.asarray(np.take_along_axis(each, team.player[None], axis=0)[0])
 
 
@@ -123,7 +123,7 @@ class _Exporter:
         measured(0)
 
     def measure(self, candidate: Candidate) -> NDArray[np.float64]:
-        """Returns [2, T], with and without the policy's noise, on episodes that nothing is reported of."""
+        """Returns [E, 2, T], with and without the policy's noise, on episodes that nothing is reported of."""
         if candidate not in self._known:
             policy = LearnedPolicy(self._pool.tensors(candidate))
             self._known[candidate] = self._returns(policy, SELECTION_EPISODES, SELECTION_SEED)
@@ -140,7 +140,7 @@ class _Exporter:
         (self._zoo / file).write_bytes(content)
         policies = PolicySet(packed).policies  # as they are in the file, in half precision
         each = [self._returns(policy, EPISODES, EVALUATION_SEED) for policy in policies]
-        returns = np.stack(each)[player, :, np.arange(len(player))].T
+        returns = np.stack(each).mean(axis=1)[player, :, np.arange(len(player))].T
         runs = [member.run for member in members]
         return CheckpointRecord(
             quality=quality,

@@ -178,7 +178,7 @@ class _Run:
         """Evaluate the policy as it is, and put it and the learner's state on disk."""
         done = self._learner.num_timesteps
         tensors = policy_tensors(self._learner.actor)
-        returns = self._evaluate(LearnedPolicy(tensors), episodes=1, seed=self._seed)
+        returns = self._evaluate(LearnedPolicy(tensors), episodes=1, seed=self._seed)[0]
         point = CurvePoint(
             environment_steps=done,
             minutes=round(self._minutes + (time.monotonic() - self._start) / 60.0, 3),

@@ -32,7 +32,7 @@ class Candidate:
     returns: NDArray[np.float64]
 
 
-#: Careful returns [2, T] of a policy: with its noise and without it.
+#: Careful returns [E, 2, T] of a policy in E episodes: with its noise and without it.
 Measure = Callable[[Candidate], NDArray[np.float64]]
 
 
@@ -76,7 +76,7 @@ def best_team(candidates: Sequence[Candidate], measure: Measure, limit: int) -> 
     """
     rough = np.asarray([candidate.returns.mean(axis=0) for candidate in candidates])
     shortlist = shortlisted(candidates, rough)
-    careful = np.asarray([measure(candidate).mean(axis=0) for candidate in shortlist])
+    careful = np.asarray([measure(candidate).mean(axis=(0, 1)) for candidate in shortlist])
     gained = float(careful.max(axis=0).mean() - rough[0].mean())
     chosen = cover(careful, limit, WORTHWHILE * max(gained, 0.0))
     return Team.of([shortlist[index] for index in chosen], careful[chosen].argmax(axis=0))

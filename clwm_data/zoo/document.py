@@ -43,12 +43,13 @@ needs `pip install "clwm[behaviour]"`; collecting with trained policies needs ne
 since NumPy computes them. The best policy is the one with the highest mean return over tasks, not the last
 one; where an earlier policy of the run plays some tasks better, it plays them in checkpoint 100. Checkpoint Q
 between the two is to lie Q % of the way from the untrained policy's return to the best one's, with noise, *on
-every task*: easy tasks are learned long before hard ones, and one policy of that mean return would play some
-like the best and others like the untrained. So up to three policies of the run share the tasks of a
-checkpoint, whose file then holds them all and a table of tasks; they were chosen by other episodes than those
-reported below. `misses by` is how far, with noise and on the mean over tasks, a checkpoint is from its Q %,
-as a share of the way. `clwm behaviour combine RUN RUN --out DIR` chooses from several runs together: other
-seeds, or `--tasks` that a policy for all tasks plays badly.
+every task* and in every episode: easy tasks are learned long before hard ones, and one policy of that mean
+return would play some like the best and others like the untrained, or fall in every other episode. So up to
+three policies of the run share the tasks of a checkpoint, whose file then holds them all and a table of
+tasks; they were chosen by other episodes than those reported below. `misses by` is how far, with noise and on
+the mean over tasks, a checkpoint is from its Q %, as a share of the way. `clwm behaviour combine RUN RUN
+--out DIR` chooses from several runs together: other seeds, or `--tasks` that a policy for all tasks plays
+badly.
 
 Where tasks differ in the reward alone, half of the transitions (`--relabelled`) reach the learner as those of
 another task drawn at random, with the reward that the simulator computed for it; point-robot and Meta-World

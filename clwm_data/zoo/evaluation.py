@@ -51,7 +51,7 @@ class PolicyEvaluator:
         self._conditioning = family.conditioning.vectors[tasks * 2]
 
     def __call__(self, policy: LearnedPolicy, *, episodes: int, seed: int) -> NDArray[np.float64]:
-        """Mean returns [2, T] over some episodes: row 0 stochastic, row 1 deterministic."""
+        """Returns [episodes, 2, T]: with the policy's noise, and without it."""
         generator = np.random.default_rng(np.random.SeedSequence([seed, 1]))
         shape = (self._tasks, policy.action_size)
 
@@ -68,8 +68,8 @@ class PolicyEvaluator:
             )
 
         with single_threaded():
-            total = sum(episode_returns(self._env, act, seed=seed + episode) for episode in range(episodes))
-        return np.asarray(total / episodes).reshape(2, self._tasks)
+            each = [episode_returns(self._env, act, seed=seed + episode) for episode in range(episodes)]
+        return np.stack(each).reshape(episodes, 2, self._tasks)
 
     def close(self) -> None:
         """Release the simulators."""

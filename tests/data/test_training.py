@@ -248,8 +248,9 @@ def test_returns_are_those_of_rolled_out_episodes() -> None:
             action = policy.act(observation[None], POINT_ROBOT.conditioning.vectors[[task]])[0]
             observation, reward, _, over, _ = env.step(action.astype(np.float32))
             total += reward
-        assert returns[1, column] == pytest.approx(total)
-    assert (returns[0] != returns[1]).all()
+        assert returns[:, 1, column] == pytest.approx(total)
+    assert (returns[:, 0] != returns[:, 1]).all()
+    assert (returns[0, 0] != returns[1, 0]).all()
 
 
 def policies_of(returns: np.ndarray, run: int = 0) -> list[Candidate]:
@@ -257,7 +258,7 @@ def policies_of(returns: np.ndarray, run: int = 0) -> list[Candidate]:
 
 
 def returns_of(*returns: np.ndarray) -> Measure:
-    return lambda policy: np.stack([returns[policy.run][policy.environment_steps]] * 2)
+    return lambda policy: np.stack([returns[policy.run][policy.environment_steps]] * 2)[None]
 
 
 RETURNS = st.tuples(st.integers(1, 12), st.integers(1, 6)).flatmap(
@@ -320,6 +321,20 @@ def test_a_stage_worked_by_hand() -> None:
         assert stage is not None
         assert len(stage.members) == size
     assert choose_stage([], target, returns_of(returns), 3) is None
+
+
+def test_a_stage_is_of_one_quality_in_every_episode() -> None:
+    """Not of a policy whose episodes are good or bad by turns, be its mean right to the point."""
+    episodes = np.asarray([[[10.0, 10.0], [0.0, 0.0]], [[4.0, 4.0], [4.0, 3.0]]])  # [policy, episode, task]
+    target = np.full(2, 5.0)
+    stage = choose_stage(
+        policies_of(episodes.mean(axis=1)),
+        target,
+        lambda policy: np.stack([episodes[policy.environment_steps]] * 2, axis=1),
+        2,
+    )
+    assert stage is not None
+    assert [policy.environment_steps for policy in stage.members] == [1]
 
 
 def test_a_specialist_plays_its_own_tasks_alone() -> None:
