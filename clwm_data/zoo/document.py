@@ -122,11 +122,6 @@ def document() -> Iterator[str]:
         "- Stages of equal quality on every task of `ant-goal`: what its early policies get differs from "
         "episode to episode by as much as one stage from the next."
     )
-    yield (
-        "- A better expert of `hopper-mass`. One made of three runs (`clwm behaviour combine`) reached 595 "
-        "on the mean over tasks instead of 580, and 1.04 instead of 0.95 on task 7 above, but SPC learned "
-        "worse from its data (docs/results.md)."
-    )
     unmeasured = [f.name for f in families if not (FOLDER / f"{f.name}.yaml").is_file()]
     to_do = [name for name in unmeasured if name not in WITHOUT_SCALE]
     if to_do:
