@@ -108,11 +108,10 @@ def document() -> Iterator[str]:
         " what the SPC paper's agents reach (945, 943, 972 on average). Whether a hopper learns to leap "
         "depends on the seed and the tasks: three of eight runs did not get beyond 400 in the 27,000 to "
         "100,000 steps they were given, and `hopper-friction` stays there on tasks 34-39. `ant-dir`, "
-        "`cheetah-speed` and `walker-mass` still improved when training ended, `ant-goal` hardly; "
-        "`walker-friction` was trained for 90,000 steps, and more may do for it what they did for "
-        "`walker-mass` (592 after 86,560 steps, 664 after 180,000) and `walker-ls` (879, 901). `clwm "
-        "behaviour train` with more `--steps` makes better ones, `clwm behaviour combine` the best of "
-        "several; name them with `zoo:` in a manifest."
+        "`cheetah-speed` and `walker-mass` still improved when training ended, `ant-goal` hardly. `clwm "
+        "behaviour train` with more `--steps` makes better ones (`walker-friction` 621 with 90,000, 708 with "
+        "160,000 and another seed), and so does another `--seed` (`hopper-mass` 580 and 610), `clwm "
+        "behaviour combine` the best of several; name them with `zoo:` in a manifest."
     )
     yield (
         "- Agents of single tasks beyond those above (one seed, three tasks of each of four families). A "
