@@ -65,6 +65,13 @@ if TYPE_CHECKING:
     "model's errors.",
 )
 @click.option(
+    "--noise",
+    type=click.FloatRange(0.0),
+    default=0.0,
+    show_default=True,
+    help="Noise of the policy's actions, in its standard deviations; 0: its mean action (published).",
+)
+@click.option(
     "--planner",
     type=click.Choice(["none", "mppi"]),
     default="none",
@@ -102,6 +109,7 @@ def eval(
     prior: PriorName,
     prior_weight: float,
     inference: Inference,
+    noise: float,
     planner: str,
     planner_overrides: tuple[str, ...],
     seed: int,
@@ -134,6 +142,7 @@ def eval(
       clwm eval runs/point-robot-spc-s0 --context-sizes 0,10,50,200,600
       clwm eval runs/point-robot-spc-s0 --planner mppi --planner-set samples=128
       clwm eval runs/point-robot-spc-s0 --protocol zero-shot --prior mean --inference model
+      clwm eval runs/point-robot-spc-s0 --noise 0.3
       clwm eval runs/mw-reach-spc-s0 --episodes 10 --threads 2
       clwm eval user/point-robot-spc
     """
@@ -147,6 +156,8 @@ def eval(
 
     if planner == "none" and planner_overrides:
         raise click.UsageError("--planner-set needs --planner mppi")
+    if planner != "none" and noise:
+        raise click.UsageError("--noise is the policy's, and --planner mppi acts: drop one of the two")
     if prior_weight and inference == "model":
         raise click.UsageError("--prior-weight: --inference model counts no transitions: drop one of the two")
     path = find_run(run)
@@ -175,7 +186,7 @@ def eval(
             episodes=episodes,
             context_size=size,
             seed=seed,
-            actor=make_actor(agent, plan, seed),
+            actor=make_actor(agent, plan, seed, noise),
             prior=make_prior(agent, data.tasks, prior, prior_weight, seed),
             candidates=candidate_tasks(agent, data.tasks, seed) if inference == "model" else None,
             threads=threads,
@@ -200,6 +211,7 @@ def eval(
             prior_weight=prior_weight,
             inference=inference,
             planner=plan,
+            noise=noise,
         )
         save_evaluation(its, evaluation)
     if as_json:

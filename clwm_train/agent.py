@@ -72,13 +72,15 @@ class Agent(nn.Module):
         return torch.cat(parts, -1)
 
     @torch.no_grad()
-    def act(self, observation: Tensor, z: Tensor) -> Tensor:
-        """The policy's mean action in [-1, 1].
+    def act(self, observation: Tensor, z: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The policy's mean action in [-1, 1], or one beside it.
 
         Args:
             observation: [S, ..., obs] in the environment's scale.
             z: [S, ..., z].
+            noise: [S, ..., act], added to the mean in standard deviations of the policy; clipped to [-1, 1].
         """
         feature = self.features(self.normaliser.observation(observation))
-        mean: Tensor = self.iql.policy(torch.cat([feature, z], -1))[0]
-        return mean
+        mean: Tensor
+        mean, log_std = self.iql.policy(torch.cat([feature, z], -1))
+        return mean if noise is None else (mean + noise * log_std.exp()).clamp(-1.0, 1.0)

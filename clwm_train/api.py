@@ -97,13 +97,15 @@ def train_run(
         return trainer.train(steps or run.config.steps, stop=stop, progress=progress, profiled=profiled)
 
 
-def make_actor(agent: Agent, planner: PlannerConfig | None = None, seed: int = 0) -> Actor:
-    """Who acts in an evaluation: the agent's policy, or MPPI with its world model.
+def make_actor(
+    agent: Agent, planner: PlannerConfig | None = None, seed: int = 0, noise: float = 0.0
+) -> Actor:
+    """Who acts in an evaluation: the agent's policy (with noise), or MPPI with its world model.
 
     Raises:
         ClwmError: a planner is wanted, and the agent has no world model.
     """
-    return PolicyActor(agent) if planner is None else MPPI(agent, planner, seed)
+    return PolicyActor(agent, noise, seed) if planner is None else MPPI(agent, planner, seed)
 
 
 def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device | str = "cpu") -> Agent:

@@ -142,6 +142,8 @@ def _settings(evaluation: Evaluation) -> str:
         unusual.append(f"prior: {evaluation.prior} z, weight {evaluation.prior_weight:g}")
     if evaluation.inference != "encoder":
         unusual.append(f"tasks inferred by the {evaluation.inference}")
+    if evaluation.noise:
+        unusual.append(f"actions with {evaluation.noise:g} times the policy's noise")
     return f" Not as published: {'; '.join(unusual)}." if unusual else ""
 
 

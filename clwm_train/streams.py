@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     GATHERING = 5
     PLANNING = 6
     CANDIDATES = 7
+    ACTION = 8
 
 
 class Noise(ABC):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clwm_train.agent import Agent
 from clwm_train.evaluate.belief import Belief
+from clwm_train.streams import Purpose, RandomStreams, derive
 
 
 class Actor(ABC):
@@ -25,18 +26,27 @@ class Actor(ABC):
 
 
 class PolicyActor(Actor):
-    """The policy's mean action.
+    """The policy's mean action, as published, or one drawn round it.
 
     Args:
         agent: of S seeds.
+        noise: standard deviation of the actions, in those of the policy; 1 is the policy as it was trained.
+        seed: of the noise.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, noise: float = 0.0, seed: int = 0) -> None:
         self._agent = agent
+        self._noise, self._seed, self._step = noise, seed, 0
+        self._streams = RandomStreams(agent.seeds, agent.normaliser.mean.device)
 
     def begin(self, started: NDArray[np.bool_]) -> None:
         """The policy remembers nothing."""
 
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
         """See :class:`Actor`."""
-        return self._agent.act(observation, belief.z)
+        if not self._noise:
+            return self._agent.act(observation, belief.z)
+        draws = self._streams.at(Purpose.ACTION, derive(self._seed, self._step))
+        self._step += 1
+        noise = self._noise * draws.normal(observation.shape[1], self._agent.action_size)
+        return self._agent.act(observation, belief.z, noise)

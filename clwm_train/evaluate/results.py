@@ -56,6 +56,7 @@ class Evaluation(StrictModel):
         prior_weight: transitions that the prior counts for.
         inference: what infers a task from the agent's own transitions, ``encoder`` or ``model``.
         planner: constants of MPPI; ``None``: the policy acted.
+        noise: standard deviation of the policy's actions, in those that it was trained with.
         results: for each seed of the run, protocol -> split -> result.
     """
 
@@ -68,6 +69,7 @@ class Evaluation(StrictModel):
     prior_weight: float = Field(default=0.0, ge=0.0)
     inference: Inference = "encoder"
     planner: PlannerConfig | None = None
+    noise: float = Field(default=0.0, ge=0.0)
     results: list[dict[Text, dict[Text, SplitResult]]]
 
     def same_settings_as(self, other: Evaluation) -> bool:
@@ -88,6 +90,7 @@ def evaluation_of(
     prior_weight: float = 0.0,
     inference: Inference = "encoder",
     planner: PlannerConfig | None = None,
+    noise: float = 0.0,
 ) -> Evaluation:
     """Results of :func:`~clwm_train.evaluate.evaluate` with the settings that gave them."""
     # Through JSON, whose keys are texts.
@@ -102,6 +105,7 @@ def evaluation_of(
         prior_weight=prior_weight,
         inference=inference,
         planner=planner,
+        noise=noise,
         results=[
             {
                 protocol: {split: SplitResult(**entry) for split, entry in parts.items()}

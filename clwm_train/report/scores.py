@@ -88,9 +88,9 @@ def _check_alike(
     evaluation: Evaluation,
 ) -> None:
     """Scores side by side must have come about in the same way."""
-    names = (
-        {"context_size"} if protocol == "few-shot" else {"context_size", "prior", "prior_weight", "inference"}
-    )
+    names = {"context_size", "noise"}
+    if protocol != "few-shot":
+        names |= {"prior", "prior_weight", "inference"}
     if protocol == "zero-shot":
         names.remove("context_size")
     way = evaluation.model_dump(include=names)

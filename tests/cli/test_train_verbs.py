@@ -78,25 +78,15 @@ def test_list_methods_needs_no_store(call: Call) -> None:
 
 
 def test_eval_with_every_option_keeps_its_settings(call: Call, run_path: Path) -> None:
-    options = (
-        "--episodes",
-        1,
-        "--context-size",
-        5,
-        "--split",
-        "id",
-        "--prior",
-        "mean",
-        "--prior-weight",
-        2.5,
-    )
+    options = ["--context-size=5", "--split=id", "--prior=mean", "--prior-weight=2.5", "--noise=0.3"]
     code, out, err = call(
-        "eval", run_path, *options, "--protocol", "zero-shot,non-prior,online-context", "--json"
+        "eval", run_path, *options, "--episodes=1", "--protocol=zero-shot,non-prior,online-context", "--json"
     )
     assert code == 0, err
     assert list(json.loads(out)) == ["online-context", "non-prior", "zero-shot"]
     kept = json.loads((run_path / "evaluation.json").read_text())
     assert (kept["prior"], kept["prior_weight"], kept["context_size"]) == ("mean", 2.5, 5)
+    assert kept["noise"] == 0.3
     assert "planner" not in kept
 
 
@@ -209,6 +199,7 @@ def test_mistakes_are_one_line(call: Call, run_path: Path, store_path: Path, tmp
             "'one-shot' is not one of few-shot, online-context, non-prior, zero-shot",
         ),
         (("--planner-set", "samples=9"), "--planner-set needs --planner mppi"),
+        (("--planner", "mppi", "--noise", "1"), "--noise is the policy's, and --planner mppi acts"),
         (("--context-sizes", "few"), "'few' is not a list of sizes such as 0,10,50,200,600"),
         (("--context-sizes", "3", "--protocol", "zero-shot"), "zero-shot has no context"),
     ):

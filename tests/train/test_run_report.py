@@ -82,6 +82,7 @@ def test_scores_are_the_evaluations(runs: Path) -> None:
     [
         ({"inference": "model"}, "zero-shot was evaluated with inference"),
         ({"context_size": 9}, "few-shot was"),
+        ({"noise": 0.3}, "few-shot was evaluated with noise 0.0, .* with 0.3:"),
     ],
 )
 def test_evaluations_of_other_ways_are_not_put_side_by_side(
