@@ -46,10 +46,11 @@ between the two is to lie Q % of the way from the untrained policy's return to t
 every task* and in every episode: easy tasks are learned long before hard ones, and one policy of that mean
 return would play some like the best and others like the untrained, or fall in every other episode. So up to
 three policies of the run share the tasks of a checkpoint, whose file then holds them all and a table of
-tasks; they were chosen by other episodes than those reported below. `misses by` is how far, with noise and on
-the mean over tasks, a checkpoint is from its Q %, as a share of the way. `clwm behaviour combine RUN RUN
---out DIR` chooses from several runs together: other seeds, or `--tasks` that a policy for all tasks plays
-badly.
+tasks; they were chosen by other episodes than those reported below. (Only the stages shipped for
+`hopper-friction` and `walker-friction` were chosen episode by episode, the others by their mean over
+episodes.) `misses by` is how far, with noise and on the mean over tasks, a checkpoint is from its Q %, as a
+share of the way. `clwm behaviour combine RUN RUN --out DIR` chooses from several runs together: other seeds,
+or `--tasks` that a policy for all tasks plays badly.
 
 Where tasks differ in the reward alone, half of the transitions (`--relabelled`) reach the learner as those of
 another task drawn at random, with the reward that the simulator computed for it; point-robot and Meta-World
@@ -106,16 +107,17 @@ def document() -> Iterator[str]:
     yield (
         "- Experts everywhere. Those of `cheetah-ls`, `finger-speed` and `finger-ls` lie 2, 1 and 3 % below"
         " what the SPC paper's agents reach (945, 943, 972 on average). Whether a hopper learns to leap "
-        "depends on the seed and the tasks: three of eight runs did not get beyond 400 in the 27,000 to "
-        "100,000 steps they were given, and `hopper-friction` stays there on tasks 34-39. `ant-dir`, "
-        "`cheetah-speed` and `walker-mass` still improved when training ended, `ant-goal` hardly. `clwm "
+        "depends on the seed and the tasks: four of twelve runs did not get beyond 400 in the 27,000 to "
+        "100,000 steps they were given, and `hopper-friction` stays there on tasks 34-39, where the agent "
+        "of task 37 alone got hardly further. `ant-dir`, `cheetah-speed` and `walker-mass` still improved "
+        "when training ended, `ant-goal` hardly. `clwm "
         "behaviour train` with more `--steps` makes better ones (`walker-friction` 621 with 90,000, 708 with "
         "160,000 and another seed), and so does another `--seed` (`hopper-mass` 580 and 610), `clwm "
         "behaviour combine` the best of several; name them with `zoo:` in a manifest."
     )
     yield (
-        "- Agents of single tasks beyond those above (one seed, three tasks of each of four families). A "
-        "ratio far above 1 says that the single-task agent, not ours, fell short in its steps."
+        "- Agents of single tasks beyond those above (one seed each, three tasks of four families, and one). "
+        "A ratio far above 1 says that the single-task agent, not ours, fell short in its steps."
     )
     yield (
         "- Stages of equal quality on every task of `ant-goal`: what its early policies get differs from "
