@@ -25,7 +25,7 @@ Measured = Callable[[int], None]
 
 EPISODES = 5
 #: Quality of the best checkpoint, and the most policies that share the tasks of a checkpoint.
-BEST, TEAM = 100, 3
+BEST, TEAM = 100, 5
 #: Apart from the seed that checkpoints were chosen by: the best of many would look better than it is.
 EVALUATION_SEED = 1_000_003
 #: Share of the way from untrained to best by which a further policy must bring a stage nearer to its returns.

@@ -45,7 +45,7 @@ one; where an earlier policy of the run plays some tasks better, it plays them i
 between the two is to lie Q % of the way from the untrained policy's return to the best one's, with noise, *on
 every task* and in every episode: easy tasks are learned long before hard ones, and one policy of that mean
 return would play some like the best and others like the untrained, or fall in every other episode. So up to
-three policies of the run share the tasks of a checkpoint, whose file then holds them all and a table of
+five policies share the tasks of a checkpoint, whose file then holds them all and a table of
 tasks; they were chosen by other episodes than those reported below. (Only the stages shipped for
 `hopper-friction` and `walker-friction` were chosen episode by episode, the others by their mean over
 episodes.) `misses by` is how far, with noise and on the mean over tasks, a checkpoint is from its Q %, as a
@@ -109,7 +109,7 @@ def document() -> Iterator[str]:
         " what the SPC paper's agents reach (945, 943, 972 on average). Whether a hopper learns to leap "
         "depends on the seed and the tasks: four of twelve runs did not get beyond 400 in the 27,000 to "
         "100,000 steps they were given, and `hopper-friction` stays there on tasks 34-39, where the agent "
-        "of task 37 alone got hardly further. `ant-dir`, `cheetah-speed` and `walker-mass` still improved "
+        "of task 37 alone did not get as far. `ant-dir`, `cheetah-speed` and `walker-mass` still improved "
         "when training ended, `ant-goal` hardly. `clwm "
         "behaviour train` with more `--steps` makes better ones (`walker-friction` 621 with 90,000, 708 with "
         "160,000 and another seed), and so does another `--seed` (`hopper-mass` 580 and 610), `clwm "

@@ -187,6 +187,14 @@ def test_model_card(hub: HubServer, run: Path) -> None:
     assert "tiny (not published)" in card
     assert "clwm eval user/agent" in card
     compile(card.split("```python\n")[1].split("```")[0], "card", "exec")
+    assert "Not as published" not in card
+
+
+def test_the_model_card_says_what_was_not_as_published(hub: HubServer, run: Path) -> None:
+    here("eval", run, "--episodes", "1", "--context-size", "20", "--noise", "0.3", "--prior", "mean")
+    publish_run(run, "user/agent").push()
+    card = hub.repositories["model", "user/agent"].files()["README.md"].decode()
+    assert "Not as published: prior: mean z, weight 0; actions with 0.3 times the policy's noise." in card
 
 
 @pytest.mark.parametrize(
