@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.families.ant_symmetry import mirrored, turned, turns_and_mirrors
 from clwm_data.families.base import Parameters, Task, TaskFamily, splits_of
 from clwm_data.families.gymnasium_mujoco import (
     BENCHMARK,
@@ -22,6 +24,7 @@ from clwm_data.families.mujoco_simulator import SideBySide
 from clwm_data.families.registry import register_family
 from clwm_data.families.rendering import Camera, Marker
 from clwm_data.families.simulator import Simulator, StepResult
+from clwm_data.families.symmetry import SignedPermutation, Symmetry
 
 TORSO = 1  # body
 HEALTHY_HEIGHT = (0.2, 1.0)  # m
@@ -188,6 +191,13 @@ class AntDir(AntFamily):
         cosine, sine = self.target(task)
         return {"cosine": float(cosine), "sine": float(sine)}
 
+    @cached_property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Turned by quarters, and mirrored."""
+        size = self.observation_size
+        turn = turned(size, SignedPermutation(index=(1, 0), sign=(-1, 1)))
+        return turns_and_mirrors(turn, mirrored(size, SignedPermutation(index=(0, 1), sign=(1, -1))))
+
 
 @register_family
 class AntGoal(AntFamily):
@@ -210,3 +220,9 @@ class AntGoal(AntFamily):
     def target(self, task: Task) -> Any:
         """The goal."""
         return task.parameters["goal"]
+
+    @cached_property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Mirrored; turned, most goals would lie where none is."""
+        radius_angle_x_y = SignedPermutation(index=(0, 1, 2, 3), sign=(1, -1, 1, -1))
+        return (mirrored(self.observation_size, radius_angle_x_y),)

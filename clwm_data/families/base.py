@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families.conditioning import Conditioning, conditioning_of
+from clwm_data.families.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv, TaskVectorEnv
@@ -120,6 +121,11 @@ class TaskFamily(ABC):
     def conditioning(self) -> Conditioning:
         """The vector of each task that task-conditioned behaviour policies see behind the observation."""
         return conditioning_of([self.conditioning_parameters(task) for task in self.tasks])
+
+    @cached_property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Those of robot, initial states and rewards, but for the identity: a policy's image is as good."""
+        return ()
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
