@@ -180,7 +180,10 @@ def _choosing(before: tqdm[Any] | None = None) -> Iterator[Measured]:
 def _report(zoo: Path, card: Card) -> None:
     for checkpoint in card.checkpoints:
         returns = checkpoint.returns_deterministic
-        origins = [f"{steps:,}" + (f" of run {run + 1}" if run else "") for run, steps in checkpoint.origins]
+        origins = [
+            f"{steps:,}" + (f" of run {run + 1}" if run else "") + (f" ({symmetry})" if symmetry else "")
+            for run, steps, symmetry in checkpoint.origins
+        ]
         click.echo(
             f"{zoo / checkpoint.file}: {' + '.join(origins)} steps, return "
             f"{min(returns):.1f} / {np.mean(returns):.1f} / {max(returns):.1f} (min / mean / max over tasks)"

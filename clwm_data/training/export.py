@@ -124,6 +124,8 @@ class _Exporter:
 
     def measure(self, candidate: Candidate) -> NDArray[np.float64]:
         """Returns [E, 2, T], with and without the policy's noise, on episodes that nothing is reported of."""
+        if candidate.image is not None:
+            return self.measure(candidate.image.original)[:, :, candidate.image.column]
         if candidate not in self._known:
             policy = LearnedPolicy(self._pool.tensors(candidate))
             self._known[candidate] = self._returns(policy, SELECTION_EPISODES, SELECTION_SEED)
@@ -142,6 +144,7 @@ class _Exporter:
         each = [self._returns(policy, EPISODES, EVALUATION_SEED) for policy in policies]
         returns = np.stack(each).mean(axis=1)[player, :, np.arange(len(player))].T
         runs = [member.run for member in members]
+        symmetries = [member.image.symmetry.name if member.image else "" for member in members]
         return CheckpointRecord(
             quality=quality,
             file=file,
@@ -149,6 +152,7 @@ class _Exporter:
             environment_steps=members[0].environment_steps,
             specialists=[member.environment_steps for member in members[1:]],
             runs=runs if any(runs) else [],
+            symmetries=symmetries if any(symmetries) else [],
             minutes=members[0].minutes,
             returns_stochastic=returns[0].round(3).tolist(),
             returns_deterministic=returns[1].round(3).tolist(),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
 from clwm_data.ranges import format_indices
 from clwm_data.training.folder import RunFolder
 from clwm_data.training.settings import CurvePoint
-from clwm_data.training.team import Candidate
+from clwm_data.training.team import Candidate, Image
+from clwm_data.zoo.image import image_of_policy, images_of_tasks
 
 
 class Pool:
@@ -20,7 +22,8 @@ class Pool:
     Attributes:
         descriptions: of each run.
         tasks: T of them, those of the first run.
-        candidates: every policy that was evaluated, run by run, the first of them untrained.
+        candidates: every policy that was evaluated, run by run, the first of them untrained; behind them the
+            images of all that were trained, under symmetries of the family that keep these tasks.
     """
 
     def __init__(self, runs: Sequence[RunFolder]) -> None:
@@ -36,12 +39,14 @@ class Pool:
         self._runs = list(runs)
         self.descriptions = [run.read_description() for run in self._runs]
         self.tasks = self.descriptions[0].settings.tasks
+        self._family = get_family(self.descriptions[0].settings.family)
         self._check()
         self.candidates = [
             self._candidate(index, point)
             for index, run in enumerate(self._runs)
             for point in self._evaluations(index, run)
         ]
+        self.candidates += list(self._images())
 
     def tensors(self, candidate: Candidate) -> dict[str, NDArray[np.float32]]:
         """The policy, as :class:`clwm_data.zoo.policy.LearnedPolicy` takes it.
@@ -49,7 +54,10 @@ class Pool:
         Raises:
             ClwmError: its file is missing or damaged.
         """
-        return self._runs[candidate.run].read_candidate(candidate.environment_steps)
+        tensors = self._runs[candidate.run].read_candidate(candidate.environment_steps)
+        if candidate.image is None:
+            return tensors
+        return image_of_policy(tensors, candidate.image.symmetry, self._family.conditioning)
 
     def _check(self) -> None:
         path, family = self._runs[0].path, self.descriptions[0].settings.family
@@ -78,6 +86,13 @@ class Pool:
             if {len(point.returns_stochastic), len(point.returns_deterministic)} != {tasks}:
                 raise ClwmError(f"{run.curve}:{line}: is damaged: needs {tasks} returns: train again")
         return curve
+
+    def _images(self) -> Iterator[Candidate]:
+        trained = [candidate for candidate in self.candidates if candidate.environment_steps]
+        for symmetry in self._family.symmetries:
+            column = images_of_tasks(symmetry, self._family.conditioning, self.tasks)
+            if column is not None:
+                yield from (Image.make(candidate, symmetry, column) for candidate in trained)
 
     def _candidate(self, run: int, point: CurvePoint) -> Candidate:
         returns = np.full((2, len(self.tasks)), -np.inf)

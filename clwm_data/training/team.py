@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.families.symmetry import Symmetry
+
 #: Policies of a run that are looked at closely.
 SHORTLIST = 6
 #: A further policy must raise the mean return over tasks by this share of what training gained.
@@ -24,12 +26,36 @@ class Candidate:
         minutes: of that run's wall time so far.
         returns: [2, T] of one episode on each task, with the policy's noise and without it; minus infinity on
             tasks that the run did not train on.
+        image: what it is the image of, if it is one.
     """
 
     run: int
     environment_steps: int
     minutes: float
     returns: NDArray[np.float64]
+    image: Image | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """How a policy came about from another one under a symmetry.
+
+    Attributes:
+        original: the other policy.
+        symmetry: of the family.
+        column: [T] it does on a task as the original does on the column[task]-th.
+    """
+
+    original: Candidate
+    symmetry: Symmetry
+    column: NDArray[np.int64]
+
+    @classmethod
+    def make(cls, original: Candidate, symmetry: Symmetry, column: NDArray[np.int64]) -> Candidate:
+        """The policy; its returns need no episodes."""
+        returns = original.returns[:, column]
+        image = cls(original, symmetry, column)
+        return Candidate(original.run, original.environment_steps, original.minutes, returns, image)
 
 
 #: Careful returns [E, 2, T] of a policy in E episodes: with its noise and without it.

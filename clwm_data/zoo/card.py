@@ -64,6 +64,8 @@ class CheckpointRecord(StrictModel):
             file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
         runs: which run each policy is of: 0 is the card's own, i > 0 its i-th further one; empty where all
             are of the card's own.
+        symmetries: of the family, whose image of what was trained each policy is; "" for what was trained
+            itself; empty where that holds for all.
         minutes: of training, until this checkpoint, on the machine that trained.
         returns_stochastic: [T] mean return on each task, actions drawn from the policy.
         returns_deterministic: [T] mean return on each task, actions tanh(mean).
@@ -75,15 +77,17 @@ class CheckpointRecord(StrictModel):
     environment_steps: int = Field(ge=0)
     specialists: list[int] = Field(default_factory=list)
     runs: list[int] = Field(default_factory=list)
+    symmetries: list[str] = Field(default_factory=list)
     minutes: float = Field(ge=0)
     returns_stochastic: list[float]
     returns_deterministic: list[float]
 
     @property
-    def origins(self) -> list[tuple[int, int]]:
-        """Run, as in :attr:`runs`, and environment steps of each policy."""
+    def origins(self) -> list[tuple[int, int, str]]:
+        """Of each policy: run, as in :attr:`runs`, environment steps, and symmetry."""
         steps = [self.environment_steps, *self.specialists]
-        return list(zip(self.runs or [0] * len(steps), steps, strict=True))
+        runs, symmetries = self.runs or [0] * len(steps), self.symmetries or [""] * len(steps)
+        return list(zip(runs, steps, symmetries, strict=True))
 
 
 class Card(StrictModel):
@@ -128,6 +132,8 @@ class Card(StrictModel):
                 raise ValueError(
                     f"checkpoint {checkpoint.quality} needs a run, 0 to {len(self.further_runs)}, per policy"
                 )
+            if checkpoint.symmetries and len(checkpoint.symmetries) != 1 + len(checkpoint.specialists):
+                raise ValueError(f"checkpoint {checkpoint.quality} needs a symmetry per policy, or none")
             for returns in (checkpoint.returns_stochastic, checkpoint.returns_deterministic):
                 if len(returns) != len(self.tasks):
                     raise ValueError(f"checkpoint {checkpoint.quality} needs one return per task")

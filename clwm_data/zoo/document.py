@@ -213,7 +213,10 @@ def _comparison() -> Iterator[str]:
 
 
 def _steps(checkpoint: CheckpointRecord) -> str:
-    return " + ".join(f"{steps:,}{FURTHER * run}" for run, steps in checkpoint.origins)
+    return " + ".join(
+        f"{steps:,}{FURTHER * run}{f' ({symmetry})' if symmetry else ''}"
+        for run, steps, symmetry in checkpoint.origins
+    )
 
 
 def _spread(returns: Sequence[float]) -> str:

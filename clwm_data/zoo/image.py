@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,11 @@ from clwm_data.families.symmetry import Symmetry
 
 Array = NDArray[np.float64]
 
+#: Distance below which scaled numbers of tasks, in single precision, are the same.
+_SAME = 1e-5
 
-def image(
+
+def image_of_policy(
     tensors: Mapping[str, NDArray[np.float32]], symmetry: Symmetry, conditioning: Conditioning
 ) -> dict[str, NDArray[np.float32]]:
     """The policy that sees the robot's image, and does what the policy would have the image do.
@@ -38,6 +41,16 @@ def image(
     for part in ("weight", "bias"):
         result[f"layer.{last}.{part}"][..., columns] = tensors[f"layer.{last}.{part}"] * signs
     return result
+
+
+def images_of_tasks(
+    symmetry: Symmetry, conditioning: Conditioning, tasks: Sequence[int]
+) -> NDArray[np.int64] | None:
+    """Position in ``tasks`` [T] of each one's image; ``None`` where the image of one is not among them."""
+    numbers = _unscaled(conditioning.vectors[list(tasks)].astype(np.float64), conditioning)
+    scaled = _scaled(symmetry.conditioning(numbers), conditioning)
+    distances = np.abs(scaled[:, None] - conditioning.vectors[list(tasks)]).max(axis=-1)
+    return distances.argmin(axis=1) if distances.min(axis=1).max() < _SAME else None
 
 
 def _inputs(symmetry: Symmetry, conditioning: Conditioning) -> tuple[NDArray[np.int64], Array, Array]:

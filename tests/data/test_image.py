@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clwm_data.families import get_family
-from clwm_data.zoo.image import image
+from clwm_data.zoo.image import image_of_policy, images_of_tasks
 from clwm_data.zoo.policy import LearnedPolicy
-from tests.data.families.test_symmetry import CASES, task_numbers
+from tests.data.families.test_symmetry import CASES
 
 
 @pytest.mark.parametrize(("name", "index"), CASES)
@@ -26,13 +26,12 @@ def test_the_image_does_what_the_policy_would_have_the_image_do(name: str, index
         "layer.1.bias": generator.normal(size=2 * actions),
     }
     tensors = {key: tensor.astype(np.float32) for key, tensor in tensors.items()}
-    numbers = task_numbers(name)
-    images = symmetry.conditioning(numbers)
-    of_image = np.abs(images[:, None] - numbers).max(axis=-1).argmin(axis=1)  # the task that a task becomes
+    of_image = images_of_tasks(symmetry, conditioning, range(40))
+    assert of_image is not None
     observation = generator.normal(size=(40, family.observation_size))
     noise = generator.normal(size=(40, actions))
     for one, other in ((None, None), (noise, symmetry.action(noise))):
-        does = LearnedPolicy(image(tensors, symmetry, conditioning)).act(
+        does = LearnedPolicy(image_of_policy(tensors, symmetry, conditioning)).act(
             observation.astype(np.float32), conditioning.vectors, one
         )
         would = LearnedPolicy(tensors).act(
@@ -40,3 +39,16 @@ def test_the_image_does_what_the_policy_would_have_the_image_do(name: str, index
         )
         np.testing.assert_allclose(symmetry.action(does), would, atol=1e-4)
         assert np.abs(does - would).max() > 0.1
+
+
+def test_images_of_tasks() -> None:
+    family = get_family("ant-dir")
+    turn, mirror = family.symmetries[0], family.symmetries[3]
+    assert (turn.name, mirror.name) == ("turned by 90 degrees", "mirrored")
+    of = images_of_tasks(turn, family.conditioning, [5, 15, 25, 35])
+    assert of is not None
+    assert of.tolist() == [1, 2, 3, 0]
+    assert images_of_tasks(turn, family.conditioning, [5, 15, 25]) is None
+    of = images_of_tasks(mirror, family.conditioning, [0, 1, 20, 39])
+    assert of is not None
+    assert of.tolist() == [0, 3, 2, 1]
