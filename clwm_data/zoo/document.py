@@ -46,11 +46,16 @@ between the two is to lie Q % of the way from the untrained policy's return to t
 every task* and in every episode: easy tasks are learned long before hard ones, and one policy of that mean
 return would play some like the best and others like the untrained, or fall in every other episode. So up to
 five policies share the tasks of a checkpoint, whose file then holds them all and a table of
-tasks; they were chosen by other episodes than those reported below. (Only the stages shipped for
+tasks; they were chosen by other episodes than those reported below. (Only the stages shipped for the ants,
 `hopper-friction` and `walker-friction` were chosen episode by episode, the others by their mean over
 episodes.) `misses by` is how far, with noise and on the mean over tasks, a checkpoint is from its Q %, as a
 share of the way. `clwm behaviour combine RUN RUN --out DIR` chooses from several runs together: other seeds,
 or `--tasks` that a policy for all tasks plays badly.
+
+The legs of the ants are alike, but what is learned for one direction is not for the others: of three runs, one
+walked in direction 7 pi / 4 at 980, none in direction 5 pi / 4 at more than 557. So the *images* of policies are
+candidates, too: the policy of an ant that is turned by quarters, or mirrored, with the task turned alike. A
+family of one's own names such symmetries in `TaskFamily.symmetries` ([New families](new-family.md)).
 
 Where tasks differ in the reward alone, half of the transitions (`--relabelled`) reach the learner as those of
 another task drawn at random, with the reward that the simulator computed for it; point-robot and Meta-World

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from clwm_data.families import get_family
+from clwm_data.training.export import write_zoo
+from clwm_data.training.folder import RunFolder
+from clwm_data.training.pool import Pool
+from clwm_data.training.settings import CurvePoint, RunDescription, TrainingSettings
+from clwm_data.zoo.card import conditioning_record, load_policies, read_card
 from clwm_data.zoo.image import image_of_policy, images_of_tasks
 from clwm_data.zoo.policy import LearnedPolicy
+from clwm_data.zoo.shipped import shipped_folder
 from tests.data.families.test_symmetry import CASES
 
 
@@ -52,3 +61,50 @@ def test_images_of_tasks() -> None:
     of = images_of_tasks(mirror, family.conditioning, [0, 1, 20, 39])
     assert of is not None
     assert of.tolist() == [0, 3, 2, 1]
+
+
+def test_a_policy_for_one_direction_walks_in_four(tmp_path: Path) -> None:
+    family, tasks, direction = get_family("ant-dir"), [5, 15, 25, 35], 35
+    folder = shipped_folder(family)
+    assert folder is not None
+    content = safetensors.numpy.load_file(folder / "100.safetensors")
+    prefix = f"{content['member'][direction]}/"
+    expert = {
+        name.removeprefix(prefix): tensor.astype(np.float32)
+        for name, tensor in content.items()
+        if name.startswith(prefix)
+    }
+    told = slice(family.observation_size, None)  # from now on always the same
+    inputs = (family.conditioning.vectors[direction] - expert["input.mean"][told]) * expert["input.scale"][
+        told
+    ]
+    expert["layer.0.bias"] += inputs @ expert["layer.0.weight"][told]
+    expert["layer.0.weight"][told] = 0.0
+    untrained = {name: tensor * (name != "layer.2.weight") for name, tensor in expert.items()}
+    run = RunFolder(tmp_path / "run")
+    run.begin(
+        RunDescription(
+            settings=TrainingSettings(family=family.name, tasks=tasks),
+            observation_size=family.observation_size,
+            action_size=family.action_size,
+            conditioning=conditioning_record(family),
+            packages={},
+        )
+    )
+    for steps, policy, returns in ((0, untrained, [0.0] * 4), (1000, expert, [0.0, -800.0, 0.0, 800.0])):
+        point = CurvePoint(
+            environment_steps=steps, minutes=0.0, returns_stochastic=returns, returns_deterministic=returns
+        )
+        run.add(point, policy)
+    zoo = tmp_path / "zoo"
+    write_zoo(Pool([run]), zoo, 2)
+    card = read_card(zoo, family)
+    best = card.checkpoint(100)
+    assert len(load_policies(zoo, card, best).policies) == 4
+    assert (best.environment_steps, best.specialists) == (1000, [1000] * 3)
+    # The four turns, or mirror images in their place: on the diagonals a mirrored turn is as good.
+    assert len(set(best.symmetries)) == 4
+    assert set(best.symmetries) <= {"", *(symmetry.name for symmetry in family.symmetries)}
+    assert card.checkpoint(0).symmetries == []
+    returns = np.asarray(best.returns_deterministic)
+    assert returns.min() > 0.8 * returns.max() > 500.0
