@@ -138,8 +138,9 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
     """Choose checkpoints from several training RUNS of one family together.
 
     The runs may differ in their seeds, or be on some of the tasks alone (--tasks), such as those that a
-    policy for all tasks plays badly: at each quality, up to five policies share the tasks. The first run has
-    to be on all tasks that the others are on; the runs themselves stay as they are.
+    policy for all tasks plays badly: at each quality, up to five policies share the tasks. Where the robot is
+    symmetric (the ants), their images play, too. The first run has to be on all tasks that the others are on;
+    the runs themselves stay as they are.
 
     \b
     OUT/zoo               the policies chosen, and a card about them: `zoo: OUT/zoo` in an entry of a manifest

@@ -35,6 +35,11 @@ class Candidate:
     returns: NDArray[np.float64]
     image: Image | None = None
 
+    @property
+    def original(self) -> Candidate:
+        """The policy that was trained."""
+        return self.image.original if self.image else self
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -111,13 +116,18 @@ def best_team(candidates: Sequence[Candidate], measure: Measure, limit: int) -> 
 def shortlisted(candidates: Sequence[Candidate], scores: NDArray[np.float64]) -> list[Candidate]:
     """Policies worth careful returns: half of them by their mean score, the others for what they add.
 
+    Of a policy and its images the one that scores best stands for all in the first half.
+
     Args:
         candidates: policies, at least one of them for all tasks.
         scores: [number, T] of each on each task, rough.
     """
     length = SHORTLIST * len({candidate.run for candidate in candidates})
     covering = cover(scores, length, 0.0)
-    by_mean = [int(index) for index in np.argsort(-scores.mean(axis=1), kind="stable")]
+    first: dict[Candidate, int] = {}
+    for index in np.argsort(-scores.mean(axis=1), kind="stable").tolist():
+        first.setdefault(candidates[index].original, index)
+    by_mean = list(first.values())
     indices = dict.fromkeys([*covering[: length // 2], *by_mean[: length // 2], *covering])
     return [candidates[index] for index in list(indices)[:length]]
 

@@ -52,10 +52,11 @@ episodes.) `misses by` is how far, with noise and on the mean over tasks, a chec
 share of the way. `clwm behaviour combine RUN RUN --out DIR` chooses from several runs together: other seeds,
 or `--tasks` that a policy for all tasks plays badly.
 
-The legs of the ants are alike, but what is learned for one direction is not for the others: of three runs, one
-walked in direction 7 pi / 4 at 980, none in direction 5 pi / 4 at more than 557. So the *images* of policies are
-candidates, too: the policy of an ant that is turned by quarters, or mirrored, with the task turned alike. A
-family of one's own names such symmetries in `TaskFamily.symmetries` ([New families](new-family.md)).
+The legs of the ants are alike, but what is learned for one direction is not for the others: the best
+policies of the shipped run returned 980 in direction 7 pi / 4, and 557 in direction 5 pi / 4. So the *images*
+of policies are candidates, too: the same policy for an ant, and a task, that are turned by quarters, or
+mirrored. A family of one's own names such symmetries in `TaskFamily.symmetries` ([New
+families](new-family.md)).
 
 Where tasks differ in the reward alone, half of the transitions (`--relabelled`) reach the learner as those of
 another task drawn at random, with the reward that the simulator computed for it; point-robot and Meta-World

@@ -13,6 +13,7 @@ from clwm_data.training.export import write_zoo
 from clwm_data.training.folder import RunFolder
 from clwm_data.training.pool import Pool
 from clwm_data.training.settings import CurvePoint, RunDescription, TrainingSettings
+from clwm_data.training.team import Candidate, Image, shortlisted
 from clwm_data.zoo.card import conditioning_record, load_policies, read_card
 from clwm_data.zoo.image import image_of_policy, images_of_tasks
 from clwm_data.zoo.policy import LearnedPolicy
@@ -108,3 +109,15 @@ def test_a_policy_for_one_direction_walks_in_four(tmp_path: Path) -> None:
     assert card.checkpoint(0).symmetries == []
     returns = np.asarray(best.returns_deterministic)
     assert returns.min() > 0.8 * returns.max() > 500.0
+
+
+def test_images_do_not_crowd_out_other_policies() -> None:
+    symmetry = get_family("ant-dir").symmetries[0]
+    rows = np.asarray([[0.0] * 8, [9.0] + [5.0] * 7, [4.0] * 8, [3.0] * 8, [2.0] * 8])
+    policies = [Candidate(0, i, 0.0, np.stack([row, row])) for i, row in enumerate(rows)]
+    images = [Image.make(policies[1], symmetry, np.roll(np.arange(8), shift)) for shift in range(1, 8)]
+    both = [*policies, *images]
+    chosen = shortlisted(both, np.asarray([policy.returns.mean(axis=0) for policy in both]))
+    assert len(chosen) == 6
+    assert {policy.environment_steps for policy in chosen if policy.image is None} >= {1, 2, 3}
+    assert sum(policy.original is policies[1] for policy in chosen) == 4
