@@ -26,6 +26,7 @@ def turned(observation_size: int, conditioning: SignedPermutation) -> Symmetry:
     """
 
     def legs(x: Numbers) -> Numbers:
+        # (-1, 1) turned is minus the axis of the next ankle; (1, 1) turned is the axis itself.
         sign = np.asarray([[1, 1], [1, -1], [1, 1], [1, -1]])
         return np.ravel(np.roll(x.reshape(4, 2), 1, axis=0) * sign)
 
