@@ -104,7 +104,10 @@ def make_actor(
 
     Raises:
         ClwmError: a planner is wanted, and the agent has no world model.
+        ValueError: noise of the policy is wanted where a planner acts.
     """
+    if planner is not None and noise:
+        raise ValueError("noise is the policy's, and the planner acts")
     return PolicyActor(agent, noise, seed) if planner is None else MPPI(agent, planner, seed)
 
 

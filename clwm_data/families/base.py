@@ -124,7 +124,11 @@ class TaskFamily(ABC):
 
     @cached_property
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """Those of robot, initial states and rewards, but for the identity: a policy's image is as good."""
+        """How the robot can be turned or mirrored with no change of dynamics, initial states and rewards.
+
+        Without the identity; none unless a family says so. Images of policies under them are as good as the
+        policies: see :mod:`clwm_data.zoo.image`.
+        """
         return ()
 
     @cached_property

@@ -25,6 +25,15 @@ class Conditioning:
     high: tuple[float, ...]
     vectors: NDArray[np.float32]
 
+    def scale(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What numbers [..., c] in the units of the parameters become for the policy."""
+        return _scale(numbers, np.asarray(self.low), np.asarray(self.high))
+
+    def unscale(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of :meth:`scale`."""
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        return np.asarray(low + (vectors + 1.0) / 2.0 * (high - low))
+
 
 def conditioning_of(tasks: Sequence[Mapping[str, float | tuple[float, ...]]]) -> Conditioning:
     """Scale the numbers of some tasks; those that all tasks share are left out.
@@ -43,13 +52,19 @@ def conditioning_of(tasks: Sequence[Mapping[str, float | tuple[float, ...]]]) ->
     low, high = values.min(axis=0), values.max(axis=0)
     varies = high > low
     low, high = low[varies], high[varies]
-    scaled = 2.0 * (values[:, varies] - low) / (high - low) - 1.0
+    scaled = _scale(values[:, varies], low, high)
     return Conditioning(
         names=tuple(name for name, keep in zip(names, varies, strict=True) if keep),
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
         vectors=scaled.astype(np.float32),
     )
+
+
+def _scale(
+    numbers: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.asarray(2.0 * (numbers - low) / (high - low) - 1.0)
 
 
 def _flattened(task: Mapping[str, float | tuple[float, ...]]) -> dict[str, float]:

@@ -16,17 +16,27 @@ class SignedPermutation:
     Attributes:
         index: a permutation of 0 .. n - 1.
         sign: n times 1 or -1.
+
+    Raises:
+        ValueError: they are something else.
     """
 
     index: tuple[int, ...]
     sign: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        n = len(self.index)
+        if sorted(self.index) != list(range(n)) or len(self.sign) != n or set(self.sign) - {-1, 1}:
+            raise ValueError(f"not a signed permutation: {self.index} with signs {self.sign}")
+
     @classmethod
     def of(cls, function: Callable[[NDArray[np.int64]], Iterable[int]], size: int) -> SignedPermutation:
-        """The one that a function of vectors of this size is."""
+        """The one that a function of vectors of this size is.
+
+        Raises:
+            ValueError: the function is none.
+        """
         marked = np.asarray(list(function(np.arange(1, size + 1))), np.int64)
-        if sorted(np.abs(marked).tolist()) != list(range(1, size + 1)):
-            raise ValueError(f"not a signed permutation of {size} numbers: {marked.tolist()}")
         return cls(tuple((np.abs(marked) - 1).tolist()), tuple(np.sign(marked).tolist()))
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:

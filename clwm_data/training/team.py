@@ -57,7 +57,7 @@ class Image:
 
     @classmethod
     def make(cls, original: Candidate, symmetry: Symmetry, column: NDArray[np.int64]) -> Candidate:
-        """The policy; its returns need no episodes."""
+        """The image as a candidate; its returns need no episodes. The arguments are the attributes."""
         returns = original.returns[:, column]
         image = cls(original, symmetry, column)
         return Candidate(original.run, original.environment_steps, original.minutes, returns, image)

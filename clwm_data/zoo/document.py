@@ -56,7 +56,8 @@ The legs of the ants are alike, but what is learned for one direction is not for
 policies of the shipped run returned 980 in direction 7 pi / 4, and 557 in direction 5 pi / 4. So the *images*
 of policies are candidates, too: the same policy for an ant, and a task, that are turned by quarters, or
 mirrored. A family of one's own names such symmetries in `TaskFamily.symmetries` ([New
-families](new-family.md)).
+families](new-family.md)). The shipped checkpoints of the ants were chosen when their run was gone, among the
+policies of the checkpoints before and the images of these; minutes between theirs are interpolated.
 
 Where tasks differ in the reward alone, half of the transitions (`--relabelled`) reach the learner as those of
 another task drawn at random, with the reward that the simulator computed for it; point-robot and Meta-World

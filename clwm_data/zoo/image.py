@@ -39,17 +39,27 @@ def image_of_policy(
     columns = np.concatenate([motors, motors + len(motors)])
     signs = np.concatenate([sign, np.ones_like(sign)])  # of the means; deviations have none
     for part in ("weight", "bias"):
-        result[f"layer.{last}.{part}"][..., columns] = tensors[f"layer.{last}.{part}"] * signs
+        head = result[f"layer.{last}.{part}"]
+        head[..., columns] = head * signs
     return result
 
 
 def images_of_tasks(
     symmetry: Symmetry, conditioning: Conditioning, tasks: Sequence[int]
 ) -> NDArray[np.int64] | None:
-    """Position in ``tasks`` [T] of each one's image; ``None`` where the image of one is not among them."""
-    numbers = _unscaled(conditioning.vectors[list(tasks)].astype(np.float64), conditioning)
-    scaled = _scaled(symmetry.conditioning(numbers), conditioning)
-    distances = np.abs(scaled[:, None] - conditioning.vectors[list(tasks)]).max(axis=-1)
+    """Which task each task's image is.
+
+    Args:
+        symmetry: of the family.
+        conditioning: of the family.
+        tasks: indices of T tasks.
+
+    Returns:
+        [T] positions in ``tasks``; ``None`` where the image of one is not among them.
+    """
+    vectors = conditioning.vectors[list(tasks)].astype(np.float64)
+    images = conditioning.scale(symmetry.conditioning(conditioning.unscale(vectors)))
+    distances = np.abs(images[:, None] - vectors).max(axis=-1)
     return distances.argmin(axis=1) if distances.min(axis=1).max() < _SAME else None
 
 
@@ -57,17 +67,7 @@ def _inputs(symmetry: Symmetry, conditioning: Conditioning) -> tuple[NDArray[np.
     """Input j of the policy is factor[j] x[index[j]] + offset[j] of what its image sees."""
     seen, told = symmetry.observation, symmetry.conditioning
     zero, unit = np.zeros(len(told.index)), np.ones(len(told.index))
-    offset = _scaled(told(_unscaled(zero, conditioning)), conditioning)
-    factor = _scaled(told(_unscaled(unit, conditioning)), conditioning) - offset
+    offset = conditioning.scale(told(conditioning.unscale(zero)))
+    factor = conditioning.scale(told(conditioning.unscale(unit))) - offset
     index = np.concatenate([seen.index, len(seen.index) + np.asarray(told.index)])
     return index, np.concatenate([seen.sign, factor]), np.concatenate([np.zeros(len(seen.sign)), offset])
-
-
-def _unscaled(scaled: Array, conditioning: Conditioning) -> Array:
-    low, high = np.asarray(conditioning.low), np.asarray(conditioning.high)
-    return np.asarray(low + (scaled + 1.0) / 2.0 * (high - low))
-
-
-def _scaled(numbers: Array, conditioning: Conditioning) -> Array:
-    low, high = np.asarray(conditioning.low), np.asarray(conditioning.high)
-    return np.asarray(2.0 * (numbers - low) / (high - low) - 1.0)

@@ -19,23 +19,17 @@ from clwm_data.zoo.image import image_of_policy, images_of_tasks
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.shipped import shipped_folder
 from tests.data.families.test_symmetry import CASES
+from tests.data.test_zoo import random_tensors
 
 
+@pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(("name", "index"), CASES)
-def test_the_image_does_what_the_policy_would_have_the_image_do(name: str, index: int) -> None:
+def test_the_image_does_what_the_policy_would_have_the_image_do(name: str, index: int, layers: int) -> None:
     family = get_family(name)
     symmetry, conditioning = family.symmetries[index], family.conditioning
     generator = np.random.default_rng(index)
     size, actions = family.observation_size + len(conditioning.names), family.action_size
-    tensors = {
-        "input.mean": generator.normal(size=size),
-        "input.scale": generator.uniform(0.5, 2.0, size),
-        "layer.0.weight": generator.normal(size=(size, 16)) / 8,
-        "layer.0.bias": generator.normal(size=16),
-        "layer.1.weight": generator.normal(size=(16, 2 * actions)) / 4,
-        "layer.1.bias": generator.normal(size=2 * actions),
-    }
-    tensors = {key: tensor.astype(np.float32) for key, tensor in tensors.items()}
+    tensors = random_tensors(index, (size, 16, 2 * actions)[:: 3 - layers], scale=0.3)
     of_image = images_of_tasks(symmetry, conditioning, range(40))
     assert of_image is not None
     observation = generator.normal(size=(40, family.observation_size))
@@ -76,10 +70,10 @@ def test_a_policy_for_one_direction_walks_in_four(tmp_path: Path) -> None:
         if name.startswith(prefix)
     }
     told = slice(family.observation_size, None)  # from now on always the same
-    inputs = (family.conditioning.vectors[direction] - expert["input.mean"][told]) * expert["input.scale"][
+    scaled = (family.conditioning.vectors[direction] - expert["input.mean"][told]) * expert["input.scale"][
         told
     ]
-    expert["layer.0.bias"] += inputs @ expert["layer.0.weight"][told]
+    expert["layer.0.bias"] += scaled @ expert["layer.0.weight"][told]
     expert["layer.0.weight"][told] = 0.0
     untrained = {name: tensor * (name != "layer.2.weight") for name, tensor in expert.items()}
     run = RunFolder(tmp_path / "run")

@@ -63,6 +63,14 @@ def test_one_after_the_other() -> None:
     np.testing.assert_array_equal(turn(x), [-2, 1, 4, -3])
     np.testing.assert_array_equal(swap.after(turn)(x), swap(turn(x)))
     np.testing.assert_array_equal(turn.after(swap)(x), turn(swap(x)))
+
+
+@pytest.mark.parametrize(
+    ("index", "sign"), [((0, 0), (1, 1)), ((0, 2), (1, 1)), ((0, 1), (1,)), ((0,), (2,))]
+)
+def test_what_is_no_signed_permutation(index: tuple[int, ...], sign: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="not a signed permutation"):
+        SignedPermutation(index, sign)
     with pytest.raises(ValueError, match="not a signed permutation"):
         SignedPermutation.of(lambda y: [y[0], y[0]], 2)
 
@@ -88,6 +96,5 @@ def earned(name: str, place: Array, numbers: Array) -> Array:
 
 def task_numbers(name: str) -> Array:
     """[T, c] in the units of the parameters, as a policy is told of them."""
-    conditioning = get_family(name).conditioning
-    low, high = np.asarray(conditioning.low), np.asarray(conditioning.high)
-    return np.asarray(low + (conditioning.vectors.astype(np.float64) + 1.0) / 2.0 * (high - low))
+    family = get_family(name)
+    return np.asarray([np.hstack([*family.conditioning_parameters(task).values()]) for task in family.tasks])
