@@ -26,7 +26,7 @@ import numpy as np
 
 from clwm_data.families import get_family
 from clwm_data.families.base import TaskFamily
-from clwm_data.families.mujoco_lanes import STATE
+from clwm_data.families.simulation.mujoco_lanes import STATE
 
 SEED = 0
 TASK = 12
@@ -130,7 +130,7 @@ def vector(family: TaskFamily, actions: np.ndarray, lanes: int, threads: int) ->
 
 
 def vector_in_a_loop(family: TaskFamily, actions: np.ndarray, lanes: int, threads: int) -> Contestant:
-    with mock.patch("clwm_data.families.mujoco_lanes.find_spec", return_value=None):
+    with mock.patch("clwm_data.families.simulation.mujoco_lanes.find_spec", return_value=None):
         return vector(family, actions, lanes, threads)
 
 

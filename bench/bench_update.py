@@ -22,15 +22,15 @@ import torch
 from reference import Reference, RowSampler, copy_weights
 from synthetic import synthetic_task
 
-from clwm_train.agent import Agent
-from clwm_train.allocator import keep_freed_memory
 from clwm_train.config import TrainConfig
-from clwm_train.data import load_task_data
-from clwm_train.learner import Learner
-from clwm_train.precision import Precision, matmul_precision
-from clwm_train.resolve import resolve
-from clwm_train.sampler import TaskBatchSampler
-from clwm_train.streams import RandomStreams
+from clwm_train.data.sampler import TaskBatchSampler
+from clwm_train.data.task_data import load_task_data
+from clwm_train.kernels.streams import RandomStreams
+from clwm_train.methods.resolve import resolve
+from clwm_train.model.agent import Agent
+from clwm_train.training.allocator import keep_freed_memory
+from clwm_train.training.learner import Learner
+from clwm_train.training.precision import Precision, matmul_precision
 
 OBSERVATION, ACTION, TASKS, EPISODES, LENGTH = 17, 6, 20, 5, 200
 WORLD_MODEL, POLICY, MEAN, SAMPLER = "world-model step", "policy-only step", "mean of both", "sampler"

@@ -13,10 +13,10 @@ import time
 from collections.abc import Sequence
 
 from clwm_data.families import TaskFamily, get_family
-from clwm_train.agent import Agent
 from clwm_train.evaluate import EpisodeBelief, roll_out
-from clwm_train.resolve import resolve
-from clwm_train.run import resolve_for
+from clwm_train.methods.resolve import resolve
+from clwm_train.model.agent import Agent
+from clwm_train.runs.run import resolve_for
 
 
 def seconds(agent: Agent, family: TaskFamily, groups: Sequence[Sequence[int]], episodes: int) -> float:

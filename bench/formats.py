@@ -17,8 +17,9 @@ import zarr
 
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
-from clwm_data.provenance import current_provenance
-from clwm_data.store import Episode, TaskArrays, open_store
+from clwm_data.opening import open_store
+from clwm_data.store import Episode, TaskArrays
+from clwm_data.store.provenance import current_provenance
 from clwm_data.store.writer import write_root, write_task
 
 FAMILY = "cheetah-vel"

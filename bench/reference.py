@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clwm_data.store.arrays import TaskArrays
-from clwm_train.agent import Agent
 from clwm_train.config import BatchConfig, TrainConfig
-from clwm_train.nn import MLP
+from clwm_train.model.agent import Agent
+from clwm_train.model.nn import MLP
 
 #: Widens the range that FSQ bounds to.
 FSQ_MARGIN = 1e-3
@@ -338,7 +338,7 @@ def member_tensors(network: MLP, member: int, *, codes: int = 1, gradient: bool 
 
 
 def as_batch(fields: Mapping[str, Tensor], seed: int) -> Batch:
-    """One seed's part of a :class:`clwm_train.sampler.TaskBatch`."""
+    """One seed's part of a :class:`clwm_train.data.sampler.TaskBatch`."""
     own = {name: value[seed] for name, value in fields.items()}
     observation = own.pop("observation")
     return Batch(observation=observation[:, :, :-1], following=observation[:, :, 1:], **own)

@@ -46,11 +46,12 @@ from clwm_data.collect.rollout import roll_out
 from clwm_data.collect.staging import save_segment
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
-from clwm_data.store import TaskArrays, open_store
+from clwm_data.opening import open_store
+from clwm_data.store import TaskArrays
 from clwm_train.config import BatchConfig, DataConfig
-from clwm_train.data import TaskData, load_task_data
-from clwm_train.mapped import cache_root, map_task_data
-from clwm_train.sampler import TaskBatchSampler
+from clwm_train.data.mapped import cache_root, map_task_data
+from clwm_train.data.sampler import TaskBatchSampler
+from clwm_train.data.task_data import TaskData, load_task_data
 
 HORIZON, WINDOWS, TASKS = 5, 64, 16
 BATCHES = 20

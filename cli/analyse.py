@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from clwm_data.extras import require
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 
 from .common import chosen_of, echo_json, echo_table, find_run, store_of_run
 from .options import checkpoint_option, device_option, json_option, run_store_option
 
 if TYPE_CHECKING:
-    from clwm_train.metrics.analysis import SeedAnalysis
+    from clwm_train.analyse.analysis import SeedAnalysis
 
 
 @click.command()
@@ -79,9 +79,9 @@ def analyse(
       clwm analyse runs/cheetah-vel-spc-s0 --metrics open-loop --horizon 50
     """
     require("torch", "train", "analysing")
-    from clwm_train.api import pick_device
-    from clwm_train.metrics.analysis import PARTS, analyse_run, save_analysis
-    from clwm_train.run import open_run
+    from clwm_train.analyse.analysis import PARTS, analyse_run, save_analysis
+    from clwm_train.execution import pick_device
+    from clwm_train.runs.run import open_run
 
     path = find_run(run)
     its = open_run(path)

@@ -19,7 +19,7 @@ from clwm_data.ranges import parse_indices
 from .common import progress_bar
 
 if TYPE_CHECKING:
-    from clwm_data.training.export import Measured
+    from clwm_data.behaviour_training.export import Measured
     from clwm_data.zoo.card import Card
 
 CHECKPOINTS = click.option(
@@ -91,11 +91,11 @@ def train(
     known = get_family(family)
     for module in ("torch", "stable_baselines3", "sb3_contrib"):
         require(module, "behaviour", f"training a behaviour policy for {family}")
-    from clwm_data.training.crossq import LEARNING_STARTS
-    from clwm_data.training.folder import RunFolder
-    from clwm_data.training.run import train as run_training
-    from clwm_data.training.settings import CurvePoint, TrainingSettings
-    from clwm_data.training.vec_env import can_relabel
+    from clwm_data.behaviour_training.crossq import LEARNING_STARTS
+    from clwm_data.behaviour_training.folder import RunFolder
+    from clwm_data.behaviour_training.run import train as run_training
+    from clwm_data.behaviour_training.settings import CurvePoint, TrainingSettings
+    from clwm_data.behaviour_training.vec_env import can_relabel
     from clwm_data.zoo.card import read_card
 
     chosen = parse_indices(tasks, range(len(known.tasks)))
@@ -151,8 +151,8 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
       clwm behaviour train hopper-friction --tasks 28-39 --out runs/hard-tasks
       clwm behaviour combine runs/all-tasks runs/hard-tasks --out runs/combined
     """
-    from clwm_data.training.combine import combine as combine_runs
-    from clwm_data.training.folder import RunFolder
+    from clwm_data.behaviour_training.combine import combine as combine_runs
+    from clwm_data.behaviour_training.folder import RunFolder
 
     with _choosing() as measured:
         card = combine_runs(runs, out, checkpoints, measured=measured)
@@ -221,8 +221,8 @@ def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, se
       clwm behaviour reference mw-door-open
       clwm behaviour reference my-family --zoo runs/my-behaviour/zoo
     """
+    from clwm_data.collect.reference_returns import measure_references, write_references
     from clwm_data.references import FOLDER, own_references
-    from clwm_data.references.measure import measure_references, write_references
 
     known = get_family(family)
     folder = out or own_references()

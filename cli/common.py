@@ -16,10 +16,11 @@ from tqdm import tqdm
 from clwm_data.errors import ClwmError
 from clwm_data.hub.reference import PREFIX, looks_like_reference, parse_reference
 from clwm_data.hub.resolve import local_store, locate
-from clwm_data.store import Store, open_store
+from clwm_data.opening import open_store
+from clwm_data.store import Store
 
 if TYPE_CHECKING:
-    from clwm_train.run import Run
+    from clwm_train.runs.run import Run
 
 DATA = Path("data")
 RUNS = Path("runs")
@@ -69,7 +70,7 @@ def find_run(text: str) -> Path:
     """
     if Path(text).exists() or not looks_like_reference(text) or Path(text).parent in (Path(), RUNS):
         return Path(text)
-    from clwm_train.hub import cached_run
+    from clwm_train.hub.agents import cached_run
 
     quiet_hub()
     return cached_run(parse_reference(text, "model"))
@@ -161,7 +162,7 @@ def chosen_of(option: str, text: str, allowed: Any) -> list[Any]:
 
 def store_of_run(run: Run, given: str | None) -> Path:
     """The data that gives the contexts: where the user says, where it was, or where it was published."""
-    from clwm_train.hub import published_dataset
+    from clwm_train.hub.agents import published_dataset
 
     if given is not None:
         return find_store(given)

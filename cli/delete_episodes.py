@@ -6,8 +6,8 @@ import click
 
 from clwm_data.edit import delete_episodes as delete_from_store
 from clwm_data.errors import ClwmError
+from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices, parse_indices
-from clwm_data.store import open_store
 
 from .common import echo_store, find_local_store
 

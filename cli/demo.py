@@ -40,11 +40,11 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     require("gymnasium", "sim", "the demo")
     require("torch", "train", "the demo")
     from clwm_data.families import get_family
-    from clwm_train.api import load_agent
     from clwm_train.evaluate import evaluate
-    from clwm_train.figures import point_robot_figure
-    from clwm_train.resolve import resolve
-    from clwm_train.run import RECORD, create_run, open_run, resolve_for
+    from clwm_train.methods.resolve import resolve
+    from clwm_train.report.point_robot_figure import point_robot_figure
+    from clwm_train.runs.loading import load_agent
+    from clwm_train.runs.run import RECORD, create_run, open_run, resolve_for
 
     began = time.monotonic()
     family = get_family(NAME)

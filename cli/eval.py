@@ -10,14 +10,14 @@ import click
 
 from clwm_data.extras import require
 from clwm_data.families import SPLITS, get_family
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 
 from .common import chosen_of, echo_json, echo_table, find_run, store_of_run
 from .options import checkpoint_option, device_option, json_option, run_store_option
 
 if TYPE_CHECKING:
     from clwm_train.evaluate import Inference, PriorName, Protocol, Results
-    from clwm_train.run import Run
+    from clwm_train.runs.run import Run
 
 
 @click.command()
@@ -147,12 +147,14 @@ def eval(
       clwm eval user/point-robot-spc
     """
     require("torch", "train", "evaluation")
-    from clwm_train.api import load_agent, make_actor, pick_device
-    from clwm_train.checkpoint import latest_checkpoint
+    from clwm_train.acting.make import make_actor
+    from clwm_train.acting.planner.config import planner_config
     from clwm_train.evaluate import Protocol, candidate_tasks, evaluate, make_prior
     from clwm_train.evaluate.results import evaluation_of, save_evaluation
-    from clwm_train.planning.config import planner_config
-    from clwm_train.run import open_run
+    from clwm_train.execution import pick_device
+    from clwm_train.runs.checkpoint import latest_checkpoint
+    from clwm_train.runs.loading import load_agent
+    from clwm_train.runs.run import open_run
 
     if planner == "none" and planner_overrides:
         raise click.UsageError("--planner-set needs --planner mppi")
@@ -234,8 +236,8 @@ def _curves(
 ) -> None:
     """Evaluate over context sizes; keep, draw and print the curves."""
     from clwm_data.store.atomic import write_json
-    from clwm_train.curve_figure import curve_figure
     from clwm_train.evaluate.curve import FIGURES, context_curves
+    from clwm_train.report.curve_figure import curve_figure
 
     if all(protocol == "zero-shot" for protocol in protocols):
         raise click.UsageError("--context-sizes: zero-shot has no context: name another --protocol as well")

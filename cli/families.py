@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clwm_data.families import family_names, get_family
-from clwm_data.families.listing import describe, describe_all, describe_tasks, format_parameters
+from clwm_data.listing import describe, describe_all, describe_tasks, format_parameters
 
 from .common import echo_json, echo_table
 from .options import json_option

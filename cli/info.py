@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from clwm_data.families.listing import format_parameters
+from clwm_data.listing import format_parameters
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.store.summary import summarise
 

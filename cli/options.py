@@ -30,6 +30,6 @@ compile_option: Decorator = click.option(
 
 
 def device_option(default: str) -> Decorator:
-    """``--device``, for what :func:`clwm_train.api.pick_device` takes."""
+    """``--device``, for what :func:`clwm_train.training.train.pick_device` takes."""
     text = "cpu, cuda, cuda:1, ...; auto: a GPU if there is one."
     return click.option("--device", default=default, show_default=True, help=text)

@@ -8,9 +8,9 @@ import click
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family
+from clwm_data.opening import open_store
 from clwm_data.preview import Choice, Clip, check_format, preview_family, preview_store, write_preview
 from clwm_data.ranges import parse_indices
-from clwm_data.store import open_store
 
 from .common import find_store, progress_bar
 

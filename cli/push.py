@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clwm_data.extras import require
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 from clwm_data.store.summary import missing_provenance
 
 from .common import (
@@ -86,7 +86,7 @@ def _publication(source: str, repo_id: str, branch: str | None, dataset: str | N
 
     if (Path(source) / "run.yaml").is_file():
         require("torch", "train", "publishing a run")
-        from clwm_train.hub import publish_run
+        from clwm_train.hub.agents import publish_run
 
         return publish_run(Path(source), repo_id, branch, dataset)
     if dataset is not None:

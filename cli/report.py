@@ -8,8 +8,8 @@ import click
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
+from clwm_data.opening import open_store
 from clwm_data.report import write_report
-from clwm_data.store import open_store
 
 from .common import find_store, progress_bar
 

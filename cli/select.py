@@ -9,8 +9,8 @@ import click
 
 from clwm_data.edit import select as select_store
 from clwm_data.families.base import Split
+from clwm_data.opening import open_store
 from clwm_data.ranges import parse_indices
-from clwm_data.store import open_store
 
 from .common import echo_store, find_store
 

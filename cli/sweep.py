@@ -14,7 +14,7 @@ from tqdm import tqdm
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import get_family
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
 from .options import compile_option, device_option, threads_option
@@ -74,9 +74,9 @@ def sweep(
       clwm sweep experiments/learns.yaml --engine ray --jobs 16
     """
     require("torch", "train", "training")
-    from clwm_train.api import pick_device
-    from clwm_train.compiler import check_compiler
+    from clwm_train.execution import pick_device
     from clwm_train.sweep import ENGINES, list_jobs, read_experiment
+    from clwm_train.training.compiler import check_compiler
 
     described = read_experiment(experiment)
     stores = {text: find_store(text) for text in described.stores}
@@ -128,7 +128,7 @@ def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
 
 def _has_factors(store: Path) -> bool:
     """Whether disentanglement will be measured."""
-    from clwm_train.metrics.codes import factors_of
+    from clwm_train.analyse.codes import factors_of
 
     opened = open_store(store)
     return factors_of(get_family(opened.family), list(opened.tasks)) is not None
@@ -157,7 +157,7 @@ def _show_results(folder: Path, work: Sequence[Job]) -> None:
     """Print the table of results on unseen tasks, and write all of it."""
     from clwm_train.report.scores import CSV_HEADER, HEADER, gather_scores, results_csv, results_table
     from clwm_train.report.tables import write_csv
-    from clwm_train.run import RECORD, open_run
+    from clwm_train.runs.run import RECORD, open_run
 
     scores = gather_scores(open_run(job.run) for job in work if (job.run / RECORD).is_file())
     if not scores:

@@ -17,8 +17,8 @@ from click.core import ParameterSource
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import get_family
+from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices, parse_indices
-from clwm_data.store import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
 from .options import compile_option, device_option, threads_option
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import torch
 
     from clwm_data.store import Store
-    from clwm_train.mapped import Memory
-    from clwm_train.profile import Shares
-    from clwm_train.run import Run
+    from clwm_train.data.mapped import Memory
+    from clwm_train.runs.run import Run
+    from clwm_train.training.profile import Shares
 
 #: Seeds that ``--seeds`` takes.
 LARGEST_SEED = 999
@@ -40,7 +40,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
     if not wanted:
         return
     require("torch", "train", "listing methods")
-    from clwm_train.listing import list_methods
+    from clwm_train.methods.listing import list_methods
 
     header = ("method", "what trains the context encoder", "world model", "networks", "reference")
     echo_table(header, [astuple(method) for method in list_methods()])
@@ -132,10 +132,10 @@ def train(
       clwm train user/point-robot@v1
     """
     require("torch", "train", "training")
-    from clwm_train.api import pick_device
-    from clwm_train.compiler import check_compiler, decide
-    from clwm_train.mapped import cache_root, choose_memory
-    from clwm_train.run import TRACE, open_run
+    from clwm_train.data.mapped import cache_root, choose_memory
+    from clwm_train.execution import pick_device
+    from clwm_train.runs.run import TRACE, open_run
+    from clwm_train.training.compiler import check_compiler, decide
 
     chosen = _seeds(ctx, seed, seeds)
     if precision is not None:
@@ -189,7 +189,7 @@ def train_with_bar(
     profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
-    from clwm_train.api import train_run
+    from clwm_train.training.train import train_run
 
     description = f"training {run.record.method}"
     with StopOnSignal() as stopped, progress_bar(steps, "update", description) as bar:
@@ -261,8 +261,8 @@ def _create(
     seeds: tuple[int, ...],
     overrides: tuple[str, ...],
 ) -> Run:
-    from clwm_train.resolve import resolve
-    from clwm_train.run import create_run, resolve_for
+    from clwm_train.methods.resolve import resolve
+    from clwm_train.runs.run import create_run, resolve_for
 
     family = get_family(store.family)
     config = resolve(method, preset, overrides if steps is None else (*overrides, f"steps={steps}"))
@@ -275,8 +275,8 @@ def _refuse_other_configuration(
     ctx: click.Context, run: Run, method: str, preset: str, seeds: tuple[int, ...], overrides: tuple[str, ...]
 ) -> None:
     """A resumed run keeps its configuration; options that say otherwise are a mistake worth telling."""
-    from clwm_train.resolve import resolve
-    from clwm_train.run import resolve_for
+    from clwm_train.methods.resolve import resolve
+    from clwm_train.runs.run import resolve_for
 
     has = {"method": run.record.method, "preset": run.record.preset}
     said: dict[str, Any] = {"method": method, "preset": preset}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices
-from clwm_data.store import open_store
 from clwm_data.store.checks import Finding
 from clwm_data.store.replay import ReplayReport
 from clwm_data.store.replay import replay as replay_store

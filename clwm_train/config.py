@@ -7,9 +7,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from clwm_data.strict import StrictModel
-from clwm_train.nn.initialise import Init
-from clwm_train.nn.mlp import NetworkStyle
-from clwm_train.prediction import Consistency
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -17,6 +14,14 @@ Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 #: YAML knows only lists; sizes are kept as tuples.
 Sizes = Annotated[tuple[Count, ...], Field(strict=False)]
+#: How weights are drawn, see :class:`clwm_train.model.nn.Initialiser`.
+Init = Literal["truncated-normal-0.02", "fan-in", "group-fan-in", "orthogonal"]
+#: Hidden layers of an MLP: Linear -> LayerNorm -> Mish, or Linear -> ReLU.
+NetworkStyle = Literal["layernorm-mish", "relu"]
+#: What the latent dynamics are trained with, see :mod:`clwm_train.model.prediction`.
+Consistency = Literal["mse", "cosine", "cross-entropy"]
+#: Of matrix products while training, see :mod:`clwm_train.training.precision`.
+Precision = Literal["fp32", "mixed", "bf16"]
 Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]
 
 
@@ -55,7 +60,7 @@ class NetworkConfig(StrictModel):
     Attributes:
         style: hidden layers ``layernorm-mish`` (Linear, LayerNorm, Mish) or ``relu``.
         init: ``truncated-normal-0.02`` (published), ``fan-in``, ``group-fan-in`` or ``orthogonal``; see
-            :class:`clwm_train.nn.Initialiser`.
+            :class:`clwm_train.model.nn.Initialiser`.
     """
 
     style: NetworkStyle = "layernorm-mish"
@@ -282,7 +287,7 @@ class TrainConfig(StrictModel):
     checkpoint_every: Count = 5000
     keep_checkpoints: Count = 2
     learning_rate_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    precision: Literal["fp32", "mixed", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     batch: BatchConfig = BatchConfig()
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()

@@ -13,6 +13,7 @@ import pytest
 from clwm_data.collect.collector import collect
 from clwm_data.manifest import BehaviourEntry, Manifest
 
+ROOT = Path(__file__).parents[1]
 Clwm = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -15,12 +15,13 @@ from clwm_data.collect.task_collection import TaskCollection
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.manifest import Manifest
-from clwm_data.provenance import current_provenance, simulator_differences
+from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
 from clwm_data.store.lock import locked
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.provenance import current_provenance, simulator_differences
+from clwm_data.store.reader import Store
 from clwm_data.store.replacement import replace_store, undo_killed_replacement
 from clwm_data.store.writer import write_root, write_task
 

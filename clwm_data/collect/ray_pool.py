@@ -21,8 +21,8 @@ from clwm_data.collect.worker import Pool, collect_segment
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.manifest import Manifest
-from clwm_data.provenance import machine_type, package_versions
 from clwm_data.store.lock import is_locked, working_on
+from clwm_data.store.provenance import machine_type, package_versions
 
 CONNECT_SECONDS = 10.0
 #: How long cancelled tasks may take to end.

@@ -20,10 +20,11 @@ from clwm_data.edit.building import building
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import Task, family_names, get_family
+from clwm_data.opening import open_store
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.digest import array_sha256, file_sha256, json_sha256
 from clwm_data.store.format import StoreRecord, TaskRecord
-from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.reader import Store, StoredTask
 from clwm_data.store.writer import write_root, write_task
 
 #: Key of Minari's metadata that holds what only clwm knows.

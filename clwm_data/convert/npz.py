@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from clwm_data.errors import ClwmError
+from clwm_data.opening import open_store
 from clwm_data.store.atomic import replacing
-from clwm_data.store.reader import open_store
 
 
 def to_npz(source: Path | str, target: Path | str) -> Path:

@@ -8,10 +8,11 @@ from pathlib import Path
 from clwm_data.edit.building import building, description
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Manifest
-from clwm_data.provenance import current_provenance
+from clwm_data.opening import open_store
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.format import Edit, Provenance, Source
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.provenance import current_provenance
+from clwm_data.store.reader import Store
 from clwm_data.store.writer import write_root, write_task
 
 #: Of data whose collection nobody recorded.

@@ -14,11 +14,11 @@ import numpy as np
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Manifest
-from clwm_data.provenance import current_provenance
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import move_folder
 from clwm_data.store.format import STAGING, TASKS, Edit, Operation, Source, task_folder
 from clwm_data.store.lock import locked
+from clwm_data.store.provenance import current_provenance
 from clwm_data.store.reader import Store, StoredTask
 from clwm_data.store.replacement import replace_store
 from clwm_data.store.validate import check_files

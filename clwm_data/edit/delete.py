@@ -7,8 +7,9 @@ from pathlib import Path
 
 from clwm_data.edit.building import building, copy_task, description, edit, present, write_episodes
 from clwm_data.errors import ClwmError
+from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.reader import Store
 from clwm_data.store.replacement import undo_killed_replacement
 from clwm_data.store.writer import write_root
 

@@ -18,10 +18,11 @@ from clwm_data.edit.building import (
 )
 from clwm_data.errors import ClwmError
 from clwm_data.manifest import BehaviourEntry, Manifest
+from clwm_data.opening import open_store
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import Provenance
-from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.reader import Store, StoredTask
 from clwm_data.store.writer import write_root
 
 Part = tuple[Store, StoredTask]

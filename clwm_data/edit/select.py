@@ -12,9 +12,10 @@ from clwm_data.edit.building import building, copy_task, description, edit, pres
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import Split
 from clwm_data.manifest import BehaviourEntry
+from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
-from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.reader import Store, StoredTask
 from clwm_data.store.writer import write_root
 
 

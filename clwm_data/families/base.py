@@ -18,7 +18,7 @@ from clwm_data.families.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv, TaskVectorEnv
-    from clwm_data.families.simulator import Simulator
+    from clwm_data.families.simulation.simulator import Simulator
 
 Split = Literal["train", "id", "ood"]
 SPLITS: tuple[Split, ...] = ("train", "id", "ood")

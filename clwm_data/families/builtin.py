@@ -1,23 +1,25 @@
-"""The families that clwm brings: importing this module registers them."""
+"""The families that clwm brings: name -> class and arguments; a class is imported when it is asked for."""
 
-from clwm_data.families import (
-    ant,
-    cheetah_vel,
-    dm_cheetah,
-    dm_finger,
-    dm_walker,
-    hopper_walker,
-    metaworld,
-    point_robot,
-)
+from __future__ import annotations
 
-__all__ = [
-    "ant",
-    "cheetah_vel",
-    "dm_cheetah",
-    "dm_finger",
-    "dm_walker",
-    "hopper_walker",
-    "metaworld",
-    "point_robot",
-]
+from clwm_data.families.metaworld.names import TASK_NAMES
+
+_HERE = "clwm_data.families"
+
+BUILTIN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ant-dir": (f"{_HERE}.gymnasium_mujoco.ant:AntDir", ()),
+    "ant-goal": (f"{_HERE}.gymnasium_mujoco.ant:AntGoal", ()),
+    "cheetah-vel": (f"{_HERE}.gymnasium_mujoco.cheetah_vel:CheetahVel", ()),
+    "cheetah-speed": (f"{_HERE}.dm_control.cheetah:CheetahSpeed", ()),
+    "cheetah-ls": (f"{_HERE}.dm_control.cheetah:CheetahLengthSpeed", ()),
+    "finger-speed": (f"{_HERE}.dm_control.finger:FingerSpeed", ()),
+    "finger-ls": (f"{_HERE}.dm_control.finger:FingerLengthSpeed", ()),
+    "walker-speed": (f"{_HERE}.dm_control.walker:WalkerSpeed", ()),
+    "walker-ls": (f"{_HERE}.dm_control.walker:WalkerLengthSpeed", ()),
+    "hopper-mass": (f"{_HERE}.gymnasium_mujoco.hopper_walker:HopperMass", ()),
+    "hopper-friction": (f"{_HERE}.gymnasium_mujoco.hopper_walker:HopperFriction", ()),
+    "walker-mass": (f"{_HERE}.gymnasium_mujoco.hopper_walker:WalkerMass", ()),
+    "walker-friction": (f"{_HERE}.gymnasium_mujoco.hopper_walker:WalkerFriction", ()),
+    **{f"mw-{name}": (f"{_HERE}.metaworld.family:MetaWorld", (name,)) for name in TASK_NAMES},
+    "point-robot": (f"{_HERE}.point_robot.family:PointRobot", ()),
+}

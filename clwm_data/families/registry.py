@@ -5,19 +5,29 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import TaskFamily
+from clwm_data.families.builtin import BUILTIN
 
 ENTRY_POINT_GROUP = "clwm.families"
 
 Factory = Callable[[], TaskFamily]
 FamilyClass = TypeVar("FamilyClass", bound=type[TaskFamily])
 
-_factories: dict[str, Factory] = {}
+
+def _import_and_call(target: str, *arguments: str) -> Any:
+    module, name = target.split(":")
+    return getattr(import_module(module), name)(*arguments)
+
+
+_factories: dict[str, Factory] = {
+    name: partial(_import_and_call, target, *arguments) for name, (target, arguments) in BUILTIN.items()
+}
 _listeners: list[Callable[[str], None]] = []
 
 
@@ -52,10 +62,7 @@ def register_family(cls: FamilyClass) -> FamilyClass:
 
 
 @cache
-def _load_all() -> None:
-    # Imported here, since these modules import this one to register themselves.
-    from clwm_data.families import builtin  # noqa: F401
-
+def _load_plugins() -> None:
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry_point.load()
@@ -70,7 +77,7 @@ def _load_all() -> None:
 
 def family_names() -> list[str]:
     """Names of all families, in the order of their registration."""
-    _load_all()
+    _load_plugins()
     return list(_factories)
 
 
@@ -81,7 +88,7 @@ def get_family(name: str) -> TaskFamily:
     Raises:
         ClwmError: no such family.
     """
-    _load_all()
+    _load_plugins()
     if name not in _factories:
         close = difflib.get_close_matches(name, _factories, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "`clwm families` lists them"

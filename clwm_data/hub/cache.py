@@ -17,7 +17,7 @@ from clwm_data.hub.published import PublishedStore, find_one
 from clwm_data.hub.pull import Progress, pull
 from clwm_data.hub.reference import HubReference
 from clwm_data.store.atomic import write_json
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.reader import Store, open_local
 from clwm_data.store.root import parse_json
 
 REFERENCES = "references.json"
@@ -47,7 +47,7 @@ def open_remote(reference: HubReference) -> Store:
         ClwmError: it cannot be read.
     """
     if huggingface_hub.constants.is_offline_mode():
-        return open_store(_folder(reference) / remembered(reference))
+        return open_local(_folder(reference) / remembered(reference))
     published = find_one(reference)
     path = cache_path(published)
     return Store(path, published.root, lambda index: pull(published, path, tasks=[index]))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clwm_data.families.base import SPLITS
-from clwm_data.families.listing import format_parameters
-from clwm_data.hub.markdown import cell, merge_card, table
 from clwm_data.hub.published import SUFFIX
+from clwm_data.listing import format_parameters
+from clwm_data.pages.markdown import cell, merge_card, table
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import TASKS, Edit, StoreRecord, TaskRecord, task_folder
 
@@ -123,7 +123,7 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         "",
         "```python",
         "import clwm_data  # pip install clwm",
-        f'store = clwm_data.open_store("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
+        f'store = clwm_data.open_local("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
         f"arrays = store.tasks[{stores[0].tasks[0].index}].load()  # downloads one task; NumPy arrays",
         "```",
         "",

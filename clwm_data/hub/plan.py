@@ -13,8 +13,8 @@ from huggingface_hub.hf_api import RepoFile
 
 from clwm_data.errors import ClwmError
 from clwm_data.hub.client import api, call
-from clwm_data.hub.markdown import CARD
 from clwm_data.hub.reference import HubReference
+from clwm_data.pages.markdown import CARD
 from clwm_data.store.digest import file_sha256
 
 #: A card is text that a person may have written.

@@ -21,7 +21,7 @@ from clwm_data.store.atomic import move_folder
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.lock import locked
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.reader import Store, open_local
 from clwm_data.store.validate import check_files
 from clwm_data.store.writer import write_root
 
@@ -69,7 +69,7 @@ def pull(
             f"{error.filename or out}: {error.strerror or error}: {mend} and run the same command again; "
             "it resumes"
         ) from error
-    return open_store(out)
+    return open_local(out)
 
 
 def _pull_into(
@@ -93,7 +93,7 @@ def _pull_into(
         _write_root(out, published)
     for index in absent:
         _pull_task(out, published, index, arrived)
-    origin = open_store(out).origin
+    origin = open_local(out).origin
     if origin is None or origin.root_sha256 != published.root.record.root_sha256:
         _write_root(out, published)
 
@@ -132,7 +132,7 @@ def _check_existing(out: Path, published: PublishedStore) -> None:
         if out.exists() and any(path.name != STAGING for path in out.iterdir()):
             raise ClwmError(f"{out}: is a folder but not a store: choose another --out")
         return
-    there = open_store(out)
+    there = open_local(out)
     for index in _indices_there(out):
         if index not in published.records:
             raise ClwmError(

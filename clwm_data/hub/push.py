@@ -10,13 +10,13 @@ import yaml
 from clwm_data.errors import ClwmError
 from clwm_data.hub.card import CardStore, dataset_card
 from clwm_data.hub.figure import returns_figure
-from clwm_data.hub.markdown import CARD
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
 from clwm_data.hub.publication import Publication
 from clwm_data.hub.published import SUFFIX, open_published
 from clwm_data.hub.reference import HubReference, repository_reference
+from clwm_data.pages.markdown import CARD
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.reader import Store, open_local
 from clwm_data.store.validate import validate
 
 
@@ -26,7 +26,7 @@ def publishable(path: Path) -> Store:
     Raises:
         ClwmError: it does not validate, has no task, or is being written.
     """
-    store = open_store(path)
+    store = open_local(path)
     if (path / STAGING).exists():
         raise ClwmError(
             f"{path}: its collection or download is not finished: run that command again, or "

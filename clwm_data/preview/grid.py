@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families.base import Split
-from clwm_data.families.listing import format_parameters
+from clwm_data.listing import format_parameters
 from clwm_data.preview.clips import Clip, frames
 from clwm_data.store.atomic import replacing
 

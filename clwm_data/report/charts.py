@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.families.base import SPLITS, Split
+from clwm_data.pages.svg import Frame, drawing, span, text
 from clwm_data.report.sample import Sample, projection
-from clwm_data.report.svg import Frame, drawing, span, text
 from clwm_data.store.format import TaskRecord
 
 WIDTH = 960.0

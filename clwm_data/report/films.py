@@ -11,8 +11,8 @@ import numpy as np
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import get_family
+from clwm_data.pages.svg import number
 from clwm_data.preview import Clip, preview_store
-from clwm_data.report.svg import number
 from clwm_data.store.reader import Store
 
 MILLISECONDS = 83  # per picture: twelve a second

@@ -12,14 +12,15 @@ from typing import Any
 
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import SPLITS
+from clwm_data.opening import open_store
+from clwm_data.pages.html import document, section, table
+from clwm_data.pages.svg import number
 from clwm_data.report.charts import coverage_chart, returns_chart, trajectories_chart
 from clwm_data.report.films import films
-from clwm_data.report.html import document, section, table
 from clwm_data.report.sample import Sample, gather
-from clwm_data.report.svg import number
 from clwm_data.store.atomic import replacing
 from clwm_data.store.format import Edit, TaskRecord
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.reader import Store
 from clwm_data.store.summary import missing_provenance, store_bytes
 
 COLOURS = 8  # of behaviours

@@ -1,6 +1,6 @@
 """The store: one Zarr hierarchy per dataset, one group per task."""
 
 from clwm_data.store.arrays import Episode, TaskArrays
-from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.reader import Store, StoredTask
 
-__all__ = ["Episode", "Store", "StoredTask", "TaskArrays", "open_store"]
+__all__ = ["Episode", "Store", "StoredTask", "TaskArrays"]

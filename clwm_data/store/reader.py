@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import Parameters, Split
-from clwm_data.hub.reference import PREFIX, parse_reference
 from clwm_data.manifest import Manifest
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL, Episode, TaskArrays
@@ -246,25 +245,13 @@ class Store:
         return StoredTask(record, arrays, self.path / TASKS / task_folder(index), self._fetch)
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a store for reading; no array is read yet.
-
-    Args:
-        path: its folder, or an address: ``hf://datasets/user/repo[@revision][/x.zarr]``, ``https://...`` or
-            ``s3://...``. The files of a task at an address are downloaded, and kept, when they are asked for.
+def open_local(path: Path) -> Store:
+    """Open a store on this machine's disk for reading; no array is read yet.
 
     Raises:
         ClwmError: no store there, or one that this version of clwm cannot read.
     """
-    if isinstance(path, str) and path.startswith(PREFIX):
-        from clwm_data.hub.cache import open_remote  # the Hub's client takes half a second to import
-
-        return open_remote(parse_reference(path))
-    if isinstance(path, str) and "://" in path:
-        from clwm_data.store.remote import open_url  # which imports this module
-
-        return open_url(path)
-    return Store(Path(path), read_root(Path(path)))
+    return Store(path, read_root(path))
 
 
 def _memory_bytes() -> int:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family
-from clwm_data.provenance import simulator_differences
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.checks import Finding
-from clwm_data.store.reader import Store, StoredTask, open_store
+from clwm_data.store.provenance import simulator_differences
+from clwm_data.store.reader import Store, StoredTask, open_local
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskVectorEnv
@@ -73,7 +73,7 @@ def replay(path: Path | str, episodes: int, progress: Callable[[int], object] | 
     """
     if episodes < 1:
         raise ClwmError(f"the number of episodes to re-simulate must be at least 1, not {episodes}")
-    store = open_store(path)
+    store = open_local(Path(path))
     if store.family not in family_names():
         raise ClwmError(f"{path}: its family {store.family} is not known here: it cannot be re-simulated")
     differences = simulator_differences(store.provenance)

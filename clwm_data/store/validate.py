@@ -12,7 +12,7 @@ from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.store.checks import Finding, check_arrays
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
-from clwm_data.store.reader import Store, open_store
+from clwm_data.store.reader import Store, open_local
 from clwm_data.store.writer import content_sha256, root_sha256
 
 #: Called after each task with its index.
@@ -29,7 +29,7 @@ def validate(path: Path | str, progress: Progress | None = None) -> list[Finding
     Raises:
         ClwmError: there is no store, or it has another format version.
     """
-    store = open_store(path)
+    store = open_local(Path(path))
     findings = list(_check_root(store))
     family = get_family(store.family) if store.family in family_names() else None
     for index in sorted(int(key) for key in store.record.tasks):

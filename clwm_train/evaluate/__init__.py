@@ -1,10 +1,10 @@
 """Evaluation: how well an agent adapts to the tasks of its family."""
 
-from clwm_train.evaluate.actor import Actor, PolicyActor
-from clwm_train.evaluate.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
-from clwm_train.evaluate.context import Inference, PriorName, infer_from_data, make_prior
+from clwm_train.acting.actor import Actor, PolicyActor
+from clwm_train.acting.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
+from clwm_train.acting.context import Inference, PriorName, infer_from_data, make_prior
+from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
 from clwm_train.evaluate.gathering import gather_context
-from clwm_train.evaluate.model_belief import ModelBelief, candidate_tasks
 from clwm_train.evaluate.protocols import PROTOCOLS, Protocol, Results, evaluate
 from clwm_train.evaluate.rollout import Episodes, roll_out
 

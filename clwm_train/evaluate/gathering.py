@@ -8,11 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from clwm_data.families import TaskFamily
-from clwm_train.agent import Agent
-from clwm_train.evaluate.actor import Actor
-from clwm_train.evaluate.belief import Belief, FixedBelief
+from clwm_train.acting.actor import Actor
+from clwm_train.acting.belief import Belief, FixedBelief
 from clwm_train.evaluate.lanes import Lanes
-from clwm_train.streams import Purpose, derive
+from clwm_train.kernels.streams import Purpose, derive
+from clwm_train.model.agent import Agent
 
 
 def gather_context(

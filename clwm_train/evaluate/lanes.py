@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clwm_data.families import TaskFamily
-from clwm_train.agent import Agent
-from clwm_train.evaluate.actor import Actor
-from clwm_train.evaluate.belief import Belief
+from clwm_train.acting.actor import Actor
+from clwm_train.acting.belief import Belief
+from clwm_train.model.agent import Agent
 
 
 class Lanes:

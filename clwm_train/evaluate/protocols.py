@@ -14,15 +14,15 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import Split, TaskFamily
 from clwm_data.ranges import format_indices
 from clwm_data.references import has_references
-from clwm_train.agent import Agent
-from clwm_train.data import DataTask
-from clwm_train.evaluate.actor import Actor, PolicyActor
-from clwm_train.evaluate.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
-from clwm_train.evaluate.context import infer_from_data
+from clwm_train.acting.actor import Actor, PolicyActor
+from clwm_train.acting.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
+from clwm_train.acting.context import infer_from_data
+from clwm_train.acting.model_belief import ModelBelief
+from clwm_train.data.task_data import DataTask
 from clwm_train.evaluate.gathering import gather_context
-from clwm_train.evaluate.model_belief import ModelBelief
 from clwm_train.evaluate.rollout import Episodes, roll_out
-from clwm_train.streams import Purpose, derive
+from clwm_train.kernels.streams import Purpose, derive
+from clwm_train.model.agent import Agent
 
 Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
 PROTOCOLS: tuple[Protocol, ...] = ("few-shot", "online-context", "non-prior", "zero-shot")
@@ -75,7 +75,7 @@ def evaluate(
         seed: decides contexts and episodes; the same seed gives the same results.
         actor: who acts; the agent's policy unless given.
         prior: what a task is taken to be at first; z = 0 unless given.
-        candidates: [S, P, z], see :func:`~clwm_train.evaluate.model_belief.candidate_tasks`: have the world
+        candidates: [S, P, z], see :func:`~clwm_train.acting.model_belief.candidate_tasks`: have the world
             model choose among them where the agent infers a task from its own transitions; ``None``: the
             context encoder infers.
         threads: that the simulator may use.

@@ -11,10 +11,10 @@ from clwm_data.errors import ClwmError
 from clwm_data.store.atomic import write_json
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
-from clwm_train.evaluate.context import Inference, PriorName
+from clwm_train.acting.context import Inference, PriorName
+from clwm_train.acting.planner import PlannerConfig
 from clwm_train.evaluate.protocols import Results
-from clwm_train.planning import PlannerConfig
-from clwm_train.run import Run
+from clwm_train.runs.run import Run
 
 #: Of the policy, which is what a published run shows; what a planner did is kept beside it.
 EVALUATION = "evaluation.json"

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.families import TaskFamily
-from clwm_train.agent import Agent
-from clwm_train.evaluate.actor import Actor, PolicyActor
-from clwm_train.evaluate.belief import Belief
+from clwm_train.acting.actor import Actor, PolicyActor
+from clwm_train.acting.belief import Belief
 from clwm_train.evaluate.lanes import Lanes
+from clwm_train.model.agent import Agent
 
 
 @dataclass(frozen=True)

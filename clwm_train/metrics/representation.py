@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clwm_train.context_encoder import ContextEncoder
+from clwm_train.model.context_encoder import ContextEncoder
 
 #: A singular value of the features below this counts as gone (Lyle et al. 2022).
 RANK_THRESHOLD = 0.01

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clwm_train.sampler import TaskBatch
-from clwm_train.streams import Noise
-from clwm_train.world_model import WorldModel
+from clwm_train.data.sampler import TaskBatch
+from clwm_train.kernels.streams import Noise
+from clwm_train.model.world_model import WorldModel
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from clwm_train.config import ClubConfig, NetworkConfig
-from clwm_train.nn import MLP, Initialiser
+from clwm_train.kernels.streams import Purpose
+from clwm_train.model.nn import MLP, Initialiser
 from clwm_train.objectives.base import Objective, Representation, Sizes
-from clwm_train.streams import Purpose
 
 #: Of the variational Gaussian: z lives in (-1, 1), and the bound's gradient grows as 1 / variance.
 SMALLEST_VARIANCE = 1e-2

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from clwm_train.config import DecoderConfig, NetworkConfig
-from clwm_train.nn import MLP, Initialiser
+from clwm_train.kernels.streams import Purpose
+from clwm_train.model.nn import MLP, Initialiser
 from clwm_train.objectives.base import Objective, Representation, Sizes
-from clwm_train.streams import Purpose
 
 
 class Decoder(Objective):

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from clwm_train.config import NetworkConfig, TaskClassifierConfig
-from clwm_train.nn import MLP, Initialiser
+from clwm_train.kernels.streams import Purpose
+from clwm_train.model.nn import MLP, Initialiser
 from clwm_train.objectives.base import Objective, Representation, Sizes
-from clwm_train.streams import Purpose
 
 
 class TaskClassifier(Objective):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from clwm_train.analyse.analysis import SeedAnalysis, read_analysis
 from clwm_train.metrics.aggregate import Interval
-from clwm_train.metrics.analysis import SeedAnalysis, read_analysis
-from clwm_train.metrics_log import read_metrics
 from clwm_train.report.figure import Figure, bars, colours, curve, legend, name_row, panels, present, spread
-from clwm_train.run import METRICS, Run
+from clwm_train.runs.metrics_log import read_metrics
+from clwm_train.runs.run import METRICS, Run
 
 REPRESENTATION = {
     "feature_rank": "Feature rank (share)",

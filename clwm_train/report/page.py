@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clwm_data.errors import ClwmError
-from clwm_data.report.html import document, section, table
+from clwm_data.pages.html import document, section, table
 from clwm_data.store.atomic import replacing
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.figure import Figure, drawing_style
@@ -31,7 +31,7 @@ from clwm_train.report.scores import (
     results_table,
 )
 from clwm_train.report.tables import write_csv
-from clwm_train.run import RECORD, Run, open_run
+from clwm_train.runs.run import RECORD, Run, open_run
 
 DPI = 160
 SPLIT_NAMES = {

@@ -13,7 +13,7 @@ from clwm_data.families import get_family
 from clwm_data.references import has_references
 from clwm_train.evaluate.results import Evaluation, read_evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
-from clwm_train.run import Run
+from clwm_train.runs.run import Run
 
 Floats = NDArray[np.float64]
 

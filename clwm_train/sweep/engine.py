@@ -17,7 +17,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.workers import end_with_parent
 from clwm_train.sweep.job import Job, run_job
-from clwm_train.trainer import Progress
+from clwm_train.training.trainer import Progress
 
 #: A job and why it failed, or ``None``.
 Outcome = tuple[Job, str | None]

@@ -38,7 +38,7 @@ class EvaluationSettings(StrictModel):
 
 
 class AnalysisSettings(StrictModel):
-    """How every run is analysed, see :func:`clwm_train.metrics.analysis.analyse_run`."""
+    """How every run is analysed, see :func:`clwm_train.analyse.analysis.analyse_run`."""
 
     contexts: Annotated[int, Field(ge=2)] = 32
     context_size: Count = 64
@@ -138,7 +138,7 @@ def list_jobs(
         folder: of the runs.
         device: to train on.
         threads: of the CPU, for each run.
-        compiles: as for :func:`clwm_train.api.train_run`.
+        compiles: as for :func:`clwm_train.training.train.train_run`.
 
     Raises:
         ClwmError: two stores of the same name.

@@ -13,15 +13,18 @@ from typing import Any, Literal
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import SPLITS, get_family
-from clwm_data.store import Store, open_store
-from clwm_train.api import load_agent, pick_device, train_run
-from clwm_train.checkpoint import latest_checkpoint, list_checkpoints, read_record
+from clwm_data.opening import open_store
+from clwm_data.store import Store
+from clwm_train.analyse.analysis import analyse_run, read_analysis, save_analysis
 from clwm_train.evaluate import evaluate
 from clwm_train.evaluate.results import evaluation_of, read_evaluation, save_evaluation
-from clwm_train.metrics.analysis import analyse_run, read_analysis, save_analysis
-from clwm_train.resolve import resolve
-from clwm_train.run import CONFIG, RECORD, Run, create_run, open_run, resolve_for
-from clwm_train.trainer import Progress
+from clwm_train.execution import pick_device
+from clwm_train.methods.resolve import resolve
+from clwm_train.runs.checkpoint import latest_checkpoint, list_checkpoints, read_record
+from clwm_train.runs.loading import load_agent
+from clwm_train.runs.run import CONFIG, RECORD, Run, create_run, open_run, resolve_for
+from clwm_train.training.train import train_run
+from clwm_train.training.trainer import Progress
 
 Stage = Literal["waiting", "training", "evaluating", "analysing", "done"]
 
@@ -45,7 +48,7 @@ class Job:
         analysis: fields of :class:`~clwm_train.sweep.experiment.AnalysisSettings`, or ``None``.
         device: to train on.
         threads: of the CPU; chosen by the size of the networks unless given.
-        compiles: as for :func:`clwm_train.api.train_run`.
+        compiles: as for :func:`clwm_train.training.train.train_run`.
     """
 
     run: Path

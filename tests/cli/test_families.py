@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from clwm_data.families import family_names, get_family
-from clwm_data.families.document import document
-from clwm_data.families.listing import describe_all, describe_tasks, format_parameters
-from tests.conftest import Clwm
+from clwm_data.listing import describe_all, describe_tasks, format_parameters
+from docs.generate.families import document
+from tests.conftest import ROOT, Clwm
 
 
 def test_the_table_has_a_line_per_family_and_one_for_metaworld(clwm: Clwm) -> None:
@@ -100,7 +100,7 @@ def test_parameters_are_rounded_and_almost_zero_is_zero() -> None:
 
 
 def test_the_committed_document_is_up_to_date() -> None:
-    committed = Path(__file__).parents[2] / "docs" / "families.md"
+    committed = ROOT / "docs" / "families.md"
     assert committed.read_text(encoding="utf-8") == document(family_names()), (
-        "run: python -m clwm_data.families.document > docs/families.md"
+        "run: python -m docs.generate.families > docs/families.md"
     )

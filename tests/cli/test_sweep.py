@@ -19,9 +19,9 @@ import yaml
 from clwm_cli.main import main
 
 from clwm_data.collect.collector import collect
-from clwm_train.metrics_log import THROUGHPUT
+from clwm_train.runs.metrics_log import THROUGHPUT
 from clwm_train.sweep import engine
-from tests.conftest import Clwm, tiny_manifest
+from tests.conftest import ROOT, Clwm, tiny_manifest
 from tests.train.helpers import SMALL
 
 SETTINGS = {
@@ -273,11 +273,9 @@ def test_mistakes_are_one_line(folder: Path, call: Call, change: dict[str, Any],
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
 def test_experiments_of_the_repository(path: Path) -> None:
-    from clwm_train.resolve import resolve
+    from clwm_train.methods.resolve import resolve
     from clwm_train.sweep import list_jobs, read_experiment
 
     experiment = read_experiment(path)

@@ -15,7 +15,8 @@ import torch
 from clwm_cli.main import main
 
 from clwm_data.errors import ClwmError
-from clwm_train import api, compiler
+from clwm_train.training import compiler
+from clwm_train.training import train as api
 from tests.conftest import Clwm
 from tests.train.helpers import COMPILER, SMALL
 

@@ -13,7 +13,7 @@ import pytest
 from clwm_data.families import Split, get_family
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_train.config import TrainConfig
-from clwm_train.resolve import resolve
+from clwm_train.methods.resolve import resolve
 
 #: For tests that compile.
 COMPILER = pytest.mark.skipif(

@@ -10,9 +10,19 @@ from typing import Any
 import numpy as np
 
 from clwm_data.families import get_family
-from clwm_train.metrics.analysis import Analysis, Disentanglement, OpenLoop, SeedAnalysis, save_analysis
-from clwm_train.resolve import resolve
-from clwm_train.run import CONFIG, LAYOUT, METRICS, RECORD, Run, RunRecord, open_run, resolve_for, write_model
+from clwm_train.analyse.analysis import Analysis, Disentanglement, OpenLoop, SeedAnalysis, save_analysis
+from clwm_train.methods.resolve import resolve
+from clwm_train.runs.run import (
+    CONFIG,
+    LAYOUT,
+    METRICS,
+    RECORD,
+    Run,
+    RunRecord,
+    open_run,
+    resolve_for,
+    write_model,
+)
 
 #: What most entries of a record say.
 RECORD_FIELDS: dict[str, Any] = {

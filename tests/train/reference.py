@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from clwm_train.config import TrainConfig
-from clwm_train.fsq import FSQ
-from clwm_train.sampler import TaskBatch
+from clwm_train.data.sampler import TaskBatch
+from clwm_train.model.fsq import FSQ
 
 Weights = Mapping[str, Tensor]
 

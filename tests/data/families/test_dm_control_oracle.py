@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clwm_data.families import get_family
-from clwm_data.families.dm_control import DmControlFamily, Progress
-from clwm_data.families.dm_walker import WalkerSimulator
+from clwm_data.families.dm_control.base import DmControlFamily, Progress
+from clwm_data.families.dm_control.walker import WalkerSimulator
 
 mujoco = pytest.importorskip("mujoco")
 pytest.importorskip("dm_control")

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -20,6 +19,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import SPLITS, family_names, get_family
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.envs import TaskEnv
+from tests.conftest import ROOT
 
 pytest.importorskip("mujoco")
 
@@ -213,7 +213,7 @@ def digests_elsewhere() -> dict[str, str]:
         "from tests.data.families.test_every_family import FAMILIES, digest\n"
         "print(json.dumps({name: digest(name) for name in FAMILIES}))"
     )
-    root = Path(__file__).parents[3]
+    root = ROOT
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     result: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     return result

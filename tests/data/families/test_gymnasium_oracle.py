@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from clwm_data.families import get_family
 from clwm_data.families.envs import TaskEnv
-from clwm_data.families.gymnasium_mujoco import load_model
-from clwm_data.families.hopper_walker import ScaledFamily, scaled_model
-from clwm_data.families.mujoco_simulator import MujocoSimulator
+from clwm_data.families.gymnasium_mujoco.base import load_model
+from clwm_data.families.gymnasium_mujoco.hopper_walker import ScaledFamily, scaled_model
+from clwm_data.families.simulation.mujoco_simulator import MujocoSimulator
 
 mujoco = pytest.importorskip("mujoco")
 gymnasium = pytest.importorskip("gymnasium")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from clwm_data.collect.collector import collect
 from clwm_data.families import get_family
-from clwm_data.families.metaworld import SHARED_DYNAMICS, TASK_NAMES, MetaWorld
+from clwm_data.families.metaworld.family import SHARED_DYNAMICS, MetaWorld
+from clwm_data.families.metaworld.names import TASK_NAMES
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.store.replay import replay
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clwm_data.families import get_family
-from clwm_data.families.dm_control import DmControlFamily
-from clwm_data.families.mujoco_models import compile_model, package_file
+from clwm_data.families.dm_control.base import DmControlFamily
+from clwm_data.families.simulation.mujoco_models import compile_model, package_file
 
 mujoco = pytest.importorskip("mujoco")
 pytest.importorskip("mjbatch")
 
-from clwm_data.families.mjbatch_lanes import BatchLanes, differing_fields  # noqa: E402
-from clwm_data.families.mujoco_lanes import (  # noqa: E402
+from clwm_data.families.simulation.mjbatch_lanes import BatchLanes, differing_fields  # noqa: E402
+from clwm_data.families.simulation.mujoco_lanes import (  # noqa: E402
     STATE,
     Lanes,
     LoopLanes,

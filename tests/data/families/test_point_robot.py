@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clwm_data.families import get_family
-from clwm_data.families.point_robot import PointRobotSimulator
+from clwm_data.families.point_robot.family import PointRobotSimulator
 
 ALL = np.ones(1, np.bool_)
 numbers = st.floats(-1.0, 1.0, allow_subnormal=False)

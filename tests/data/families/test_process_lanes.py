@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
-from clwm_data.families.process_lanes import ProcessLanes, WorkerTraceback
-from clwm_data.families.simulator import Simulator, StepResult
+from clwm_data.families.simulation.process_lanes import ProcessLanes, WorkerTraceback
+from clwm_data.families.simulation.simulator import Simulator, StepResult
 
 
 class Counter(Simulator):

@@ -11,8 +11,9 @@ import pytest
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family, register
+from tests.conftest import ROOT
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "new-family.md"
+DOCUMENT = ROOT / "docs" / "new-family.md"
 
 
 def test_a_name_gives_the_same_object() -> None:

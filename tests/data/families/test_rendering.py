@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import get_family, rendering
-from clwm_data.families.rendering import Camera, Marker, release_renderers, render_model
+from clwm_data.families import get_family
+from clwm_data.families.simulation import rendering
+from clwm_data.families.simulation.rendering import Camera, Marker, release_renderers, render_model
 
 mujoco = pytest.importorskip("mujoco")
 
@@ -149,7 +150,7 @@ print([name for name in sys.modules if name in ("mujoco.egl", "mujoco.osmesa", "
 
 RENDER = """
 from clwm_data.errors import ClwmError
-from clwm_data.families.rendering import import_mujoco, render_model
+from clwm_data.families.simulation.rendering import import_mujoco, render_model
 try:
     mujoco = import_mujoco("a test")
     model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><camera/></worldbody></mujoco>")

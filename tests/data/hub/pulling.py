@@ -10,7 +10,7 @@ from clwm_data.hub.pull import pull
 from clwm_data.hub.reference import parse_reference
 from clwm_data.store.reader import Store
 from tests.data.hub.conftest import publish
-from tests.data.test_validate import rewritten
+from tests.data.store.test_validate import rewritten
 from tests.hub_repository import Repository
 from tests.hub_server import HubServer
 

@@ -7,7 +7,7 @@ import pytest
 from clwm_data.errors import ClwmError
 from clwm_data.hub.cache import cached_store
 from clwm_data.hub.reference import parse_reference
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 from clwm_data.store.summary import summarise
 from clwm_data.store.validate import validate
 from tests.data.hub.conftest import publish

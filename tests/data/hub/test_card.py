@@ -13,9 +13,9 @@ from clwm_data.edit import select
 from clwm_data.errors import ClwmError
 from clwm_data.hub.card import CardStore, dataset_card
 from clwm_data.hub.figure import axis_ticks, returns_figure
-from clwm_data.hub.markdown import BEGIN, END
 from clwm_data.manifest import BehaviourEntry
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
+from clwm_data.pages.markdown import BEGIN, END
 
 
 @pytest.fixture(scope="module")

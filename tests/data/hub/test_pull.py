@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from clwm_data.errors import ClwmError
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 from clwm_data.store.lock import locked
 from clwm_data.store.validate import validate
 from clwm_data.store.writer import write_root
 from tests.conftest import tree
 from tests.data.hub.conftest import files_of
 from tests.data.hub.pulling import change_and_publish, download, travelled
-from tests.data.test_hostile_store import change_root
+from tests.data.store.test_hostile_store import change_root
 from tests.hub_repository import Repository
 from tests.hub_server import HubServer
 

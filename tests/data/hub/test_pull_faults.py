@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clwm_data.errors import ClwmError
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
 from tests.data.hub.pulling import CHUNKS, REWARD, download, travelled
 from tests.hub_repository import Repository

@@ -9,7 +9,12 @@ from clwm_data.store.validate import validate
 from clwm_data.store.writer import root_sha256
 from tests.data.hub.conftest import files_of
 from tests.data.hub.pulling import download, travelled
-from tests.data.test_hostile_store import change_root, claim_shape_and_chunks, little_memory, task_record
+from tests.data.store.test_hostile_store import (
+    change_root,
+    claim_shape_and_chunks,
+    little_memory,
+    task_record,
+)
 from tests.hub_repository import Repository
 from tests.hub_server import HubServer
 

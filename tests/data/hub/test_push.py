@@ -16,14 +16,14 @@ from clwm_data.hub.pull import pull
 from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
 from clwm_data.manifest import load_manifest
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
 from clwm_data.store.writer import write_root
 from tests.conftest import tree
 from tests.data.hub.conftest import files_of, publish
 from tests.data.hub.pulling import change_and_publish
-from tests.data.test_hostile_store import change_root
-from tests.data.test_validate import rewritten
+from tests.data.store.test_hostile_store import change_root
+from tests.data.store.test_validate import rewritten
 from tests.hub_repository import Repository
 from tests.hub_server import READ_TOKEN, Fault, HubServer
 

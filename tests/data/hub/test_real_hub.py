@@ -18,7 +18,7 @@ from clwm_data.hub.published import find_one
 from clwm_data.hub.pull import pull
 from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
 
 REPOSITORY = os.environ.get("CLWM_TEST_HUB_REPO", "")

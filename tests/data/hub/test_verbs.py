@@ -14,7 +14,7 @@ import pytest
 from clwm_cli.main import main
 from huggingface_hub import constants
 
-from clwm_data.store import open_store
+from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
 from tests.conftest import Clwm
 from tests.hub_repository import Repository

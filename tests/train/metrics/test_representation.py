@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clwm_train.config import ContextConfig, NetworkConfig
-from clwm_train.context_encoder import ContextEncoder
 from clwm_train.metrics.representation import (
     dormant_ratio,
     feature_rank,
     matrix_rank,
     representation_metrics,
 )
-from clwm_train.nn import MLP, Initialiser
+from clwm_train.model.context_encoder import ContextEncoder
+from clwm_train.model.nn import MLP, Initialiser
 
 
 @settings(deadline=None, max_examples=30)
@@ -79,9 +79,10 @@ def test_hidden_activations_lead_to_the_output(style: str, copies: int) -> None:
 
 def test_they_are_logged(collected: Path, tmp_path: Path) -> None:
     from clwm_data.families import get_family
-    from clwm_data.store import open_store
-    from clwm_train.api import load_agent, train_run
-    from clwm_train.run import METRICS, create_run
+    from clwm_data.opening import open_store
+    from clwm_train.runs.loading import load_agent
+    from clwm_train.runs.run import METRICS, create_run
+    from clwm_train.training.train import train_run
     from tests.train.helpers import small_config
 
     store = open_store(collected)
@@ -97,8 +98,8 @@ def test_they_are_logged(collected: Path, tmp_path: Path) -> None:
         assert 1 <= row["context_encoder/matrix_rank"] <= 8
         assert 0.0 <= row["context_encoder/dormant_ratio"] <= 1.0
     # The last row tells of the agent that was saved.
-    from clwm_train.data import load_task_data
-    from clwm_train.sampler import TaskBatchSampler
+    from clwm_train.data.sampler import TaskBatchSampler
+    from clwm_train.data.task_data import load_task_data
 
     agent = load_agent(run)
     batch = TaskBatchSampler(

@@ -1,0 +1,35 @@
+"""One zoo from several training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clwm_data.behaviour_training.export import Measured, write_zoo
+from clwm_data.behaviour_training.folder import RunFolder
+from clwm_data.behaviour_training.pool import Pool
+from clwm_data.errors import ClwmError
+from clwm_data.store.lock import locked
+from clwm_data.zoo.card import Card
+
+
+def combine(runs: Sequence[Path], out: Path, checkpoints: int, *, measured: Measured | None = None) -> Card:
+    """Choose checkpoints from several runs of one family, as a run itself does from its own policies.
+
+    Args:
+        runs: at least one; the first is on all tasks that the others are on. They stay as they are.
+        out: folder to make; the zoo is in ``out/zoo``.
+        checkpoints: how many, at least 2.
+        measured: called with 0 when nothing was found wrong, then with the number of policies measured.
+
+    Returns:
+        the card of the zoo.
+
+    Raises:
+        ClwmError: something is at ``out``, or the runs are damaged or do not go together.
+    """
+    if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
+        raise ClwmError(f"{out}: is there already: choose another --out")
+    pool = Pool([RunFolder(run) for run in runs])
+    with locked(out):
+        return write_zoo(pool, RunFolder(out).zoo, checkpoints, measured)

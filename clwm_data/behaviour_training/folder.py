@@ -1,0 +1,147 @@
+"""The files of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from clwm_data.behaviour_training.settings import CurvePoint, RunDescription
+from clwm_data.errors import ClwmError
+from clwm_data.extras import require
+from clwm_data.families import TaskFamily, get_family
+from clwm_data.store.atomic import replacing
+from clwm_data.strict import first_mistake
+from clwm_data.zoo.card import same_inputs, tensors_bytes
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run's files lie, and how they are read and written: whole, or with a word about what is wrong.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def description(self) -> Path:
+        """:class:`RunDescription` as JSON."""
+        return self.path / "run.json"
+
+    @property
+    def curve(self) -> Path:
+        """The learning curve: a :class:`CurvePoint` per line."""
+        return self.path / "curve.jsonl"
+
+    @property
+    def snapshot(self) -> Path:
+        """State of the learner at the last evaluation, for ``--resume``."""
+        return self.path / "snapshot.pt"
+
+    @property
+    def zoo(self) -> Path:
+        """The result: a folder as :mod:`clwm_data.zoo.card` describes it."""
+        return self.path / "zoo"
+
+    def candidate(self, environment_steps: int) -> Path:
+        """The policy at an evaluation."""
+        return self.path / "candidates" / f"{environment_steps:09d}.safetensors"
+
+    def sweep(self) -> None:
+        """Remove files that a killed process left unfinished; for the one process that works on the run."""
+        for unfinished in self.path.rglob("*.partial"):
+            if unfinished.is_file():
+                unfinished.unlink()
+
+    def begin(self, description: RunDescription) -> None:
+        """Make the folder, with what the run is begun with."""
+        self.candidate(0).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.description) as temporary:
+            temporary.write_text(description.model_dump_json(indent=1), encoding="utf-8")
+
+    def read_description(self) -> RunDescription:
+        """What the run was begun with.
+
+        Raises:
+            ClwmError: it is no run, its file is damaged, or its family is another one now.
+        """
+        if not self.description.is_file():
+            raise ClwmError(
+                f"{self.path}: holds no training run: name a folder that `clwm behaviour train --out` made"
+            )
+        description = _parse(RunDescription, self.description.read_bytes(), f"{self.description}")
+        try:
+            family = get_family(description.settings.family)
+        except ClwmError as error:
+            raise ClwmError(f"{self.path}: {error}") from error
+        if not _is_of(family, description):
+            raise ClwmError(
+                f"{self.path}: was trained on another version of {family.name}: train anew, to another --out"
+            )
+        return description
+
+    def read_curve(self) -> list[CurvePoint]:
+        """The evaluations so far; a last line that was cut off by a kill is dropped.
+
+        Raises:
+            ClwmError: another line is damaged.
+        """
+        if not self.curve.is_file():
+            return []
+        lines = self.curve.read_bytes().split(b"\n")[:-1]
+        return [_parse(CurvePoint, line, f"{self.curve}:{number}") for number, line in enumerate(lines, 1)]
+
+    def drop_after(self, environment_steps: int) -> None:
+        """Forget evaluations that no snapshot contains: the process was killed between the two."""
+        points = [point for point in self.read_curve() if point.environment_steps <= environment_steps]
+        with replacing(self.curve) as temporary:
+            lines = "".join(point.model_dump_json() + "\n" for point in points)
+            temporary.write_text(lines, encoding="utf-8")
+
+    def add(self, point: CurvePoint, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep an evaluation and its policy."""
+        with replacing(self.candidate(point.environment_steps)) as temporary:
+            temporary.write_bytes(tensors_bytes(tensors))
+        with self.curve.open("a", encoding="utf-8") as stream:
+            stream.write(point.model_dump_json() + "\n")
+
+    def read_candidate(self, environment_steps: int) -> dict[str, NDArray[np.float32]]:
+        """The policy of an evaluation, as :class:`clwm_data.zoo.policy.LearnedPolicy` takes it.
+
+        Raises:
+            ClwmError: its file is missing or damaged.
+        """
+        path = self.candidate(environment_steps)
+        safetensors = require("safetensors", "sim", "learned policies")
+        tensors = require("safetensors.numpy", "sim", "learned policies")
+        if not path.is_file():
+            raise ClwmError(f"{path}: is missing: restore it, or train again")
+        try:
+            policy: dict[str, NDArray[np.float32]] = tensors.load(path.read_bytes())
+        except safetensors.SafetensorError as error:
+            raise ClwmError(f"{path}: is not a policy: {error}: restore it, or train again") from error
+        return policy
+
+
+def _parse(model: type[Model], content: bytes, where: str) -> Model:
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise ClwmError(
+            f"{where}: is damaged ({first_mistake(error)}): restore it, or train again"
+        ) from error
+
+
+def _is_of(family: TaskFamily, description: RunDescription) -> bool:
+    sizes = description.observation_size, description.action_size
+    tasks = description.settings.tasks
+    return same_inputs(family, *sizes, description.conditioning) and max(tasks) < len(family.tasks)

@@ -1,0 +1,220 @@
+"""A training run: learn, evaluate and keep the policy now and then, choose checkpoints at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from stable_baselines3.common.utils import ConstantSchedule
+
+from clwm_data.behaviour_training.crossq import make_crossq, policy_tensors
+from clwm_data.behaviour_training.export import Measured, write_zoo
+from clwm_data.behaviour_training.folder import RunFolder
+from clwm_data.behaviour_training.pool import Pool
+from clwm_data.behaviour_training.settings import CurvePoint, RunDescription, TrainingSettings
+from clwm_data.behaviour_training.snapshot import load_snapshot, save_snapshot
+from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv, can_relabel
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_data.ranges import format_indices
+from clwm_data.store.lock import locked
+from clwm_data.store.provenance import package_versions
+from clwm_data.zoo.card import conditioning_record
+from clwm_data.zoo.evaluation import PolicyEvaluator
+from clwm_data.zoo.policy import LearnedPolicy
+
+#: Environment steps between two updates of the progress bar.
+CHUNK = 400
+
+#: Episodes between two log lines of the library.
+NEVER = 2**62
+
+#: Called with (environment steps so far, the last evaluation).
+Progress = Callable[[int, CurvePoint], None]
+
+
+def train(
+    settings: TrainingSettings,
+    folder: RunFolder,
+    *,
+    steps: int,
+    checkpoints: int,
+    resume: bool = False,
+    progress: Progress | None = None,
+    measured: Measured | None = None,
+) -> Path:
+    """Train a task-conditioned policy and write its best checkpoints as a zoo folder.
+
+    A run that is interrupted continues from its last evaluation with ``resume``; it is then not bit-identical
+    to one that was not, since the episodes in flight are begun anew. A finished run can be made longer.
+
+    Args:
+        settings: what to learn.
+        folder: where; must be new unless ``resume``.
+        steps: environment steps in all.
+        checkpoints: how many policies to choose, at least 2.
+        resume: continue the run in ``folder``.
+        progress: called often.
+        measured: called with the number of policies that were measured for the choice, once that begins.
+
+    Returns:
+        the zoo folder.
+
+    Raises:
+        ClwmError: the folder holds another run, there is none to resume, or the family cannot relabel.
+    """
+    _check(settings, folder, resume)
+    with locked(folder.path):
+        folder.sweep()
+        if not resume:
+            folder.begin(_description(settings))
+        with _quick_products():
+            run = _Run(settings, folder, resume)
+            try:
+                run.learn(steps, progress)
+            finally:
+                run.close()
+        write_zoo(Pool([folder]), folder.zoo, checkpoints, measured)
+    return folder.zoo
+
+
+@contextmanager
+def _quick_products() -> Iterator[None]:
+    """Matrix products in bfloat16 where the CPU has units for it; learning tolerates the rounding."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _check(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
+    if settings.relabelled and not can_relabel(get_family(settings.family), settings.tasks):
+        raise ClwmError(
+            f"{settings.family}: no two of the tasks differ in the reward alone, or it cannot tell the "
+            f"rewards of other tasks: leave relabelling out (--relabelled 0)"
+        )
+    if not resume:
+        if folder.path.exists() and any(folder.path.iterdir()):
+            raise ClwmError(f"{folder.path}: is not empty: --resume the run there, or choose another --out")
+        return
+    there = folder.read_description().settings
+    for name, value in settings.model_dump().items():
+        has = getattr(there, name)
+        if name == "tasks":
+            has, value = format_indices(has), format_indices(value)
+        if has != value:
+            raise ClwmError(
+                f"{folder.path}: was begun with {name} {has}, not {value}: resume it with --{name} {has}"
+            )
+
+
+def _description(settings: TrainingSettings) -> RunDescription:
+    family = get_family(settings.family)
+    learner = {name: version(name) for name in ("torch", "stable-baselines3", "sb3-contrib")}
+    return RunDescription(
+        settings=settings,
+        observation_size=family.observation_size,
+        action_size=family.action_size,
+        conditioning=conditioning_record(family),
+        packages={**package_versions(), **learner},
+    )
+
+
+class _Run:
+    def __init__(self, settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
+        family = get_family(settings.family)
+        resume = resume and folder.snapshot.is_file()  # a run can be stopped before it has one
+        self._folder = folder
+        self._seed = settings.seed
+        self._learning_rate = settings.learning_rate
+        self._minutes = 0.0
+        done = _evaluated(folder) if resume else 0
+        # Other episodes than those before the interruption, and the same whenever the run is resumed here.
+        self._env = TaskConditionedVecEnv(
+            family, settings.tasks, settings.environments, seed=[settings.seed, done]
+        )
+        self._learner = make_crossq(
+            self._env,
+            seed=settings.seed + done,
+            buffer_size=settings.buffer,
+            learning_rate=settings.learning_rate,
+            updates=settings.updates,
+            relabelled=settings.relabelled,
+        )
+        self._evaluate = PolicyEvaluator(family, settings.tasks)
+        if resume:
+            self._minutes = load_snapshot(folder.snapshot, self._learner)
+            folder.drop_after(self._learner.num_timesteps)
+        else:
+            folder.curve.unlink(missing_ok=True)  # of a run that was stopped before it had a snapshot
+        self._start = time.monotonic()
+
+    def learn(self, steps: int, progress: Progress | None) -> None:
+        """Learn until ``steps`` environment steps are reached."""
+        done = self._learner.num_timesteps
+        point = self._evaluation() if done == 0 else self._folder.read_curve()[-1]
+        due = next_evaluation(done)
+        if progress is not None:
+            progress(done, point)
+        while done < steps:
+            until = min(due, steps)
+            rate = learning_rate(self._learning_rate, done / steps)
+            self._learner.lr_schedule = ConstantSchedule(rate)
+            self._learner.learn(min(CHUNK, until - done), log_interval=NEVER, reset_num_timesteps=False)
+            done = self._learner.num_timesteps
+            if done >= until:
+                point = self._evaluation()
+                due = next_evaluation(done)
+            if progress is not None:
+                progress(done, point)
+
+    def _evaluation(self) -> CurvePoint:
+        """Evaluate the policy as it is, and put it and the learner's state on disk."""
+        done = self._learner.num_timesteps
+        tensors = policy_tensors(self._learner.actor)
+        returns = self._evaluate(LearnedPolicy(tensors), episodes=1, seed=self._seed)[0]
+        point = CurvePoint(
+            environment_steps=done,
+            minutes=round(self._minutes + (time.monotonic() - self._start) / 60.0, 3),
+            returns_stochastic=returns[0].tolist(),
+            returns_deterministic=returns[1].tolist(),
+        )
+        self._folder.add(point, tensors)
+        save_snapshot(self._folder.snapshot, self._learner, point.minutes)
+        return point
+
+    def close(self) -> None:
+        """Release the simulators."""
+        self._env.close()
+        self._evaluate.close()
+
+
+def next_evaluation(done: int) -> int:
+    """Environment steps of the next evaluation: often at first, when much changes, then every 5 %."""
+    return done + max(1_000, done // 20)
+
+
+def learning_rate(initial: float, progress: float) -> float:
+    """Constant for half of the run, then falling to a twentieth, which ends the wobbling of the policy.
+
+    Args:
+        initial: of the first half.
+        progress: share of the run that is done, 0 to 1.
+    """
+    return initial * min(1.0, 1.0 - 0.95 * (2.0 * progress - 1.0))
+
+
+def _evaluated(folder: RunFolder) -> int:
+    curve = folder.read_curve()
+    if not curve:
+        raise ClwmError(
+            f"{folder.curve}: holds no evaluation: restore it, or remove {folder.snapshot.name} and --resume "
+            f"begins anew with the first step"
+        )
+    return curve[-1].environment_steps

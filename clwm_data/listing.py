@@ -1,0 +1,93 @@
+"""Facts of task families for tables and JSON; only Meta-World's task parameters need a simulator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from clwm_data.extras import MissingExtraError
+from clwm_data.families.base import SPLITS, TaskFamily
+from clwm_data.families.metaworld.family import MetaWorld
+from clwm_data.zoo.shipped import shipped_folder
+
+
+def describe(family: TaskFamily) -> dict[str, Any]:
+    """A family's facts, ready for JSON.
+
+    Returns:
+        ``name, benchmark, summary, splits`` (split to number of tasks; only splits that there are),
+        ``observation_size, action_size, horizon, varies`` (``reward``, or ``dynamics`` where the transition
+        function differs between tasks), ``has_success, behaviours``.
+    """
+    counts = Counter(task.split for task in family.tasks)
+    return {
+        "name": family.name,
+        "benchmark": family.benchmark,
+        "summary": family.summary,
+        "splits": {split: counts[split] for split in SPLITS if counts[split]},
+        "observation_size": family.observation_size,
+        "action_size": family.action_size,
+        "horizon": family.horizon,
+        "varies": "dynamics" if family.dynamics_vary else "reward",
+        "has_success": family.has_success,
+        "behaviours": [*family.behaviours, *([] if shipped_folder(family) is None else ["learned"])],
+    }
+
+
+def describe_all(families: Iterable[TaskFamily]) -> list[dict[str, Any]]:
+    """As :func:`describe`, with all families of Meta-World, alike but for their name, in one row."""
+    rows: list[dict[str, Any]] = []
+    manipulation: list[dict[str, Any]] = []
+    for family in families:
+        row = describe(family)
+        if isinstance(family, MetaWorld):
+            if not manipulation:
+                rows.append(row)
+            manipulation.append(row)
+        else:
+            rows.append(row)
+    if len(manipulation) > 1:
+        dynamics = sum(row["varies"] == "dynamics" for row in manipulation)
+        manipulation[0].update(
+            name=f"mw-<task> ({len(manipulation)})",
+            summary="a robot arm in a task of Meta-World ML1; object and hidden goal vary, "
+            f"in {dynamics} of them the furniture too",
+            varies="mixed",
+        )
+    return rows
+
+
+def describe_tasks(family: TaskFamily) -> tuple[list[dict[str, Any]], str | None]:
+    """Every task of a family, ready for JSON.
+
+    Returns:
+        ``task, split, parameters`` of each, and why ``parameters`` is ``None`` where its package is missing.
+    """
+    note = None
+    tasks = []
+    for task in family.tasks:
+        parameters: dict[str, Any] | None = None
+        try:
+            parameters = {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in task.parameters.items()
+            }
+        except MissingExtraError as error:
+            note = str(error)
+        tasks.append({"task": task.index, "split": task.split, "parameters": parameters})
+    return tasks, note
+
+
+def format_value(value: float | Sequence[float]) -> str:
+    """A number, or a tuple of numbers, with four digits."""
+    if isinstance(value, int | float):
+        return f"{0.0 if abs(value) < 1e-12 else value:.4g}"  # cos(pi / 2) is not quite zero
+    return f"({', '.join(format_value(entry) for entry in value)})"
+
+
+def format_parameters(parameters: Mapping[str, float | Sequence[float]] | None) -> str:
+    """Parameters on one line: ``angle 0.3, goal (0.1, 0.2)``; ``?`` where they are not known."""
+    if parameters is None:
+        return "?"
+    return ", ".join(f"{name} {format_value(value)}" for name, value in parameters.items())

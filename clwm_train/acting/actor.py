@@ -1,0 +1,52 @@
+"""Who chooses the actions of an evaluation: the policy, or a planner."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clwm_train.acting.belief import Belief
+from clwm_train.kernels.streams import Purpose, RandomStreams, derive
+from clwm_train.model.agent import Agent
+
+
+class Actor(ABC):
+    """Chooses the actions of L lanes and of all S seeds of an agent."""
+
+    @abstractmethod
+    def begin(self, started: NDArray[np.bool_]) -> None:
+        """Told which lanes [S, L] begin an episode, before the first action in it."""
+
+    @abstractmethod
+    def act(self, observation: Tensor, belief: Belief) -> Tensor:
+        """Actions [S, L, act] in [-1, 1] for observations [S, L, obs] in the environment's scale."""
+
+
+class PolicyActor(Actor):
+    """The policy's mean action, as published, or one drawn round it.
+
+    Args:
+        agent: of S seeds.
+        noise: standard deviation of the actions, in those of the policy; 1 is the policy as it was trained.
+        seed: of the noise.
+    """
+
+    def __init__(self, agent: Agent, noise: float = 0.0, seed: int = 0) -> None:
+        self._agent = agent
+        self._noise, self._seed, self._step = noise, seed, 0
+        self._streams = RandomStreams(agent.seeds, agent.normaliser.mean.device)
+
+    def begin(self, started: NDArray[np.bool_]) -> None:
+        """The policy remembers nothing."""
+
+    def act(self, observation: Tensor, belief: Belief) -> Tensor:
+        """See :class:`Actor`."""
+        if not self._noise:
+            return self._agent.act(observation, belief.z)
+        draws = self._streams.at(Purpose.ACTION, derive(self._seed, self._step))
+        self._step += 1
+        noise = self._noise * draws.normal(observation.shape[1], self._agent.action_size)
+        return self._agent.act(observation, belief.z, noise)

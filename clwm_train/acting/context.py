@@ -1,0 +1,77 @@
+"""Task representations from stored data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clwm_data.errors import ClwmError
+from clwm_train.acting.belief import CONTEXT_SIZE, Prior, zero_prior
+from clwm_train.data.task_data import DataTask
+from clwm_train.kernels.streams import Purpose, derive
+from clwm_train.model.agent import Agent
+
+PriorName = Literal["zero", "mean"]
+#: What infers a task from an agent's own transitions.
+Inference = Literal["encoder", "model"]
+
+
+@torch.no_grad()
+def infer_from_data(agent: Agent, task: DataTask, size: int, seed: int, prior: Prior | None = None) -> Tensor:
+    """z [S, z] from transitions of a task's dataset.
+
+    The transitions are drawn without replacement, uniformly over the dataset; a smaller dataset is used
+    whole.
+
+    Args:
+        agent: the agent.
+        task: with its data.
+        size: number of transitions.
+        seed: the same seed draws the same transitions.
+        prior: of z = 0 and no weight unless given.
+    """
+    arrays = task.load()
+    generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, task.index))
+    count = min(size, arrays.transitions)
+    rows = np.sort(generator.choice(arrays.transitions, count, replace=False))
+    before = arrays.observation_row()[rows]
+    parts = (
+        arrays.observation[before],
+        arrays.action[rows],
+        arrays.reward[rows],
+        arrays.observation[before + 1],
+    )
+    device = agent.normaliser.mean.device
+    context = agent.transition(*(torch.from_numpy(part).to(device) for part in parts))
+    votes = agent.context_encoder.embed(context.expand(len(agent.seeds), -1, -1))
+    prior = zero_prior(agent) if prior is None else prior
+    return prior.posterior(votes.sum(1), count)
+
+
+def make_prior(
+    agent: Agent, tasks: Mapping[int, DataTask], name: PriorName, weight: float, seed: int
+) -> Prior:
+    """What a task is taken to be before any of its transitions is seen.
+
+    Args:
+        agent: the agent.
+        tasks: with their data.
+        name: ``zero``: z = 0, as published; ``mean``: the mean z of the train tasks.
+        weight: see :class:`Prior`.
+        seed: of the contexts of the train tasks.
+
+    Raises:
+        ClwmError: the mean is asked for, and no train task has data.
+    """
+    zero = zero_prior(agent)
+    if name == "zero":
+        return Prior(zero.z, weight)
+    train = [task for task in tasks.values() if task.split == "train"]
+    if not train:
+        raise ClwmError("--prior mean: no train task has data to take the mean z of: use --prior zero")
+    z = torch.stack([infer_from_data(agent, task, CONTEXT_SIZE, seed) for task in train])
+    return Prior(z.mean(0), weight)

@@ -1,0 +1,107 @@
+"""Task inference with the world model instead of the context encoder's mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from clwm_data.errors import ClwmError
+from clwm_train.acting.belief import CONTEXT_SIZE, Belief, Prior, zero_prior
+from clwm_train.acting.context import infer_from_data
+from clwm_train.data.task_data import DataTask
+from clwm_train.kernels.streams import Purpose, RandomStreams
+from clwm_train.model.agent import Agent
+from clwm_train.model.world_model import WorldModel
+
+#: How far candidates reach beyond the pairs of train tasks that they lie on a line with.
+REACH = 0.25
+#: Keeps the logarithm of a perfect prediction finite.
+SMALLEST_ERROR = 1e-8
+#: Candidates besides the train tasks' own.
+CANDIDATES = 128
+
+
+class ModelBelief(Belief):
+    """Of some candidates, the z under which the world model has predicted the lane's steps best so far.
+
+    A candidate is judged by its errors one step ahead, summed over the steps: log(sum of consistency errors)
+    + log(sum of squared reward errors). The second is the profile likelihood of a Gaussian of unknown
+    variance; the logarithms spare a weight between the two: whichever tells candidates apart decides.
+
+    The encoder's mean of votes is what it was in training only if the transitions are as varied as the data.
+    An agent's own are not, and what it does because it believes in a task looks to the encoder like a sign of
+    that task. The world model judges outcomes given actions, and candidates are z as the policy knows them.
+
+    Args:
+        agent: with a world model, of S seeds.
+        lanes: L.
+        candidates: [S, P, z].
+        prior: z before the first step; z = 0 unless given.
+
+    Raises:
+        ClwmError: the agent has no world model.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        lanes: int,
+        candidates: Tensor,
+        prior: Prior | None = None,
+    ) -> None:
+        if agent.world_model is None:
+            raise ClwmError(
+                "the agent's method has no world model to infer tasks with: use --inference encoder"
+            )
+        self._agent = agent
+        self._world_model: WorldModel = agent.world_model
+        self._candidates = candidates
+        #: [2, S, L, P] sums of consistency and reward errors.
+        self._errors = candidates.new_zeros(2, len(candidates), lanes, candidates.shape[1])
+        start = (zero_prior(agent) if prior is None else prior).z
+        self.z = start.unsqueeze(1).expand(-1, lanes, -1)
+
+    @torch.no_grad()
+    def observe(
+        self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
+    ) -> None:
+        """Add a step's error in every lane that is still active."""
+        agent, world_model, scaled = self._agent, self._world_model, self._agent.normaliser
+        shape = self._errors.shape[1:]
+
+        def spread(tensor: Tensor) -> Tensor:
+            return tensor.unsqueeze(2).expand(*shape, *tensor.shape[2:])
+
+        code = spread(agent.features(scaled.observation(observation)))
+        target = spread(world_model.encode_target(scaled.observation(following)))
+        z = self._candidates.unsqueeze(1).expand(*shape, -1)
+        output, predicted = world_model.predict(code, spread(action), z)
+        consistency = world_model.prediction.loss(output, code, target)
+        of_reward = (predicted - spread(scaled.reward(reward))).square()
+        self._errors = self._errors + torch.stack([consistency, of_reward]) * spread(active)
+        score = self._errors.clamp(min=SMALLEST_ERROR).log().sum(0)
+        best = score.argmin(-1, keepdim=True).expand(-1, -1, self._candidates.shape[-1])
+        self.z = torch.where(active.unsqueeze(-1), self._candidates.gather(1, best), self.z)
+
+
+def candidate_tasks(
+    agent: Agent, tasks: Mapping[int, DataTask], seed: int, count: int = CANDIDATES
+) -> Tensor:
+    """Candidates [S, P, z]: the train tasks' z from their data, and ``count`` on lines through pairs of them.
+
+    Raises:
+        ClwmError: fewer than two train tasks have data.
+    """
+    train = [task for task in tasks.values() if task.split == "train"]
+    if len(train) < 2:
+        raise ClwmError("--inference model needs data of two train tasks or more: use --inference encoder")
+    known = torch.stack([infer_from_data(agent, task, CONTEXT_SIZE, seed) for task in train], 1)
+    draws = RandomStreams(agent.seeds, known.device).at(Purpose.CANDIDATES, seed)
+    pair = (draws.uniform(2, count) * len(train)).long().clamp(max=len(train) - 1)
+    first, second = (
+        known.gather(1, pair[:, side].unsqueeze(-1).expand(-1, -1, known.shape[-1])) for side in (0, 1)
+    )
+    place = draws.uniform(count).mul(1.0 + 2.0 * REACH).sub(REACH).unsqueeze(-1)
+    return torch.cat([known, torch.lerp(first, second, place).clamp(-1.0, 1.0)], 1)

@@ -1,0 +1,216 @@
+"""Training on data that does not fit into memory: arrays decoded once into files, and mapped.
+
+The operating system then reads windows page by page, and keeps them in memory as long as there is room. The
+files are keyed by what they hold (the store's content, its splits, the scaling), so every run on the same
+data shares them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clwm_data.errors import ClwmError
+from clwm_data.store import Store
+from clwm_data.store.atomic import move_folder
+from clwm_data.store.digest import json_sha256
+from clwm_data.store.writer import content_sha256
+from clwm_train.config import DataConfig
+from clwm_train.data.memory import available_memory
+from clwm_train.data.normaliser import Normaliser
+from clwm_train.data.task_data import COLUMNS, TaskData, load_task_data, task_offsets, train_splits
+
+Memory = Literal["auto", "ram", "mmap"]
+
+#: Changes whenever the files of a cache do.
+LAYOUT = 1
+#: Share of the free memory that data may take: networks, optimisers and activations need room, too.
+FREE_SHARE = 0.8
+#: What each episode has one of is small, and always in memory.
+PER_EPISODE = ("episode_start", "episode_length")
+NORMALISER = ("mean", "std", "reward_scale")
+
+
+def read_task_data(
+    store: Store, config: DataConfig, *, device: torch.device | str = "cpu", memory: Memory = "auto"
+) -> TaskData:
+    """A store's data on the device, or mapped where it would not fit there.
+
+    Args:
+        store: the data.
+        config: scaling; fitted to the train tasks.
+        device: to train on.
+        memory: as for :func:`choose_memory`.
+
+    Raises:
+        ClwmError: no train task, damaged data, or no room for the files.
+    """
+    if choose_memory(store, device, memory) == "mmap":
+        return map_task_data(store, config)
+    try:
+        return load_task_data(store.tasks, config, name=str(store.path), device=device)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ClwmError(f"{store.path}: does not fit into memory: train with --memory mmap") from error
+
+
+def choose_memory(
+    store: Store, device: torch.device | str, memory: Memory = "auto"
+) -> Literal["ram", "mmap"]:
+    """Where to keep a store's data.
+
+    Args:
+        store: the data.
+        device: to train on.
+        memory: ``ram``: all of it on the device; ``mmap``: in files of the cache, mapped; ``auto``: in files
+            if loading it would take most of the free memory.
+    """
+    if memory != "auto":
+        return memory
+    columns = [sum(task.arrays[name].nbytes for task in store.tasks.values()) for name in COLUMNS]
+    loading = sum(columns) + max(columns)  # the largest is held twice for a moment
+    free = available_memory()
+    device = torch.device(device)
+    if device.type == "cuda":
+        free = min(free, torch.cuda.mem_get_info(device)[0])
+    return "mmap" if loading > FREE_SHARE * free else "ram"
+
+
+def map_task_data(store: Store, config: DataConfig) -> TaskData:
+    """A store's data, the same bits as :func:`~clwm_train.data.task_data.load_task_data`, mapped from files.
+
+    The first call makes the files, with one task at a time in memory; processes that want them at the same
+    time wait for it, and one that is killed leaves nothing that counts.
+
+    Raises:
+        ClwmError: no train task, damaged data, or no room for the files.
+    """
+    indices, splits = train_splits(store.tasks, str(store.path))
+    key = {
+        "layout": LAYOUT,
+        # Not what the root claims: a store must not put its data in another's place.
+        "content": content_sha256({str(index): store.tasks[index].record for index in indices}),
+        "splits": splits,
+        "scaling": config.model_dump(mode="json"),
+    }
+    folder = cache_root() / json_sha256(key)
+    try:
+        with _locked(folder):
+            if not folder.is_dir():
+                _build(folder, store, config)
+    except OSError as error:
+        raise ClwmError(
+            f"{error.filename or folder}: {error.strerror or error}: free space, or choose another folder "
+            "by CLWM_CACHE"
+        ) from error
+    try:
+        columns, normaliser = _open(folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClwmError(f"{folder}: is damaged: delete it and run the same command again") from error
+    records = [store.tasks[index].record for index in indices]
+    return TaskData(
+        tasks=indices,
+        splits=splits,
+        first_transition=torch.from_numpy(task_offsets([record.transitions for record in records])),
+        first_episode=torch.from_numpy(task_offsets([record.episodes for record in records])),
+        normaliser=normaliser,
+        **columns,
+    )
+
+
+def cache_root() -> Path:
+    """Folder of the files: ``CLWM_CACHE``, or ``clwm`` in the user's cache folder."""
+    if chosen := os.environ.get("CLWM_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clwm"
+
+
+def _build(folder: Path, store: Store, config: DataConfig) -> None:
+    building = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(building, ignore_errors=True)  # of a process that was killed: we hold the lock
+    building.mkdir()
+    try:
+        _fill(building, store, config)
+        move_folder(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _fill(folder: Path, store: Store, config: DataConfig) -> None:
+    """Write all columns, with one task in memory at a time."""
+    tasks = [store.tasks[index] for index in sorted(store.tasks)]
+    sizes = {name: tasks[0].arrays[name].shape[1:] for name in COLUMNS}
+    train = (task.load() for task in tasks if task.split == "train")
+    normaliser = Normaliser.fit(train, sizes["observation"][0], config)
+    for name in NORMALISER:
+        np.save(folder / f"{name}.npy", getattr(normaliser, name).numpy())
+    with ExitStack() as files:
+        streams = {}
+        for name in COLUMNS:
+            stream = files.enter_context((folder / f"{name}.npy").open("wb"))
+            rows = sum(task.arrays[name].shape[0] for task in tasks)
+            dtype = np.dtype(tasks[0].arrays[name].data_type)
+            header = {"descr": dtype.str, "fortran_order": False, "shape": (rows, *sizes[name])}
+            np.lib.format.write_array_header_1_0(stream, header)
+            streams[name] = stream
+        first = 0
+        for task in tasks:
+            arrays = task.load(verify=True)  # what is damaged now must not outlive its mend
+            named: dict[str, Any] = {name: getattr(arrays, name) for name in COLUMNS}
+            named["observation"] = normaliser.observation(torch.from_numpy(arrays.observation)).numpy()
+            named["reward"] = normaliser.reward(torch.from_numpy(arrays.reward)).numpy()
+            named["episode_start"] = arrays.episode_start + first
+            for name, stream in streams.items():
+                stream.write(np.ascontiguousarray(named[name]).data)
+            first += arrays.transitions
+
+
+def _open(folder: Path) -> tuple[dict[str, Tensor], Normaliser]:
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    # Windows lie anywhere: what the system reads ahead is of use only if all of it can stay.
+    advice = mmap.MADV_WILLNEED if size < available_memory() else mmap.MADV_RANDOM
+    columns = {
+        name: _loaded(folder / f"{name}.npy")
+        if name in PER_EPISODE
+        else _mapped(folder / f"{name}.npy", advice)
+        for name in COLUMNS
+    }
+    normaliser = Normaliser(columns["observation"].shape[1])
+    normaliser.load_state_dict({name: _loaded(folder / f"{name}.npy") for name in NORMALISER})
+    return columns, normaliser
+
+
+def _loaded(path: Path) -> Tensor:
+    return torch.from_numpy(np.load(path, allow_pickle=False))
+
+
+def _mapped(path: Path, advice: int) -> Tensor:
+    """A file's array, read-only: a process can neither change nor be changed by another's."""
+    with path.open("rb") as stream:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        mapping.madvise(advice)
+        array = np.frombuffer(mapping, dtype, offset=stream.tell()).reshape(shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given (NumPy array|buffer) is not writ", UserWarning)
+        return torch.from_numpy(array)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the operating system gives the lock up when its holder dies."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

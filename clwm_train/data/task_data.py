@@ -1,0 +1,170 @@
+"""A store's arrays as training wants them: every array once, contiguous, on the device.
+
+The tasks' arrays lie one after another, laid out as in :mod:`clwm_data.store.arrays`: the observation before
+transition ``row`` of episode ``e`` is ``observation[row + e]``, where both count through all tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import SPLITS, Split
+from clwm_data.store.arrays import TaskArrays
+from clwm_train.config import DataConfig
+from clwm_train.data.normaliser import Normaliser
+
+#: What is kept of a task's arrays.
+COLUMNS = ("observation", "action", "reward", "terminated", "episode_start", "episode_length")
+
+
+class DataTask(Protocol):
+    """A task of a store."""
+
+    @property
+    def index(self) -> int:
+        """Index in the family."""
+
+    @property
+    def split(self) -> str:
+        """``train``, ``id`` or ``ood``."""
+
+    def load(self) -> TaskArrays:
+        """All its episodes."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All tasks' transitions (N in E episodes), scaled by ``normaliser``.
+
+    Attributes:
+        tasks: family indices of the tasks, ascending; the others count in this order (their *position*).
+        splits: split of each task.
+        observation: [N + E, obs] float32.
+        action: [N, act] float32.
+        reward: [N] float32.
+        terminated: [N] bool.
+        episode_start: [E] int64, first transition of each episode.
+        episode_length: [E] int64.
+        first_transition: [tasks + 1] int64, where each task's transitions begin; the last entry is N.
+        first_episode: [tasks + 1] int64, likewise its episodes.
+        normaliser: the scaling that was applied.
+    """
+
+    tasks: tuple[int, ...]
+    splits: tuple[Split, ...]
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    terminated: Tensor
+    episode_start: Tensor
+    episode_length: Tensor
+    first_transition: Tensor
+    first_episode: Tensor
+    normaliser: Normaliser
+
+    @property
+    def device(self) -> torch.device:
+        """Where the arrays are."""
+        return self.observation.device
+
+    def positions(self, split: Split) -> list[int]:
+        """Positions of the tasks of a split, ascending."""
+        return [position for position, its in enumerate(self.splits) if its == split]
+
+    def observation_row(self, transition: Tensor) -> Tensor:
+        """Row of the observation before each transition [...]; the one after it is the next row."""
+        return transition + torch.searchsorted(self.episode_start, transition, right=True) - 1
+
+    def context(self, transition: Tensor, *, next_observation: bool) -> Tensor:
+        """Transitions [...] as the context encoder takes them: [s, a, r] or [s, a, r, s'], [..., x]."""
+        row = self.observation_row(transition)
+        parts = [
+            gather(self.observation, row),
+            gather(self.action, transition),
+            gather(self.reward, transition).unsqueeze(-1),
+        ]
+        if next_observation:
+            parts.append(gather(self.observation, row + 1))
+        return torch.cat(parts, -1)
+
+
+def gather(array: Tensor, index: Tensor) -> Tensor:
+    """Rows of ``array`` [R, ...] at ``index`` [...], in one go."""
+    return array.index_select(0, index.reshape(-1)).view(*index.shape, *array.shape[1:])
+
+
+def load_task_data(
+    tasks: Mapping[int, DataTask],
+    config: DataConfig,
+    *,
+    name: str = "the store",
+    device: torch.device | str = "cpu",
+) -> TaskData:
+    """Read all tasks of a store.
+
+    Args:
+        tasks: index in the family -> task.
+        config: scaling; fitted to the train tasks.
+        name: the store's, for messages.
+        device: where to put the arrays.
+
+    Raises:
+        ClwmError: no train task, or a task without transitions.
+    """
+    indices, splits = train_splits(tasks, name)
+    loaded = [tasks[index].load() for index in indices]
+    for index, arrays in zip(indices, loaded, strict=True):
+        if arrays.transitions == 0:
+            raise ClwmError(f"{name}: task {index} holds no transitions: collect it again or delete it")
+    train = (arrays for arrays, split in zip(loaded, splits, strict=True) if split == "train")
+    normaliser = Normaliser.fit(train, loaded[0].observation.shape[1], config).to(device)
+    first_transition = task_offsets([arrays.transitions for arrays in loaded])
+    first_episode = task_offsets([arrays.episodes for arrays in loaded])
+    columns = {field: [getattr(arrays, field) for arrays in loaded] for field in COLUMNS}
+    columns["episode_start"] = [
+        start + first for start, first in zip(columns["episode_start"], first_transition[:-1], strict=True)
+    ]
+    del loaded, arrays
+
+    def joined(column: str) -> Tensor:
+        # Each column's parts are released before the next is joined: no array is held twice for long.
+        return torch.from_numpy(np.concatenate(columns.pop(column))).to(device)
+
+    return TaskData(
+        tasks=indices,
+        splits=splits,
+        observation=joined("observation").sub_(normaliser.mean).div_(normaliser.std),
+        action=joined("action"),
+        reward=joined("reward").mul_(normaliser.reward_scale),
+        terminated=joined("terminated"),
+        episode_start=joined("episode_start"),
+        episode_length=joined("episode_length"),
+        first_transition=torch.from_numpy(first_transition).to(device),
+        first_episode=torch.from_numpy(first_episode).to(device),
+        normaliser=normaliser,
+    )
+
+
+def train_splits(tasks: Mapping[int, DataTask], name: str) -> tuple[tuple[int, ...], tuple[Split, ...]]:
+    """Indices of the tasks, ascending, and their splits.
+
+    Raises:
+        ClwmError: none of them is a train task.
+    """
+    indices = tuple(sorted(tasks))
+    splits = tuple(next(s for s in SPLITS if s == tasks[index].split) for index in indices)
+    if "train" not in splits:
+        raise ClwmError(f"{name}: holds no train task: collect tasks of the split train")
+    return indices, splits
+
+
+def task_offsets(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Where each of several parts begins that lie one after another, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

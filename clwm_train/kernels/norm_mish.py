@@ -1,0 +1,152 @@
+"""LayerNorm -> Mish (Misra 2019: x tanh(softplus(x))) in one go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clwm_train.kernels.chunked import member_pieces
+
+#: Beyond this Mish is the identity in single precision, and exp would overflow.
+LINEAR_FROM = 20.0
+EPSILON = 1e-5
+
+
+def norm_mish(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """Mish of the layer normalisation of x [M, N, size], with gain and bias [M, 1, size] per member."""
+    if x.device.type == "cpu":
+        y: Tensor = _NormMish.apply(x, gain, bias, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+        return y
+    size = x.shape[-1:]
+    if len(x) == 1:
+        return functional.mish(functional.layer_norm(x, size, gain.view(size), bias.view(size), EPSILON))
+    return functional.mish(torch.addcmul(bias, functional.layer_norm(x, size, eps=EPSILON), gain))
+
+
+def norm_mish_graph(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """The same of x + shift, shift [M, 1, size], in the form that torch.compile makes a loop of. A bfloat16 x
+    gives a bfloat16 result; sums are in single precision.
+    """
+    y: Tensor = _NormMishGraph.apply(x, shift, gain, bias)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _NormMish(torch.autograd.Function):
+    """On CPU piece by piece, in the cache; Mish in a form with one exponential.
+
+    With e = exp(h), n = e^2 + 2 e: Mish is h n / (n + 2), its derivative
+    n / (n + 2) + 4 h e (1 + e) / (n + 2)^2. Nothing is kept for it where no gradient is asked for, which
+    ``needs_input_grad`` would not say of parameters.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, bias: Tensor, keep: bool) -> Tensor:
+        size = x.shape[-1:]
+        y = torch.empty_like(x)
+        derivative = torch.empty_like(x) if keep else y
+        moments = []
+        for piece in member_pieces(x):
+            member = piece[0]
+            h, mean, deviation = torch.native_layer_norm(
+                x[piece], size, gain[member, 0], bias[member, 0], EPSILON
+            )
+            e = h.clamp(max=LINEAR_FROM).exp_()
+            n = torch.addcmul(e, e, e).add_(e)
+            below = n + 2.0
+            ratio = n.div_(below)
+            if keep:
+                moments.append((mean, deviation))
+                slope = e.addcmul_(e, e).mul_(4.0).mul_(h).div_(below.square_())
+                torch.add(slope, ratio, out=derivative[piece])
+            torch.mul(ratio, h, out=y[piece])
+        if keep:
+            ctx.save_for_backward(x, gain, bias, derivative)
+            ctx.moments = moments
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, gain, bias, derivative = ctx.saved_tensors
+        of_x, of_gain, of_bias = torch.empty_like(x), torch.zeros_like(gain), torch.zeros_like(bias)
+        for piece, (mean, deviation) in zip(member_pieces(x), ctx.moments, strict=True):
+            member = piece[0]
+            found = torch.ops.aten.native_layer_norm_backward(
+                gradients[0][piece] * derivative[piece],
+                x[piece],
+                x.shape[-1:],
+                mean,
+                deviation,
+                gain[member, 0],
+                bias[member, 0],
+                [True, True, True],
+            )
+            of_x[piece] = found[0]
+            of_gain[member, 0] += found[1]
+            of_bias[member, 0] += found[2]
+        return of_x, of_gain, of_bias, None
+
+
+class _NormMishGraph(torch.autograd.Function):
+    """The backward pass computes Mish anew from x and its two moments."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        y, mean, scale = _forward(x, shift, gain, bias)
+        ctx.save_for_backward(x, shift, mean, scale, gain, bias)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x, shift, mean, scale, gain, bias = ctx.saved_tensors
+        of_h, of_x = _input_gradient(gradients[0], x, shift, mean, scale, gain, bias)
+        return of_x, *_parameter_gradient(of_h, of_x, x, shift, mean, scale)
+
+
+def _forward(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The result, and mean and 1 / deviation of each row of x + shift."""
+    shifted = x.float() + shift
+    mean = shifted.mean(-1, keepdim=True)
+    centred = shifted - mean
+    scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + EPSILON)
+    h = centred * scale * gain + bias
+    _, above, below = _quotient(h)
+    return (h * (above / below)).to(x.dtype), mean, scale
+
+
+def _input_gradient(
+    of_y: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor, gain: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients to the layer normalisation and to x."""
+    normal = (x.float() + shift - mean) * scale
+    h = normal * gain + bias
+    e, above, below = _quotient(h)
+    inverse = 1.0 / below
+    bend = 4.0 * h * e * torch.where(h > 0.0, e * (1.0 + e), 1.0 + e) * inverse
+    of_h = of_y.float() * inverse * (above + bend)
+    of_normal = of_h * gain
+    along = (of_normal * normal).mean(-1, keepdim=True)
+    of_x = (of_normal - of_normal.mean(-1, keepdim=True) - normal * along) * scale
+    return of_h, of_x.to(x.dtype)
+
+
+def _parameter_gradient(
+    of_h: Tensor, of_x: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to shift, gain and bias."""
+    normal = (x.float() + shift - mean) * scale
+    return (
+        of_x.float().sum(1, keepdim=True),
+        (of_h * normal).sum(1, keepdim=True),
+        of_h.sum(1, keepdim=True),
+    )
+
+
+def _quotient(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """e = exp(-|h|), and tanh(softplus(h)) as a quotient of polynomials in it, which cannot overflow."""
+    e = torch.exp(-h.abs())
+    square = e * e
+    above = torch.where(h > 0.0, 1.0 + 2.0 * e, square + 2.0 * e)
+    return e, above, above + torch.where(h > 0.0, 2.0 * square, 2.0)

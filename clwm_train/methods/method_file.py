@@ -1,0 +1,107 @@
+"""Method and preset files: where they are, and how a method is put together from others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from clwm_data.errors import ClwmError
+from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, read_yaml
+
+FOLDERS = {"methods": Path(__file__).parent, "presets": Path(__file__).parent / "presets"}
+
+
+class MethodHeader(StrictModel):
+    """Keys of a method file that are no part of the configuration.
+
+    Attributes:
+        extends: methods (bundled names, or paths of YAML files beside this one) that come first; what stands
+            later wins, key by key. One name or a list.
+        reference: the paper.
+    """
+
+    extends: Text | Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    reference: Text | None = None
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The methods that come first."""
+        return (self.extends,) if isinstance(self.extends, str) else self.extends
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method file with everything that it extends.
+
+    Attributes:
+        document: configuration without the header's keys.
+        reference: the paper.
+    """
+
+    document: YamlDocument
+    reference: str | None
+
+
+def names(kind: str) -> list[str]:
+    """Bundled ``methods`` or ``presets``, by name."""
+    return sorted(path.stem for path in FOLDERS[kind].glob("*.yaml"))
+
+
+def find(kind: str, name: str, beside: Path | None = None) -> Path:
+    """The file of a bundled method or preset, or the one at a path (relative to ``beside``, if given).
+
+    Raises:
+        ClwmError: there is none.
+    """
+    path = FOLDERS[kind] / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name) if beside is None else beside / name
+    if path.is_file():
+        return path
+    known = names(kind)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = (
+        f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}, or the path of a YAML file"
+    )
+    raise ClwmError(f"no {kind.removesuffix('s')} is called {name!r}: {hint}")
+
+
+def read_method(name: str) -> Method:
+    """A method by bundled name or path.
+
+    Raises:
+        ClwmError: no such method, a mistake in its header, or methods that extend each other in a circle.
+    """
+    return _read(find("methods", name), ())
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings key by key; where both have a value ``over`` wins."""
+    merged = dict(base)
+    for key, value in over.items():
+        before = merged.get(key)
+        both = isinstance(before, dict) and isinstance(value, dict)
+        merged[key] = merge(before, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _read(path: Path, inside: Sequence[Path]) -> Method:
+    if path in inside:
+        circle = " -> ".join(its.stem for its in (*inside, path))
+        raise ClwmError(f"{path}: methods extend each other in a circle: {circle}")
+    document = read_yaml(path)
+    keys = set(MethodHeader.model_fields)
+    own = {key: value for key, value in document.data.items() if key in keys}
+    header = build_model(MethodHeader, YamlDocument(document.source, own, document.lines))
+    data: dict[str, Any] = {}
+    reference = None
+    for name in header.bases:
+        base = _read(find("methods", name, path.parent), (*inside, path))
+        data, reference = merge(data, base.document.data), base.reference or reference
+    data = merge(data, {key: value for key, value in document.data.items() if key not in keys})
+    return Method(YamlDocument(document.source, data, document.lines), header.reference or reference)

@@ -1,0 +1,84 @@
+"""From a method, a preset and ``--set`` options to one configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from clwm_data.errors import ClwmError
+from clwm_data.strict import YamlDocument, build_model, read_yaml
+from clwm_train.config import TrainConfig
+from clwm_train.methods.method_file import find, merge, names, read_method
+
+__all__ = ["names", "parse_override", "resolve"]
+
+#: Parts that a preset may size but only a method may bring in.
+PARTS = ("world_model", "objectives")
+
+
+def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The configuration of a method in a preset's size.
+
+    Later wins: the defaults, the preset, the method, the overrides. A preset's keys for a world model or
+    an objective that the method does not name are left out.
+
+    Args:
+        method: bundled name, or the path of a YAML file.
+        preset: likewise.
+        overrides: ``a.b=value`` with the value in YAML; ``null`` removes an optional part.
+
+    Raises:
+        ClwmError: no such method or preset, or the first mistake in them, with file, line and key.
+    """
+    its = read_method(method).document
+    sized = _sized_parts(read_yaml(find("presets", preset)).data, its.data)
+    data = merge(sized, its.data)
+    config = build_model(TrainConfig, YamlDocument(its.source, data, its.lines))
+    if overrides:
+        for override in overrides:
+            data = merge(data, parse_override(override))
+        config = build_model(TrainConfig, YamlDocument("--set", data, {}))
+    return config
+
+
+def _sized_parts(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
+    """The preset without parts that the method does not name."""
+    kept = {key: value for key, value in preset.items() if key not in PARTS}
+    if method.get("world_model") is not None and "world_model" in preset:
+        kept["world_model"] = preset["world_model"]
+    named = method.get("objectives") or {}
+    sized = preset.get("objectives") or {}
+    kept["objectives"] = {key: value for key, value in sized.items() if named.get(key) is not None}
+    return kept
+
+
+def parse_override(override: str, option: str = "--set", example: str = "batch.tasks=8") -> dict[str, Any]:
+    """``a.b=value`` as nested keys.
+
+    Raises:
+        ClwmError: it is not of that form.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ClwmError(f"{option} {override}: expected key=value, such as {example}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ClwmError(f"{option} {override}: {text!r} is not a YAML value") from error
+    if isinstance(value, str):
+        value = _number(value)
+    *parents, last = key.split(".")
+    nested: dict[str, Any] = {last: value}
+    for parent in reversed(parents):
+        nested = {parent: nested}
+    return nested
+
+
+def _number(text: str) -> str | float:
+    """YAML 1.1 takes 1e-4 (no dot) for a string; people mean a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,86 @@
+"""The agent: everything that acting in a task needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clwm_train.config import TrainConfig
+from clwm_train.data.normaliser import Normaliser
+from clwm_train.model.context_encoder import ContextEncoder
+from clwm_train.model.iql import IQL
+from clwm_train.model.nn import Initialiser
+from clwm_train.model.world_model import WorldModel
+
+
+class Agent(nn.Module):
+    """Context encoder, features (raw observation or latent world model), policy and critics of S seeds.
+
+    ``act`` and ``transition`` take the environment's scale; everything else takes observations and rewards
+    that ``normaliser`` has scaled, as the training data are.
+
+    Args:
+        config: what the agent is made of; ``context.next_observation`` is resolved, not ``auto``.
+        seeds: S of them.
+        observation_size: entries of an observation.
+        action_size: entries of an action.
+    """
+
+    def __init__(
+        self, config: TrainConfig, seeds: Sequence[int], observation_size: int, action_size: int
+    ) -> None:
+        super().__init__()
+        if config.context.next_observation == "auto":
+            raise ValueError("context.next_observation must be resolved before an agent is built")
+        self.seeds = tuple(seeds)
+        self.observation_size, self.action_size = observation_size, action_size
+        self.next_observation = config.context.next_observation
+        self.normaliser = Normaliser(observation_size)
+        initialiser = Initialiser(seeds, config.network.init)
+        transition = [observation_size, action_size, 1] + [observation_size] * self.next_observation
+        z_size = config.context.dim
+        self.context_encoder = ContextEncoder(initialiser, transition, config.context, config.network)
+        self.world_model = (
+            None
+            if config.world_model is None
+            else WorldModel(
+                initialiser, observation_size, action_size, z_size, config.world_model, config.network
+            )
+        )
+        features = observation_size if self.world_model is None else self.world_model.space.size
+        self.iql = IQL(initialiser, (features, z_size), action_size, config.iql, config.network)
+
+    def features(self, observation: Tensor) -> Tensor:
+        """What policy and critics see of scaled observations [S, ..., obs]: [S, ..., feature]."""
+        return observation if self.world_model is None else self.world_model.encode(observation)
+
+    def transition(self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor) -> Tensor:
+        """Transitions in the environment's scale as the context encoder takes them.
+
+        Args:
+            observation: [S, ..., obs].
+            action: [S, ..., act].
+            reward: [S, ...].
+            following: [S, ..., obs], the next observation.
+        """
+        scaled = self.normaliser
+        parts = [scaled.observation(observation), action, scaled.reward(reward).unsqueeze(-1)]
+        if self.next_observation:
+            parts.append(scaled.observation(following))
+        return torch.cat(parts, -1)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, z: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The policy's mean action in [-1, 1], or one beside it.
+
+        Args:
+            observation: [S, ..., obs] in the environment's scale.
+            z: [S, ..., z].
+            noise: [S, ..., act], added to the mean in standard deviations of the policy; clipped to [-1, 1].
+        """
+        feature = self.features(self.normaliser.observation(observation))
+        mean: Tensor
+        mean, log_std = self.iql.policy(torch.cat([feature, z], -1))
+        return mean if noise is None else (mean + noise * log_std.exp()).clamp(-1.0, 1.0)

@@ -1,0 +1,200 @@
+"""One update: representation objectives and IQL on a meta-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from clwm_train.config import TrainConfig
+from clwm_train.data.sampler import TaskBatch
+from clwm_train.kernels.streams import Drawn, Draws, Noise, Purpose, RandomStreams
+from clwm_train.model.agent import Agent
+from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
+from clwm_train.training.compiler import compiled
+from clwm_train.training.precision import use_bf16
+from clwm_train.training.profile import part
+
+Metrics = dict[str, Tensor]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Name of the optimiser of policy and critics; the others learn the representation.
+IQL = "iql"
+
+
+class Learner(nn.Module):
+    """An agent, its objectives and its optimisers.
+
+    Losses are summed over seeds before the backward pass: parameters carry the seed axis, so no seed's
+    gradient contains another's.
+
+    Args:
+        config: the configuration.
+        agent: the networks.
+        tasks: number of train tasks.
+        compiles: compute losses and gradients as compiled graphs (:mod:`clwm_train.training.compiler`).
+    """
+
+    def __init__(self, config: TrainConfig, agent: Agent, tasks: int, *, compiles: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.agent = agent
+        sizes = Sizes(agent.seeds, tasks, agent.observation_size, agent.action_size, config.context.dim)
+        objectives = make_objectives(config.objectives, config.network, sizes)
+        self.objectives = nn.ModuleList(objectives)
+        if config.precision == "bf16":
+            use_bf16(self)
+        self.optimisers = self._make_optimisers(objectives)
+        self.compiles = compiles
+        maybe = compiled if compiles else _as_it_is
+        self._representation = maybe(self._representation_losses)
+        self._features = maybe(self._features_and_z)
+        self._iql = maybe(self._iql_losses)
+        #: Learning rates as configured, by optimiser and parameter group.
+        self._rates = {
+            name: [group["lr"] for group in optimiser.param_groups]
+            for name, optimiser in self.optimisers.items()
+        }
+
+    def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
+        config, agent = self.config, self.agent
+        optimisers: dict[str, torch.optim.Optimizer] = {
+            "context_encoder": torch.optim.Adam(
+                _trainable(agent.context_encoder), lr=config.context.learning_rate, fused=True
+            ),
+            IQL: torch.optim.Adam(_trainable(agent.iql), lr=config.iql.learning_rate, fused=True),
+        }
+        if agent.world_model is not None and config.world_model is not None:
+            optimisers["world_model"] = torch.optim.AdamW(
+                _trainable(agent.world_model),
+                lr=config.world_model.learning_rate,
+                weight_decay=config.world_model.weight_decay,
+                fused=True,
+            )
+        for objective in objectives:
+            own = objective.make_optimiser()
+            if own is not None:
+                optimisers[f"objectives.{objective.name}"] = own
+        return optimisers
+
+    def update(self, batch: TaskBatch, step: int, streams: RandomStreams, pace: float = 1.0) -> Metrics:
+        """Iteration ``step``: IQL always, context encoder and world model every ``representation_every``-th.
+
+        Both learn from the same forward pass of encoder and context encoder.
+
+        Args:
+            batch: what to learn from.
+            step: number of the iteration, from 0.
+            streams: of the latent noise.
+            pace: factor of all learning rates.
+
+        Returns:
+            figures [S] by name.
+        """
+        self._set_learning_rates(pace)
+        metrics: Metrics = {}
+        if step % self.config.representation_every == 0:
+            noise = self._noise(batch, streams.at(Purpose.LATENT_NOISE, step))
+            with self._graph_part("representation"):
+                loss, features, z, metrics = self._representation(batch, noise)
+            self._descend(loss, [name for name in self.optimisers if name != IQL], "representation")
+            if self.agent.world_model is not None:
+                with part("target networks"):
+                    self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
+        else:
+            with self._graph_part("encoders"):
+                features, z = self._features(batch)
+        with self._graph_part("iql"):
+            loss, figures = self._iql(batch, features, z)
+        self._descend(loss, [IQL], "iql")
+        with part("target networks"):
+            self.agent.iql.target_critics.update(self.agent.iql.critics)
+        return metrics | figures
+
+    def _set_learning_rates(self, pace: float) -> None:
+        for name, rates in self._rates.items():
+            for group, rate in zip(self.optimisers[name].param_groups, rates, strict=True):
+                group["lr"] = pace * rate
+
+    def _graph_part(self, name: str) -> AbstractContextManager[object]:
+        """The parts of a graph are not seen in a trace, and those of separate operations name themselves."""
+        return part(name) if self.compiles else nullcontext()
+
+    def _noise(self, batch: TaskBatch, draws: Draws) -> Noise:
+        """Of the roll-outs; drawn beforehand for a graph."""
+        world_model = self.agent.world_model
+        if world_model is None or not self.compiles:
+            return draws
+        _, tasks, windows, horizon, _ = batch.action.shape
+        shape = world_model.prediction.noise_shape(tasks * windows)
+        return Drawn([draws.uniform(*shape) for _ in range(horizon - 1)] if shape else [])
+
+    def _representation_losses(
+        self, batch: TaskBatch, noise: Noise
+    ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
+        """Sum of the objectives [S], features and z without gradient, figures."""
+        with part("context encoder"):
+            votes = self.agent.context_encoder.embed(batch.context)
+            z = votes.mean(-2)
+        features, first = self._encode(batch.observation)
+        inputs = Representation(batch, votes, z, self.agent.world_model, first, noise)
+        metrics: Metrics = {}
+        total = torch.zeros(len(self.agent.seeds), device=z.device)
+        for objective in self.objectives:
+            with part(str(objective.name).replace("_", " ")):
+                loss, figures = objective(inputs)
+            total = total + loss
+            metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
+        return total, features, z.detach(), metrics
+
+    def _encode(self, observation: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features [S, T, B, H + 1, feature] without gradient, and, where there is a world model, the first
+        of each window with gradient.
+        """
+        agent = self.agent
+        with part("encoder"):
+            if agent.world_model is None:
+                return agent.features(observation), None
+            first = agent.features(observation[..., :1, :])
+            with torch.no_grad():
+                later = agent.features(observation[..., 1:, :])
+            return torch.cat([first.detach(), later], -2), first.squeeze(-2)
+
+    def _features_and_z(self, batch: TaskBatch) -> tuple[Tensor, Tensor]:
+        """Both without gradient."""
+        with torch.no_grad():
+            with part("context encoder"):
+                z: Tensor = self.agent.context_encoder(batch.context)
+            with part("encoder"):
+                return self.agent.features(batch.observation), z
+
+    def _iql_losses(self, batch: TaskBatch, features: Tensor, z: Tensor) -> tuple[Tensor, Metrics]:
+        steps = batch.action.shape[-2] if self.config.iql.transitions == "all" else 1
+        z = z[:, :, None, None, :].expand(*features.shape[:-1], -1)
+        state = torch.cat([features, z], -1)[..., : steps + 1, :]
+        windows = [
+            tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
+        ]
+        with part("iql"):
+            loss, figures = self.agent.iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
+        return loss, {f"iql/{name}": figure for name, figure in figures.items()}
+
+    def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
+        with part(f"{what} backward"):
+            for name in parts:
+                self.optimisers[name].zero_grad(set_to_none=True)
+            loss.sum().backward()  # type: ignore[no-untyped-call]
+        with part("optimisers"):
+            for name in parts:
+                self.optimisers[name].step()
+
+
+def _as_it_is(function: Function) -> Function:
+    return function
+
+
+def _trainable(module: nn.Module) -> Iterable[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -1,0 +1,214 @@
+"""The training loop: batches, updates, metrics, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clwm_train.data.sampler import TaskBatchSampler
+from clwm_train.data.task_data import TaskData
+from clwm_train.kernels.streams import RandomStreams
+from clwm_train.metrics.representation import representation_metrics
+from clwm_train.model.agent import Agent
+from clwm_train.runs.checkpoint import (
+    AGENT,
+    LEARNER,
+    CheckpointRecord,
+    list_checkpoints,
+    load_module,
+    read_record,
+    read_tensors,
+    save_checkpoint,
+)
+from clwm_train.runs.metrics_log import THROUGHPUT, MetricsLog
+from clwm_train.runs.run import METRICS, TENSORBOARD, TRACE, Run
+from clwm_train.training.learner import Learner
+from clwm_train.training.meter import DivergedError, Meter
+from clwm_train.training.pace import pace
+from clwm_train.training.profile import Profiler, Shares, part
+
+#: Called after every update with the number of updates done and the latest logged figures of the first seed.
+Progress = Callable[[int, dict[str, float]], None]
+
+
+class Trainer:
+    """Trains a run from its latest checkpoint, or from the beginning.
+
+    Everything random is a function of (seed, step), so a run that was interrupted and resumed gives the
+    same bits.
+
+    Args:
+        run: the run.
+        data: arrays of its store.
+        device: to train on; that of ``data`` unless given.
+        compiles: compute losses and gradients as compiled graphs.
+    """
+
+    def __init__(
+        self, run: Run, data: TaskData, device: torch.device | None = None, *, compiles: bool = False
+    ) -> None:
+        self.run = run
+        config, record = run.config, run.record
+        agent = Agent(config, record.seeds, record.observation_size, record.action_size)
+        agent.normaliser.load_state_dict(data.normaliser.state_dict())
+        device = device or data.device
+        learner = Learner(config, agent.to(device), len(record.train_tasks), compiles=compiles)
+        self.learner = learner.to(device)
+        self.sampler = TaskBatchSampler(
+            data,
+            config.batch,
+            record.seeds,
+            next_observation=agent.next_observation,
+            padded=config.iql.transitions == "first",
+            device=device,
+        )
+        # Always the same contexts, so that the rows of the log compare.
+        self.probe = self.sampler.batch(0).context
+        self.streams = RandomStreams(record.seeds, device)
+        self.meter = Meter()
+        self.step = 0
+        checkpoints = list_checkpoints(run.checkpoints)
+        if checkpoints:
+            self._load(checkpoints[-1])
+
+    def train(
+        self,
+        steps: int,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Progress | None = None,
+        profiled: Callable[[Shares], None] | None = None,
+    ) -> bool:
+        """Train until ``steps`` updates are done, or ``stop`` says so; ends with a checkpoint.
+
+        Args:
+            steps: updates in all.
+            stop: asked after every update.
+            progress: told after every update.
+            profiled: told where the time went; the trace of the first updates is in the run's folder.
+
+        Returns:
+            whether all steps are done.
+
+        Raises:
+            DivergedError: a figure is NaN or infinite; the last good checkpoint is kept.
+        """
+        path, config = self.run.path, self.run.config
+        latest: dict[str, float] = {}
+        saved = self.step if list_checkpoints(self.run.checkpoints) else -1
+        with ExitStack() as stack:
+            log = stack.enter_context(
+                MetricsLog(path / METRICS, path / TENSORBOARD, self.step, config.log_every)
+            )
+            profiler = profiled and stack.enter_context(Profiler(path / TRACE, profiled))
+            since, before = time.perf_counter(), self.step
+            while self.step < steps and not stop():
+                with part("sampler"):
+                    batch = self.sampler.batch(self.step)
+                rate = pace(self.step, config.steps, config.learning_rate_decay)
+                figures = self.learner.update(batch, self.step, self.streams, rate)
+                with part("metrics"):
+                    self.meter.add(figures, self.step)
+                self.step += 1
+                if profiler:
+                    profiler.step()
+                if self.step % config.log_every == 0 or self.step == steps:
+                    self._check()
+                    now = time.perf_counter()
+                    speed = (self.step - before) / (now - since)
+                    since, before = now, self.step
+                    latest = self._write_row(log, speed)
+                if self.step % config.checkpoint_every == 0:
+                    self._save()
+                    saved = self.step
+                if progress is not None:
+                    progress(self.step, latest)
+            if saved != self.step:
+                self._save()
+        return self.step >= steps
+
+    def _write_row(self, log: MetricsLog, speed: float) -> dict[str, float]:
+        """Log the means since the last full interval; returns those of the first seed."""
+        config, seeds = self.run.config, self.run.record.seeds
+        means = self.meter.means()
+        if self.step % config.log_every == 0:
+            self.meter.reset()
+        steps = config.batch.horizon if config.iql.transitions == "all" else 1
+        transitions = speed * config.batch.tasks * config.batch.windows * steps
+        for name, figure in representation_metrics(self.learner.agent.context_encoder, self.probe).items():
+            means[f"context_encoder/{name}"] = figure.tolist()
+        rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
+        for seed, row in zip(seeds, rows, strict=True):
+            row.update(dict(zip(THROUGHPUT, (speed, transitions), strict=True)))
+            log.write(self.step, seed, row)
+        return rows[0]
+
+    def _check(self) -> None:
+        try:
+            self.meter.check(self.run.record.seeds)
+        except DivergedError as error:
+            raise self._diverged(str(error)) from error
+
+    def _diverged(self, what: str) -> DivergedError:
+        kept = list_checkpoints(self.run.checkpoints)
+        where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+        return DivergedError(f"{self.run.path}: {what}; {where}; try a lower learning rate in a new run")
+
+    def _save(self) -> Path:
+        self._check()
+        agent = self.learner.agent.state_dict()
+        learner = {
+            **{f"objectives.{name}": value for name, value in self.learner.objectives.state_dict().items()},
+            **optimiser_state(self.learner),
+            **{f"meter.{name}": value for name, value in self.meter.state().items()},
+        }
+        for name, value in {**agent, **self.learner.objectives.state_dict()}.items():
+            if not torch.isfinite(value).all():
+                raise self._diverged(f"{name} is not finite after step {self.step - 1}")
+        record = CheckpointRecord(step=self.step, seeds=list(self.run.record.seeds))
+        return save_checkpoint(self.run.checkpoints, record, agent, learner, self.run.config.keep_checkpoints)
+
+    def _load(self, checkpoint: Path) -> None:
+        self.step = read_record(checkpoint).step
+        device = self.sampler.device
+        load_module(self.learner.agent, read_tensors(checkpoint / AGENT, device), checkpoint / AGENT)
+        groups: dict[str, dict[str, Tensor]] = {"objectives": {}, "optimiser": {}, "meter": {}}
+        for key, value in read_tensors(checkpoint / LEARNER, device).items():
+            group, _, name = key.partition(".")
+            groups[group][name] = value
+        load_module(self.learner.objectives, groups["objectives"], checkpoint / LEARNER)
+        load_optimiser_state(self.learner, groups["optimiser"])
+        self.meter.load(groups["meter"])
+
+
+def optimiser_state(learner: Learner) -> dict[str, Tensor]:
+    """The optimisers' tensors by ``optimiser.<parameter>:<field>``."""
+    names = {parameter: name for name, parameter in learner.named_parameters()}
+    return {
+        f"optimiser.{names[parameter]}:{field}": value
+        for optimiser in learner.optimisers.values()
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+        for state in [optimiser.state.get(parameter, {})]
+        for field, value in state.items()
+    }
+
+
+def load_optimiser_state(learner: Learner, state: dict[str, Tensor]) -> None:
+    """Put back what :func:`optimiser_state` gave (without its prefix)."""
+    fields: dict[str, dict[str, Any]] = {}
+    for key, value in state.items():
+        name, _, field = key.rpartition(":")
+        fields.setdefault(name, {})[field] = value
+    names = {parameter: name for name, parameter in learner.named_parameters()}
+    for optimiser in learner.optimisers.values():
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                if names[parameter] in fields:
+                    optimiser.state[parameter] = fields[names[parameter]]

@@ -1,0 +1,387 @@
+"""A store from a stranger: nothing in it may be believed, executed, or make this machine fall over."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from google_crc32c import value
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numcodecs.zstd import Zstd
+
+from clwm_data.errors import ClwmError
+from clwm_data.manifest import Storage
+from clwm_data.opening import open_store
+from clwm_data.store import writer
+from clwm_data.store.digest import file_sha256
+from clwm_data.store.reader import Store
+from tests.data.store.test_store import random_episode, write_store
+
+TEN_TB = 10**13
+
+
+def read_all(path: Path) -> None:
+    for task in open_store(path).tasks.values():
+        task.load()
+
+
+def change_root(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A store whose root was edited by somebody who knows the format."""
+    file = path / "zarr.json"
+    root = json.loads(file.read_text())
+    change(root)
+    file.write_text(json.dumps(root))
+    return path
+
+
+def array_node(root: dict[str, Any], name: str = "reward", task: int = 6) -> dict[str, Any]:
+    node: dict[str, Any] = root["consolidated_metadata"]["metadata"][f"tasks/{task:04d}/{name}"]
+    return node
+
+
+def task_record(root: dict[str, Any], task: int = 6) -> dict[str, Any]:
+    record: dict[str, Any] = root["consolidated_metadata"]["metadata"][f"tasks/{task:04d}"]["attributes"]
+    return record
+
+
+@contextmanager
+def little_memory(more: int = 2**30) -> Iterator[None]:
+    """Allow this process only a little more memory than it has: what allocates terabytes fails at once."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def claim_shape(root: dict[str, Any]) -> None:
+    task_record(root)["transitions"] = TEN_TB
+    array_node(root, "observation")["shape"][0] = TEN_TB + task_record(root)["episodes"]
+    for name in ("action", "reward", "terminated", "truncated"):
+        array_node(root, name)["shape"][0] = TEN_TB
+
+
+def claim_shape_and_chunks(root: dict[str, Any]) -> None:
+    claim_shape(root)
+    for name in ("observation", "action", "reward", "terminated", "truncated"):
+        array_node(root, name)["chunk_grid"]["configuration"]["chunk_shape"][0] = TEN_TB
+
+
+def claim_more_than_the_files_hold(root: dict[str, Any]) -> None:
+    array_node(root, "observation")["shape"][1] = 10**5
+    array_node(root, "observation")["chunk_grid"]["configuration"]["chunk_shape"][1] = 10**5
+
+
+def claim_huge_files(root: dict[str, Any]) -> None:
+    claim_shape(root)
+    record = task_record(root)
+    for file in record["files"].values():
+        file["bytes"] = 8 * TEN_TB
+
+
+def with_codec(codec: dict[str, Any]) -> Callable[[dict[str, Any]], object]:
+    return lambda root: array_node(root)["codecs"].append(codec)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (claim_shape, r"needs \d+ files"),
+        (claim_shape_and_chunks, "chunks of .* bytes are larger"),
+        (claim_huge_files, r"needs \d+ files"),
+        (claim_more_than_the_files_hold, "claims 82000000 bytes, the files can hold at most 1640"),
+        (lambda root: array_node(root).update(shape=[TEN_TB]), "has shape"),
+        (lambda root: array_node(root).update(shape=[-1]), "greater than or equal to 1"),
+        (lambda root: array_node(root).update(shape=[2**70]), "shape"),
+        (lambda root: array_node(root).update(data_type="float64"), "expected an array of float32"),
+        (lambda root: array_node(root).update(data_type="|O"), "expected an array of float32"),
+        (with_codec({"name": "numcodecs.pickle", "configuration": {"protocol": 5}}), "codecs"),
+        (with_codec({"name": "vlen-utf8"}), "codecs"),
+        (with_codec({"name": "gzip", "configuration": {"level": 5}}), "codecs"),
+        (with_codec({"name": "bytes", "configuration": {"endian": "little"}}), "are not bytes, then"),
+        (lambda root: array_node(root).update(storage_transformers=[{"name": "x"}]), "storage_transformers"),
+        (lambda root: array_node(root).update(fill_value=7), "fill value"),
+        (lambda root: array_node(root).update(must_understand=True), "must_understand"),
+        (lambda root: task_record(root).update(index=7), "does not describe task 6"),
+        (lambda root: task_record(root)["arrays"].update(extra="0" * 64), "other arrays"),
+        (lambda root: task_record(root)["files"].pop("reward/c.0"), "needs 1 files, 0 are listed"),
+        (lambda root: root["consolidated_metadata"]["metadata"].pop("tasks/0006"), "task 6 is listed but"),
+        (lambda root: root["consolidated_metadata"]["metadata"].pop("tasks/0006/action"), "0006/action"),
+        (lambda root: root.pop("consolidated_metadata"), "no consolidated metadata"),
+        (lambda root: root.update(zarr_format=2), "not the metadata of a Zarr v3 group"),
+        (lambda root: root["attributes"]["tasks"].update({"six": "0" * 64}), "tasks.six"),
+        (lambda root: root["attributes"]["tasks"].update({"7": "x"}), "tasks.7"),
+        (lambda root: root["attributes"].update(surprise=1), "surprise"),
+        (lambda root: root["attributes"]["manifest"].update(name="../../etc"), "manifest.name"),
+        (lambda root: root["attributes"]["manifest"].update(description="\x1b[2J"), "manifest.description"),
+        (lambda root: root["attributes"]["provenance"].update(command="\x9b2J"), "provenance.command"),
+    ],
+)
+def test_metadata_that_lies_is_refused(
+    store_path: Path, change: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    change_root(store_path, change)
+    with little_memory(), pytest.raises(ClwmError, match=words):
+        read_all(store_path)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../0007/reward/c.0",
+        "/etc/passwd",
+        "reward/../../../../etc/passwd",
+        "reward/c.0/../c.0",
+        "reward\\c.0",
+        "..\\x/c.0",
+        "reward/c.0\n",
+        "reward/.hidden",
+        "zarr.json",
+        "reward/c.0.0.0",
+    ],
+)
+def test_paths_that_leave_the_task_are_refused(store_path: Path, file: str) -> None:
+    digest = {"bytes": 1, "sha256": "0" * 64}
+    change_root(store_path, lambda root: task_record(root)["files"].update({file: digest}))
+    with pytest.raises(ClwmError, match="attribute files"):
+        read_all(store_path)
+
+
+@pytest.mark.parametrize(
+    "key", ["..", "tasks/../../x", "/etc", "tasks/0006/reward/x", "tasks/6", "../x.zarr"]
+)
+def test_nodes_that_leave_the_store_are_refused(store_path: Path, key: str) -> None:
+    change_root(store_path, lambda root: root["consolidated_metadata"]["metadata"].update({key: {}}))
+    with pytest.raises(ClwmError, match="is no part of a store"):
+        open_store(store_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "expected a JSON object"),
+        (b'{"a": NaN}', "not a finite number"),
+        (b'{"a": 1e999}', "not a finite number"),
+        (b'{"a": ' + b"9" * 10_000 + b"}", "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b"{}", "not the metadata of a Zarr v3 group"),
+    ],
+)
+def test_damaged_json_is_one_line(store_path: Path, text: bytes, words: str) -> None:
+    (store_path / "zarr.json").write_bytes(text)
+    with pytest.raises(ClwmError, match=words) as caught:
+        open_store(store_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_root_of_gigabytes_is_not_read(store_path: Path) -> None:
+    with (store_path / "zarr.json").open("wb") as stream:
+        stream.truncate(2**33)  # a sparse file
+    with little_memory(), pytest.raises(ClwmError, match="not the root of a store"):
+        open_store(store_path)
+
+
+def test_an_array_file_other_than_the_checked_metadata_is_refused(store_path: Path) -> None:
+    file = store_path / "tasks/0006/reward/zarr.json"
+    node = json.loads(file.read_text())
+    node["codecs"].append({"name": "gzip", "configuration": {"level": 1}})
+    expected = open_store(store_path).tasks[6].load().reward
+    file.write_text(json.dumps(node))
+    task = open_store(store_path).tasks[6]
+    with pytest.raises(ClwmError, match="reward"):
+        task.array("reward")
+    np.testing.assert_array_equal(task.load().reward, expected)  # decoded by what was checked alone
+
+
+def test_a_task_larger_than_the_memory_is_refused(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: 10)
+    with pytest.raises(ClwmError, match="more than the memory of 100 bytes"):
+        open_store(store_path).tasks[6].load()
+
+
+# -- chunks ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def zstd_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A task whose compressed arrays lie in shards of several chunks."""
+    monkeypatch.setattr(writer, "CHUNK_BYTES", 500)
+    monkeypatch.setattr(writer, "SHARD_BYTES", 1500)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "zstd.zarr"
+    write_store(
+        path, {6: [random_episode(rng, 100, False, i) for i in range(8)]}, Storage(compression="zstd")
+    )
+    assert "sharding_indexed" in (path / "tasks/0006/reward/zarr.json").read_text()
+    return path
+
+
+def replace_file(path: Path, name: str, text: bytes) -> Path:
+    """Replace a data file by somebody who mends sizes and digests as well."""
+    file = path / "tasks/0006" / name
+    file.write_bytes(text)
+    group = path / "tasks/0006/zarr.json"
+    node = json.loads(group.read_text())
+    node["attributes"]["files"][name] = {"bytes": len(text), "sha256": file_sha256(file)}
+    group.write_text(json.dumps(node))
+    store = open_store(path)
+    writer.write_root(path, store.manifest, store.provenance)
+    return path
+
+
+def rle_frame(size: int, stated: int | None) -> bytes:
+    """A zstd frame of zeros: 4 bytes for every 128 KiB; it may lie about its size, or not tell it."""
+    blocks = [min(2**17, size - start) for start in range(0, size, 2**17)]
+    body = b"".join(
+        (block << 3 | 1 << 1 | (number == len(blocks) - 1)).to_bytes(3, "little") + b"\0"
+        for number, block in enumerate(blocks)
+    )
+    if stated is None:
+        return b"\x28\xb5\x2f\xfd" + b"\x00" + b"\x58" + body  # a window of 2 MiB, no size
+    return b"\x28\xb5\x2f\xfd" + b"\xe0" + stated.to_bytes(8, "little") + body
+
+
+def test_the_bomb_is_a_bomb() -> None:
+    """What the checks below keep out does decompress to far more than it holds."""
+    bomb = rle_frame(2**26, 2**26)
+    assert len(bomb) < 2**26 / 2**14
+    assert Zstd().decode(bomb) == bytes(2**26)
+    assert Zstd().decode(rle_frame(2**20, None)) == bytes(2**20)
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (rle_frame(2**32, 2**32), "decompresses to 4294967296 bytes, its shape needs 800"),
+        (rle_frame(800, 2**60), "decompresses to 1152921504606846976 bytes"),
+        (rle_frame(2**32, None), "does not state its decompressed size"),
+        (rle_frame(800, 800) + rle_frame(2**32, 2**32), "not one zstd frame"),
+        (rle_frame(2**32, 800), "reward: cannot be decoded"),
+        (b"\x28\xb5\x2f\xfd\xe3" + bytes(20), "dictionary"),
+        (b"PK\x03\x04" + bytes(20), "does not start with a zstd frame"),
+        (b"\x28\xb5", "too short"),
+        (rle_frame(800, 800)[:-3], "zstd frame is damaged"),
+    ],
+)
+def test_chunks_that_decompress_to_more_than_their_shape_are_refused(
+    store_path: Path, frame: bytes, words: str
+) -> None:
+    def use_zstd(root: dict[str, Any]) -> None:
+        node = array_node(root)
+        node["codecs"].append({"name": "zstd", "configuration": {"level": 3, "checksum": False}})
+        (store_path / "tasks/0006/reward/zarr.json").write_text(json.dumps(node))
+
+    assert open_store(store_path).tasks[6].arrays["reward"].nbytes == 800
+    change_root(store_path, use_zstd)
+    replace_file(store_path, "reward/c.0", frame)
+    with little_memory(), pytest.raises(ClwmError, match=words):
+        open_store(store_path).tasks[6].load()
+
+
+def shard_index(text: bytes, chunks: int) -> np.ndarray:
+    return np.frombuffer(text[-16 * chunks - 4 : -4], "<u8").reshape(chunks, 2).copy()
+
+
+def with_index(text: bytes, index: np.ndarray) -> bytes:
+    body = index.astype("<u8").tobytes()
+    return text[: -len(body) - 4] + body + value(body).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ([2**64 - 1, 2**64 - 1], "is absent"),
+        ([0, 10**12], "points outside"),
+        ([2**63, 2**63], "points outside"),
+        ([10**6, 20], "points outside"),
+        ([1, 20], "does not start with a zstd frame"),
+    ],
+)
+def test_a_shard_whose_index_lies_is_refused(zstd_store: Path, entry: list[int], words: str) -> None:
+    file = zstd_store / "tasks/0006/reward/c.0"
+    text = file.read_bytes()
+    index = shard_index(text, 3)
+    index[1] = entry
+    replace_file(zstd_store, "reward/c.0", with_index(text, index))
+    with little_memory(), pytest.raises(ClwmError, match=words):
+        open_store(zstd_store).tasks[6].load()
+
+
+def test_a_damaged_index_of_a_shard_is_found(zstd_store: Path) -> None:
+    text = (zstd_store / "tasks/0006/observation/c.0.0").read_bytes()
+    chunks = open_store(zstd_store).tasks[6].arrays["observation"]
+    index = 16 * (chunks.file_shape[0] // chunks.chunk_shape[0]) + 4
+    damaged = text[:-index] + bytes([text[-index] ^ 1]) + text[1 - index :]
+    replace_file(zstd_store, "observation/c.0.0", damaged)
+    with pytest.raises(ClwmError, match="does not agree with its checksum"):
+        open_store(zstd_store).tasks[6].load()
+
+
+def test_a_shard_shorter_than_its_index_is_refused(zstd_store: Path) -> None:
+    replace_file(zstd_store, "reward/c.0", b"short")
+    with pytest.raises(ClwmError, match="shorter than the index"):
+        open_store(zstd_store).tasks[6].load()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_damage_of_a_data_file_is_an_error_or_harmless(zstd_store: Path, data: st.DataObject) -> None:
+    """Random damage never ends in anything but one clear error, or values of the right shape."""
+    files = sorted((zstd_store / "tasks/0006").glob("*/c.*"))
+    file = data.draw(st.sampled_from(files))
+    original = file.read_bytes()
+    damaged = bytearray(original)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(damaged)
+    try:
+        arrays = open_store(zstd_store).tasks[6].load()
+    except ClwmError:
+        pass
+    else:
+        assert arrays.transitions == 800
+    finally:
+        file.write_bytes(original)
+
+
+def test_the_writer_writes_what_the_reader_accepts_whatever_the_codec_pipeline(tmp_path: Path) -> None:
+    """The zarrs pipeline leaves chunks of zeros out, unless the writer sees to it."""
+    pytest.importorskip("zarrs")
+    rng = np.random.default_rng(0)
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        write_store(tmp_path / "a.zarr", {6: [random_episode(rng, 30, False, 0)]})
+        loaded = open_store(tmp_path / "a.zarr").tasks[6].load(verify=True)
+    assert not loaded.terminated.any()
+
+
+def test_a_store_of_a_stranger_is_never_unpickled(store_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.system, ("touch pwned",)
+
+    replace_file(store_path, "reward/c.0", pickle.dumps(Trap()) + bytes(800))
+    with pytest.raises(ClwmError):
+        open_store(store_path).tasks[6].load()
+    assert not Path("pwned").exists()
+
+
+def test_hostile_stores_do_not_damage_each_other(collected: Path, tmp_path: Path) -> None:
+    """The guards refuse nothing that is sound."""
+    copy = Path(shutil.copytree(collected, tmp_path / "copy.zarr"))
+    with little_memory():
+        read_all(copy)
+    assert isinstance(open_store(copy), Store)

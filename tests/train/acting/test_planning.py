@@ -1,0 +1,228 @@
+"""MPPI: against brute force in a world model made by hand, and with every formulation that can be trained."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_train.acting.planner import MPPI, PlannerConfig
+from clwm_train.acting.planner.imagination import Scene
+from clwm_train.config import IqlConfig
+from clwm_train.data.normaliser import Normaliser
+from clwm_train.evaluate import FixedBelief, evaluate, roll_out
+from clwm_train.kernels.streams import Purpose, RandomStreams
+from clwm_train.methods.method_file import names
+from clwm_train.model.agent import Agent
+from tests.train.helpers import small_config
+
+LINES = PlannerConfig(
+    horizon=3, iterations=12, samples=2048, policy_samples=8, elites=64, temperature=20.0, min_std=0.1
+)
+DISCOUNT = 0.9
+FORMULATIONS = ["spc", "tc-only", *(name for name in names("methods") if name.startswith("spc-"))]
+#: Actions that brute force tries at every step.
+GRID = np.linspace(-1.0, 1.0, 41)
+
+
+class LineWorld(nn.Module):
+    """A code is a place x on a line; x' = x + a / 2; the reward is -(x' - z)^2: z is the goal."""
+
+    class _Prediction:
+        def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
+            return output
+
+    prediction = _Prediction()
+
+    def predict(self, code: Tensor, action: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        following = code + 0.5 * action
+        return following, -(following - z).square().squeeze(-1)
+
+
+class LineIql(nn.Module):
+    """A policy that always goes left; two critics, the lower of which values a place x at -5 |x - 2 z|."""
+
+    config = IqlConfig(discount=DISCOUNT)
+
+    def policy(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full_like(state[..., :1], -0.7), torch.full_like(state[..., :1], -2.0)
+
+    def critics(self, state: Tensor) -> Tensor:
+        low = -5.0 * (state[..., :1] - 2.0 * state[..., 1:2]).abs()
+        return torch.stack([low, low + 1.0], 1)
+
+
+class LineAgent(nn.Module):
+    """As much of an agent as planning needs, of two seeds."""
+
+    action_size = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds = (0, 1)
+        self.world_model, self.iql, self.normaliser = LineWorld(), LineIql(), Normaliser(1)
+
+    def features(self, observation: Tensor) -> Tensor:
+        return observation
+
+
+def worth(x: float, goal: float, actions: Sequence[float]) -> float:
+    total = 0.0
+    for t, action in enumerate(actions):
+        x += 0.5 * action
+        total -= DISCOUNT**t * (x - goal) ** 2
+    return total - DISCOUNT ** len(actions) * 5.0 * abs(x - 2.0 * goal)
+
+
+def best_first_action(x: float, goal: float) -> tuple[float, float]:
+    """Brute force over the grid: the first action of the best sequence, and its value."""
+    best = max(itertools.product(GRID, repeat=3), key=lambda actions: worth(x, goal, actions))
+    return best[0], worth(x, goal, best)
+
+
+def planner(config: PlannerConfig = LINES, seed: int = 0, lanes: int = 3) -> MPPI:
+    made = MPPI(LineAgent(), config, seed)  # type: ignore[arg-type]
+    made.begin(np.ones((2, lanes), np.bool_))
+    return made
+
+
+PLACES = torch.tensor([[[0.0], [0.9], [-1.3]], [[0.3], [2.0], [0.1]]])
+GOALS = torch.tensor([[[0.4], [0.2], [-0.5]], [[0.3], [0.0], [-0.6]]])
+
+
+def test_the_known_optimum_is_found() -> None:
+    """The best first action trades rewards on the way for the critics' value at the end."""
+    action = planner().act(PLACES, FixedBelief(GOALS))
+    for seed, lane in itertools.product(range(2), range(3)):
+        x, goal = float(PLACES[seed, lane]), float(GOALS[seed, lane])
+        expected, value = best_first_action(x, goal)
+        found = float(action[seed, lane])
+        rest = max(worth(x, goal, [found, *rest]) for rest in itertools.product(GRID, repeat=2))
+        assert found == pytest.approx(expected, abs=0.06), (x, goal)
+        assert rest == pytest.approx(value, abs=0.1), (x, goal)  # the rest lies on the grid
+
+
+def test_values_and_proposals_are_the_formula() -> None:
+    agent: Any = LineAgent()
+    scene = Scene(agent, agent.world_model, PLACES, GOALS)
+    actions = 2.0 * torch.rand(2, 3, 5, 3, 1, generator=torch.Generator().manual_seed(0)) - 1.0
+    value = scene.value(actions)
+    for s, lane, n in itertools.product(range(2), range(3), range(5)):
+        by_hand = worth(float(PLACES[s, lane]), float(GOALS[s, lane]), actions[s, lane, n, :, 0].tolist())
+        assert float(value[s, lane, n]) == pytest.approx(by_hand, abs=1e-5)
+    noise = torch.randn(2, 3, 4, 3, 1, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(scene.propose(noise), (-0.7 + float(np.exp(-2.0)) * noise).clamp(-1.0, 1.0))
+
+
+def test_a_poor_policy_alone_proposes_nothing_better() -> None:
+    """With no other sequence than the policy's, the plan is the policy's."""
+    config = LINES.model_copy(update={"samples": 8, "policy_samples": 8, "elites": 8})
+    assert (planner(config).act(PLACES, FixedBelief(GOALS)) < -0.2).all()
+
+
+def test_the_same_seed_plans_the_same_and_steps_differ() -> None:
+    belief = FixedBelief(GOALS)
+    first, same, other = planner(), planner(), planner(seed=1)
+    assert torch.equal(first.act(PLACES, belief), same.act(PLACES, belief))
+    assert torch.equal(first.act(PLACES, belief), same.act(PLACES, belief))
+    assert not torch.equal(planner().act(PLACES, belief), other.act(PLACES, belief))
+
+
+def test_plans_go_on_until_an_episode_begins() -> None:
+    """One iteration of few samples: a plan is refined over the steps; a new episode has none."""
+    config = LINES.model_copy(update={"iterations": 1, "samples": 64, "policy_samples": 0, "max_std": 0.2})
+    going, begun = planner(config), planner(config)
+    belief = FixedBelief(GOALS)
+    for _ in range(4):
+        going.act(PLACES, belief)
+        begun.act(PLACES, belief)
+    begun.begin(np.array([[True, False, False], [False, False, False]]))
+    before, after = going.act(PLACES, belief), begun.act(PLACES, belief)
+    assert not torch.equal(before[0, 0], after[0, 0])
+    assert torch.equal(before[1], after[1])
+    assert torch.equal(before[0, 1:], after[0, 1:])
+
+
+def test_lanes_in_chunks_find_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = planner().act(PLACES, FixedBelief(GOALS))
+    monkeypatch.setattr("clwm_train.acting.planner.mppi.CHUNK", 1)
+    torch.testing.assert_close(planner().act(PLACES, FixedBelief(GOALS)), together, atol=0.15, rtol=0.0)
+
+
+@pytest.mark.parametrize("method", FORMULATIONS)
+def test_every_formulation_can_plan(method: str) -> None:
+    family = get_family("point-robot")
+    agent = Agent(small_config(method), [0, 1], 2, 2)
+    config = PlannerConfig(horizon=2, iterations=2, samples=16, policy_samples=4, elites=4)
+    z = torch.zeros(2, 3, 3)
+    episodes = [
+        roll_out(agent, family, [0, 1, 2], FixedBelief(z), [0, 1, 2], actor=actor)
+        for actor in (MPPI(agent, config), MPPI(agent, config), None)
+    ]
+    np.testing.assert_array_equal(episodes[0].observations, episodes[1].observations)
+    assert not np.array_equal(episodes[0].observations, episodes[2].observations)
+    assert np.isfinite(episodes[0].returns).all()
+
+
+def test_planning_works_with_beliefs_that_change() -> None:
+    agent = Agent(small_config(), [0], 2, 2)
+    config = PlannerConfig(horizon=1, iterations=1, samples=4, policy_samples=2, elites=2)
+    (result,) = evaluate(
+        agent,
+        get_family("point-robot"),
+        {},
+        protocols=["online-context", "non-prior", "zero-shot"],
+        splits=["id"],
+        episodes=1,
+        context_size=110,
+        actor=MPPI(agent, config),
+    )
+    assert list(result) == ["online-context", "non-prior", "zero-shot"]
+
+
+def test_codes_go_on_as_the_mode_of_what_is_drawn() -> None:
+    """Of many draws, each latent dimension's most frequent code is the one that planning goes on with."""
+    agent = Agent(small_config(), [0], 2, 2)
+    assert agent.world_model is not None
+    prediction = agent.world_model.prediction
+    output = 3.0 * torch.randn(1, 60, generator=torch.Generator().manual_seed(0))
+    code = torch.zeros(1, 8)
+    draws = RandomStreams([0]).at(Purpose.PLANNING)
+    drawn = torch.stack([prediction.advance(output, code, draws) for _ in range(400)])
+    likely = prediction.most_likely(output, code)
+    for dimension in range(4):
+        of_dimension = drawn.view(400, 4, 2)[:, dimension]
+        values, counts = of_dimension.unique(dim=0, return_counts=True)
+        torch.testing.assert_close(values[counts.argmax()], likely.view(4, 2)[dimension])
+
+
+def test_an_agent_without_a_world_model_is_refused() -> None:
+    agent = Agent(small_config("focal"), [0], 2, 2)
+    with pytest.raises(ClwmError, match="has no world model to plan with") as error:
+        MPPI(agent, PlannerConfig())
+    assert "\n" not in str(error.value)
+
+
+def test_defaults_are_those_of_td_mpc2() -> None:
+    published = {"horizon": 3, "iterations": 6, "samples": 512, "policy_samples": 24, "elites": 64}
+    published |= {"temperature": 0.5, "min_std": 0.05, "max_std": 2.0}
+    assert PlannerConfig().model_dump() == published
+    for wrong in ({"elites": 513}, {"policy_samples": 600}, {"min_std": 3.0}, {"horizon": 0}):
+        with pytest.raises(ValueError, match=r"elites|policy_samples|min_std|horizon"):
+            PlannerConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_noise_is_standard_normal() -> None:
+    draws = RandomStreams([0, 1]).at(Purpose.PLANNING).normal(200_000)
+    assert draws.shape == (2, 200_000)
+    for row in draws:
+        for moment, expected in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+            assert float((row**moment).mean()) == pytest.approx(expected, abs=0.08)
+    assert not torch.equal(draws[0], draws[1])

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clwm_data.errors import ClwmError
+from clwm_train.config import (
+    FocalConfig,
+    InfoNCEConfig,
+    TemporalConsistencyConfig,
+    TrainConfig,
+    WorldModelConfig,
+)
+from clwm_train.methods.resolve import names, resolve
+
+
+def test_paper_preset_is_the_published_constants_that_the_models_default_to() -> None:
+    objectives = {"temporal_consistency": TemporalConsistencyConfig(), "infonce": InfoNCEConfig()}
+    expected = TrainConfig(world_model=WorldModelConfig(), objectives=objectives)  # type: ignore[arg-type]
+    assert resolve("spc", "paper") == expected
+
+
+def test_published_constants() -> None:
+    config = resolve("spc", "paper")
+    batch = config.batch
+    assert (batch.tasks, batch.windows, batch.horizon, batch.context) == (16, 64, 5, 64)
+    assert (config.steps, config.representation_every) == (500_000, 2)
+    assert config.network.init == "truncated-normal-0.02"
+    assert (config.context.dim, config.context.hidden, config.context.learning_rate) == (5, (256, 256), 1e-4)
+    world_model = config.world_model
+    assert world_model is not None
+    assert (world_model.latent_dim, world_model.levels, world_model.target_tau) == (512, (5, 3), 0.005)
+    assert (world_model.encoder_hidden, world_model.dynamics_hidden) == ((512,), (512, 512))
+    assert (world_model.reward_hidden, world_model.learning_rate) == ((512, 512), 1e-4)
+    assert config.objectives.temporal_consistency is not None
+    assert config.objectives.temporal_consistency.rho == 0.99
+    assert config.objectives.infonce == InfoNCEConfig(weight=1.0, radius=100.0, tau=0.005)
+    iql = config.iql
+    assert (iql.expectile, iql.inverse_temperature, iql.max_weight, iql.discount) == (0.8, 3.0, 100.0, 0.99)
+    assert (iql.hidden, iql.learning_rate, iql.log_std_min, iql.log_std_max) == ((256, 256), 3e-4, -5.0, 2.0)
+
+
+@pytest.mark.parametrize("method", names("methods"))
+@pytest.mark.parametrize("preset", names("presets"))
+def test_every_method_comes_in_every_size(method: str, preset: str) -> None:
+    config = resolve(method, preset)
+    assert (config.world_model is None) == (config.objectives.temporal_consistency is None)
+
+
+def test_a_preset_sizes_only_what_a_method_has() -> None:
+    focal = resolve("focal", "tiny")
+    assert focal.world_model is None
+    assert focal.objectives.model_dump(exclude_none=True) == {"focal": {"weight": 1.0}}
+    assert (focal.network.style, focal.network.init, focal.batch.horizon) == ("relu", "orthogonal", 1)
+    assert focal.batch.windows == resolve("spc", "tiny").batch.windows
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("batch.tasks=3", ("batch", "tasks"), 3),
+        ("iql.learning_rate=1e-2", ("iql", "learning_rate"), 0.01),
+        ("context.hidden=[7, 8]", ("context", "hidden"), (7, 8)),
+        ("iql.transitions=first", ("iql", "transitions"), "first"),
+        ("objectives.infonce=null", ("objectives", "infonce"), None),
+        ("objectives.focal={}", ("objectives", "focal"), FocalConfig()),
+        ("data.standardise_observation=false", ("data", "standardise_observation"), False),
+        ("data.reward_scale=auto", ("data", "reward_scale"), "auto"),
+    ],
+)
+def test_set_overrides_any_field(override: str, path: tuple[str, str], value: object) -> None:
+    assert getattr(getattr(resolve("spc", "tiny", [override]), path[0]), path[1]) == value
+
+
+def test_later_set_wins() -> None:
+    assert resolve("spc", "tiny", ["batch.tasks=3", "batch.tasks=9"]).batch.tasks == 9
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("iql.expectil=0.9", r"--set: unknown key iql\.expectil: did you mean expectile\?"),
+        ("objectives.infonc={}", r"unknown key objectives\.infonc: did you mean infonce\?"),
+        ("batch.tasks=many", r"--set: batch\.tasks: .*integer.*'many'"),
+        ("batch.tasks=0", r"batch\.tasks: .*greater than or equal to 1.*0"),
+        ("batch.tasks=2.5", r"batch\.tasks: .*integer.*2\.5"),
+        ("iql.learning_rate=nan", r"iql\.learning_rate"),
+        ("iql.learning_rate=-1", r"iql\.learning_rate: .*greater than 0"),
+        ("batch.tasks", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("batch.tasks=[", "not a YAML value"),
+        ("world_model.latent=continuous", "cross-entropy needs latent discrete"),
+        ("world_model.levels=[5,1]", r"world_model\.levels\[1\]"),
+        ("world_model=null", "needs a world_model"),
+        ("objectives.temporal_consistency=null", "nothing trains the world_model"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(override: str, message: str) -> None:
+    with pytest.raises(ClwmError, match=message) as error:
+        resolve("spc", "tiny", [override])
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_are_told() -> None:
+    with pytest.raises(ClwmError, match=r"no method is called 'spcc': did you mean spc\?"):
+        resolve("spcc", "tiny")
+    with pytest.raises(ClwmError, match="no preset is called 'huge': there are: paper, small, tiny"):
+        resolve("spc", "huge")
+
+
+def test_a_mistake_in_a_method_file_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("objectives:\n  focal:\n    wieght: 2.0\n")
+    with pytest.raises(
+        ClwmError, match=rf"{path}:3: unknown key objectives\.focal\.wieght: did you mean weight"
+    ):
+        resolve(str(path), "tiny")
+    path.write_text("objectives:\n  focal:\n    weight: 2.0\n")
+    focal = resolve(str(path), "tiny").objectives.focal
+    assert focal is not None
+    assert focal.weight == 2.0

@@ -1,0 +1,141 @@
+"""Every listed method: it is what its name says, trains, and resumes to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clwm_data.collect.collector import collect
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_data.store import Store
+from clwm_train.methods.listing import list_methods
+from clwm_train.methods.method_file import names
+from clwm_train.methods.resolve import resolve
+from clwm_train.runs.loading import load_agent
+from clwm_train.runs.metrics_log import read_metrics
+from clwm_train.runs.run import create_run, open_run
+from clwm_train.training.train import train_run
+from tests.conftest import tiny_manifest
+from tests.train.helpers import small_config
+from tests.train.training.test_trainer import files, stop_after
+
+METHODS = names("methods")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("stores") / "tiny.zarr"
+    return collect(tiny_manifest(tasks=(0, 6, 12, 13)), path)
+
+
+def test_all_are_there() -> None:
+    baselines = ["focal", "csro", "dora", "unicorn-ss", "decoder", "task-classifier"]
+    spc = [
+        f"spc-{latent}-{loss}"
+        for latent in ("discrete", "simnorm", "continuous")
+        for loss in ("mse", "cosine")
+    ]
+    assert sorted(METHODS) == sorted(
+        ["spc", "tc-only", *spc, *baselines, *(f"{name}-ln" for name in baselines)]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_and_resumes_to_the_bit(method: str, store: Store, tmp_path: Path) -> None:
+    config = small_config(method, "tiny", "steps=3", "log_every=1", "checkpoint_every=10")
+    family = get_family(store.family)
+    whole, parts = (
+        create_run(tmp_path / name, store, family, config, method=method, preset="tiny", seeds=(3, 4))
+        for name in ("whole", "parts")
+    )
+    assert train_run(whole, store)
+    assert not train_run(parts, store, stop=stop_after(1))
+    assert train_run(open_run(parts.path), store)
+    assert files(whole) == files(parts)
+    assert len(list(read_metrics(whole.path / "metrics.jsonl"))) == 6
+    assert load_agent(open_run(whole.path)).seeds == (3, 4)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name.endswith("-ln")])
+def test_ln_variants_differ_in_the_network_alone(method: str) -> None:
+    with_layer_norm, plain = resolve(method, "paper"), resolve(method.removesuffix("-ln"), "paper")
+    assert with_layer_norm.network.style == "layernorm-mish"
+    assert with_layer_norm.network.init == resolve("spc", "paper").network.init
+    assert (plain.network.style, plain.network.init) == ("relu", "orthogonal")
+    assert with_layer_norm == plain.model_copy(update={"network": with_layer_norm.network})
+    assert with_layer_norm.batch.horizon == 1
+    assert with_layer_norm.context.next_observation is True
+    assert with_layer_norm.world_model is None
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name.startswith("spc-")])
+def test_formulations_differ_from_spc_in_the_world_model_alone(method: str) -> None:
+    _, latent, consistency = method.split("-")
+    config, spc = resolve(method, "paper"), resolve("spc", "paper")
+    assert config.world_model is not None
+    assert (config.world_model.latent, config.world_model.consistency) == (latent, consistency)
+    assert config.model_copy(update={"world_model": spc.world_model}) == spc
+
+
+def test_published_weights() -> None:
+    dumped = {
+        name: resolve(name, "paper").objectives.model_dump(exclude_none=True)
+        for name in ("csro", "dora", "unicorn-ss", "tc-only")
+    }
+    network = {"hidden": (256, 256), "learning_rate": 1e-4}
+    focal, decoder = {"weight": 1.0}, {"weight": 1.0, "reward_weight": 1.0, **network}
+    assert dumped["csro"] == {"focal": focal, "club": {"weight": 0.5, "negatives": "task", **network}}
+    assert dumped["dora"] == {
+        "infonce": {"weight": 1.0, "radius": 100.0, "tau": 0.005},
+        "l2": {"weight": 0.01},
+    }
+    assert dumped["unicorn-ss"] == {"focal": focal, "decoder": decoder}
+    assert list(dumped["tc-only"]) == ["temporal_consistency"]
+
+
+def test_the_listing_says_what_trains_what() -> None:
+    table = {method.name: method for method in list_methods()}
+    assert list(table) == METHODS
+    assert table["spc"].trained_by == "temporal consistency + InfoNCE"
+    assert table["tc-only"].trained_by == "temporal consistency"
+    assert table["csro"].trained_by == "FOCAL + CLUB bound of I(z; s, a)"
+    assert table["spc-simnorm-mse"].world_model == "simnorm, mse"
+    assert (table["dora-ln"].world_model, table["dora-ln"].network) == ("none", "layernorm-mish")
+    assert all("arXiv" in method.reference for method in table.values())
+
+
+def test_a_users_method_extends_bundled_ones_and_its_own(tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text("context:\n  dim: 9\nreference: me\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: [unicorn-ss-ln, wide.yaml]\nobjectives:\n  focal: null\n  l2: {weight: 0.5}\n")
+    config = resolve(str(mine), "tiny")
+    assert config.context.dim == 9
+    assert config.objectives.focal is None
+    assert config.objectives.l2 is not None
+    assert config.objectives.l2.weight == 0.5
+    assert config.objectives.decoder == resolve("unicorn-ss-ln", "tiny").objectives.decoder
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: spcc\n", r"no method is called 'spcc': did you mean spc\?"),
+        ("extends: a.yaml\n", r"a\.yaml: methods extend each other in a circle: a -> a"),
+        ("extends: b.yaml\n", r"a\.yaml: methods extend each other in a circle: a -> b -> a"),
+        ("extends: 3\n", r"a\.yaml:1: extends"),
+        ("extends: focal\nobjectives:\n  focal: null\n", "nothing trains the context encoder"),
+        ("objectives: {}\n", "nothing trains the context encoder"),
+        (
+            "extends: focal\nobjectives:\n  club:\n    negatives: all\n",
+            r"a\.yaml:4: objectives\.club\.negatives",
+        ),
+    ],
+)
+def test_mistakes_in_a_method_are_told(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(ClwmError, match=message) as error:
+        resolve(str(tmp_path / "a.yaml"), "tiny")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,132 @@
+"""Compiled graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo
+from torch.nn import functional
+
+from clwm_data.errors import ClwmError
+from clwm_train.kernels import gumbel_graph
+from clwm_train.kernels.norm_mish import EPSILON, norm_mish_graph
+from clwm_train.methods.listing import list_methods
+from clwm_train.model.fsq import FSQ
+from clwm_train.training import compiler
+from tests.train.helpers import small_config
+from tests.train.training.test_learner import make
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("members", "rows", "size"), [(1, 7, 5), (3, 640, 32), (2, 9, 256)])
+def test_norm_mish_for_graphs_is_torchs(dtype: torch.dtype, members: int, rows: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int, scale: float = 1.0) -> torch.Tensor:
+        return scale * torch.randn(*shape, generator=generator)
+
+    x = random(members, rows, size).to(dtype)
+    # A gain of 30 takes some entries beyond 20, where Mish is the identity, and some below -20.
+    inputs = [x, random(members, 1, size), random(members, 1, size, scale=30.0), random(members, 1, size)]
+    inputs = [torch.nn.Parameter(part) for part in inputs]
+    ours = norm_mish_graph(*inputs)
+    upstream = random(*ours.shape).to(dtype)
+    found = torch.autograd.grad(ours, inputs, upstream)
+    exact = [part.detach().double().requires_grad_() for part in inputs]
+    normal = functional.layer_norm(exact[0] + exact[1], (size,), eps=EPSILON)
+    theirs = functional.mish(normal * exact[2] + exact[3])
+    expected = torch.autograd.grad(theirs, exact, upstream.double())
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-2
+    assert ours.dtype == found[0].dtype == dtype
+    for mine, its in zip((ours, *found), (theirs, *expected), strict=True):
+        scale = float(its.detach().abs().max())
+        torch.testing.assert_close(mine.double(), its, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("levels", [[5, 3], [2, 4], [3, 3, 3]])
+def test_quantisation_for_graphs_is_the_quantisation(levels: list[int]) -> None:
+    fsq = FSQ(levels)
+    x = 2.0 * torch.randn(4, 50, len(levels), generator=torch.Generator().manual_seed(0))
+    x[0, :5] = 0.0
+    found = []
+    for forward, index in (
+        (fsq, fsq.index),
+        tuple(torch.compile(part, backend="aot_eager") for part in (fsq, fsq.index)),
+    ):
+        leaf = x.clone().requires_grad_()
+        code = forward(leaf)
+        gradient = torch.autograd.grad(code.square().sum(), leaf)[0]
+        found.append((code.detach(), gradient, index(x).long()))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("method", [entry.name for entry in list_methods()])
+def test_a_compiled_run_is_the_other_one(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "BACKEND", "eager")
+    found = []
+    for compiles in (False, True):
+        learner, sampler, streams = make(small_config(method), [3, 4], compiles=compiles)
+        found.append([learner.update(sampler.batch(step), step, streams) for step in range(2)])
+    for plain, graph in zip(*found, strict=True):
+        assert plain.keys() == graph.keys()
+        for name, value in plain.items():
+            torch.testing.assert_close(graph[name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_graph_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "BACKEND", "eager")
+    learner, sampler, streams = make(small_config(), [3], compiles=True)
+    for step in range(2):
+        learner.update(sampler.batch(step), step, streams, pace=1.0)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for step in range(2, 6):
+            learner.update(sampler.batch(step), step, streams, pace=1.0 / step)
+
+
+def test_too_many_codes_to_unroll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "BACKEND", "eager")
+    assert gumbel_graph.MOST_UNROLLED_CODES < 40
+    found = []
+    for compiles in (False, True):
+        learner, sampler, streams = make(
+            small_config("spc", "tiny", "world_model.levels=[8,5]"), [3], compiles=compiles
+        )
+        found.append(learner.update(sampler.batch(0), 0, streams))
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("there_is_a_compiler", [True, False])
+def test_who_decides_to_compile(there_is_a_compiler: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(device: torch.device) -> None:
+        if not there_is_a_compiler:
+            raise ClwmError("no compiler")
+
+    monkeypatch.setattr(compiler, "check_compiler", check)
+    notes: list[str] = []
+
+    def decided(wanted: bool | None, steps: int) -> bool:
+        return compiler.decide(wanted, steps, torch.device("cpu"), notes.append)
+
+    assert not decided(False, 10**6)
+    assert not decided(None, 9_999)
+    assert notes == []
+    assert decided(None, 10_000) == there_is_a_compiler
+    assert len(notes) == (not there_is_a_compiler)
+    if there_is_a_compiler:
+        assert decided(True, 1)
+    else:
+        with pytest.raises(ClwmError, match="no compiler"):
+            decided(True, 1)
+
+
+def test_a_compiler_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("it has\na bug")
+
+    monkeypatch.setattr(compiler, "BACKEND", fails)
+    with pytest.raises(ClwmError, match=r"^the update cannot be compiled: it has: say --no-compile"):
+        compiler.compiled(torch.neg)(torch.zeros(2))
