@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
-from clwm_data.errors import ClwmError
-
-#: Verb -> one line for ``clwm --help``; the module ``clwm_cli.<verb>`` holds the click command ``<verb>``.
-VERBS = {
-    "families": "List task families, or the tasks of one.",
-    "collect": "Collect the dataset that a manifest describes.",
-    "info": "Show what a store holds.",
-    "preview": "Film episodes of a family or of a store.",
-    "validate": "Check a store: schema, episodes, digests, values.",
-    "report": "Show a store, or runs beside each other, on one page.",
-    "select": "Make a store of a part of another.",
-    "merge": "Make one store of several.",
-    "delete-episodes": "Remove episodes from a store.",
-    "convert": "Convert from other formats and to them.",
-    "behaviour": "Train the policies that collect data.",
-    "train": "Train an agent on a store.",
-    "eval": "Evaluate how well a run's agent adapts.",
-    "analyse": "Measure what a run's representations and world model have learned.",
-    "sweep": "Train, evaluate and analyse many runs: methods x stores x seeds.",
-    "push": "Publish a store, or a trained agent, on the Hugging Face Hub.",
-    "pull": "Download a published store, or some of its tasks.",
-    "demo": "Collect, validate, train, evaluate and draw, in minutes.",
+#: Section of ``clwm --help`` -> verb -> its line there; the module ``clwm_cli.<verb>`` holds the command.
+SECTIONS = {
+    "Data": {
+        "families": "List task families, or the tasks of one.",
+        "collect": "Collect the dataset that a manifest describes.",
+        "info": "Show what a store holds.",
+        "preview": "Film episodes of a family or of a store.",
+        "validate": "Check a store: schema, episodes, digests, values.",
+        "select": "Make a store of a part of another.",
+        "merge": "Make one store of several.",
+        "delete-episodes": "Remove episodes from a store.",
+        "convert": "Convert from other formats and to them.",
+        "behaviour": "Train the policies that collect data.",
+    },
+    "Share": {
+        "push": "Publish a store, or a trained agent, on the Hugging Face Hub.",
+        "pull": "Download a published store, or some of its tasks.",
+    },
+    "Learn": {
+        "train": "Train an agent on a store.",
+        "eval": "Evaluate how well a run's agent adapts.",
+        "analyse": "Measure what a run's representations and world model have learned.",
+        "demo": "Collect, validate, train, evaluate and draw, in minutes.",
+    },
+    "Compare": {
+        "sweep": "Train, evaluate and analyse many runs: methods x stores x seeds.",
+        "report": "Show a store, or runs beside each other, on one page.",
+    },
+}
+VERBS = [verb for section in SECTIONS.values() for verb in section]
+ALIASES = {
+    "analyze": "analyse",
+    "behavior": "behaviour",
+    "evaluate": "eval",
+    "download": "pull",
+    "upload": "push",
 }
 
 
@@ -37,21 +53,34 @@ class VerbGroup(click.Group):
     """Imports a verb's module only when the verb is used, so that ``clwm --help`` is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs in the order of the work: collect, look, train, share."""
-        return list(VERBS)
+        """The verbs in the order of the work."""
+        return VERBS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The click command of a verb."""
-        if cmd_name not in VERBS:
+        """The click command of a verb, or of another spelling of it."""
+        verb = ALIASES.get(cmd_name, cmd_name)
+        if verb not in VERBS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = verb.replace("-", "_")
         command: click.Command = getattr(importlib.import_module(f"{__package__}.{name}"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As in click, with a suggestion where there is no such verb."""
+        name = args[0]
+        if not name.startswith("-") and name not in VERBS and name not in ALIASES:
+            close = difflib.get_close_matches(name.lower(), [*VERBS, *ALIASES], n=1)
+            hint = f"did you mean {close[0]}?" if close else "`clwm --help` lists the commands"
+            ctx.fail(f"no command is called {name!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+        """List the verbs by section, without importing them."""
+        for title, verbs in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(verb.ljust(max(map(len, VERBS))), line) for verb, line in verbs.items()])
 
 
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,24 +98,37 @@ def clwm(debug: bool) -> None:
     """
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line: exit code 0, 1 (an error, one line on stderr) or 2 (wrong usage)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, and exit: 0, 1 (an error, one line on stderr), 2 (wrong usage), 130 (Ctrl-C)."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        return clwm.main(args=arguments, prog_name="clwm")
-    except (ClwmError, OSError) as error:
+        # Not standalone: click's own handling exits with 1 on Ctrl-C, which here means an error.
+        sys.exit(clwm.main(args=arguments, prog_name="clwm", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("clwm: interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:
         if debug:
             raise
-        text = str(error) if isinstance(error, ClwmError) else _of_the_system(error)
         # One line whatever stood in the files that the message quotes, and no control characters.
-        line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {text}")
+        line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {_message(error)}")
         click.echo(line, err=True)
         sys.exit(1)
 
 
-def _of_the_system(error: OSError) -> str:
-    """A full disk, a folder without permission, and the like."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}: mend it and run the command again (--debug: the traceback)"
+def _message(error: Exception) -> str:
+    """What went wrong, in one line."""
+    from clwm_data.errors import ClwmError  # which takes long to import
+
+    if isinstance(error, ClwmError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory{f': {error}' if str(error) else ''}"
+    if isinstance(error, OSError):
+        return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"
+    return f"{type(error).__name__}: {error}: this is a bug in clwm; --debug shows the traceback to report"

@@ -60,7 +60,7 @@ def clwm(tmp_path: Path) -> Clwm:
     """Run the real command in a fresh folder: ``clwm("info", "x")``; stdout and stderr are captured."""
 
     def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        code = "from clwm_cli.main import main; main()"
+        code = "from clwm_cli.entry import run; run()"
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=tmp_path,

@@ -1,0 +1,5 @@
+"""``python -m clwm_cli``."""
+
+from .entry import run
+
+run()
