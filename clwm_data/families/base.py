@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -73,6 +74,9 @@ class TaskFamily(ABC):
         has_success: steps report whether the task is solved.
         behaviours: policies that can collect data here, besides any that are trained later.
         lanes: episodes that one process collects side by side.
+        units: parameter -> its unit, such as ``m/s``; parameters without a unit are left out.
+        tracked: the parameter that asks for a quantity which the agent brings about, such as a speed;
+            :meth:`reached` measures it. ``None`` where there is no such parameter.
     """
 
     name: str
@@ -85,6 +89,8 @@ class TaskFamily(ABC):
     has_success: bool = False
     behaviours: tuple[str, ...] = ("random",)
     lanes: int = 32
+    units: Mapping[str, str] = MappingProxyType({})
+    tracked: str | None = None
 
     @abstractmethod
     def list_tasks(self) -> Iterable[Task]:
@@ -101,6 +107,20 @@ class TaskFamily(ABC):
             threads: upper bound on the threads it may step with.
             render_mode: ``None`` or ``"rgb_array"``; models may leave textures out when ``None``.
         """
+
+    def reached(self, observations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """What episodes made of the quantity that the parameter ``tracked`` asks for, in its unit.
+
+        Args:
+            observations: [..., T + 1, obs] of whole episodes.
+
+        Returns:
+            [...] means over the episode.
+
+        Raises:
+            NotImplementedError: ``tracked`` is ``None``.
+        """
+        raise NotImplementedError(f"family {self.name} tracks no parameter")
 
     def scripted_policy(self, task: int) -> ScriptedPolicy:
         """The hand-written policy of a task.

@@ -103,7 +103,7 @@ def _card_store(store: Store) -> CardStore:
 
 
 def _figure(store: Store) -> str:
-    return returns_figure(store.name, [task.record for task in store.tasks.values()])
+    return returns_figure(store.name, store.family, [task.record for task in store.tasks.values()])
 
 
 def _card(store: Store, reference: HubReference, head: str | None, remote: Collection[str]) -> str:

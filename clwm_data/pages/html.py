@@ -2,42 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+
+from clwm_data.pages.charts import chart_css
+from clwm_data.pages.palette import css_classes, css_variables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def document(title: str, sections: Iterable[str], footer: str) -> str:
     """A whole page; ``title`` is plain text."""
-    style = files("clwm_data.pages").joinpath("style.css").read_text(encoding="utf-8")
+    layout = files("clwm_data.pages").joinpath("style.css").read_text(encoding="utf-8")
+    style = css_variables() + css_classes() + chart_css() + layout
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
         f"{''.join(sections)}<footer>{footer}</footer></main></body></html>\n"
     )
 
 
+def header(title: str, subtitle: str, tiles: Mapping[str, str], *, text: str = "", body: str = "") -> str:
+    """The head of a page: all plain text, except for ``body``, which follows the tiles.
+
+    Args:
+        title: of the page.
+        subtitle: what kind of thing it is about.
+        tiles: name -> number, the most important ones.
+        text: a paragraph.
+        body: HTML.
+    """
+    boxes = "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+        for name, value in tiles.items()
+    )
+    paragraph = f"<p>{escape(text)}</p>" if text else ""
+    return (
+        f'<header><h1>{escape(title)}</h1><p class="family">{escape(subtitle)}</p>{paragraph}'
+        f'<div class="tiles">{boxes}</div>{body}</header>'
+    )
+
+
 def section(title: str, note: str, body: str) -> str:
     """A part of a page; title and note are plain text."""
     paragraph = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{title}</h2>{paragraph}{body}</section>"
+    return f"<section><h2>{escape(title)}</h2>{paragraph}{body}</section>"
+
+
+def warning(text: str) -> str:
+    """A paragraph that stands out; plain text."""
+    return f'<p class="warning">{escape(text)}</p>'
+
+
+def split_label(split: str) -> str:
+    """The name of a split in its colour."""
+    return f'<span class="split {split}">{split}</span>'
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int], tall: bool = False
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numeric: Sequence[int] = (),
+    wide: Sequence[int] = (),
+    tall: bool = False,
 ) -> str:
-    """A table; cells are HTML already."""
-    css = ["n" if column in numeric else "wide" if column >= 7 else "" for column in range(len(header))]
-    head = "".join(f'<th class="{name}">{title}</th>' for name, title in zip(css, header, strict=True))
+    """A table that scrolls within itself where the window is too narrow; cells are HTML already.
+
+    Args:
+        head: titles of the columns.
+        rows: as long as ``head``.
+        numeric: columns that are aligned to the right.
+        wide: columns of running text, which may be broken into lines.
+        tall: give a long table a height of its own to scroll in.
+    """
+    css = ["n" if column in numeric else "wide" if column in wide else "" for column in range(len(head))]
+    titles = "".join(f'<th class="{name}">{title}</th>' for name, title in zip(css, head, strict=True))
     lines = []
     for row in rows:
         cells = "".join(f'<td class="{name}">{cell}</td>' for name, cell in zip(css, row, strict=True))
         lines.append(f"<tr>{cells}</tr>")
     return (
-        f'<div class="scroll{" tall" if tall else ""}"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll{" tall" if tall else ""}" tabindex="0"><table><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )

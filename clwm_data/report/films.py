@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import io
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.families import get_family
-from clwm_data.pages.svg import number
+from clwm_data.pages.html import split_label
+from clwm_data.pages.numbers import number
 from clwm_data.preview import Clip, preview_store
 from clwm_data.store.reader import Store
 
@@ -26,31 +28,32 @@ def films(store: Store, tasks: list[int]) -> str:
         HTML: the films, or one sentence on why there are none.
     """
     try:
-        image = require("PIL.Image", "sim", "pictures in a report")
+        pillow = require("PIL.Image", "sim", "pictures in a report")
         get_family(store.family)
         clips = preview_store(store, tasks)
     except ClwmError as error:
         return f'<p class="note">No pictures: {escape(str(error))}</p>'
-    return f'<div class="films">{"".join(_figure(clip, image) for clip in clips)}</div>'
+    return f'<div class="films">{"".join(_figure(clip, pillow) for clip in clips)}</div>'
 
 
-def _figure(clip: Clip, image: object) -> str:
+def _figure(clip: Clip, pillow: Any) -> str:
     task = clip.task
     outcome = "" if clip.success is None else ", solved" if clip.success else ", not solved"
     doubt = "" if clip.faithful else " (this simulator leaves the stored path)"
     caption = f"{clip.label}{outcome}{doubt}"
+    data, height = _animated(clip, pillow)
     return (
-        f'<figure class="{task.split}"><img src="data:image/webp;base64,{_animated(clip, image)}" '
-        f'width="320" height="240" alt="task {task.index}, {escape(caption, quote=True)}">'
-        f'<figcaption><span>task {task.index} <span class="split">{task.split}</span><br>'
+        f'<figure><img src="data:image/webp;base64,{data}" '
+        f'width="{WIDTH}" height="{height}" alt="task {task.index}, {escape(caption, quote=True)}">'
+        f"<figcaption><span>task {task.index} {split_label(task.split)}<br>"
         f"<small>{escape(caption)}</small></span>"
         f"<span>return {number(clip.episode_return)}</span></figcaption></figure>"
     )
 
 
-def _animated(clip: Clip, image: object) -> str:
-    """Base64 of an animated WebP; it rests at its end before it begins anew."""
-    pictures = [image.fromarray(np.asarray(picture)) for picture in clip.pictures]  # type: ignore[attr-defined]
+def _animated(clip: Clip, pillow: Any) -> tuple[str, int]:
+    """Base64 of an animated WebP, which rests at its end before it begins anew; and its height."""
+    pictures = [pillow.fromarray(np.asarray(picture)) for picture in clip.pictures]
     height = round(WIDTH * pictures[0].height / pictures[0].width)
     pictures = [picture.resize((WIDTH, height)) for picture in pictures]
     buffer = io.BytesIO()
@@ -65,4 +68,4 @@ def _animated(clip: Clip, image: object) -> str:
         quality=70,
         method=4,
     )
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return base64.b64encode(buffer.getvalue()).decode("ascii"), height

@@ -47,7 +47,7 @@ def gather(store: Store, progress: Callable[[int], object] | None = None) -> Sam
     """Read a store once.
 
     Raises:
-        ClwmError: damaged data.
+        DamagedDataError: damaged data.
     """
     sample = Sample()
     shown = {index for split in SPLITS for index in spread(store.split(split), TASKS_PER_SPLIT)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -117,6 +118,13 @@ class DmControlFamily(TaskFamily):
     horizon = 500
     file: ClassVar[str]
     simulator: ClassVar[type[DmControlSimulator]]
+    units = MappingProxyType({"speed": "m/s", "length": "m"})
+    tracked = "speed"
+    velocity_entry: ClassVar[int]
+
+    def reached(self, observations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Mean [...] of the velocity that the speed asks for, of episodes [..., T + 1, obs]."""
+        return np.asarray(np.mean(observations[..., 1:, self.velocity_entry], axis=-1, dtype=np.float64))
 
     @abstractmethod
     def parameters(self) -> Iterable[dict[str, float]]:

@@ -72,6 +72,7 @@ class CheetahFamily(DmControlFamily):
     action_size = 6
     file = "cheetah.xml"
     simulator = CheetahSimulator
+    velocity_entry = 8  # of the root, along x
 
     @staticmethod
     def set_length(spec: Any, length: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,8 @@ class FingerFamily(DmControlFamily):
     action_size = 2
     file = "finger.xml"
     simulator = FingerSimulator
+    units = MappingProxyType({"speed": "rad/s", "length": "m"})
+    velocity_entry = 6  # of the hinge
 
     @staticmethod
     def set_length(spec: Any, length: float) -> None:

@@ -76,6 +76,7 @@ class WalkerFamily(DmControlFamily):
     action_size = 6
     file = "walker.xml"
     simulator = WalkerSimulator
+    velocity_entry = 16  # of the root, along x
 
     @staticmethod
     def set_length(spec: Any, length: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,7 @@ class AntDir(AntFamily):
 
     name = "ant-dir"
     summary = "Ant walks in a target direction; the direction varies"
+    units = MappingProxyType({"direction": "rad"})
     observation_size = 27
     simulator = AntDirSimulator
 
@@ -202,6 +204,7 @@ class AntGoal(AntFamily):
 
     name = "ant-goal"
     summary = "Ant walks to a goal; the goal varies"
+    units = MappingProxyType({"radius": "m", "angle": "rad", "goal": "m"})
     observation_size = 29
     simulator = AntGoalSimulator
 

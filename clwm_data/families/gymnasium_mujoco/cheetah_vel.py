@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from clwm_data.families.simulation.mujoco_simulator import SideBySide
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 
 TORSO_HEIGHT = 0.7  # m, of the torso's frame where qpos is zero (half_cheetah.xml)
+TORSO_X = 17  # of an observation
+STEP_SECONDS = 0.05
 
 
 class CheetahVelSimulator(GymnasiumMujocoSimulator):
@@ -81,6 +84,8 @@ class CheetahVel(TaskFamily):
     observation_size = 20
     action_size = 6
     horizon = HORIZON
+    units = MappingProxyType({"velocity": "m/s"})
+    tracked = "velocity"
 
     def list_tasks(self) -> Iterable[Task]:
         """Velocities in ascending order."""
@@ -94,3 +99,8 @@ class CheetahVel(TaskFamily):
         model = load_model("half_cheetah.xml", family=self.name, render_mode=render_mode)
         targets = np.asarray([self.task(task).number("velocity") for task in tasks])
         return CheetahVelSimulator(tasks, model, targets, threads=threads)
+
+    def reached(self, observations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Mean velocity of the torso [...] in m/s, of episodes [..., T + 1, 20]."""
+        x = np.asarray(observations[..., TORSO_X], np.float64)
+        return np.asarray((x[..., -1] - x[..., 0]) / (STEP_SECONDS * (x.shape[-1] - 1)))

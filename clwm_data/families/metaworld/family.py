@@ -10,6 +10,7 @@ import pickle
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,7 @@ class MetaWorld(TaskFamily):
     lanes = 8  # nothing is gained from more: each steps on its own and takes 20 MB
     has_success = True
     behaviours = ("random", "scripted")
+    units = MappingProxyType({"object": "m", "goal": "m"})
 
     def __init__(self, task_name: str) -> None:
         self.name = f"mw-{task_name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,7 @@ class PointRobot(TaskFamily):
     action_size = 2
     horizon = 40
     behaviours = ("random", "scripted")
+    units = MappingProxyType({"angle": "rad"})
 
     def list_tasks(self) -> Iterable[Task]:
         """Goals at the angles linspace(0, pi, 40)."""

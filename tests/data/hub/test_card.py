@@ -2,17 +2,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from clwm_data.edit import select
 from clwm_data.errors import ClwmError
 from clwm_data.hub.card import CardStore, dataset_card
-from clwm_data.hub.figure import axis_ticks, returns_figure
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
 from clwm_data.pages.markdown import BEGIN, END
@@ -161,29 +157,3 @@ def test_texts_cannot_break_out_of_their_place(tiny: CardStore) -> None:
     assert not any(line.startswith("# c") for line in card.splitlines())
     again = dataset_card("user/data", [tiny], card)
     assert "alert" not in again.split(BEGIN)[1]
-
-
-def test_figure(tiny: CardStore) -> None:
-    text = returns_figure("a <b> & c", tiny.tasks)
-    root = ElementTree.fromstring(text)
-    name = "{http://www.w3.org/2000/svg}"
-    assert root.find(f"{name}title").text == "a <b> & c: returns per task"  # type: ignore[union-attr]
-    # Two behaviours per task and three splits in the legend.
-    assert len(root.findall(f"{name}circle")) == 2 * 3 + 3
-    assert "script" not in text
-    assert len(text) < 5000
-    assert returns_figure("one", tiny.tasks[:1]).startswith("<svg")
-
-
-@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
-def test_axis_ticks_span_the_values_in_round_steps(low: float, width: float) -> None:
-    ticks = axis_ticks(low, low + width)
-    if len(ticks) == 1:
-        assert ticks == [low]
-        assert width <= 1e-8 * max(abs(low), abs(low + width)) + 1e-299
-        return
-    assert 2 <= len(ticks) <= 8
-    slack = 1e-9 * max(abs(low), abs(low + width))
-    assert ticks[0] <= low + slack
-    assert ticks[-1] >= low + width - slack
-    assert ticks == sorted(set(ticks))

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from clwm_data.collect.collector import collect
 from clwm_data.edit import select
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 from clwm_data.opening import open_store
-from clwm_data.pages.svg import Frame, span, ticks
+from clwm_data.pages.numbers import column
 from clwm_data.report import write_report
 from clwm_data.report.sample import projection, spread
 from clwm_data.store.writer import write_root
@@ -54,7 +52,7 @@ class Page(HTMLParser):
 def test_the_page_shows_what_the_store_holds(collected: Path, tmp_path: Path) -> None:
     page = Page(write_report(collected, tmp_path / "x.html", pictures=False))
     store = open_store(collected)
-    for words in ("tiny", "point-robot", "CC0-1.0", "600", "15", store.record.content_sha256, "ood: 1 tasks"):
+    for words in ("tiny", "point-robot", "CC0-1.0", "600", "15", store.record.content_sha256, "ood: 1 task"):
         assert words in page.text
     assert store.manifest.description in page.text
     assert "no description" not in page.text
@@ -63,18 +61,20 @@ def test_the_page_shows_what_the_store_holds(collected: Path, tmp_path: Path) ->
     expected = [
         (
             str(index),
-            *(f"{v:.4g}" for v in (np.median(returns), returns.min(), returns.max())),
+            *(texts[place] for place in (1, 0, 2)),
             str(len(returns)),
         )
         for behaviour in (0, 1)
         for index, task in store.tasks.items()
         for arrays in [task.load()]
         for returns in [arrays.episode_return[arrays.episode_behaviour == behaviour]]
+        for texts in [column([returns.min(), float(np.median(returns)), returns.max()])]
     ]
     assert told == expected
-    assert sum(tag == "polyline" for tag, _ in page.tags) == 15
+    assert sum(tag == "polyline" for tag, _ in page.tags) == 15 + 2  # episodes, and behaviours in the legend
     cells = [attributes for tag, attributes in page.tags if tag == "path"]
-    assert {str(cell["class"]).split()[0] for cell in cells} == {"train", "id", "ood"}
+    assert {str(cell["class"]).split()[1] for cell in cells} == {"train", "id", "ood"}
+    assert "angle (rad)" in page.text
 
 
 def test_the_page_says_what_is_missing(store_path: Path, tmp_path: Path) -> None:
@@ -128,29 +128,10 @@ def test_command_and_errors(collected: Path, clwm: Clwm, tmp_path: Path) -> None
     result = clwm("report", collected, "--no-pictures")
     assert (result.returncode, result.stdout) == (0, "tiny.html\n"), result.stderr
     assert (tmp_path / "tiny.html").stat().st_size > 10_000
-    with pytest.raises(ClwmError, match="cannot be written"):
-        write_report(collected, tmp_path / "nowhere/x.html", pictures=False)
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
-def test_ticks_are_round_even_and_within(low: float, width: float, most: int) -> None:
-    found = ticks(low, low + width, most)
-    assert len(found) <= most
-    slack = 1e-6 * (abs(low) + width)
-    assert all(low - slack <= tick <= low + width + slack for tick in found)
-    steps = np.diff(found)
-    if len(steps):
-        np.testing.assert_allclose(steps, steps[0], rtol=1e-3)
-        digits = f"{steps[0]:.0e}"[0]
-        assert digits in "125"
-
-
-def test_frames_place_values() -> None:
-    frame = Frame(10.0, 20.0, 100.0, 50.0, (0.0, 10.0), (-1.0, 1.0))
-    assert (frame.x(0.0), frame.x(5.0), frame.x(10.0)) == (10.0, 60.0, 110.0)
-    assert (frame.y(-1.0), frame.y(0.0), frame.y(1.0)) == (70.0, 45.0, 20.0)
-    low, high = span([3.0, 3.0])
-    assert low < 3.0 < high
+    result = clwm("report", collected, "--no-pictures", "--out", "new/folder/x.html")
+    assert (result.returncode, result.stdout) == (0, "new/folder/x.html\n"), result.stderr
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        write_report(collected, tmp_path / "tiny.html" / "x.html", pictures=False)
 
 
 def test_projection_is_principal_component_analysis() -> None:

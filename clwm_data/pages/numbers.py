@@ -1,0 +1,49 @@
+"""Numbers for people: a true minus sign, thousands apart, the same decimals within a column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MINUS = "\N{MINUS SIGN}"
+SIGNIFICANT = 4  # digits of the largest number of a column
+MOST_DECIMALS = 6
+
+
+def decimals(values: Sequence[float]) -> int:
+    """How many decimals show the largest of some numbers with four significant digits.
+
+    Fewer where they say the same: none for integers, one for 0.5 and 2.5.
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    largest = max(map(abs, finite), default=0.0)
+    if largest == 0.0:
+        return 0
+    places = min(MOST_DECIMALS, max(0, SIGNIFICANT - 1 - math.floor(math.log10(largest))))
+    while places and all(f"{value:.{places}f}".endswith("0") for value in finite):
+        places -= 1
+    return places
+
+
+def number(value: float, places: int | None = None) -> str:
+    """A number in writing.
+
+    Args:
+        value: any float.
+        places: decimals; those of :func:`decimals` unless given.
+    """
+    text = f"{value:,.{decimals([value]) if places is None else places}f}"
+    if text.strip("-0.,") == "":
+        text = text.removeprefix("-")
+    return text.replace("-", MINUS)
+
+
+def column(values: Sequence[float | None]) -> list[str]:
+    """The numbers of a column, all with the same decimals; nothing is written for ``None``."""
+    places = decimals([value for value in values if value is not None])
+    return ["" if value is None else number(value, places) for value in values]
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 episode``, ``1,200 episodes``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,228 @@
+"""Panels: axes, and marks that are placed by the values of the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from clwm_data.pages import svg
+from clwm_data.pages.svg import Shape
+from clwm_data.pages.ticks import tick_labels, ticks
+
+#: Pixels. Panels wider than a telephone shrink there, and their text grows in turn (``chart.css``).
+NARROW = 368
+CHARACTER, LINE, TICK = 6.6, 16.0, 4.0
+TELEPHONE_TEXT = 1.25  # how much larger the text of a wide panel can become
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis stands for.
+
+    Attributes:
+        low: value at its left or lower end.
+        high: value at the other end; greater than ``low``, or smaller for an axis that runs the other way.
+        title: what is measured, with its unit.
+        marks: value -> text of each tick; round numbers unless given.
+        grid: draw a line across the panel at every tick.
+    """
+
+    low: float
+    high: float
+    title: str = ""
+    marks: dict[float, str] | None = None
+    grid: bool = False
+
+    def labelled(self, most: int) -> dict[float, str]:
+        """Ticks and their texts, about ``most`` of them."""
+        if self.marks is not None:
+            return self.marks
+        found = ticks(min(self.low, self.high), max(self.low, self.high), max(2, most))
+        return dict(zip(found, tick_labels(found), strict=True))
+
+
+def span(values: Iterable[float], margin: float = 0.04) -> tuple[float, float]:
+    """The range of some values, with a margin on both sides; never empty."""
+    listed = list(values)
+    low, high = min(listed), max(listed)
+    pad = margin * (high - low) or max(1e-6, 0.1 * abs(high))
+    return low - pad, high + pad
+
+
+@dataclass
+class Panel:
+    """Axes, and what is drawn between them; coordinates of marks are values of the axes.
+
+    Attributes:
+        x: the horizontal axis.
+        y: the vertical axis.
+        title: above the panel.
+        width: pixels of the whole drawing.
+        height: pixels between the axes.
+        marks: SVG elements, drawn in order, cut at the axes.
+    """
+
+    x: Axis
+    y: Axis
+    title: str = ""
+    width: float = 320.0
+    height: float = 180.0
+    marks: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        text = 1.0 if self.width <= NARROW else TELEPHONE_TEXT
+        self._y_labels = self.y.labelled(round(self.height / 40))
+        longest = max((len(label) for label in self._y_labels.values()), default=0)
+        self._text = text
+        self._left = 8.0 + CHARACTER * text * longest + (LINE * text + 6.0 if self.y.title else 0.0)
+        self._top = (LINE * text + 10.0) if self.title else 8.0
+        self._right = 14.0
+        self._x_labels = self.x.labelled(round(self.inner_width / (64 * text)))
+        self._bottom = (6.0 + LINE * text if self._x_labels else 8.0) + (
+            LINE * text + 2 if self.x.title else 0
+        )
+
+    @property
+    def inner_width(self) -> float:
+        """Pixels between the vertical edges."""
+        return self.width - self._left - self._right
+
+    @property
+    def total_height(self) -> float:
+        """Pixels of the whole drawing."""
+        return self._top + self.height + self._bottom
+
+    def place_x(self, value: float) -> float:
+        """Pixels from the left of the drawing."""
+        share = (value - self.x.low) / (self.x.high - self.x.low)
+        return round(self._left + share * self.inner_width, 2)
+
+    def place_y(self, value: float) -> float:
+        """Pixels from the top of the drawing."""
+        share = (value - self.y.low) / (self.y.high - self.y.low)
+        return round(self._top + (1.0 - share) * self.height, 2)
+
+    def line(self, points: Iterable[Point], css: str) -> None:
+        """Straight lines from point to point, in the colour of a CSS class."""
+        self.marks.append(f'<polyline class="line {css}" points="{self._points(points)}"/>')
+
+    def band(self, lower: Sequence[Point], upper: Sequence[Point], css: str) -> None:
+        """The area between two lines."""
+        self.marks.append(
+            f'<polygon class="band {css}" points="{self._points([*lower, *reversed(upper)])}"/>'
+        )
+
+    def rule(self, *, x: float | None = None, y: float | None = None, css: str = "rule") -> None:
+        """A line across the panel at a value."""
+        if x is not None:
+            at = self.place_x(x)
+            self.marks.append(svg.line(at, self._top, at, self._top + self.height, css))
+        if y is not None:
+            at = self.place_y(y)
+            self.marks.append(svg.line(self._left, at, self.width - self._right, at, css))
+
+    def symbol(
+        self, point: Point, css: str, *, shape: Shape = "dot", size: float = 3.0, title: str = ""
+    ) -> None:
+        """A small symbol at a point; ``title`` is shown where the pointer rests on it."""
+        self.marks.append(svg.symbol(shape, self.place_x(point[0]), self.place_y(point[1]), size, css, title))
+
+    def box(self, x: float, quantiles: Sequence[float], width: float, css: str, *, title: str = "") -> None:
+        """A distribution: line from lowest to highest, box of the middle half, bar at the median.
+
+        Args:
+            x: where it stands.
+            quantiles: at 0, 25, 50, 75 and 100 %.
+            width: of the box, in pixels.
+            css: class of its colour.
+            title: shown where the pointer rests on it.
+        """
+        low, lower, middle, upper, high = map(self.place_y, quantiles)
+        at = self.place_x(x)
+        left, right = round(at - width / 2, 2), round(at + width / 2, 2)
+        self.marks.append(
+            f'<g class="distribution {css}">{svg.line(at, low, at, high)}'
+            f'<rect x="{left}" width="{width:.2f}" y="{upper}" height="{lower - upper:.2f}" rx="1.5"/>'
+            f"{svg.line(left, middle, right, middle, 'median')}{svg.tooltip(title)}</g>"
+        )
+
+    def bar(self, x: float, ends: Point, width: float, css: str) -> None:
+        """A bar of so many pixels from one value to another."""
+        bottom, top = sorted((self.place_y(ends[0]), self.place_y(ends[1])), reverse=True)
+        left = self.place_x(x) - width / 2
+        self.marks.append(svg.rectangle(left, top, width, bottom - top, f"dot {css}"))
+
+    def interval(self, y: float, point: float, ends: Point | None, css: str, *, title: str = "") -> None:
+        """An estimate on a line of its own: a bar over its interval, a stroke at the point."""
+        at, top, thickness = self.place_x(point), self.place_y(y) - 6.0, 12.0
+        bar = ""
+        if ends is not None:
+            left, right = sorted(map(self.place_x, ends))
+            bar = svg.rectangle(left, top, right - left, thickness, "bar")
+        stroke = svg.line(at, round(top, 2), at, round(top + thickness, 2), "estimate")
+        self.marks.append(f'<g class="{css}">{bar}{stroke}{svg.tooltip(title)}</g>')
+
+    def cells(self, corners: Iterable[Point], size: Point, css: str, opacity: float) -> None:
+        """Rectangles of one size (in values) at their lower left corners."""
+        width, height = (
+            abs(self.inner_width * size[0] / (self.x.high - self.x.low)),
+            abs(self.height * size[1] / (self.y.high - self.y.low)),
+        )
+        path = "".join(
+            f"M{self.place_x(x):.1f} {self.place_y(y):.1f}h{width:.2f}v-{height:.2f}h-{width:.2f}z"
+            for x, y in corners
+        )
+        if path:
+            self.marks.append(f'<path class="cell {css}" fill-opacity="{opacity:.2f}" d="{path}"/>')
+
+    def note(self, point: Point, content: str, css: str = "tick") -> None:
+        """Text at a point."""
+        self.marks.append(svg.text(self.place_x(point[0]), self.place_y(point[1]), content, css))
+
+    def svg(self, description: str, number: str) -> str:
+        """The whole element. ``number`` tells its clipping area from others of the same document."""
+        size = f"{self.width:g} {self.total_height:g}"
+        wide = " wide" if self.width > NARROW else ""
+        return (
+            f'<svg class="chart{wide}" viewBox="0 0 {size}" width="{self.width:g}" '
+            f'height="{self.total_height:g}" role="img" aria-label="{escape(description)}">'
+            f"{self.body(number)}</svg>"
+        )
+
+    def body(self, number: str) -> str:
+        """Axes and marks, without the element around them."""
+        bottom, right = self._top + self.height, self.width - self._right
+        parts = []
+        for value, label in self._y_labels.items():
+            y = self.place_y(value)
+            if self.y.grid:
+                parts.append(svg.line(self._left, y, right, y, "grid"))
+            parts.append(svg.text(self._left - 6, y + 4, label, "tick end"))
+        for value, label in self._x_labels.items():
+            x = self.place_x(value)
+            if self.x.grid:
+                parts.append(svg.line(x, self._top, x, bottom, "grid"))
+            parts.append(svg.line(x, bottom, x, bottom + TICK, "axis"))
+            parts.append(svg.text(x, bottom + TICK + 13 * self._text, label, "tick middle"))
+        clip = f"clip{number}"
+        # Symbols at the very edge stay whole: the clipping area is a little larger than the panel.
+        parts.append(
+            f'<clipPath id="{clip}"><rect x="{self._left - 4:g}" y="{self._top - 4:g}" '
+            f'width="{self.inner_width + 8:g}" height="{self.height + 8:g}"/></clipPath>'
+            f'<g clip-path="url(#{clip})">{"".join(self.marks)}</g>'
+        )
+        parts.append(svg.line(self._left, bottom, right, bottom, "axis"))
+        if self.title:
+            parts.append(svg.text(self._left, self._top - 8, self.title, "title"))
+        if self.x.title:
+            parts.append(svg.text(right, self.total_height - 5, self.x.title, "label end"))
+        if self.y.title:
+            turned = f"translate({12 * self._text:g} {self._top:g}) rotate(-90)"
+            parts.append(f'<text class="label end" transform="{turned}">{escape(self.y.title)}</text>')
+        return "".join(parts)
+
+    def _points(self, points: Iterable[Point]) -> str:
+        return " ".join(f"{self.place_x(x):.1f},{self.place_y(y):.1f}" for x, y in points)
