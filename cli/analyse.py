@@ -10,11 +10,13 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
-from .common import chosen_of, echo_json, echo_table, find_run, store_of_run
-from .options import checkpoint_option, device_option, json_option, run_store_option
+from .common import chosen_of, echo_json, echo_table, find_run, is_own, store_of_run
+from .options import checkpoint_option, json_option, run_store_option
+from .settings_options import analysis_options, execution_options
 
 if TYPE_CHECKING:
-    from clwm_train.analyse.analysis import SeedAnalysis
+    from clwm_train.analyse.results import SeedAnalysis
+    from clwm_train.settings import AnalysisSettings, Execution
 
 
 @click.command()
@@ -25,40 +27,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Which to compute, separated by commas.",
 )
-@click.option(
-    "--contexts", type=click.IntRange(2), default=32, show_default=True, help="Contexts drawn of every task."
-)
-@click.option(
-    "--context-size",
-    type=click.IntRange(1),
-    default=64,
-    show_default=True,
-    help="Transitions in each context.",
-)
-@click.option(
-    "--horizon",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="Steps of the open-loop prediction.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and windows."
-)
+@analysis_options
 @checkpoint_option
 @run_store_option
-@device_option("cpu")
+@execution_options("cpu")
 @json_option
 def analyse(
     run: str,
     metrics: str,
-    contexts: int,
-    context_size: int,
-    horizon: int,
-    seed: int,
+    settings: AnalysisSettings,
     checkpoint: Path | None,
     store: str | None,
-    device: str,
+    execution: Execution,
     as_json: bool,
 ) -> None:
     """Measure what the task representations and the world model of RUN have learned.
@@ -70,7 +50,7 @@ def analyse(
     open-loop        errors of the world model, step by step, as it is rolled through stored actions
 
     Every number is defined in docs/metrics.md. The results of a run on this machine are kept in its folder,
-    as analysis.json.
+    those of every checkpoint and of all settings side by side.
 
     \b
     Examples:
@@ -79,32 +59,37 @@ def analyse(
       clwm analyse runs/cheetah-vel-spc-s0 --metrics open-loop --horizon 50
     """
     require("torch", "train", "analysing")
-    from clwm_train.analyse.analysis import PARTS, analyse_run, save_analysis
+    from clwm_train.analyse.analysis import analyse_run
+    from clwm_train.analyse.results import PARTS, save_analysis
     from clwm_train.execution import pick_device
+    from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run
+    from clwm_train.settings import describe
 
     path = find_run(run)
-    its = open_run(path)
+    opened = open_run(path)
     analysis = analyse_run(
-        its,
-        open_store(store_of_run(its, store)),
+        opened,
+        open_store(store_of_run(opened, store)),
+        settings,
         parts=chosen_of("--metrics", metrics, PARTS),
-        checkpoint=checkpoint,
-        contexts=contexts,
-        context_size=context_size,
-        horizon=horizon,
-        seed=seed,
-        device=pick_device(device),
+        checkpoint=choose_checkpoint(opened.checkpoints, checkpoint),
+        device=pick_device(execution.device),
+        warn=lambda message: click.echo(f"clwm: {message}", err=True),
     )
-    if path == Path(run):  # what was downloaded stays as it is
-        save_analysis(its, analysis)
     if as_json:
         echo_json(analysis.model_dump(mode="json", exclude_none=True))
-        return
-    click.echo(f"{run}: {its.record.method} on {its.record.store_name}, {analysis.checkpoint}")
-    columns = [_rows(of) for of in analysis.seeds]
-    rows = [(*parts[0][:2], *(value for _, _, value in parts)) for parts in zip(*columns, strict=True)]
-    echo_table(("metric", "of", *(f"seed {number}" for number in its.record.seeds)), rows)
+    else:
+        click.echo(f"{run}: {opened.record.method} on {opened.record.store_name}, update {analysis.step:,}")
+        click.echo(describe(settings))
+        columns = [_rows(of_seed) for of_seed in analysis.seeds]
+        rows = [(*parts[0][:2], *(value for _, _, value in parts)) for parts in zip(*columns, strict=True)]
+        echo_table(("metric", "of", *(f"seed {number}" for number in opened.record.seeds)), rows)
+    if is_own(path, run):  # what was downloaded stays as it is
+        try:
+            save_analysis(opened, analysis)
+        except OSError as error:
+            click.echo(f"clwm: {path}: the analysis is not kept: {error.strerror or error}", err=True)
 
 
 def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:

@@ -63,17 +63,30 @@ def find_local_store(text: str) -> Path:
 
 
 def find_run(text: str) -> Path:
-    """The folder of the run that a user means: a path, or one to download from the Hub.
+    """The folder of the run that a user means: a path, the name of one under ``runs/``, or one to download
+    from the Hub.
 
     Raises:
         ClwmError: there is none, or it cannot be downloaded.
     """
+    for path in _own_runs(text):
+        if (path / "run.yaml").is_file():
+            return path
     if Path(text).exists() or not looks_like_reference(text) or Path(text).parent in (Path(), RUNS):
         return Path(text)
     from clwm_train.hub.agents import cached_run
 
     quiet_hub()
     return cached_run(parse_reference(text, "model"))
+
+
+def is_own(path: Path, text: str) -> bool:
+    """Whether what :func:`find_run` found is the user's own run, not a download that stays as it is."""
+    return path in _own_runs(text)
+
+
+def _own_runs(text: str) -> tuple[Path, Path]:
+    return Path(text), RUNS / text
 
 
 def look_at_store(text: str) -> Store:

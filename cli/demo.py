@@ -45,6 +45,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     from clwm_train.report.point_robot_figure import point_robot_figure
     from clwm_train.runs.loading import load_agent
     from clwm_train.runs.run import RECORD, create_run, open_run, resolve_for
+    from clwm_train.settings import Execution
 
     began = time.monotonic()
     family = get_family(NAME)
@@ -74,7 +75,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
         overrides = [] if steps is None else [f"steps={steps}"]
         config = resolve_for(family, resolve("spc", "tiny", overrides))
         run = create_run(folder, store, family, config, method="spc", preset="tiny", seeds=(seed,))
-    train_with_bar(run, store, steps=steps or run.config.steps, device="cpu")
+    train_with_bar(run, store, execution=Execution(), steps=steps or run.config.steps)
 
     _headline(4, "evaluate")
     agent = load_agent(run)

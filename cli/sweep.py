@@ -17,10 +17,11 @@ from clwm_data.families import get_family
 from clwm_data.opening import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
-from .options import compile_option, device_option, threads_option
+from .settings_options import execution_options
 from .train import StopOnSignal
 
 if TYPE_CHECKING:
+    from clwm_train.settings import Execution
     from clwm_train.sweep import Job
     from clwm_train.sweep.engine import Outcome
 
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs that are trained at once."
 )
-@device_option("auto")
-@threads_option
-@compile_option
+@execution_options("auto", "threads", "compile")
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
@@ -52,9 +51,7 @@ def sweep(
     out: Path | None,
     engine: str,
     jobs: int,
-    device: str,
-    threads: int | None,
-    compiles: bool | None,
+    execution: Execution,
     minutes: float | None,
     status: bool,
 ) -> None:
@@ -83,14 +80,14 @@ def sweep(
     if described.analysis is not None and any(map(_has_factors, stores.values())):
         require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
     folder = out or RUNS / described.name
-    work = list_jobs(described, stores, folder, device=device, threads=threads, compiles=compiles)
+    work = list_jobs(described, stores, folder, execution)
     if status:
         for number, job in enumerate(work, start=1):
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")
         return
     until = None if minutes is None else time.time() + 60.0 * minutes
-    if compiles and engine == "local":
-        check_compiler(pick_device(device))
+    if execution.compile and engine == "local":
+        check_compiler(pick_device(execution.device))
     in_turn = engine == "local" and jobs == 1
     outcomes = _one_by_one(work, until) if in_turn else ENGINES[engine](work, jobs, until)
     failed = 0
@@ -157,9 +154,9 @@ def _show_results(folder: Path, work: Sequence[Job]) -> None:
     """Print the table of results on unseen tasks, and write all of it."""
     from clwm_train.report.scores import CSV_HEADER, HEADER, gather_scores, results_csv, results_table
     from clwm_train.report.tables import write_csv
-    from clwm_train.runs.run import RECORD, open_run
+    from clwm_train.sweep.job import finished
 
-    scores = gather_scores(open_run(job.run) for job in work if (job.run / RECORD).is_file())
+    scores = gather_scores(finished(work))
     if not scores:
         return
     write_csv(folder / "results.csv", CSV_HEADER, results_csv(scores))

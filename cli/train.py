@@ -21,14 +21,12 @@ from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices, parse_indices
 
 from .common import RUNS, echo_table, find_store, progress_bar
-from .options import compile_option, device_option, threads_option
+from .settings_options import execution_options
 
 if TYPE_CHECKING:
-    import torch
-
     from clwm_data.store import Store
-    from clwm_train.data.mapped import Memory
     from clwm_train.runs.run import Run
+    from clwm_train.settings import Execution
     from clwm_train.training.profile import Shares
 
 #: Seeds that ``--seeds`` takes.
@@ -61,9 +59,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."
 )
 @click.option("--seeds", help="Instead of --seed, several trained together as one run: 0-5 or 0,3,7.")
-@device_option("auto")
-@threads_option
-@compile_option
+@execution_options("auto", "threads", "compile", "memory")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "mixed", "bf16"]),
@@ -71,14 +67,6 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 )
 @click.option(
     "--profile", is_flag=True, help="Write trace.json of some updates into the run; print each part's share."
-)
-@click.option(
-    "--memory",
-    type=click.Choice(["auto", "ram", "mmap"]),
-    default="auto",
-    show_default=True,
-    help="ram: load the data; mmap: map it from files, decoded once into CLWM_CACHE (~/.cache/clwm); "
-    "auto: mmap where it does not fit into memory.",
 )
 @click.option(
     "--set",
@@ -106,12 +94,9 @@ def train(
     steps: int | None,
     seed: int,
     seeds: str | None,
-    device: str,
-    threads: int | None,
-    compiles: bool | None,
+    execution: Execution,
     precision: str | None,
     profile: bool,
-    memory: Memory,
     overrides: tuple[str, ...],
     resume: bool,
 ) -> None:
@@ -132,45 +117,37 @@ def train(
       clwm train user/point-robot@v1
     """
     require("torch", "train", "training")
-    from clwm_train.data.mapped import cache_root, choose_memory
-    from clwm_train.execution import pick_device
-    from clwm_train.runs.run import TRACE, open_run
-    from clwm_train.training.compiler import check_compiler, decide
+    from clwm_train.data.mapped import cache_root
+    from clwm_train.methods.resolve import resolve
+    from clwm_train.runs.run import TRACE, create_run, open_run, resolve_for
+    from clwm_train.training.decide import decide_execution
 
     chosen = _seeds(ctx, seed, seeds)
     if precision is not None:
         overrides = (*overrides, f"precision={precision}")
     data = open_store(find_store(store))
-    where = pick_device(device)
-    if compiles:
-        check_compiler(where)
     target = out or RUNS / f"{data.name}-{Path(method).stem}-s{format_indices(chosen)}"
     if resume:
         run = open_run(target)
         _refuse_other_configuration(ctx, run, method, preset, chosen, overrides)
+        config = run.config
     else:
-        run = _create(target, data, method, preset, steps, chosen, overrides)
-    click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
-    memory = choose_memory(data, where, memory)
-    compiles = decide(
-        compiles, run.config.steps, where, note=lambda text: click.echo(f"{target}: {text}", err=True)
+        family = get_family(data.family)
+        changed = overrides if steps is None else (*overrides, f"steps={steps}")
+        config = resolve_for(family, resolve(method, preset, changed))
+    execution = decide_execution(
+        execution, data, config.steps, note=lambda text: click.echo(f"{target}: {text}", err=True)
     )
-    if compiles:
+    if not resume:
+        run = create_run(target, data, family, config, method=method, preset=preset, seeds=chosen)
+    click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
+    if execution.compile:
         click.echo(f"{target}: the update is compiled first, which may take a minute or two", err=True)
-    if memory == "mmap":
+    if execution.memory == "mmap":
         click.echo(f"{target}: the data is mapped from files in {cache_root()}", err=True)
     total = steps or run.config.steps
     shares = partial(_echo_shares, target / TRACE) if profile else None
-    done = train_with_bar(
-        run,
-        data,
-        steps=total,
-        device=where,
-        threads=threads,
-        memory=memory,
-        compiles=compiles,
-        profiled=shares,
-    )
+    done = train_with_bar(run, data, execution=execution, steps=total, profiled=shares)
     if not done:
         click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
         sys.exit(130)
@@ -181,11 +158,8 @@ def train_with_bar(
     run: Run,
     store: Store,
     *,
+    execution: Execution,
     steps: int,
-    device: torch.device | str = "cpu",
-    threads: int | None = None,
-    memory: Memory = "auto",
-    compiles: bool | None = None,
     profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
@@ -202,11 +176,8 @@ def train_with_bar(
         return train_run(
             run,
             store,
+            execution=execution,
             steps=steps,
-            device=device,
-            threads=threads,
-            memory=memory,
-            compiles=compiles,
             stop=stopped,
             progress=progress,
             profiled=profiled,
@@ -250,25 +221,6 @@ def _seeds(ctx: click.Context, seed: int, seeds: str | None) -> tuple[int, ...]:
 def _echo_shares(trace: Path, shares: Shares) -> None:
     echo_table(("part", "share"), [(name, f"{100.0 * share:.1f} %") for name, share in shares.items()])
     click.echo(f"{trace}: for chrome://tracing or ui.perfetto.dev")
-
-
-def _create(
-    target: Path,
-    store: Store,
-    method: str,
-    preset: str,
-    steps: int | None,
-    seeds: tuple[int, ...],
-    overrides: tuple[str, ...],
-) -> Run:
-    from clwm_train.methods.resolve import resolve
-    from clwm_train.runs.run import create_run, resolve_for
-
-    family = get_family(store.family)
-    config = resolve(method, preset, overrides if steps is None else (*overrides, f"steps={steps}"))
-    return create_run(
-        target, store, family, resolve_for(family, config), method=method, preset=preset, seeds=seeds
-    )
 
 
 def _refuse_other_configuration(

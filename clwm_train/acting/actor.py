@@ -14,7 +14,13 @@ from clwm_train.model.agent import Agent
 
 
 class Actor(ABC):
-    """Chooses the actions of L lanes and of all S seeds of an agent."""
+    """Chooses the actions of L lanes and of all S seeds of an agent.
+
+    Attributes:
+        agent: that acts.
+    """
+
+    agent: Agent
 
     @abstractmethod
     def begin(self, started: NDArray[np.bool_]) -> None:
@@ -35,7 +41,7 @@ class PolicyActor(Actor):
     """
 
     def __init__(self, agent: Agent, noise: float = 0.0, seed: int = 0) -> None:
-        self._agent = agent
+        self.agent = agent
         self._noise, self._seed, self._step = noise, seed, 0
         self._streams = RandomStreams(agent.seeds, agent.normaliser.mean.device)
 
@@ -45,8 +51,8 @@ class PolicyActor(Actor):
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
         """See :class:`Actor`."""
         if not self._noise:
-            return self._agent.act(observation, belief.z)
+            return self.agent.act(observation, belief.z)
         draws = self._streams.at(Purpose.ACTION, derive(self._seed, self._step))
         self._step += 1
-        noise = self._noise * draws.normal(observation.shape[1], self._agent.action_size)
-        return self._agent.act(observation, belief.z, noise)
+        noise = self._noise * draws.normal(observation.shape[1], self.agent.action_size)
+        return self.agent.act(observation, belief.z, noise)

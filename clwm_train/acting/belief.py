@@ -9,9 +9,6 @@ from torch import Tensor
 
 from clwm_train.model.agent import Agent
 
-#: Transitions of a context, unless something else is asked for.
-CONTEXT_SIZE = 600
-
 
 @dataclass(frozen=True)
 class Prior:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clwm_data.errors import ClwmError
-from clwm_train.acting.belief import CONTEXT_SIZE, Prior, zero_prior
+from clwm_train.acting.belief import Prior, zero_prior
 from clwm_train.data.task_data import DataTask
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent
-
-PriorName = Literal["zero", "mean"]
-#: What infers a task from an agent's own transitions.
-Inference = Literal["encoder", "model"]
+from clwm_train.settings import CONTEXT_SIZE, PriorName
 
 
 @torch.no_grad()

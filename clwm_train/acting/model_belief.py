@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from clwm_data.errors import ClwmError
-from clwm_train.acting.belief import CONTEXT_SIZE, Belief, Prior, zero_prior
+from clwm_train.acting.belief import Belief, Prior, zero_prior
 from clwm_train.acting.context import infer_from_data
 from clwm_train.data.task_data import DataTask
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.agent import Agent
 from clwm_train.model.world_model import WorldModel
+from clwm_train.settings import CONTEXT_SIZE
 
 #: How far candidates reach beyond the pairs of train tasks that they lie on a line with.
 REACH = 0.25

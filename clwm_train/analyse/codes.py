@@ -47,12 +47,12 @@ class Codes:
 @torch.no_grad()
 def sample_codes(agent: Agent, data: TaskData, *, contexts: int, size: int, seed: int) -> Codes:
     """Infer z from ``contexts`` contexts of ``size`` transitions of every task, drawn with replacement."""
-    generator = np.random.default_rng(derive(seed, Purpose.EVALUATION))
     first = data.first_transition.cpu().numpy()
-    z = [
-        context_z(agent, data, generator.integers(low, high, (contexts, size)))
-        for low, high in pairwise(first)
-    ]
+    z = []
+    for task, (low, high) in zip(data.tasks, pairwise(first), strict=True):
+        # A stream for each task: its contexts do not depend on which others have data.
+        generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, task))
+        z.append(context_z(agent, data, generator.integers(low, high, (contexts, size))))
     return Codes(torch.stack(z, 1).double().cpu().numpy(), data.tasks, data.splits)
 
 

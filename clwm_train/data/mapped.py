@@ -30,8 +30,7 @@ from clwm_train.config import DataConfig
 from clwm_train.data.memory import available_memory
 from clwm_train.data.normaliser import Normaliser
 from clwm_train.data.task_data import COLUMNS, TaskData, load_task_data, task_offsets, train_splits
-
-Memory = Literal["auto", "ram", "mmap"]
+from clwm_train.settings import Memory
 
 #: Changes whenever the files of a cache do.
 LAYOUT = 1

@@ -1,12 +1,13 @@
 """Evaluation: how well an agent adapts to the tasks of its family."""
 
 from clwm_train.acting.actor import Actor, PolicyActor
-from clwm_train.acting.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
-from clwm_train.acting.context import Inference, PriorName, infer_from_data, make_prior
+from clwm_train.acting.belief import Belief, FixedBelief, Prior, RunningBelief, zero_prior
+from clwm_train.acting.context import infer_from_data, make_prior
 from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
-from clwm_train.evaluate.gathering import gather_context
-from clwm_train.evaluate.protocols import PROTOCOLS, Protocol, Results, evaluate
+from clwm_train.evaluate.gathering import Gathering, gather_context
+from clwm_train.evaluate.protocols import Results, evaluate
 from clwm_train.evaluate.rollout import Episodes, roll_out
+from clwm_train.settings import CONTEXT_SIZE, PROTOCOLS, EvaluationSettings, Protocol
 
 __all__ = [
     "CONTEXT_SIZE",
@@ -14,12 +15,12 @@ __all__ = [
     "Actor",
     "Belief",
     "Episodes",
+    "EvaluationSettings",
     "FixedBelief",
-    "Inference",
+    "Gathering",
     "ModelBelief",
     "PolicyActor",
     "Prior",
-    "PriorName",
     "Protocol",
     "Results",
     "RunningBelief",

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clwm_data.families import SPLITS
-from clwm_train.evaluate.protocols import Protocol, Results
+from clwm_train.evaluate.protocols import Results
+from clwm_train.settings import Protocol
 
-#: What is drawn and kept of every split.
-FIGURES = ("return_mean", "normalised_mean", "success")
+#: What is drawn and kept of every split's results.
+METRICS = ("return_mean", "normalised_mean", "success")
 
-#: ``{"context_sizes": [k], protocol: {split: {figure: [one value per size]}}}``; zero-shot has no context and
-#: one value per figure.
+#: ``{"context_sizes": [k], protocol: {split: {metric: [one value per size]}}}``; zero-shot has no context and
+#: one value per metric.
 Curve = dict[str, Any]
 
 
@@ -39,10 +40,10 @@ def context_curves(
     for seed in range(seeds):
         curve: Curve = {"context_sizes": list(sizes)}
         for protocol in with_context:
-            curve[protocol] = _joined([of_size[seed][protocol] for of_size in by_size])
+            curve[protocol] = _joined([at_size[seed][protocol] for at_size in by_size])
         if once is not None:
             curve["zero-shot"] = {
-                split: {figure: entry[figure] for figure in FIGURES if figure in entry}
+                split: {metric: entry[metric] for metric in METRICS if metric in entry}
                 for split, entry in once[seed]["zero-shot"].items()
             }
         curves.append(curve)
@@ -53,7 +54,7 @@ def _joined(parts: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, l
     """Lists over sizes from one protocol's results at each size."""
     return {
         split: {
-            figure: [part[split][figure] for part in parts] for figure in FIGURES if figure in parts[0][split]
+            metric: [part[split][metric] for part in parts] for metric in METRICS if metric in parts[0][split]
         }
         for split in SPLITS
         if split in parts[0]

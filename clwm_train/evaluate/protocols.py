@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,20 +16,22 @@ from clwm_data.families import Split, TaskFamily
 from clwm_data.ranges import format_indices
 from clwm_data.references import has_references
 from clwm_train.acting.actor import Actor, PolicyActor
-from clwm_train.acting.belief import CONTEXT_SIZE, Belief, FixedBelief, Prior, RunningBelief, zero_prior
-from clwm_train.acting.context import infer_from_data
-from clwm_train.acting.model_belief import ModelBelief
+from clwm_train.acting.belief import Belief, FixedBelief, RunningBelief
+from clwm_train.acting.context import infer_from_data, make_prior
+from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
+from clwm_train.acting.planner import MPPI
 from clwm_train.data.task_data import DataTask
-from clwm_train.evaluate.gathering import gather_context
+from clwm_train.evaluate.gathering import Gathering, gather_context
 from clwm_train.evaluate.rollout import Episodes, roll_out
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent
-
-Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
-PROTOCOLS: tuple[Protocol, ...] = ("few-shot", "online-context", "non-prior", "zero-shot")
+from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings, Protocol
 
 #: Episodes that are simulated at once, for the memory's sake: Meta-World's take 30 MB each.
 MOST_LANES = 128
+
+#: Protocols whose contexts the agent gathers itself.
+GATHERED = ("online-context", "non-prior")
 
 #: Steps with random actions that a non-prior context begins with.
 RANDOM_STEPS = 100
@@ -41,17 +44,11 @@ def evaluate(
     agent: Agent,
     family: TaskFamily,
     tasks: Mapping[int, DataTask],
+    settings: EvaluationSettings = DEFAULT_EVALUATION,
     *,
-    protocols: Sequence[Protocol] = ("few-shot", "zero-shot"),
-    splits: Sequence[Split] = ("train", "id", "ood"),
-    episodes: int = 3,
-    context_size: int = CONTEXT_SIZE,
-    seed: int = 0,
-    actor: Actor | None = None,
-    prior: Prior | None = None,
-    candidates: Tensor | None = None,
     threads: int = 1,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[Results]:
     """Returns of the adapted agent on the family's tasks, many episodes at once.
 
@@ -62,24 +59,17 @@ def evaluate(
     - zero-shot: the prior at the start of every episode, then z inferred anew after every step from that
       episode alone.
 
-    The contexts of the first three are gathered once per task and stay as they are in its episodes.
+    The contexts of the first three are gathered once per task and stay as they are in its episodes. A split
+    that the family does not have is absent from the results.
 
     Args:
         agent: of S seeds.
         family: of tasks.
         tasks: the data of those tasks that have some; few-shot leaves the others out.
-        protocols: which to run.
-        splits: which to report; one that the family does not have is absent from the results.
-        episodes: per task.
-        context_size: transitions of a context.
-        seed: decides contexts and episodes; the same seed gives the same results.
-        actor: who acts; the agent's policy unless given.
-        prior: what a task is taken to be at first; z = 0 unless given.
-        candidates: [S, P, z], see :func:`~clwm_train.acting.model_belief.candidate_tasks`: have the world
-            model choose among them where the agent infers a task from its own transitions; ``None``: the
-            context encoder infers.
+        settings: how; the same settings give the same results.
         threads: that the simulator may use.
         warn: told which tasks have no context.
+        on_progress: told how many of how many steps (of many episodes at once) are done.
 
     Returns:
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
@@ -87,60 +77,116 @@ def evaluate(
         {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}}}}``.
 
     Raises:
-        ClwmError: few-shot is asked for and no task has data.
+        InvalidInputError: few-shot is asked for and no task has data; the mean prior or inference by the
+            model, and too few train tasks have data; or the agent has no world model, and one is needed.
     """
-    actor = PolicyActor(agent) if actor is None else actor
-    prior = zero_prior(agent) if prior is None else prior
+    evaluator = _Evaluator(agent, family, tasks, settings, threads)
+    asked = [index for split in settings.splits for index in family.split(split)]
+    plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
+    for protocol in settings.protocols:
+        chosen = _with_context(family, asked, tasks, warn) if protocol == "few-shot" else asked
+        if chosen:
+            plan.append((protocol, chosen, _groups(chosen, len(agent.seeds) * settings.episodes)))
+    total = sum(
+        len(groups) * (family.horizon + settings.context_size * (protocol in GATHERED))
+        for protocol, _, groups in plan
+    )
+    results: list[Results] = [{} for _ in agent.seeds]
+    before = 0
+    for protocol, chosen, groups in plan:
+        done = []
+        for group in groups:
+            evaluator.on_step = _counting(before, total, on_progress)
+            done.append(evaluator.episodes(protocol, group))
+            before += family.horizon + settings.context_size * (protocol in GATHERED)
+            on_progress(before, total)  # episodes may have ended early
+        for row, result in enumerate(results):
+            result[protocol] = _summary(family, chosen, settings.splits, done, row, settings.episodes)
+    return results
 
-    def new_belief(lanes: int) -> Belief:
-        if candidates is None:
-            return RunningBelief(agent, lanes, prior)
-        return ModelBelief(agent, lanes, candidates, prior)
 
-    def gathered(group: Sequence[int], random_steps: int, keep_prior: bool) -> Tensor:
-        return gather_context(
-            agent,
-            family,
-            group,
-            actor,
-            new_belief(len(group)),
-            steps=context_size,
-            random_steps=random_steps,
-            keep_prior=keep_prior,
-            seed=seed,
-            threads=threads,
+def _counting(before: int, total: int, on_progress: Callable[[int, int], object]) -> Callable[[], object]:
+    """Counts steps from ``before`` on."""
+    steps = count(before + 1)
+    return lambda: on_progress(next(steps), total)
+
+
+class _Evaluator:
+    """What all protocols share: who acts, and on which belief at first."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        family: TaskFamily,
+        tasks: Mapping[int, DataTask],
+        settings: EvaluationSettings,
+        threads: int,
+    ) -> None:
+        self._agent, self._family, self._tasks = agent, family, tasks
+        self._settings, self._threads = settings, threads
+        seed = settings.seed
+        self._actor: Actor = (
+            PolicyActor(agent, settings.noise, seed)
+            if settings.planner is None
+            else MPPI(agent, settings.planner, seed)
+        )
+        self._prior = make_prior(agent, tasks, settings.prior, settings.prior_weight, seed)
+        #: [S, P, z], where the world model chooses among them.
+        self._candidates = candidate_tasks(agent, tasks, seed) if settings.inference == "model" else None
+        self.on_step: Callable[[], object] = lambda: None
+
+    def episodes(self, protocol: Protocol, group: Sequence[int]) -> Episodes:
+        """Episodes of some tasks: ``episodes`` lanes for each, one task after another."""
+        settings = self._settings
+        belief = self._adapted(protocol, group)
+        lanes = [(index, number) for index in group for number in range(settings.episodes)]
+        seeds = [derive(settings.seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
+        return roll_out(
+            self._actor,
+            self._family,
+            [index for index, _ in lanes],
+            belief,
+            seeds,
+            threads=self._threads,
+            on_step=self.on_step,
         )
 
-    def adapted(protocol: Protocol, group: Sequence[int]) -> Belief:
+    def _adapted(self, protocol: Protocol, group: Sequence[int]) -> Belief:
+        """What the agent takes the task of each lane to be when its episode begins."""
+        settings = self._settings
         match protocol:
             case "few-shot":
-                its = [infer_from_data(agent, tasks[index], context_size, seed, prior) for index in group]
-                z = torch.stack(its, 1)
+                inferred = [
+                    infer_from_data(
+                        self._agent, self._tasks[index], settings.context_size, settings.seed, self._prior
+                    )
+                    for index in group
+                ]
+                z = torch.stack(inferred, 1)
             case "online-context":
-                z = gathered(group, random_steps=0, keep_prior=True)
+                z = self._gathered(group, random_steps=0, keep_prior=True)
             case "non-prior":
-                z = gathered(group, random_steps=RANDOM_STEPS, keep_prior=False)
+                z = self._gathered(group, random_steps=RANDOM_STEPS, keep_prior=False)
             case "zero-shot":
-                return new_belief(len(group) * episodes)
-        return FixedBelief(z.repeat_interleave(episodes, 1))
+                return self._new_belief(len(group) * settings.episodes)
+        return FixedBelief(z.repeat_interleave(settings.episodes, 1))
 
-    def run(protocol: Protocol, group: Sequence[int]) -> Episodes:
-        belief = adapted(protocol, group)
-        lanes = [(index, number) for index in group for number in range(episodes)]
-        seeds = [derive(seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
-        of_lanes = [index for index, _ in lanes]
-        return roll_out(agent, family, of_lanes, belief, seeds, actor=actor, threads=threads)
+    def _gathered(self, group: Sequence[int], *, random_steps: int, keep_prior: bool) -> Tensor:
+        settings = self._settings
+        return gather_context(
+            self._actor,
+            self._family,
+            group,
+            self._new_belief(len(group)),
+            Gathering(settings.context_size, random_steps, keep_prior, settings.seed),
+            threads=self._threads,
+            on_step=self.on_step,
+        )
 
-    wanted = [index for split in splits for index in family.split(split)]
-    results: list[Results] = [{} for _ in agent.seeds]
-    for protocol in protocols:
-        chosen = _with_context(family, wanted, tasks, warn) if protocol == "few-shot" else wanted
-        if not chosen:
-            continue
-        done = [run(protocol, group) for group in _groups(chosen, len(agent.seeds) * episodes)]
-        for row, result in enumerate(results):
-            result[protocol] = _summary(family, chosen, splits, done, row, episodes)
-    return results
+    def _new_belief(self, lanes: int) -> Belief:
+        if self._candidates is None:
+            return RunningBelief(self._agent, lanes, self._prior)
+        return ModelBelief(self._agent, lanes, self._candidates, self._prior)
 
 
 def _groups(chosen: Sequence[int], lanes: int) -> list[list[int]]:
@@ -150,11 +196,11 @@ def _groups(chosen: Sequence[int], lanes: int) -> list[list[int]]:
 
 
 def _with_context(
-    family: TaskFamily, wanted: Sequence[int], tasks: Mapping[int, DataTask], warn: Callable[[str], None]
+    family: TaskFamily, asked: Sequence[int], tasks: Mapping[int, DataTask], warn: Callable[[str], object]
 ) -> list[int]:
     """The tasks that have data."""
-    chosen = [index for index in wanted if index in tasks]
-    missing = sorted(set(wanted) - set(chosen))
+    chosen = [index for index in asked if index in tasks]
+    missing = sorted(set(asked) - set(chosen))
     if missing and not chosen:
         raise ClwmError(
             f"few-shot: none of the tasks asked for has data, so no context: collect tasks of {family.name}, "
@@ -191,7 +237,8 @@ def _summary(
             entry["task_success"] = {chosen[position]: float(success[position]) for position in positions}
         if known:
             scaled = {
-                index: float(family.normalised_return(index, its)) for index, its in entry["tasks"].items()
+                index: float(family.normalised_return(index, value))
+                for index, value in entry["tasks"].items()
             }
             entry["normalised_mean"] = fmean(scaled.values())
             entry["task_normalised"] = scaled

@@ -1,24 +1,27 @@
-"""The results of an evaluation, kept with the run."""
+"""The results of evaluations, kept with the run: one file for every checkpoint, settings and data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from clwm_data.errors import ClwmError
-from clwm_data.store.atomic import write_json
+from clwm_data.errors import DamagedDataError
+from clwm_data.families import SPLITS
+from clwm_data.store.atomic import replacing
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
-from clwm_train.acting.context import Inference, PriorName
-from clwm_train.acting.planner import PlannerConfig
 from clwm_train.evaluate.protocols import Results
 from clwm_train.runs.run import Run
+from clwm_train.settings import DEFAULT_EVALUATION, PROTOCOLS, EvaluationSettings, result_name
 
-#: Of the policy, which is what a published run shows; what a planner did is kept beside it.
-EVALUATION = "evaluation.json"
-PLANNED = "evaluation-mppi.json"
+#: Folder of a run.
+EVALUATIONS = "evaluations"
+#: Where clwm kept them until it kept several side by side.
+EARLIER = ("evaluation.json", "evaluation-mppi.json")
 
 
 class SplitResult(StrictModel):
@@ -48,100 +51,128 @@ class Evaluation(StrictModel):
 
     Attributes:
         checkpoint: name of its folder.
-        episodes: per task.
-        context_size: transitions of a context.
-        seed: of contexts and episodes.
+        step: updates that it had seen.
         store_sha256: content of the store that gave the contexts.
-        prior: what a task is taken to be at first, ``zero`` or ``mean``.
-        prior_weight: transitions that the prior counts for.
-        inference: what infers a task from the agent's own transitions, ``encoder`` or ``model``.
-        planner: constants of MPPI; ``None``: the policy acted.
-        noise: standard deviation of the policy's actions, in those that it was trained with.
+        settings: how.
         results: for each seed of the run, protocol -> split -> result.
     """
 
     checkpoint: Text
-    episodes: int = Field(ge=1)
-    context_size: int = Field(ge=0)
-    seed: int = Field(ge=0)
+    step: int = Field(ge=0)
     store_sha256: Text
-    prior: PriorName = "zero"
-    prior_weight: float = Field(default=0.0, ge=0.0)
-    inference: Inference = "encoder"
-    planner: PlannerConfig | None = None
-    noise: float = Field(default=0.0, ge=0.0)
+    settings: EvaluationSettings
     results: list[dict[Text, dict[Text, SplitResult]]]
 
-    def same_settings_as(self, other: Evaluation) -> bool:
-        """Whether both describe the same checkpoint, evaluated in the same way."""
-        settings = set(Evaluation.model_fields) - {"results"}
-        return self.model_dump(include=settings) == other.model_dump(include=settings)
+    @classmethod
+    def of(
+        cls,
+        results: Sequence[Results],
+        settings: EvaluationSettings,
+        *,
+        checkpoint: Path,
+        step: int,
+        store_sha256: str,
+    ) -> Evaluation:
+        """Results of :func:`~clwm_train.evaluate.evaluate` with all that decided them."""
+        plain = json.loads(json.dumps(list(results), allow_nan=False))  # whose keys are texts
+        return cls(
+            checkpoint=checkpoint.name,
+            step=step,
+            store_sha256=store_sha256,
+            settings=settings,
+            results=plain,
+        )
 
+    @property
+    def name(self) -> str:
+        """Of its file: the same for the same checkpoint, settings and data."""
+        return result_name(self.checkpoint, self.settings, self.store_sha256)
 
-def evaluation_of(
-    results: Sequence[Results],
-    *,
-    checkpoint: str,
-    episodes: int,
-    context_size: int,
-    seed: int,
-    store_sha256: str,
-    prior: PriorName = "zero",
-    prior_weight: float = 0.0,
-    inference: Inference = "encoder",
-    planner: PlannerConfig | None = None,
-    noise: float = 0.0,
-) -> Evaluation:
-    """Results of :func:`~clwm_train.evaluate.evaluate` with the settings that gave them."""
-    # Through JSON, whose keys are texts.
-    plain = json.loads(json.dumps(list(results), allow_nan=False))
-    return Evaluation(
-        checkpoint=checkpoint,
-        episodes=episodes,
-        context_size=context_size,
-        seed=seed,
-        store_sha256=store_sha256,
-        prior=prior,
-        prior_weight=prior_weight,
-        inference=inference,
-        planner=planner,
-        noise=noise,
-        results=[
+    def plain_results(self) -> list[Results]:
+        """As :func:`~clwm_train.evaluate.evaluate` returns them, with tasks named by texts."""
+        return [
             {
-                protocol: {split: SplitResult(**entry) for split, entry in parts.items()}
-                for protocol, parts in of.items()
+                protocol: {split: entry.model_dump(exclude_none=True) for split, entry in splits.items()}
+                for protocol, splits in of_seed.items()
             }
-            for of in plain
-        ],
-    )
-
-
-def save_evaluation(run: Run, evaluation: Evaluation) -> None:
-    """Keep an evaluation in the run's folder; protocols and splits of an earlier, alike one stay."""
-    file = EVALUATION if evaluation.planner is None else PLANNED
-    before = read_evaluation(run, file)
-    if before is not None and before.same_settings_as(evaluation):
-        merged = [
-            {
-                key: {**old.get(key, {}), **new.get(key, {})}
-                for key in (*old, *(k for k in new if k not in old))
-            }
-            for old, new in zip(before.results, evaluation.results, strict=True)
+            for of_seed in self.results
         ]
-        evaluation = evaluation.model_copy(update={"results": merged})
-    write_json(run.path / file, evaluation.model_dump(mode="json", exclude_none=True))
 
 
-def read_evaluation(run: Run, name: str = EVALUATION) -> Evaluation | None:
-    """An evaluation in the run's folder, or ``None`` where there is none.
+def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
+    """Keep an evaluation in the run's folder; it replaces none but that of the same checkpoint, settings and
+    data.
+
+    Returns:
+        its file.
 
     Raises:
-        ClwmError: the file is damaged.
+        OSError: it cannot be written.
     """
-    file = run.path / name
-    if not file.is_file():
-        return None
+    file = run.path / EVALUATIONS / evaluation.name
+    file.parent.mkdir(exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_text(evaluation_text(evaluation), encoding="utf-8")
+    return file
+
+
+def evaluation_text(evaluation: Evaluation) -> str:
+    """What an evaluation's file holds.
+
+    Raises:
+        ValueError: a NaN or an infinity in it.
+    """
+    return json.dumps(evaluation.model_dump(mode="json", exclude_none=True), indent=1, allow_nan=False)
+
+
+def read_evaluations(run: Run) -> list[Evaluation]:
+    """All evaluations in the run's folder: the latest checkpoint first, then the published settings first.
+
+    Raises:
+        DamagedDataError: a file is damaged.
+    """
+    kept = [_read(run.path / name, run) for name in EARLIER if (run.path / name).is_file()]
+    kept += [_read(file, run) for file in sorted((run.path / EVALUATIONS).glob("*.json"))]
+    named = {evaluation.name: evaluation for evaluation in kept}
+    published = DEFAULT_EVALUATION
+    return sorted(named.values(), key=lambda one: (-one.step, one.settings != published, one.name))
+
+
+def find_evaluation(
+    run: Run, checkpoint: str, settings: EvaluationSettings, store_sha256: str
+) -> Evaluation | None:
+    """The evaluation of a checkpoint in a certain way, or ``None`` where it was not done."""
+    for evaluation in read_evaluations(run):
+        asked = (checkpoint, settings, store_sha256)
+        if (evaluation.checkpoint, evaluation.settings, evaluation.store_sha256) == asked:
+            return evaluation
+    return None
+
+
+def _read(file: Path, run: Run) -> Evaluation:
+    document = parse_json(file.read_bytes(), str(file))
     try:
-        return Evaluation.model_validate(parse_json(file.read_bytes(), str(file)))
-    except ValidationError as error:
-        raise ClwmError(f"{file}: {first_mistake(error)}: delete it and run `clwm eval` again") from error
+        evaluation = Evaluation.model_validate(_of_now(document) if file.name in EARLIER else document)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        what = first_mistake(error) if isinstance(error, ValidationError) else "is no evaluation"
+        raise DamagedDataError(f"{file}: {what}: delete it and run `clwm eval` again") from error
+    if len(evaluation.results) != len(run.record.seeds):
+        raise DamagedDataError(
+            f"{file}: holds results of {len(evaluation.results)} seeds, the run has {len(run.record.seeds)}: "
+            "delete it and run `clwm eval` again"
+        )
+    return evaluation
+
+
+def _of_now(document: Any) -> dict[str, Any]:
+    """A document of ``EARLIER`` clwm in the form of now: its settings stood beside the results."""
+    first: dict[str, Any] = document["results"][0]
+    outside = {"checkpoint", "store_sha256", "results"}
+    settings = {key: value for key, value in document.items() if key not in outside}
+    settings["protocols"] = [protocol for protocol in PROTOCOLS if protocol in first]
+    settings["splits"] = [split for split in SPLITS if any(split in parts for parts in first.values())]
+    return {
+        **{key: document[key] for key in outside},
+        "step": int(document["checkpoint"].removeprefix("step-")),
+        "settings": settings,
+    }

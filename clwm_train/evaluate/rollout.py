@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.families import TaskFamily
-from clwm_train.acting.actor import Actor, PolicyActor
+from clwm_train.acting.actor import Actor
 from clwm_train.acting.belief import Belief
 from clwm_train.evaluate.lanes import Lanes
-from clwm_train.model.agent import Agent
 
 
 @dataclass(frozen=True)
@@ -35,30 +34,30 @@ class Episodes:
 
 
 def roll_out(
-    agent: Agent,
+    actor: Actor,
     family: TaskFamily,
     tasks: Sequence[int],
     belief: Belief,
     seeds: Sequence[int],
     *,
-    actor: Actor | None = None,
     threads: int = 1,
+    on_step: Callable[[], object] = lambda: None,
 ) -> Episodes:
     """Run one episode per lane, all lanes (and all S seeds of the agent) in one vector environment.
 
     Args:
-        agent: of S seeds.
+        actor: acts for an agent of S seeds.
         family: of tasks.
         tasks: [L] task index of each lane.
         belief: about the lanes' tasks.
         seeds: [L] of the episodes, the same for every seed of the agent.
-        actor: who acts; the agent's policy unless given.
         threads: that the simulator may use.
+        on_step: called after every step of all lanes.
     """
-    actor = PolicyActor(agent) if actor is None else actor
-    copies, total = len(agent.seeds), len(agent.seeds) * len(tasks)
+    copies = len(actor.agent.seeds)
+    total = copies * len(tasks)
     returns, lengths, success = np.zeros(total), np.zeros(total, np.int64), np.zeros(total, np.bool_)
-    with Lanes(agent, family, tasks, threads=threads) as lanes:
+    with Lanes(actor.agent, family, tasks, threads=threads) as lanes:
         lanes.reset(actor, [*seeds] * copies)
         seen = [lanes.observation]
         while lanes.active.any():
@@ -67,6 +66,7 @@ def roll_out(
             returns += reward
             success |= info.get("success", False)
             seen.append(lanes.observation)
+            on_step()
     seen += [seen[-1]] * (family.horizon + 1 - len(seen))
 
     def by_seed(array: NDArray[Any]) -> NDArray[Any]:

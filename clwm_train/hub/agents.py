@@ -21,7 +21,7 @@ from clwm_data.hub.reference import HubReference, parse_reference, repository_re
 from clwm_data.pages.markdown import CARD
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import Origin
-from clwm_train.evaluate.results import EVALUATION, read_evaluation
+from clwm_train.evaluate.results import EARLIER, EVALUATIONS, evaluation_text, read_evaluations
 from clwm_train.hub.model_card import CardAgent, model_card
 from clwm_train.model.agent import Agent
 from clwm_train.runs.checkpoint import AGENT, INDEX, latest_checkpoint, read_record
@@ -29,7 +29,8 @@ from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD, Run, open_run
 
 #: What a published run consists of; nothing else is downloaded.
-SMALL_FILES = (CONFIG, RECORD, EVALUATION)
+SMALL_FILES = (CONFIG, RECORD)
+EVALUATION_FILE = re.compile(rf"{EVALUATIONS}/(step-[0-9]{{9}})-[0-9a-f]{{8}}\.json")
 CHECKPOINT_FILE = re.compile(rf"{CHECKPOINTS}/(step-[0-9]{{9}})/({re.escape(AGENT)}|{re.escape(INDEX)})")
 MAX_SMALL_BYTES = 10**7
 
@@ -56,15 +57,15 @@ def publish_run(
     for name, tensor in agent.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ClwmError(f"{checkpoint / AGENT}: {name} holds a value that is not finite: not published")
-    evaluation = read_evaluation(run)
-    if evaluation is None or evaluation.checkpoint != checkpoint.name:
+    evaluations = tuple(one for one in read_evaluations(run) if one.checkpoint == checkpoint.name)
+    if not evaluations:
         raise ClwmError(f"{path}: {checkpoint.name} was not evaluated: `clwm eval {path}` first")
     origin = run.record.origin if dataset is None else _origin(run, dataset)
     card = CardAgent(
         run,
         step=read_record(checkpoint).step,
         parameters=sum(parameter.numel() for parameter in agent.parameters()),
-        evaluation=evaluation,
+        evaluations=evaluations,
         dataset=origin,
     )
     title = f"{run.record.method} on {run.record.store_name}: {card.step:,} updates"
@@ -128,11 +129,15 @@ def _plan(run: Run, checkpoint: Path, card: CardAgent, reference: HubReference, 
         planned(f"{inside}/{INDEX}", checkpoint / INDEX, remote),
         planned(CONFIG, run.path / CONFIG, remote),
         planned(RECORD, yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False).encode(), remote),
-        planned(EVALUATION, run.path / EVALUATION, remote),
+        *(
+            planned(f"{EVALUATIONS}/{one.name}", evaluation_text(one).encode(), remote)
+            for one in card.evaluations
+        ),
         planned(CARD, model_card(reference.repository, card, existing).encode(), remote),
     ]
     kept = {file.path for file in [*data, *last]}
-    stale = sorted(path for path in remote if path.startswith(f"{CHECKPOINTS}/") and path not in kept)
+    ours = (f"{CHECKPOINTS}/", f"{EVALUATIONS}/", *EARLIER)
+    stale = sorted(path for path in remote if path.startswith(ours) and path not in kept)
     return Plan(head, data, [*last, *map(deleted, stale)])
 
 
@@ -146,7 +151,10 @@ def _published_files(reference: HubReference, remote: Mapping[str, RepoFile]) ->
     if not steps:
         raise ClwmError(f"{reference}: holds no checkpoint: its upload is not complete")
     wanted = [match[0] for match in matches if match[1] == steps[-1]]
-    small = [name for name in SMALL_FILES if name in remote]
+    results = [
+        path for path in remote if (match := EVALUATION_FILE.fullmatch(path)) and match[1] == steps[-1]
+    ]
+    small = [*SMALL_FILES, *sorted(results)]
     for name in (*small, *wanted):
         if not name.endswith(AGENT) and remote[name].size > MAX_SMALL_BYTES:
             raise ClwmError(f"{reference}/{name}: has {remote[name].size} bytes, more than {MAX_SMALL_BYTES}")

@@ -12,6 +12,7 @@ from clwm_data.ranges import format_indices
 from clwm_data.store.format import Origin
 from clwm_train.evaluate.results import Evaluation, SplitResult
 from clwm_train.runs.run import Run
+from clwm_train.settings import DEFAULT_EVALUATION, describe, differences
 
 TAGS = ("reinforcement-learning", "offline-reinforcement-learning", "meta-reinforcement-learning", "clwm")
 
@@ -24,14 +25,14 @@ class CardAgent:
         run: that trained it.
         step: updates done.
         parameters: numbers in its networks.
-        evaluation: of this checkpoint.
+        evaluations: of this checkpoint, the one that stands for it first.
         dataset: where the data is published, or ``None``.
     """
 
     run: Run
     step: int
     parameters: int
-    evaluation: Evaluation
+    evaluations: tuple[Evaluation, ...]
     dataset: Origin | None
 
 
@@ -70,7 +71,7 @@ def _front_matter(repository: str, agent: CardAgent, existing: Mapping[str, Any]
                 ),
             ],
         }
-        for protocol, split, of in _rows(agent.evaluation)
+        for protocol, split, of in _rows(agent.evaluations[0])
     ]
     return {
         "library_name": "clwm",
@@ -82,19 +83,7 @@ def _front_matter(repository: str, agent: CardAgent, existing: Mapping[str, Any]
 
 
 def _body(repository: str, agent: CardAgent) -> list[str]:
-    record, evaluation = agent.run.record, agent.evaluation
-    success = any(of[0].success is not None for _, _, of in _rows(evaluation))
-    header = ("protocol", "split", "tasks", "mean return", "success")
-    rows = [
-        (
-            protocol,
-            split,
-            str(len(of[0].tasks)),
-            _spread([result.return_mean for result in of]),
-            "" if of[0].success is None else f"{_mean(of, 'success'):.2f}",
-        )
-        for protocol, split, of in _rows(evaluation)
-    ]
+    record = agent.run.record
     facts = {
         "method": f"{record.method}, preset {record.preset}, {agent.step:,} updates",
         "seeds": ", ".join(map(str, record.seeds)),
@@ -105,8 +94,6 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "trained": f"{record.created} on {record.platform}",
         "versions": ", ".join(f"{name} {version}" for name, version in record.packages.items()),
     }
-    columns = len(header) if success else len(header) - 1
-    seeds = f", {len(record.seeds)} seeds" if len(record.seeds) > 1 else ""
     return [
         f"# {repository.split('/')[1]}",
         "",
@@ -118,12 +105,10 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "",
         "## Evaluation",
         "",
-        f"{evaluation.episodes} episodes per task{seeds}; few-shot contexts of {evaluation.context_size} "
-        f"transitions.{_settings(evaluation)} Tasks of `id` and `ood` were not trained on; those of `ood` "
-        "lie outside the range of the others.",
+        "Tasks of `id` and `ood` were not trained on; `id` is held out within the family's published split, "
+        "`ood` is its out-of-distribution part.",
         "",
-        *table(header[:columns], [row[:columns] for row in rows]),
-        "",
+        *(line for evaluation in agent.evaluations for line in _evaluation(evaluation)),
         "## How to use it",
         "",
         "```python",
@@ -135,16 +120,31 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
     ]
 
 
-def _settings(evaluation: Evaluation) -> str:
-    """What was not as published."""
-    unusual = []
-    if evaluation.prior != "zero" or evaluation.prior_weight:
-        unusual.append(f"prior: {evaluation.prior} z, weight {evaluation.prior_weight:g}")
-    if evaluation.inference != "encoder":
-        unusual.append(f"tasks inferred by the {evaluation.inference}")
-    if evaluation.noise:
-        unusual.append(f"actions with {evaluation.noise:g} times the policy's noise")
-    return f" Not as published: {'; '.join(unusual)}." if unusual else ""
+def _evaluation(evaluation: Evaluation) -> list[str]:
+    """One evaluation: how, and its table."""
+    settings, rows = evaluation.settings, _rows(evaluation)
+    unusual = differences(settings, DEFAULT_EVALUATION)
+    seeds = f"{len(evaluation.results)} seeds; " if len(evaluation.results) > 1 else ""
+    note = f" Not as published: {', '.join(name.replace('_', ' ') for name in unusual)}." if unusual else ""
+    success = any(results[0].success is not None for _, _, results in rows)
+    header = ("protocol", "split", "tasks", "mean return", "success")
+    body = [
+        (
+            protocol,
+            split,
+            str(len(results[0].tasks)),
+            _spread([result.return_mean for result in results]),
+            "" if results[0].success is None else f"{_mean(results, 'success'):.2f}",
+        )
+        for protocol, split, results in rows
+    ]
+    columns = len(header) if success else len(header) - 1
+    return [
+        f"{seeds}{describe(settings)}.{note}",
+        "",
+        *table(header[:columns], [row[:columns] for row in body]),
+        "",
+    ]
 
 
 def _dataset(agent: CardAgent) -> str:

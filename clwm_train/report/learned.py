@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clwm_train.analyse.analysis import SeedAnalysis, read_analysis
+from clwm_train.analyse.results import SeedAnalysis, read_analysis
 from clwm_train.metrics.aggregate import Interval
 from clwm_train.report.figure import Figure, bars, colours, curve, legend, name_row, panels, present, spread
 from clwm_train.runs.metrics_log import read_metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from clwm_data.errors import ClwmError
 from clwm_data.pages.html import document, section, table
 from clwm_data.store.atomic import replacing
+from clwm_train.report.choosing import Chosen, choose_evaluations
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.figure import Figure, drawing_style
 from clwm_train.report.learned import (
@@ -32,12 +33,13 @@ from clwm_train.report.scores import (
 )
 from clwm_train.report.tables import write_csv
 from clwm_train.runs.run import RECORD, Run, open_run
+from clwm_train.settings import describe
 
 DPI = 160
 SPLIT_NAMES = {
     "train": "train tasks",
-    "id": "unseen tasks inside the train range",
-    "ood": "unseen tasks outside the train range",
+    "id": "unseen tasks, held out in the published split (id)",
+    "ood": "unseen tasks, out of distribution in the published split (ood)",
 }
 
 
@@ -58,7 +60,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return list(runs.values())
 
 
-def write_run_report(runs: Sequence[Run], out: Path) -> list[Path]:
+def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | None = None) -> list[Path]:
     """Write the page, and its tables and figures as ``<name>-<figure>.csv`` and ``.png`` beside it.
 
     Figures that the runs have nothing for are left out.
@@ -66,6 +68,8 @@ def write_run_report(runs: Sequence[Run], out: Path) -> list[Path]:
     Args:
         runs: at least one.
         out: HTML file.
+        asked: settings of the evaluations to show, see
+            :func:`~clwm_train.report.choosing.choose_evaluations`.
 
     Returns:
         the files written, the page first.
@@ -76,7 +80,8 @@ def write_run_report(runs: Sequence[Run], out: Path) -> list[Path]:
     if not runs:
         raise ClwmError("there are no runs to report on: name at least one")
     methods = list(dict.fromkeys(run.label for run in runs))
-    scores = gather_scores(runs)
+    chosen = choose_evaluations(runs, asked)
+    scores = gather_scores(chosen.evaluations)
     groups = group_runs(runs)
     formulation = {
         run.label: f"{run.config.world_model.latent}, {run.config.world_model.consistency}"
@@ -102,7 +107,7 @@ def write_run_report(runs: Sequence[Run], out: Path) -> list[Path]:
         if scores:
             written.append(out.with_name(f"{out.stem}-results.csv"))
             write_csv(written[-1], CSV_HEADER, results_csv(scores))
-        page = _page(out.stem, runs, methods, scores, figures, pictures)
+        page = _page(out.stem, runs, methods, (chosen, scores), (figures, pictures))
         with replacing(out) as temporary:
             temporary.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -131,12 +136,12 @@ def _page(
     title: str,
     runs: Sequence[Run],
     methods: Sequence[str],
-    scores: Sequence[Score],
-    figures: Sequence[Figure],
-    pictures: dict[str, bytes],
+    results: tuple[Chosen, Sequence[Score]],
+    drawings: tuple[Sequence[Figure], dict[str, bytes]],
 ) -> str:
+    (chosen, scores), (figures, pictures) = results, drawings
     unseen, *rest = [*_results(scores), ""]
-    sections = [_header(title, runs, methods), unseen]
+    sections = [_header(title, runs, methods), _evaluated(chosen), unseen]
     for figure in figures:
         data = base64.b64encode(pictures[figure.name]).decode()
         width = round(100 * figure.drawing.get_figwidth())
@@ -163,6 +168,14 @@ def _header(title: str, runs: Sequence[Run], methods: Sequence[str]) -> str:
         f"<header><h1>{escape(title)}</h1>"
         f'<p class="family">{escape(families)}</p><div class="tiles">{"".join(boxes)}</div></header>'
     )
+
+
+def _evaluated(chosen: Chosen) -> str:
+    """How the results came about, and what the reader should know of them."""
+    if chosen.settings is None:
+        return ""
+    notes = "".join(f'<p class="warning">{escape(note)}</p>' for note in chosen.notes)
+    return section("Evaluation", f"Every result below: {describe(chosen.settings)}.", notes)
 
 
 def _results(scores: Sequence[Score]) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clwm_data.extras import require
 from clwm_data.families import SPLITS, TaskFamily
 from clwm_train.data.task_data import DataTask
-from clwm_train.evaluate import FixedBelief, infer_from_data, roll_out
+from clwm_train.evaluate import FixedBelief, PolicyActor, infer_from_data, roll_out
 from clwm_train.model.agent import Agent
 
 Floats = NDArray[np.floating[Any]]
@@ -51,7 +51,7 @@ def point_robot_figure(
 
     indices = sorted(tasks)
     z = torch.stack([infer_from_data(agent, tasks[index], 600, seed) for index in indices], 1)
-    episodes = roll_out(agent, family, indices, FixedBelief(z), [seed] * len(indices))
+    episodes = roll_out(PolicyActor(agent), family, indices, FixedBelief(z), [seed] * len(indices))
     ways = episodes.observations[0]
     goals = np.asarray([family.task(index).parameters["goal"] for index in indices])
     angles = np.asarray([family.task(index).number("angle") for index in indices])

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ConflictError
 from clwm_data.families import get_family
 from clwm_data.references import has_references
-from clwm_train.evaluate.results import Evaluation, read_evaluation
+from clwm_train.evaluate.results import Evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.runs.run import Run
 
@@ -34,6 +34,7 @@ class Score:
         normalised: [S, T] on the scale of random actions (0) and the expert (1); ``None`` for families
             without reference returns.
         success: [S, T] share of solved episodes; ``None`` where the family has no success.
+        update: the evaluated checkpoint had seen so many.
     """
 
     method: str
@@ -46,61 +47,36 @@ class Score:
     returns: Floats
     normalised: Floats | None
     success: Floats | None
+    update: int
 
 
-def gather_scores(runs: Iterable[Run]) -> list[Score]:
-    """The evaluations of runs; those that were not evaluated yet are left out.
+def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
+    """The scores of evaluations that may stand beside each other, see
+    :func:`~clwm_train.report.choosing.choose_evaluations`.
 
     Runs of the same method and dataset are seeds of one score.
 
     Raises:
-        ClwmError: a seed stands in two runs, runs of one method were evaluated on different tasks, or runs
-            on one dataset in different ways.
+        ConflictError: a seed stands in two runs, or runs of one method were evaluated on different tasks.
     """
     rows: dict[tuple[str, str, str, str], list[_Row]] = {}
-    ways: dict[tuple[str, str], tuple[Run, dict[str, object]]] = {}
-    for run in runs:
-        evaluation = read_evaluation(run)
-        if evaluation is None:
-            continue
+    for run, evaluation in evaluations:
         for seed, results in zip(run.record.seeds, evaluation.results, strict=True):
             for protocol, splits in results.items():
-                _check_alike(ways, run, protocol, evaluation)
                 for split, result in splits.items():
                     key = (run.record.store_name, run.label, protocol, split)
                     success = result.task_success
                     rows.setdefault(key, []).append(
                         _Row(
                             run,
+                            evaluation.step,
                             seed,
                             tuple(map(int, result.tasks)),
                             list(result.tasks.values()),
                             None if success is None else list(success.values()),
                         )
                     )
-    return [_joined(key, of) for key, of in rows.items()]
-
-
-def _check_alike(
-    ways: dict[tuple[str, str], tuple[Run, dict[str, object]]],
-    run: Run,
-    protocol: str,
-    evaluation: Evaluation,
-) -> None:
-    """Scores side by side must have come about in the same way."""
-    names = {"context_size", "noise"}
-    if protocol != "few-shot":
-        names |= {"prior", "prior_weight", "inference"}
-    if protocol == "zero-shot":
-        names.remove("context_size")
-    way = evaluation.model_dump(include=names)
-    first, other = ways.setdefault((run.record.store_name, protocol), (run, way))
-    for name in sorted(names):
-        if way[name] != other[name]:
-            raise ClwmError(
-                f"{run.path}: {protocol} was evaluated with {name} {way[name]}, {first.path} with "
-                f"{other[name]}: evaluate one of them again, or leave it out"
-            )
+    return [_joined(key, group) for key, group in rows.items()]
 
 
 @dataclass(frozen=True)
@@ -108,6 +84,7 @@ class _Row:
     """One seed's part of a score."""
 
     run: Run
+    step: int
     seed: int
     tasks: tuple[int, ...]
     returns: list[float]
@@ -119,12 +96,12 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
     first = rows[0]
     for number, row in enumerate(rows):
         if row.tasks != first.tasks or row.run.record.family != first.run.record.family:
-            raise ClwmError(
+            raise ConflictError(
                 f"{first.run.path} and {row.run.path}: were evaluated on different tasks: leave one out"
             )
         for other in rows[:number]:
             if row.seed == other.seed:
-                raise ClwmError(
+                raise ConflictError(
                     f"{other.run.path}, {row.run.path}: both hold seed {row.seed} of {method} on {dataset}: "
                     f"leave one out"
                 )
@@ -142,14 +119,15 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
         returns=returns,
         normalised=_normalised(first.run.record.family, first.tasks, returns),
         success=np.asarray(successes) if len(successes) == len(rows) else None,
+        update=first.step,
     )
 
 
 def _normalised(family: str, tasks: Sequence[int], returns: Floats) -> Floats | None:
     if not has_references(family):  # there is no scale
         return None
-    its = get_family(family)
-    columns = [its.normalised_return(task, column) for task, column in zip(tasks, returns.T, strict=True)]
+    scale = get_family(family).normalised_return
+    columns = [scale(task, column) for task, column in zip(tasks, returns.T, strict=True)]
     return np.stack(columns, 1)
 
 
@@ -213,10 +191,21 @@ def _side_by_side(scores: Sequence[Score]) -> Floats | None:
 
 
 #: Columns of the table of results, for people and for programs.
-HEADER = ("dataset", "method", "protocol", "split", "return", "normalised", "success", "tasks", "seeds")
+HEADER = (
+    "dataset",
+    "method",
+    "protocol",
+    "split",
+    "mean return",
+    "normalised (IQM)",
+    "success",
+    "update",
+    "tasks",
+    "seeds",
+)
 CSV_HEADER = (
     *HEADER[:4],
-    *(f"{figure}{end}" for figure in ("return", "normalised", "success") for end in ("", "_low", "_high")),
+    *(f"{name}{end}" for name in ("return", "normalised_iqm", "success") for end in ("", "_low", "_high")),
     *HEADER[7:],
 )
 
@@ -224,7 +213,7 @@ CSV_HEADER = (
 def results_table(scores: Sequence[Score]) -> list[tuple[str, ...]]:
     """A row per score under ``HEADER``, with 95 % intervals where there are several seeds."""
     return [
-        (*_of(score), *(shown(found, form) for found, form in _figures(score)), *_counts(score))
+        (*_names(score), *(shown(value, form) for value, form in _aggregates(score)), *_counts(score))
         for score in scores
     ]
 
@@ -233,11 +222,11 @@ def results_csv(scores: Sequence[Score]) -> list[tuple[str | float | None, ...]]
     """The same under ``CSV_HEADER``, as numbers."""
     return [
         (
-            *_of(score),
+            *_names(score),
             *(
-                value
-                for found, _ in _figures(score)
-                for value in ((None,) * 3 if found is None else (found.point, found.low, found.high))
+                number
+                for value, _ in _aggregates(score)
+                for number in ((None,) * 3 if value is None else (value.point, value.low, value.high))
             ),
             *_counts(score),
         )
@@ -245,15 +234,15 @@ def results_csv(scores: Sequence[Score]) -> list[tuple[str | float | None, ...]]
     ]
 
 
-def _of(score: Score) -> tuple[str, ...]:
+def _names(score: Score) -> tuple[str, ...]:
     return score.dataset, score.method, score.protocol, score.split
 
 
 def _counts(score: Score) -> tuple[str, ...]:
-    return str(len(score.tasks)), str(len(score.seeds))
+    return str(score.update), str(len(score.tasks)), str(len(score.seeds))
 
 
-def _figures(score: Score) -> tuple[tuple[Interval | None, str], ...]:
+def _aggregates(score: Score) -> tuple[tuple[Interval | None, str], ...]:
     """Mean return, IQM of the normalised returns, mean success, and how to write them."""
     return (
         (aggregate(score.returns, mean), ".1f"),

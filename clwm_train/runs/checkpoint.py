@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.strict import StrictModel, build_model, read_yaml
 from clwm_train.runs.run import write_model
 
@@ -63,6 +63,28 @@ def latest_checkpoint(folder: Path) -> Path:
     if not found:
         raise ClwmError(f"{folder}: holds no checkpoint yet: train the run first")
     return found[-1]
+
+
+def choose_checkpoint(folder: Path, asked: Path | None) -> Path:
+    """One of a run's checkpoints: the newest, or the one that is asked for by its path or its name.
+
+    Args:
+        folder: of the run's checkpoints.
+        asked: ``step-000004000``, or the path of a checkpoint in ``folder``.
+
+    Raises:
+        NotFoundError: there is none yet, or no such one.
+        InvalidInputError: it belongs to another run.
+    """
+    if asked is None:
+        return latest_checkpoint(folder)
+    for path in (folder / asked, asked):
+        if (path / INDEX).is_file():
+            if path.resolve().parent != folder.resolve():
+                raise InvalidInputError(f"{asked}: is no checkpoint of {folder.parent}: name one of its own")
+            return path
+    known = ", ".join(path.name for path in list_checkpoints(folder)) or "none"
+    raise NotFoundError(f"{asked}: no such checkpoint of {folder.parent}; it has {known}")
 
 
 def save_checkpoint(

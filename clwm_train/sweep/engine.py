@@ -98,8 +98,8 @@ def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outc
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.pop(0)
-                gpus = 0 if job.device == "cpu" else 1
-                options = task.options(num_cpus=job.threads or 1, num_gpus=gpus)
+                gpus = 0 if job.execution.device == "cpu" else 1
+                options = task.options(num_cpus=job.execution.threads or 1, num_gpus=gpus)
                 running[options.remote(_for_other_machines(job), until)] = job
             for reference in library.wait(list(running))[0]:
                 job = running.pop(reference)

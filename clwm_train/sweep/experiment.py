@@ -11,39 +11,21 @@ from pydantic import Field, StringConstraints, model_validator
 
 from clwm_data.errors import ClwmError
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
-from clwm_train.evaluate import Protocol
+from clwm_train.settings import (
+    DEFAULT_ANALYSIS,
+    DEFAULT_EVALUATION,
+    DEFAULT_EXECUTION,
+    AnalysisSettings,
+    EvaluationSettings,
+    Execution,
+    Seed,
+)
 from clwm_train.sweep.job import Job
 
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 Stores = Annotated[list[Text], Field(min_length=1)]
-
-
-class EvaluationSettings(StrictModel):
-    """How every run is evaluated, on all splits.
-
-    Attributes:
-        protocols: which.
-        episodes: per task.
-        context_size: transitions of a few-shot context.
-        seed: of contexts and episodes.
-    """
-
-    protocols: Annotated[list[Protocol], Field(min_length=1)] = Field(default=["few-shot", "zero-shot"])
-    episodes: Count = 3
-    context_size: Count = 600
-    seed: Seed = 0
-
-
-class AnalysisSettings(StrictModel):
-    """How every run is analysed, see :func:`clwm_train.analyse.analysis.analyse_run`."""
-
-    contexts: Annotated[int, Field(ge=2)] = 32
-    context_size: Count = 64
-    horizon: Count = 20
-    seed: Seed = 0
 
 
 class MethodEntry(StrictModel):
@@ -92,12 +74,15 @@ class Experiment(StrictModel):
     steps: Count | None = None
     set: dict[Text, Any] = Field(default={})
     methods: Annotated[dict[Label, MethodEntry | None], Field(min_length=1)]
-    evaluation: EvaluationSettings = EvaluationSettings()
-    analysis: AnalysisSettings | None = AnalysisSettings()
+    evaluation: EvaluationSettings = DEFAULT_EVALUATION
+    analysis: AnalysisSettings | None = DEFAULT_ANALYSIS
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Self:
-        for what, entry in (("", self), *((f"methods.{name}.", of) for name, of in self.methods.items())):
+        for what, entry in (
+            ("", self),
+            *((f"methods.{name}.", given) for name, given in self.methods.items()),
+        ):
             for key in ("stores", "seeds"):
                 listed = getattr(entry, key, None) or []
                 twice = [value for value in listed if listed.count(value) > 1]
@@ -125,10 +110,7 @@ def list_jobs(
     experiment: Experiment,
     stores: Mapping[str, Path],
     folder: Path,
-    *,
-    device: str = "cpu",
-    threads: int | None = None,
-    compiles: bool | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> list[Job]:
     """The runs of an experiment: store by store, method by method.
 
@@ -136,9 +118,7 @@ def list_jobs(
         experiment: what to run.
         stores: where each of its stores is.
         folder: of the runs.
-        device: to train on.
-        threads: of the CPU, for each run.
-        compiles: as for :func:`clwm_train.training.train.train_run`.
+        execution: where and how each run is trained.
 
     Raises:
         ClwmError: two stores of the same name.
@@ -166,11 +146,9 @@ def list_jobs(
                         preset=entry.preset or experiment.preset,
                         overrides=_overrides(experiment, entry),
                         seeds=group,
-                        evaluation=experiment.evaluation.model_dump(),
-                        analysis=None if experiment.analysis is None else experiment.analysis.model_dump(),
-                        device=device,
-                        threads=threads,
-                        compiles=compiles,
+                        evaluation=experiment.evaluation,
+                        analysis=experiment.analysis,
+                        execution=execution,
                     )
                 )
     return jobs

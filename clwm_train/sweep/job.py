@@ -5,24 +5,25 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from clwm_data.errors import ClwmError
-from clwm_data.families import SPLITS, get_family
+from clwm_data.errors import ClwmError, NotFoundError
+from clwm_data.families import get_family
 from clwm_data.opening import open_store
 from clwm_data.store import Store
-from clwm_train.analyse.analysis import analyse_run, read_analysis, save_analysis
-from clwm_train.evaluate import evaluate
-from clwm_train.evaluate.results import evaluation_of, read_evaluation, save_evaluation
+from clwm_train.analyse.analysis import analyse_run, is_whole
+from clwm_train.analyse.results import find_analysis, save_analysis
+from clwm_train.evaluate.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
+from clwm_train.evaluate.run import evaluate_run
 from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
-from clwm_train.runs.checkpoint import latest_checkpoint, list_checkpoints, read_record
-from clwm_train.runs.loading import load_agent
+from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.run import CONFIG, RECORD, Run, create_run, open_run, resolve_for
+from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
 from clwm_train.training.train import train_run
 from clwm_train.training.trainer import Progress
 
@@ -44,11 +45,9 @@ class Job:
         preset: likewise.
         overrides: as ``--set`` takes them.
         seeds: trained together.
-        evaluation: fields of :class:`~clwm_train.sweep.experiment.EvaluationSettings`.
-        analysis: fields of :class:`~clwm_train.sweep.experiment.AnalysisSettings`, or ``None``.
-        device: to train on.
-        threads: of the CPU; chosen by the size of the networks unless given.
-        compiles: as for :func:`clwm_train.training.train.train_run`.
+        evaluation: how it is evaluated.
+        analysis: how it is analysed; ``None``: not at all.
+        execution: where and how it is trained.
     """
 
     run: Path
@@ -58,11 +57,9 @@ class Job:
     preset: str
     overrides: tuple[str, ...]
     seeds: tuple[int, ...]
-    evaluation: dict[str, Any]
-    analysis: dict[str, Any] | None
-    device: str = "cpu"
-    threads: int | None = None
-    compiles: bool | None = None
+    evaluation: EvaluationSettings
+    analysis: AnalysisSettings | None
+    execution: Execution = DEFAULT_EXECUTION
 
 
 @dataclass(frozen=True)
@@ -134,23 +131,12 @@ def run_job(
                 case "waiting":
                     _create(job, store)
                 case "training":
-                    device = pick_device(job.device)
                     run = open_run(job.run)
-                    train_run(
-                        run,
-                        store,
-                        device=device,
-                        threads=job.threads,
-                        compiles=job.compiles,
-                        stop=stop,
-                        progress=progress,
-                    )
+                    train_run(run, store, execution=job.execution, stop=stop, progress=progress)
                 case "evaluating":
                     _evaluate(job, open_run(job.run), store)
                 case "analysing":
-                    settings = job.analysis or {}
-                    run = open_run(job.run)
-                    save_analysis(run, analyse_run(run, store, **settings, device=pick_device(job.device)))
+                    _analyse(job, open_run(job.run), store)
                 case "done":
                     return True
     return False
@@ -181,48 +167,59 @@ def _is_leftover(path: Path) -> bool:
 
 
 def _evaluate(job: Job, run: Run, store: Store) -> None:
-    settings = job.evaluation
-    shared = {key: settings[key] for key in ("episodes", "context_size", "seed")}
-    results = evaluate(
-        load_agent(run, device=pick_device(job.device)),
-        get_family(store.family),
-        store.tasks,
-        protocols=settings["protocols"],
-        splits=SPLITS,
-        **shared,
+    # Threads are those of a training; a simulator's would be processes of their own.
+    execution = job.execution.model_copy(update={"threads": None})
+    evaluation = evaluate_run(
+        run, store, job.evaluation, checkpoint=final_checkpoint(run), execution=execution
     )
-    name = latest_checkpoint(run.checkpoints).name
-    content = store.record.content_sha256
-    save_evaluation(run, evaluation_of(results, checkpoint=name, store_sha256=content, **shared))
+    save_evaluation(run, evaluation)
+
+
+def _analyse(job: Job, run: Run, store: Store) -> None:
+    if job.analysis is not None:
+        device = pick_device(job.execution.device)
+        found = analyse_run(run, store, job.analysis, checkpoint=final_checkpoint(run), device=device)
+        save_analysis(run, found)
 
 
 def _is_evaluated(job: Job, run: Run, store: Store) -> bool:
-    found = read_evaluation(run)
-    wanted = {key: job.evaluation[key] for key in ("episodes", "context_size", "seed")}
-    # `clwm eval` may have put something else there.
-    wanted |= {"prior": "zero", "prior_weight": 0.0, "inference": "encoder"}
-    splits = {get_family(store.family).task(index).split for index in store.tasks}
-    return (
-        found is not None
-        and found.checkpoint == latest_checkpoint(run.checkpoints).name
-        and found.store_sha256 == store.record.content_sha256
-        and found.model_dump(include=set(wanted)) == wanted
-        and all(
-            splits <= found.results[0].get(protocol, {}).keys() for protocol in job.evaluation["protocols"]
-        )
-    )
+    name, content = final_checkpoint(run).name, store.record.content_sha256
+    return find_evaluation(run, name, job.evaluation, content) is not None
 
 
 def _is_analysed(job: Job, run: Run, store: Store) -> bool:
-    found = read_analysis(run)
     if job.analysis is None:
         return True
-    return (
-        found is not None
-        and found.checkpoint == latest_checkpoint(run.checkpoints).name
-        and found.store_sha256 == store.record.content_sha256
-        and found.model_dump(include=set(job.analysis)) == job.analysis
-        and found.is_whole(run, store)
+    name, content = final_checkpoint(run).name, store.record.content_sha256
+    analysis = find_analysis(run, name, job.analysis, content)
+    return analysis is not None and is_whole(analysis, run, store)
+
+
+def finished(jobs: Iterable[Job]) -> list[tuple[Run, Evaluation]]:
+    """The evaluations that the experiment asks for, of those jobs that have come so far."""
+    done = []
+    for job in jobs:
+        if (job.run / RECORD).is_file():
+            run = open_run(job.run)
+            for evaluation in read_evaluations(run):
+                if (evaluation.step, evaluation.settings) == (run.config.steps, job.evaluation):
+                    done.append((run, evaluation))
+                    break
+    return done
+
+
+def final_checkpoint(run: Run) -> Path:
+    """The checkpoint of a run at the last of the updates that its configuration says.
+
+    Raises:
+        NotFoundError: the run was trained further, and that checkpoint is gone.
+    """
+    for checkpoint in list_checkpoints(run.checkpoints):
+        if read_record(checkpoint).step == run.config.steps:
+            return checkpoint
+    raise NotFoundError(
+        f"{run.path}: was trained beyond the experiment's {run.config.steps:,} updates, and the checkpoint "
+        "at that update is gone: remove the folder to train it again"
     )
 
 

@@ -8,10 +8,11 @@ import torch
 
 from clwm_data.errors import ClwmError
 from clwm_data.store import Store
-from clwm_train.data.mapped import Memory, read_task_data
+from clwm_train.data.mapped import read_task_data
 from clwm_train.runs.run import Run, check_same_data
+from clwm_train.settings import DEFAULT_EXECUTION, Execution
 from clwm_train.training.allocator import keep_freed_memory
-from clwm_train.training.compiler import decide
+from clwm_train.training.decide import decide_execution
 from clwm_train.training.precision import matmul_precision
 from clwm_train.training.profile import Shares
 from clwm_train.training.threads import best_threads, cpu_threads, is_large
@@ -22,11 +23,8 @@ def train_run(
     run: Run,
     store: Store,
     *,
+    execution: Execution = DEFAULT_EXECUTION,
     steps: int | None = None,
-    device: torch.device | str = "cpu",
-    threads: int | None = None,
-    memory: Memory = "auto",
-    compiles: bool | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
     profiled: Callable[[Shares], None] | None = None,
@@ -38,13 +36,11 @@ def train_run(
     Args:
         run: new, or interrupted.
         store: the data that the run began with.
+        execution: where and how. Mapped data gives the same bits as data that is held. A compiled update
+            (:mod:`.compiler`) is quicker after a minute or two, and its sums round differently; left open it
+            is used in runs of 10,000 updates or more, where there is a compiler (else a warning). Threads
+            left open: one for small networks, all cores for large ones.
         steps: updates in all; the configuration's unless given.
-        device: to train on.
-        memory: whether the data is held on the device, or mapped from files of the cache; the same bits.
-        threads: of the CPU; one for small networks and all cores for large ones unless given.
-        compiles: compute losses and gradients as compiled graphs (:mod:`.compiler`): quicker after
-            a minute or two; sums round differently. ``None``: in runs of 10,000 updates or more, where there
-            is a compiler (else a warning).
         stop: asked after every update whether to stop (with a checkpoint).
         progress: told after every update.
         profiled: trace some updates into the run's folder, and tell each part's share of the time.
@@ -63,13 +59,13 @@ def train_run(
             f"{run.path}: its learning rates fall to 0 at update {most:,} (learning_rate_decay), so it "
             f"cannot go on to {steps:,}: train a new run with --steps {steps}"
         )
-    device = torch.device(device)
-    compiles = decide(compiles, most, device)
-    data = read_task_data(store, run.config.data, device=device, memory=memory)
-    trainer = Trainer(run, data, device, compiles=compiles)
+    decided = decide_execution(execution, store, most)
+    device = torch.device(decided.device)
+    data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
+    trainer = Trainer(run, data, device, compiles=decided.compile)
     agent, batch = trainer.learner.agent, run.config.batch
     if device.type == "cpu" and is_large(agent, batch):
         keep_freed_memory()
-    count = threads or best_threads(agent, batch)
+    count = decided.threads or best_threads(agent, batch)
     with cpu_threads(count), matmul_precision(run.config.precision):
         return trainer.train(steps or run.config.steps, stop=stop, progress=progress, profiled=profiled)

@@ -19,7 +19,9 @@ import yaml
 from clwm_cli.main import main
 
 from clwm_data.collect.collector import collect
+from clwm_train.evaluate.results import read_evaluations
 from clwm_train.runs.metrics_log import THROUGHPUT
+from clwm_train.runs.run import open_run
 from clwm_train.sweep import engine
 from tests.conftest import ROOT, Clwm, tiny_manifest
 from tests.train.helpers import SMALL
@@ -129,7 +131,9 @@ def test_killed_and_called_again_it_ends_as_if_nothing_had_been(folder: Path, ca
     assert code == 0, err
     for name in (first.name, second.name):
         assert metrics(runs / name) == metrics(folder / "whole" / name)
-        for file in ("evaluation.json", "analysis.json", "checkpoints/step-000000240/agent.safetensors"):
+        kept = [path.relative_to(runs / name) for path in (runs / name).glob("[ae]*s/*.json")]
+        assert {file.parent.name for file in kept} == {"evaluations", "analyses"}
+        for file in (*kept, Path("checkpoints/step-000000240/agent.safetensors")):
             assert (runs / name / file).read_bytes() == (folder / "whole" / name / file).read_bytes(), file
     assert (runs / "results.csv").read_text() == (folder / "whole" / "results.csv").read_text()
 
@@ -144,8 +148,8 @@ def test_results(folder: Path, call: Call) -> None:
     row = next(
         row for row in rows if (row["method"], row["protocol"], row["split"]) == ("spc", "few-shot", "id")
     )
-    results = json.loads((folder / "runs/tiny/six-spc-s0-1/evaluation.json").read_text())["results"]
-    means = [seed["few-shot"]["id"]["return_mean"] for seed in results]
+    (evaluation,) = read_evaluations(open_run(folder / "runs/tiny/six-spc-s0-1"))
+    means = [results["few-shot"]["id"].return_mean for results in evaluation.results]
     assert float(row["return"]) == pytest.approx(sum(means) / 2)
     assert float(row["return_low"]) <= float(row["return"]) <= float(row["return_high"])
     assert row["success"] == ""
@@ -194,25 +198,6 @@ def test_a_run_that_fails_by_no_mistake_of_the_users_does_not_end_the_others(
     assert "six-focal-s1: done" in out
     assert "Traceback" in err
     assert "1 of 2 runs failed" in err
-
-
-def test_an_evaluation_in_another_way_is_done_again(folder: Path, call: Call) -> None:
-    write(folder, {**SHORT, "methods": {"focal": None}})
-    assert call()[0] == 0
-    run = folder / "runs/tiny/six-focal-s0-1"
-    whole = {name: json.loads((run / name).read_text()) for name in ("evaluation.json", "analysis.json")}
-    partly = [
-        {key: {"id": of["id"]} for key, of in protocols.items()}
-        for protocols in whole["evaluation.json"]["results"]
-    ]
-    for name, change in (
-        ("evaluation.json", {"prior_weight": 50.0}),
-        ("evaluation.json", {"results": partly}),
-        ("analysis.json", {"seeds": [{}, {}]}),
-    ):
-        (run / name).write_text(json.dumps(whole[name] | change))
-        assert call()[0] == 0
-        assert json.loads((run / name).read_text()) == whole[name]
 
 
 def test_ray(folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

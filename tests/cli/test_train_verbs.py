@@ -15,6 +15,9 @@ import torch
 from clwm_cli.main import main
 
 from clwm_data.errors import ClwmError
+from clwm_train.evaluate.results import read_evaluations
+from clwm_train.runs.run import open_run
+from clwm_train.settings import EvaluationSettings, Execution
 from clwm_train.training import compiler
 from clwm_train.training import train as api
 from tests.conftest import Clwm
@@ -64,7 +67,10 @@ def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
 
 def test_eval_prints_a_table_and_chosen_parts(call: Call, run_path: Path) -> None:
     _, out, _ = call("eval", run_path, "--episodes", 1)
-    assert out.splitlines()[1].split() == ["protocol", "split", "return", "normalised", "tasks"]
+    assert out.splitlines()[1].startswith(
+        "protocols few-shot, zero-shot; splits train, id, ood; episodes 1; "
+    )
+    assert out.splitlines()[2].split() == ["protocol", "split", "return", "normalised", "(mean)", "tasks"]
     _, out, _ = call("eval", run_path, "--protocol", "zero-shot", "--split", "ood", "--json")
     part = json.loads(out)
     assert {protocol: list(splits) for protocol, splits in part.items()} == {"zero-shot": ["ood"]}
@@ -85,25 +91,32 @@ def test_eval_with_every_option_keeps_its_settings(call: Call, run_path: Path) -
     )
     assert code == 0, err
     assert list(json.loads(out)) == ["online-context", "non-prior", "zero-shot"]
-    kept = json.loads((run_path / "evaluation.json").read_text())
-    assert (kept["prior"], kept["prior_weight"], kept["context_size"]) == ("mean", 2.5, 5)
-    assert kept["noise"] == 0.3
-    assert "planner" not in kept
+    (kept,) = read_evaluations(open_run(run_path))
+    assert kept.settings == EvaluationSettings(
+        protocols=("online-context", "non-prior", "zero-shot"),
+        splits=("id",),
+        episodes=1,
+        context_size=5,
+        prior="mean",
+        prior_weight=2.5,
+        noise=0.3,
+    )
 
 
 def test_what_a_planner_does_is_kept_beside_what_the_policy_does(call: Call, run_path: Path) -> None:
     policy = ("eval", run_path, "--episodes", 1, "--split", "id", "--protocol", "zero-shot")
     assert call(*policy)[0] == 0
-    before = (run_path / "evaluation.json").read_text()
+    before = read_evaluations(open_run(run_path))
     constants = [
         f"--planner-set={text}" for text in ("samples=8", "elites=2", "policy_samples=2", "iterations=1")
     ]
     code, _, err = call(*policy, "--planner", "mppi", *constants)
     assert code == 0, err
-    assert (run_path / "evaluation.json").read_text() == before
-    kept = json.loads((run_path / "evaluation-mppi.json").read_text())
-    assert kept["planner"]["samples"] == 8
-    assert kept["results"] != json.loads(before)["results"]
+    kept = read_evaluations(open_run(run_path))
+    assert kept[0] == before[0]
+    assert kept[1].settings.planner is not None
+    assert kept[1].settings.planner.samples == 8
+    assert kept[1].results != before[0].results
 
 
 def test_a_method_without_a_world_model_does_not_plan(call: Call, store_path: Path) -> None:
@@ -132,7 +145,12 @@ def test_curves_over_the_context(call: Call, run_path: Path) -> None:
     assert len(curve["few-shot"]["id"]["normalised_mean"]) == 2
     assert isinstance(curve["zero-shot"]["id"]["return_mean"], float)
     assert (run_path / "context-curve.png").stat().st_size > 5000
-    assert not (run_path / "evaluation.json").exists()
+    kept = read_evaluations(open_run(run_path))
+    assert {(one.settings.protocols, one.settings.context_size) for one in kept} == {
+        (("few-shot",), 0),
+        (("few-shot",), 5),
+        (("zero-shot",), 0),
+    }
     code, out, _ = call("eval", run_path, *options, "--json")
     assert json.loads(out) == curve
 
@@ -183,7 +201,7 @@ def test_mistakes_are_one_line(call: Call, run_path: Path, store_path: Path, tmp
         ),
         (("eval", tmp_path / "none"), "does not exist"),
         (("eval", store_path), "is not a run"),
-        (("eval", run_path, "--checkpoint", tmp_path), "cannot be read"),
+        (("eval", run_path, "--checkpoint", tmp_path), "no such checkpoint"),
         (("eval", run_path, "--planner", "mppi", "--planner-set", "sample=9"), "did you mean samples?"),
         (
             ("eval", run_path, "--planner", "mppi", "--planner-set", "samples=9"),
@@ -240,10 +258,10 @@ def test_long_runs_are_compiled_unless_told_otherwise(
         if not there_is_a_compiler:
             raise ClwmError("no compiler")
 
-    asked: list[bool] = []
+    asked: list[bool | None] = []
 
-    def train_run(*_: object, compiles: bool, **__: object) -> bool:
-        asked.append(compiles)
+    def train_run(*_: object, execution: Execution, **__: object) -> bool:
+        asked.append(execution.compile)
         return True
 
     monkeypatch.setattr(compiler, "check_compiler", check)

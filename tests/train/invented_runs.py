@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from clwm_data.families import get_family
-from clwm_train.analyse.analysis import Analysis, Disentanglement, OpenLoop, SeedAnalysis, save_analysis
+from clwm_train.analyse.results import Analysis, Disentanglement, OpenLoop, SeedAnalysis, save_analysis
+from clwm_train.evaluate.results import Evaluation, save_evaluation
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.run import (
     CONFIG,
@@ -23,6 +24,7 @@ from clwm_train.runs.run import (
     resolve_for,
     write_model,
 )
+from clwm_train.settings import DEFAULT_ANALYSIS, DEFAULT_EVALUATION
 
 #: What most entries of a record say.
 RECORD_FIELDS: dict[str, Any] = {
@@ -91,15 +93,14 @@ def _evaluation(run: Run, level: float, rng: np.random.Generator) -> None:
                 mean = float(np.mean(list(tasks.values())))
                 result.setdefault(protocol, {})[split] = {"return_mean": mean, "episodes": 3, "tasks": tasks}
         results.append(result)
-    document = {
-        "checkpoint": "step-000040000",
-        "episodes": 3,
-        "context_size": 600,
-        "seed": 0,
-        "store_sha256": run.record.store_sha256,
-        "results": results,
-    }
-    (run.path / "evaluation.json").write_text(json.dumps(document))
+    evaluation = Evaluation(
+        checkpoint="step-000040000",
+        step=40_000,
+        store_sha256=run.record.store_sha256,
+        settings=DEFAULT_EVALUATION,
+        results=results,  # type: ignore[arg-type]
+    )
+    save_evaluation(run, evaluation)
 
 
 def _analysis(run: Run, level: float, rng: np.random.Generator) -> None:
@@ -132,11 +133,9 @@ def _analysis(run: Run, level: float, rng: np.random.Generator) -> None:
         )
     found = Analysis(
         checkpoint="step-000040000",
-        contexts=32,
-        context_size=64,
-        horizon=20,
-        seed=0,
+        step=40_000,
         store_sha256=run.record.store_sha256,
+        settings=DEFAULT_ANALYSIS,
         seeds=seeds,
     )
     save_analysis(run, found)

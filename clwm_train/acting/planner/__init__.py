@@ -1,6 +1,6 @@
 """Planning with the learnt world model."""
 
-from clwm_train.acting.planner.config import PlannerConfig
 from clwm_train.acting.planner.mppi import MPPI
+from clwm_train.settings import PlannerConfig
 
 __all__ = ["MPPI", "PlannerConfig"]

@@ -10,11 +10,11 @@ from torch import Tensor
 from clwm_data.errors import ClwmError
 from clwm_train.acting.actor import Actor
 from clwm_train.acting.belief import Belief
-from clwm_train.acting.planner.config import PlannerConfig
 from clwm_train.acting.planner.imagination import Scene
 from clwm_train.kernels.streams import Draws, Purpose, RandomStreams, derive
 from clwm_train.model.agent import Agent
 from clwm_train.model.nn import Linear
+from clwm_train.settings import PlannerConfig
 
 #: Numbers that one layer may put out at once; lanes beyond that are planned for one chunk after another.
 CHUNK = 2**25
@@ -41,7 +41,7 @@ class MPPI(Actor):
             raise ClwmError(
                 "the agent's method has no world model to plan with: evaluate it without --planner mppi"
             )
-        self._agent = agent
+        self.agent = agent
         self._config = config
         self._world_model = agent.world_model
         layers = [module for module in agent.modules() if isinstance(module, Linear)]
@@ -55,8 +55,8 @@ class MPPI(Actor):
 
     def begin(self, started: NDArray[np.bool_]) -> None:
         """Forget the plans of lanes [S, L] that begin an episode."""
-        shape = (*started.shape, self._config.horizon, self._agent.action_size)
-        device = self._agent.normaliser.mean.device
+        shape = (*started.shape, self._config.horizon, self.agent.action_size)
+        device = self.agent.normaliser.mean.device
         if self._plan.shape != shape:
             self._plan = torch.zeros(shape, device=device)
         self._plan[torch.from_numpy(started).to(device)] = 0.0
@@ -64,7 +64,7 @@ class MPPI(Actor):
     @torch.no_grad()
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
         """See :class:`Actor`."""
-        agent = self._agent
+        agent = self.agent
         code = agent.features(agent.normaliser.observation(observation))
         draws = self._streams.at(Purpose.PLANNING, derive(self._seed, self._step))
         self._step += 1

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from clwm_train.acting.make import make_actor
-from clwm_train.acting.planner import PlannerConfig
 from clwm_train.evaluate import FixedBelief, PolicyActor
 from clwm_train.model.agent import Agent
 from tests.train.helpers import small_config
@@ -55,11 +53,6 @@ def test_much_noise_stays_within_the_bounds() -> None:
     action = PolicyActor(agent, 1e3).act(*scene(agent))
     assert action.abs().max() == 1.0
     assert set(np.unique(action.sign().numpy())) == {-1.0, 1.0}
-
-
-def test_a_planner_has_no_noise_of_the_policy() -> None:
-    with pytest.raises(ValueError, match="noise is the policy's"):
-        make_actor(agent_of(0), PlannerConfig(), noise=0.3)
 
 
 def test_the_seeds_of_agent_and_noise_decide_it() -> None:

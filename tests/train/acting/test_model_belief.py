@@ -10,7 +10,15 @@ import torch
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_train.acting.model_belief import REACH
-from clwm_train.evaluate import ModelBelief, Prior, candidate_tasks, evaluate, infer_from_data
+from clwm_train.evaluate import (
+    PROTOCOLS,
+    EvaluationSettings,
+    ModelBelief,
+    Prior,
+    candidate_tasks,
+    evaluate,
+    infer_from_data,
+)
 from clwm_train.model.agent import Agent
 from tests.train.acting.test_planning import FORMULATIONS
 from tests.train.helpers import point_robot_tasks, small_config
@@ -99,19 +107,10 @@ def _place(point: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> to
 
 def test_every_protocol_can_infer_with_the_model() -> None:
     agent, tasks = agent_of("spc"), point_robot_tasks([6, 12, 13], episodes=1)
-    candidates = candidate_tasks(agent, tasks, 0, count=4)
+    settings = EvaluationSettings(protocols=PROTOCOLS, splits=("id",), episodes=1, context_size=105)
     both = [
-        evaluate(
-            agent,
-            FAMILY,
-            tasks,
-            protocols=["few-shot", "online-context", "non-prior", "zero-shot"],
-            splits=["id"],
-            episodes=1,
-            context_size=105,
-            candidates=its,
-        )[0]
-        for its in (candidates, None)
+        evaluate(agent, FAMILY, tasks, settings.model_copy(update={"inference": inference}))[0]
+        for inference in ("model", "encoder")
     ]
     assert both[0]["few-shot"] == both[1]["few-shot"]
     for protocol in ("online-context", "non-prior", "zero-shot"):

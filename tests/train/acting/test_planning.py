@@ -17,7 +17,7 @@ from clwm_train.acting.planner import MPPI, PlannerConfig
 from clwm_train.acting.planner.imagination import Scene
 from clwm_train.config import IqlConfig
 from clwm_train.data.normaliser import Normaliser
-from clwm_train.evaluate import FixedBelief, evaluate, roll_out
+from clwm_train.evaluate import EvaluationSettings, FixedBelief, PolicyActor, evaluate, roll_out
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.methods.method_file import names
 from clwm_train.model.agent import Agent
@@ -163,8 +163,8 @@ def test_every_formulation_can_plan(method: str) -> None:
     config = PlannerConfig(horizon=2, iterations=2, samples=16, policy_samples=4, elites=4)
     z = torch.zeros(2, 3, 3)
     episodes = [
-        roll_out(agent, family, [0, 1, 2], FixedBelief(z), [0, 1, 2], actor=actor)
-        for actor in (MPPI(agent, config), MPPI(agent, config), None)
+        roll_out(actor, family, [0, 1, 2], FixedBelief(z), [0, 1, 2])
+        for actor in (MPPI(agent, config), MPPI(agent, config), PolicyActor(agent))
     ]
     np.testing.assert_array_equal(episodes[0].observations, episodes[1].observations)
     assert not np.array_equal(episodes[0].observations, episodes[2].observations)
@@ -178,11 +178,13 @@ def test_planning_works_with_beliefs_that_change() -> None:
         agent,
         get_family("point-robot"),
         {},
-        protocols=["online-context", "non-prior", "zero-shot"],
-        splits=["id"],
-        episodes=1,
-        context_size=110,
-        actor=MPPI(agent, config),
+        EvaluationSettings(
+            protocols=("online-context", "non-prior", "zero-shot"),
+            splits=("id",),
+            episodes=1,
+            context_size=110,
+            planner=config,
+        ),
     )
     assert list(result) == ["online-context", "non-prior", "zero-shot"]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,19 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clwm_data.collect.collector import collect
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import SPLITS, family_names, get_family
 from clwm_data.opening import open_store
-from clwm_train.analyse.analysis import analyse_run, read_analysis, save_analysis
+from clwm_train.analyse.analysis import analyse_run
 from clwm_train.analyse.codes import factors_of, sample_codes
 from clwm_train.analyse.open_loop import open_loop_error
 from clwm_train.analyse.probe import linear_probe
+from clwm_train.analyse.results import read_analyses, save_analysis
 from clwm_train.config import DataConfig, NetworkConfig, WorldModelConfig
 from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.model.nn import Initialiser
 from clwm_train.model.world_model import WorldModel
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run, create_run
+from clwm_train.settings import AnalysisSettings, Execution
 from clwm_train.training.train import train_run
 from tests.conftest import tiny_manifest
 from tests.train.helpers import random_task, small_config
@@ -145,7 +148,7 @@ def test_open_loop_windows_stay_inside_episodes() -> None:
 
 def test_open_loop_mistakes() -> None:
     data = positions({0: 3, 1: 8})
-    with pytest.raises(ClwmError, match="task 1 has no episode of 9 steps, its longest has 8"):
+    with pytest.raises(ClwmError, match="has an episode of 9 steps, the longest has 8"):
         open_loop_error(mover(data, 0.0), data, "id", horizon=9)
     with pytest.raises(ClwmError, match="no task of the split ood"):
         open_loop_error(mover(data, 0.0), data, "ood", horizon=2)
@@ -170,7 +173,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         preset="tiny",
         seeds=(3, 4),
     )
-    train_run(run, store, threads=1)
+    train_run(run, store, execution=Execution(threads=1))
     return run
 
 
@@ -193,32 +196,29 @@ def test_codes_are_what_the_agent_infers(trained: Run) -> None:
 
 def test_analysis_is_deterministic_kept_and_merged(trained: Run) -> None:
     store = open_store(Path(trained.record.store))
-    probe = analyse_run(trained, store, parts=["probe"], contexts=4, context_size=8, horizon=5)
-    assert probe == analyse_run(trained, store, parts=["probe"], contexts=4, context_size=8, horizon=5)
+    settings = AnalysisSettings(contexts=4, context_size=8, horizon=5)
+    probe = analyse_run(trained, store, settings, parts=["probe"])
+    assert probe == analyse_run(trained, store, settings, parts=["probe"])
     assert probe.seeds[0] != probe.seeds[1]
     assert probe.seeds[0].probe is not None
     assert set(probe.seeds[0].probe["id"]) == {"angle", "goal[0]", "goal[1]"}
     save_analysis(trained, probe)
-    rest = analyse_run(
-        trained, store, parts=["disentanglement", "open-loop"], contexts=4, context_size=8, horizon=5
-    )
+    rest = analyse_run(trained, store, settings, parts=["disentanglement", "open-loop"])
     assert rest.seeds[0].probe is None
     assert rest.seeds[0].disentanglement is None
     save_analysis(trained, rest)
-    both = read_analysis(trained)
-    assert both is not None
+    (both,) = read_analyses(trained)
     assert both.seeds[1].probe == probe.seeds[1].probe
     assert both.seeds[1].open_loop == rest.seeds[1].open_loop
     assert both.seeds[1].open_loop is not None
     assert set(both.seeds[1].open_loop) == set(SPLITS)
-    other = analyse_run(trained, store, parts=["probe"], contexts=5, context_size=8, horizon=5)
-    save_analysis(trained, other)
-    assert read_analysis(trained) == other
-    file = trained.path / "analysis.json"
+    other = analyse_run(trained, store, settings.model_copy(update={"contexts": 5}), parts=["probe"])
+    file = save_analysis(trained, other)
+    assert sorted(map(repr, read_analyses(trained))) == sorted(map(repr, (both, other)))
     file.write_text('{"checkpoint": 3}')
-    with pytest.raises(ClwmError, match=r"analysis\.json: attribute"):
-        read_analysis(trained)
-    file.unlink()
+    with pytest.raises(DamagedDataError, match=rf"{file.name}: attribute"):
+        read_analyses(trained)
+    shutil.rmtree(file.parent)
 
 
 def test_command(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,10 +233,13 @@ def test_command(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["metric", "of", "seed", "3", "seed", "4"]
+    assert lines[1] == "contexts 3; context size 64; horizon 4; seed 0"
+    assert lines[2].split() == ["metric", "of", "seed", "3", "seed", "4"]
     with pytest.raises(SystemExit):
         main([*arguments, "--horizon", "100"])
-    assert "no episode of 100 steps" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "tasks 0-1,6-7,12-13 have no episode of 100 steps: left out" in captured.err
+    assert "probe" in captured.out  # what worked is shown and kept
 
 
 Floats = NDArray[np.float64]

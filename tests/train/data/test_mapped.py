@@ -30,6 +30,7 @@ from clwm_train.data.mapped import cache_root, choose_memory, map_task_data
 from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.runs.checkpoint import latest_checkpoint
 from clwm_train.runs.run import create_run
+from clwm_train.settings import Execution
 from clwm_train.training.train import train_run
 from tests.conftest import tiny_manifest
 from tests.train.helpers import small_config
@@ -87,7 +88,7 @@ def test_a_run_is_the_same_to_the_bit(store: Store, tmp_path: Path) -> None:
             preset="tiny",
             seeds=(3,),
         )
-        assert train_run(run, store, memory=memory)  # type: ignore[arg-type]
+        assert train_run(run, store, execution=Execution(memory=memory))  # type: ignore[arg-type]
         digests.append([file_sha256(path) for path in sorted(latest_checkpoint(run.checkpoints).iterdir())])
     assert digests[0] == digests[1]
 

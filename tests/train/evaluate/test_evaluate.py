@@ -14,7 +14,9 @@ from clwm_data.families import SPLITS, Task, TaskFamily, get_family
 from clwm_data.families.point_robot.family import PointRobot
 from clwm_train.evaluate import (
     PROTOCOLS,
+    EvaluationSettings,
     FixedBelief,
+    Gathering,
     PolicyActor,
     Protocol,
     Results,
@@ -93,7 +95,7 @@ def episode_by_hand(agent: Agent, task: int, seed: int, z: torch.Tensor | None) 
 
 
 def test_protocols_are_the_hand_written_loops(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
-    results = evaluate(agent, FAMILY, tasks, episodes=2, context_size=30, seed=5)
+    results = evaluate(agent, FAMILY, tasks, EvaluationSettings(episodes=2, context_size=30, seed=5))
     for row in (0, 1):
         alone = single_seed(agent, row)
         for index in (0, 6, 12):
@@ -137,7 +139,9 @@ def gathered_by_hand(agent: Agent, task: int, seed: int, size: int, *, prior: bo
 def test_contexts_that_the_agent_gathers_are_the_hand_written_loops(
     agent: Agent, protocol: Protocol, size: int
 ) -> None:
-    results = evaluate(agent, FAMILY, {}, protocols=[protocol], episodes=2, context_size=size, seed=5)
+    results = evaluate(
+        agent, FAMILY, {}, EvaluationSettings(protocols=(protocol,), episodes=2, context_size=size, seed=5)
+    )
     for row in (0, 1):
         alone = single_seed(agent, row)
         for index in (0, 6, 12):
@@ -151,15 +155,11 @@ def test_contexts_that_the_agent_gathers_are_the_hand_written_loops(
 def test_gathering_goes_on_over_episodes_that_end_early(agent: Agent) -> None:
     """Lanes whose episodes last 1, 3 and 5 steps gather 7 transitions each; z is their mean vote."""
     z = gather_context(
-        agent,
+        PolicyActor(agent),
         LastingFamily(),  # type: ignore[arg-type]
         [1, 3, 5],
-        PolicyActor(agent),
         RunningBelief(agent, 3),
-        steps=7,
-        random_steps=0,
-        keep_prior=True,
-        seed=0,
+        Gathering(steps=7, keep_prior=True),
     )
     for lane, length in enumerate((1, 3, 5)):
         votes = []
@@ -191,9 +191,10 @@ def test_priors(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
 
 def test_a_context_of_no_transitions_is_the_prior(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
     prior = make_prior(agent, tasks, "mean", 0.0, 0)
-    results = evaluate(
-        agent, FAMILY, tasks, protocols=PROTOCOLS[:3], splits=["id"], episodes=1, context_size=0, prior=prior
+    settings = EvaluationSettings(
+        protocols=PROTOCOLS[:3], splits=("id",), episodes=1, context_size=0, prior="mean"
     )
+    results = evaluate(agent, FAMILY, tasks, settings)
     by_hand = episode_by_hand(single_seed(agent, 0), 6, derive(0, Purpose.EVALUATION, 6, 1), prior.z[0])
     for protocol in PROTOCOLS[:3]:
         assert results[0][protocol]["id"]["tasks"][6] == pytest.approx(by_hand, abs=1e-3)
@@ -202,20 +203,21 @@ def test_a_context_of_no_transitions_is_the_prior(agent: Agent, tasks: dict[int,
 def test_normalised_returns_are_those_of_the_references(
     agent: Agent, tasks: dict[int, MemoryTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (result, _) = evaluate(agent, FAMILY, tasks, protocols=["few-shot"], episodes=1)
+    (result, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(protocols=("few-shot",), episodes=1))
     train = result["few-shot"]["train"]
     for index, value in train["tasks"].items():
         random, expert = FAMILY.reference_returns(index)
         assert train["task_normalised"][index] == pytest.approx((value - random) / (expert - random))
     assert train["normalised_mean"] == pytest.approx(np.mean(list(train["task_normalised"].values())))
     monkeypatch.setattr(protocols, "has_references", lambda family: False)
-    (result, _) = evaluate(agent, FAMILY, tasks, protocols=["few-shot"], episodes=1)
+    (result, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(protocols=("few-shot",), episodes=1))
     assert not {"normalised_mean", "task_normalised"} & set(result["few-shot"]["train"])
 
 
 def test_curves_hold_every_size(agent: Agent, tasks: dict[int, MemoryTask], tmp_path: Path) -> None:
     def evaluate_at(protocols: Sequence[Protocol], size: int) -> list[Results]:
-        return evaluate(agent, FAMILY, tasks, protocols=protocols, episodes=1, context_size=size)
+        settings = EvaluationSettings(protocols=tuple(protocols), episodes=1, context_size=size)
+        return evaluate(agent, FAMILY, tasks, settings)
 
     curves = context_curves(evaluate_at, ["few-shot", "online-context", "zero-shot"], [0, 7])
     assert [curve["context_sizes"] for curve in curves] == [[0, 7]] * 2
@@ -230,7 +232,7 @@ def test_curves_hold_every_size(agent: Agent, tasks: dict[int, MemoryTask], tmp_
 
 def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
     warnings: list[str] = []
-    (result, _) = evaluate(agent, FAMILY, tasks, episodes=1, warn=warnings.append)
+    (result, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(episodes=1), warn=warnings.append)
     assert list(result) == ["few-shot", "zero-shot"]
     assert {split: list(part["tasks"]) for split, part in result["few-shot"].items()} == {
         "train": [12, 13],
@@ -252,7 +254,7 @@ def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
 
 def test_few_shot_without_any_data_is_refused(agent: Agent) -> None:
     with pytest.raises(ClwmError, match="none of the tasks asked for has data, so no context"):
-        evaluate(agent, FAMILY, {}, protocols=["few-shot"])
+        evaluate(agent, FAMILY, {}, EvaluationSettings(protocols=("few-shot",)))
 
 
 def test_an_absent_split_is_absent(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
@@ -260,12 +262,12 @@ def test_an_absent_split_is_absent(agent: Agent, tasks: dict[int, MemoryTask]) -
         def list_tasks(self) -> Iterable[Task]:
             return [replace(task, split="id") if task.split == "ood" else task for task in FAMILY.tasks]
 
-    (result, _) = evaluate(agent, WithoutOod(), tasks, episodes=1)
+    (result, _) = evaluate(agent, WithoutOod(), tasks, EvaluationSettings(episodes=1))
     assert {protocol: list(parts) for protocol, parts in result.items()} == {
         "few-shot": ["train", "id"],
         "zero-shot": ["train", "id"],
     }
-    (asked, _) = evaluate(agent, FAMILY, tasks, splits=["id"], episodes=1)
+    (asked, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(splits=("id",), episodes=1))
     assert {protocol: list(parts) for protocol, parts in asked.items()} == {
         "few-shot": ["id"],
         "zero-shot": ["id"],
@@ -273,7 +275,10 @@ def test_an_absent_split_is_absent(agent: Agent, tasks: dict[int, MemoryTask]) -
 
 
 def test_evaluation_is_deterministic(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
-    runs = [evaluate(agent, FAMILY, tasks, episodes=1, context_size=7, seed=seed) for seed in (1, 1, 2)]
+    runs = [
+        evaluate(agent, FAMILY, tasks, EvaluationSettings(episodes=1, context_size=7, seed=seed))
+        for seed in (1, 1, 2)
+    ]
     assert runs[0] == runs[1] != runs[2]
 
 
@@ -282,7 +287,8 @@ def test_tasks_in_groups_have_the_results_of_all_at_once(
     agent: Agent, tasks: dict[int, MemoryTask], monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
     def run() -> list[Results]:
-        return evaluate(agent, FAMILY, tasks, protocols=PROTOCOLS, episodes=2, context_size=7)
+        settings = EvaluationSettings(protocols=PROTOCOLS, episodes=2, context_size=7)
+        return evaluate(agent, FAMILY, tasks, settings)
 
     monkeypatch.setattr("clwm_train.evaluate.protocols.MOST_LANES", 10_000)
     together = run()
@@ -369,27 +375,27 @@ class LastingFamily:
 def test_ended_episodes_add_nothing(agent: Agent) -> None:
     """Lanes that end after 1, 3 and 5 steps: returns, successes, and z stops with its episode."""
     belief = RunningBelief(agent, 3)
-    episodes = roll_out(agent, LastingFamily(), [1, 3, 5], belief, [0, 0, 0])  # type: ignore[arg-type]
+    episodes = roll_out(PolicyActor(agent), LastingFamily(), [1, 3, 5], belief, [0, 0, 0])  # type: ignore[arg-type]
     assert episodes.returns.tolist() == [[1.0, 3.0, 5.0]] * 2
     assert episodes.lengths.tolist() == [[1, 3, 5]] * 2
     assert episodes.success is not None
     assert episodes.success.tolist() == [[False, True, True]] * 2
     assert episodes.observations.shape == (2, 3, 7, 2)
     shorter = RunningBelief(agent, 1)
-    roll_out(agent, LastingFamily(), [3], shorter, [0])  # type: ignore[arg-type]
+    roll_out(PolicyActor(agent), LastingFamily(), [3], shorter, [0])  # type: ignore[arg-type]
     torch.testing.assert_close(belief.z[:, 1], shorter.z[:, 0])
 
 
 def test_a_fixed_belief_stays(agent: Agent) -> None:
     z = torch.randn(2, 2, 3)
     belief = FixedBelief(z)
-    roll_out(agent, FAMILY, [0, 1], belief, [0, 0])
+    roll_out(PolicyActor(agent), FAMILY, [0, 1], belief, [0, 0])
     assert belief.z is z
 
 
 def test_success_is_reported_where_the_family_has_it(agent: Agent) -> None:
     episodes = [
-        roll_out(agent, LastingFamily(), [task] * 2, RunningBelief(agent, 2), [0] * 2)  # type: ignore[arg-type]
+        roll_out(PolicyActor(agent), LastingFamily(), [task] * 2, RunningBelief(agent, 2), [0] * 2)  # type: ignore[arg-type]
         for task in (1, 3)
     ]
     summary = protocols._summary(FAMILY, [6, 7], SPLITS, episodes, 0, 2)

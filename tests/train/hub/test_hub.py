@@ -20,7 +20,7 @@ from clwm_data.hub.cache import cached_store
 from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
 from clwm_data.opening import open_store
-from clwm_train.evaluate.results import read_evaluation
+from clwm_train.evaluate.results import EVALUATIONS, read_evaluations
 from clwm_train.hub.agents import load_published, publish_run
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import create_run, open_run
@@ -50,7 +50,7 @@ def trained(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = create_run(
         path, store, get_family(store.family), small_config(), method="spc", preset="tiny", seeds=(0,)
     )
-    assert train_run(run, store, device=torch.device("cpu"))
+    assert train_run(run, store)
     here("eval", path, "--episodes", "1", "--context-size", "20")
     return path
 
@@ -61,33 +61,23 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "runs/tiny-spc-s0"))
 
 
-def test_eval_keeps_its_results(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = read_evaluation(open_run(run))
-    assert before is not None
+def test_eval_keeps_its_results_side_by_side(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (before,) = read_evaluations(open_run(run))
     assert before.checkpoint == "step-000000008"
     assert set(before.results[0]) == {"few-shot", "zero-shot"}
-    options = (
-        "--episodes",
-        "1",
-        "--context-size",
-        "20",
-        "--protocol",
-        "zero-shot",
-        "--split",
-        "id",
-        "--json",
-    )
-    here("eval", run, *options)
+    options = ("--episodes", "1", "--context-size", "20", "--protocol", "zero-shot", "--split", "id")
+    here("eval", run, *options, "--json")
     shown = json.loads(capsys.readouterr().out)
-    after = read_evaluation(open_run(run))
-    assert after is not None
-    assert after.results[0]["few-shot"] == before.results[0]["few-shot"]  # what was not asked for is kept
-    assert after.results[0]["zero-shot"].keys() == {"train", "id", "ood"}
-    assert after.results[0]["zero-shot"]["id"].return_mean == shown["zero-shot"]["id"]["return_mean"]
-    here("eval", run, "--episodes", "2", "--protocol", "zero-shot", "--split", "id")
-    other = read_evaluation(open_run(run))
-    assert other is not None
-    assert (other.episodes, list(other.results[0])) == (2, ["zero-shot"])
+    here("eval", run, *["--episodes", "2", "--protocol", "zero-shot", "--split", "id"])
+    kept = read_evaluations(open_run(run))
+    assert len(kept) == 3
+    assert before in kept
+    part = next(
+        one for one in kept if one.settings.protocols == ("zero-shot",) and one.settings.episodes == 1
+    )
+    assert part.results[0]["zero-shot"]["id"].return_mean == shown["zero-shot"]["id"]["return_mean"]
+    here("eval", run, "--episodes", "1", "--context-size", "20")  # once more: the same
+    assert sorted(map(repr, read_evaluations(open_run(run)))) == sorted(map(repr, kept))
 
 
 def test_what_is_pushed_can_be_evaluated(
@@ -101,7 +91,7 @@ def test_what_is_pushed_can_be_evaluated(
         "README.md",
         "config.yaml",
         "run.yaml",
-        "evaluation.json",
+        f"{EVALUATIONS}/{read_evaluations(open_run(run))[0].name}",
         "checkpoints/step-000000008/checkpoint.yaml",
         AGENT,
     }
@@ -138,7 +128,7 @@ def test_a_run_on_downloaded_data_knows_its_revision(
         preset="tiny",
         seeds=(0, 1),
     )
-    train_run(run, store, device=torch.device("cpu"))
+    train_run(run, store)
     here("eval", run.path, "--episodes", "1", "--context-size", "20")
     here("push", run.path, "user/agent")
     card = hub.repositories["model", "user/agent"].files()["README.md"].decode()
@@ -150,7 +140,8 @@ def test_a_run_on_downloaded_data_knows_its_revision(
     capsys.readouterr()
     here("eval", "user/agent", "--episodes", "1", "--context-size", "20", "--json")
     shown = json.loads(capsys.readouterr().out)
-    text = json.loads(hub.repositories["model", "user/agent"].files()["evaluation.json"])
+    files = hub.repositories["model", "user/agent"].files()
+    (text,) = [json.loads(data) for name, data in files.items() if name.startswith(EVALUATIONS)]
     kept = text["results"][0]["few-shot"]["train"]["return_mean"]
     assert shown["seeds"]["0"]["few-shot"]["train"]["return_mean"] == pytest.approx(kept)
 
@@ -181,34 +172,40 @@ def test_model_card(hub: HubServer, run: Path) -> None:
         for protocol in ("few-shot", "zero-shot")
         for split in ("train", "id", "ood")
     }
-    evaluation = read_evaluation(open_run(run))
-    assert evaluation is not None
+    (evaluation,) = read_evaluations(open_run(run))
     mean = evaluation.results[0]["few-shot"]["id"].return_mean
     assert f"| few-shot | id | 1 | {mean:.2f} |" in card
     assert "tiny (not published)" in card
     assert "clwm eval user/agent" in card
     compile(card.split("```python\n")[1].split("```")[0], "card", "exec")
-    assert "Not as published" not in card
+    assert "Not as published: episodes, context size." in card
 
 
 def test_the_model_card_says_what_was_not_as_published(hub: HubServer, run: Path) -> None:
     here("eval", run, "--episodes", "1", "--context-size", "20", "--noise", "0.3", "--prior", "mean")
     publish_run(run, "user/agent").push()
     card = hub.repositories["model", "user/agent"].files()["README.md"].decode()
-    assert "Not as published: prior: mean z, weight 0; actions with 0.3 times the policy's noise." in card
+    assert (
+        "episodes 1; context size 20; seed 0; prior mean; prior weight 0; inference encoder; noise 0.3"
+        in card
+    )
+    assert "Not as published: episodes, context size, prior, noise." in card
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda run: (run / "evaluation.json").unlink(), "was not evaluated: `clwm eval"),
+        (lambda run: shutil.rmtree(run / EVALUATIONS), "was not evaluated: `clwm eval"),
         (
             lambda run: (run / "checkpoints/step-000000008").rename(run / "checkpoints/step-000000009"),
             "step-000000009 was not evaluated",
         ),
         (lambda run: (run / AGENT).write_bytes(b"x" * 100), "cannot be read"),
         (lambda run: shutil.rmtree(run / "checkpoints"), "holds no checkpoint yet"),
-        (lambda run: (run / "evaluation.json").write_text("{}"), "evaluation.json: attribute checkpoint"),
+        (
+            lambda run: (run / EVALUATIONS / "step-000000008-00000000.json").write_text("{}"),
+            r"00000000\.json: attribute checkpoint",
+        ),
         (lambda run: poison(run / AGENT), "not finite: not published"),
     ],
 )
@@ -322,7 +319,7 @@ def test_only_the_files_of_a_run_travel(hub: HubServer, run: Path, tmp_path: Pat
     assert set(hub.sent) == {
         "run.yaml",
         "config.yaml",
-        "evaluation.json",
+        f"{EVALUATIONS}/{read_evaluations(open_run(run))[0].name}",
         AGENT,
         "checkpoints/step-000000008/checkpoint.yaml",
     }

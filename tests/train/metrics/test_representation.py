@@ -82,6 +82,7 @@ def test_they_are_logged(collected: Path, tmp_path: Path) -> None:
     from clwm_data.opening import open_store
     from clwm_train.runs.loading import load_agent
     from clwm_train.runs.run import METRICS, create_run
+    from clwm_train.settings import Execution
     from clwm_train.training.train import train_run
     from tests.train.helpers import small_config
 
@@ -90,7 +91,7 @@ def test_they_are_logged(collected: Path, tmp_path: Path) -> None:
     run = create_run(
         tmp_path / "run", store, get_family("point-robot"), config, method="spc", preset="tiny", seeds=(0, 1)
     )
-    train_run(run, store, threads=1)
+    train_run(run, store, execution=Execution(threads=1))
     rows = [json.loads(line) for line in (run.path / METRICS).read_text().splitlines()]
     assert len(rows) == 6
     for row in rows:

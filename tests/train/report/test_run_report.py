@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,13 @@ from clwm_cli.main import main
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
+from clwm_train.evaluate.results import read_evaluations
 from clwm_train.metrics.aggregate import aggregate, iqm, mean
+from clwm_train.report.choosing import choose_evaluations
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.page import find_runs, write_run_report
 from clwm_train.report.scores import Score, compare, gather_scores, results_csv, results_table
+from clwm_train.runs.run import Run, open_run
 from tests.train.invented_runs import invent_run
 
 SIMNORM = ("world_model.latent=simnorm", "world_model.consistency=mse")
@@ -52,16 +57,20 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def scores_of(runs: Sequence[Run]) -> list[Score]:
+    return gather_scores(choose_evaluations(runs).evaluations)
+
+
 def test_scores_are_the_evaluations(runs: Path) -> None:
-    scores = gather_scores(find_runs([runs]))
+    scores = scores_of(find_runs([runs]))
     assert len(scores) == (2 + 2 + 1) * 2 * 3  # methods on datasets, protocols, splits
     chosen = [s for s in scores if (s.method, s.dataset, s.protocol) == ("<b>sim", "cheetah-vel", "few-shot")]
     score = next(s for s in chosen if s.split == "id")
     assert score.seeds == (0, 1)
     family = get_family("cheetah-vel")
     for row, seed in enumerate(score.seeds):
-        document = json.loads((runs / f"cheetah-vel-<b>sim-s{seed}" / "evaluation.json").read_text())
-        tasks = document["results"][0]["few-shot"]["id"]["tasks"]
+        (evaluation,) = read_evaluations(open_run(runs / f"cheetah-vel-<b>sim-s{seed}"))
+        tasks = evaluation.results[0]["few-shot"]["id"].tasks
         assert score.tasks == tuple(map(int, tasks)) == family.split("id")
         assert score.returns[row].tolist() == list(tasks.values())
         random, expert = family.reference_returns(score.tasks[0])
@@ -77,27 +86,8 @@ def test_scores_are_the_evaluations(runs: Path) -> None:
     assert numbers[10:13] == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("change", "refused"),
-    [
-        ({"inference": "model"}, "zero-shot was evaluated with inference"),
-        ({"context_size": 9}, "few-shot was"),
-        ({"noise": 0.3}, "few-shot was evaluated with noise 0.0, .* with 0.3:"),
-    ],
-)
-def test_evaluations_of_other_ways_are_not_put_side_by_side(
-    tmp_path: Path, change: dict[str, object], refused: str
-) -> None:
-    invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
-    other = invent_run(tmp_path, "cheetah-vel", "focal", 0.8, method="focal")
-    file = other.path / "evaluation.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(ClwmError, match=refused):
-        gather_scores(find_runs([tmp_path]))
-
-
 def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
-    scores = gather_scores(find_runs([runs]))
+    scores = scores_of(find_runs([runs]))
     part = ("few-shot", "id")
     all_three = compare(scores, ["spc", "<b>sim", "focal"], [part])
     assert all_three.datasets == ("cheetah-vel",)
@@ -146,7 +136,7 @@ def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
     found = find_runs([runs])
     part = ("few-shot", "id")
     methods = ["spc", "<b>sim", "focal"]
-    compared = compare(gather_scores(found), methods, [part]).parts[part]
+    compared = compare(scores_of(found), methods, [part]).parts[part]
 
     def rows(name: str) -> list[dict[str, str]]:
         with written[0].with_name(f"study-{name}.csv").open() as stream:
@@ -164,9 +154,7 @@ def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
     assert row["formulation"] == "simnorm, mse"
     assert float(row["iqm"]) == pytest.approx(float(iqm(compared["<b>sim"])))
     score = next(
-        s
-        for s in gather_scores(found)
-        if (s.dataset, s.method) == ("point-robot", "<b>sim") and s.split == "ood"
+        s for s in scores_of(found) if (s.dataset, s.method) == ("point-robot", "<b>sim") and s.split == "ood"
     )
     row = next(
         r
@@ -202,7 +190,7 @@ def test_returns_are_drawn_where_the_expert_is_not_known() -> None:
 
     def score(method: str, normalised: np.ndarray | None) -> Score:
         part = ("mw", "mw-push", "few-shot", "id", (40, 41), (0, 1))
-        return Score(method, *part, returns=returns, normalised=normalised, success=None)
+        return Score(method, *part, returns=returns, normalised=normalised, success=None, update=9)
 
     found = datasets_figure([score("b", None), score("a", None)], ["a", "b"])
     assert found is not None
@@ -214,8 +202,9 @@ def test_returns_are_drawn_where_the_expert_is_not_known() -> None:
 def test_runs_without_results_have_a_page_too(runs: Path, tmp_path: Path) -> None:
     run = find_runs([runs / "cheetah-vel-focal-s0-1-2"])[0]
     bare = invent_run(tmp_path, "point-robot", "bare", 0.5)
-    for name in ("evaluation.json", "analysis.json", "metrics.jsonl"):
-        (bare.path / name).unlink()
+    for name in ("evaluations", "analyses"):
+        shutil.rmtree(bare.path / name)
+    (bare.path / "metrics.jsonl").unlink()
     written = write_run_report([bare], tmp_path / "bare.html")
     assert [path.name for path in written] == ["bare.html"]
     assert "None of these runs was evaluated yet" in written[0].read_text()

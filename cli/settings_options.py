@@ -1,0 +1,249 @@
+"""Options that several verbs take, gathered into the settings that they describe.
+
+Each decorator here adds options to a command and hands it one argument, the model that they were built into.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clwm_data.families import SPLITS
+
+from .common import chosen_of
+from .options import Decorator
+
+if TYPE_CHECKING:
+    from clwm_train.settings import AnalysisSettings, EvaluationSettings, Execution
+
+_DEVICE = "cpu, cuda, cuda:1, ...; auto: a GPU if there is one."
+_THREADS = "CPU threads of a run.  [default: 1 if networks are small]"
+
+_EXECUTION: dict[str, Callable[[str], Decorator]] = {
+    "threads": lambda text: click.option("--threads", type=click.IntRange(1), help=text or _THREADS),
+    "compile": lambda text: click.option(
+        "--compile/--no-compile",
+        "compile",
+        default=None,
+        help=text
+        or "Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from then on.  "
+        "[default: from 10,000 updates on, if there is a compiler]",
+    ),
+    "memory": lambda text: click.option(
+        "--memory",
+        type=click.Choice(["auto", "ram", "mmap"]),
+        default="auto",
+        show_default=True,
+        help=text
+        or "ram: load the data; mmap: map it from files, decoded once into CLWM_CACHE (~/.cache/clwm); "
+        "auto: mmap where it does not fit into memory.",
+    ),
+}
+
+
+def execution_options(device: str, *names: str, **texts: str) -> Decorator:
+    """``--device`` and more, handed over as ``execution``.
+
+    Args:
+        device: the default.
+        names: of the others: ``threads``, ``compile``, ``memory``.
+        texts: help of some of them, where it is not the usual one.
+    """
+    options: list[Decorator] = [click.option("--device", default=device, show_default=True, help=_DEVICE)]
+    options += [_EXECUTION[name](texts.get(name, "")) for name in names]
+
+    def build(values: dict[str, Any]) -> Execution:
+        from clwm_train.settings import Execution
+
+        return Execution(**values)
+
+    return _gathered("execution", ("device", *names), options, build)
+
+
+_EVALUATION = (
+    click.option(
+        "--protocol",
+        "protocols",
+        default="few-shot,zero-shot",
+        show_default=True,
+        help="Which to run, separated by commas: few-shot, online-context, non-prior, zero-shot.",
+    ),
+    click.option(
+        "--split",
+        "splits",
+        default="train,id,ood",
+        show_default=True,
+        help="Which tasks, separated by commas.",
+    ),
+    click.option(
+        "--episodes", type=click.IntRange(1), default=3, show_default=True, help="Episodes per task."
+    ),
+    click.option(
+        "--context-size",
+        type=click.IntRange(0),
+        default=600,
+        show_default=True,
+        help="Transitions in a context.",
+    ),
+    click.option(
+        "--prior",
+        type=click.Choice(["zero", "mean"]),
+        default="zero",
+        show_default=True,
+        help="What a task is taken to be at first: z = 0 (published), or the mean z of the train tasks.",
+    ),
+    click.option(
+        "--prior-weight",
+        type=click.FloatRange(0.0),
+        default=0.0,
+        show_default=True,
+        help="How many transitions the prior counts as; 0: the first one replaces it.",
+    ),
+    click.option(
+        "--inference",
+        type=click.Choice(["encoder", "model"]),
+        default="encoder",
+        show_default=True,
+        help="What infers a task from the agent's own transitions: the context encoder (published), or the "
+        "world model's errors.",
+    ),
+    click.option(
+        "--noise",
+        type=click.FloatRange(0.0),
+        default=0.0,
+        show_default=True,
+        help="Noise of the policy's actions, in its standard deviations; 0: its mean action (published).",
+    ),
+    click.option(
+        "--planner",
+        type=click.Choice(["none", "mppi"]),
+        default="none",
+        show_default=True,
+        help="Who acts: the policy, or MPPI with the world model.",
+    ),
+    click.option(
+        "--planner-set",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a constant of MPPI, e.g. samples=128; repeatable.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and episodes."
+    ),
+)
+
+
+def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Every setting of an evaluation, handed over as ``settings``."""
+    names = (
+        "protocols",
+        "splits",
+        "episodes",
+        "context_size",
+        "prior",
+        "prior_weight",
+        "inference",
+        "noise",
+        "planner",
+        "planner_set",
+        "seed",
+    )
+    return _gathered("settings", names, _EVALUATION, _evaluation_settings)(command)
+
+
+def _evaluation_settings(values: dict[str, Any]) -> EvaluationSettings:
+    from clwm_data.strict import YamlDocument, build_model
+    from clwm_train.methods.method_file import merge
+    from clwm_train.methods.resolve import parse_override
+    from clwm_train.settings import PROTOCOLS, EvaluationSettings, PlannerConfig
+
+    overrides = values.pop("planner_set")
+    planner = None
+    if values["planner"] == "mppi":
+        data: dict[str, Any] = {}
+        for override in overrides:
+            data = merge(data, parse_override(override, "--planner-set", "samples=128"))
+        planner = build_model(PlannerConfig, YamlDocument("--planner-set", data, {}))
+    elif overrides:
+        raise click.UsageError("--planner-set needs --planner mppi")
+    values["planner"] = planner
+    values["protocols"] = tuple(chosen_of("--protocol", values["protocols"], PROTOCOLS))
+    values["splits"] = tuple(chosen_of("--split", values["splits"], SPLITS))
+    settings: EvaluationSettings = _built(EvaluationSettings, values)
+    return settings
+
+
+_ANALYSIS = (
+    click.option(
+        "--contexts",
+        type=click.IntRange(2),
+        default=32,
+        show_default=True,
+        help="Contexts drawn of every task.",
+    ),
+    click.option(
+        "--context-size",
+        type=click.IntRange(1),
+        default=64,
+        show_default=True,
+        help="Transitions in each context.",
+    ),
+    click.option(
+        "--horizon",
+        type=click.IntRange(1),
+        default=20,
+        show_default=True,
+        help="Steps of the open-loop prediction.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and windows."
+    ),
+)
+
+
+def analysis_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Every setting of an analysis, handed over as ``settings``."""
+    names = ("contexts", "context_size", "horizon", "seed")
+
+    def build(values: dict[str, Any]) -> AnalysisSettings:
+        from clwm_train.settings import AnalysisSettings
+
+        settings: AnalysisSettings = _built(AnalysisSettings, values)
+        return settings
+
+    return _gathered("settings", names, _ANALYSIS, build)(command)
+
+
+def _built(model: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """The model; what cannot go together is wrong usage."""
+    from pydantic import ValidationError
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        message = str(first.get("ctx", {}).get("error", first["msg"]))
+        where = ".".join(map(str, first["loc"])).replace("_", "-")
+        raise click.UsageError(f"--{where}: {message}" if where else message) from error
+
+
+def _gathered(
+    target: str, names: Sequence[str], options: Sequence[Decorator], build: Callable[[dict[str, Any]], Any]
+) -> Decorator:
+    """A decorator that adds options and hands the command ``target``, built from their values by name."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def gathered(*arguments: Any, **values: Any) -> Any:
+            values[target] = build({name: values.pop(name) for name in names})
+            return command(*arguments, **values)
+
+        decorated: Callable[..., Any] = gathered
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate

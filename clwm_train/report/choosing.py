@@ -1,0 +1,193 @@
+"""Which evaluation of every run a report shows: all in one way, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clwm_data.errors import ConflictError, NotFoundError
+from clwm_train.evaluate.results import Evaluation, read_evaluations
+from clwm_train.runs.checkpoint import list_checkpoints, read_record
+from clwm_train.runs.run import Run
+from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings, describe, differences, shown
+
+#: Keys of a configuration that change nothing that is learned.
+LOGGING = {"log_every", "checkpoint_every", "keep_checkpoints"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Evaluations that may stand beside each other.
+
+    Attributes:
+        settings: of all of them; ``None`` where no run was evaluated.
+        evaluations: of every run that was evaluated, in the order of the runs.
+        notes: what the reader should know: evaluations that are not of the latest checkpoint, others that are
+            not shown, runs without any.
+    """
+
+    settings: EvaluationSettings | None
+    evaluations: tuple[tuple[Run, Evaluation], ...]
+    notes: tuple[str, ...]
+
+
+def choose_evaluations(runs: Iterable[Run], asked: Mapping[str, Any] | None = None) -> Chosen:
+    """One evaluation of every run, all with the same settings.
+
+    Of several settings that all runs were evaluated with, the published ones are taken; of several
+    checkpoints the latest.
+
+    Args:
+        runs: those that were not evaluated are left out.
+        asked: settings to choose by, such as ``{"noise": 0.3}``.
+
+    Raises:
+        ConflictError: the runs were not evaluated in the same way, or did not learn in the same way what
+            goes by the same name.
+        NotFoundError: no evaluation is of the kind that is asked for.
+    """
+    runs = list(runs)
+    kept = {run.path: _matching(run, asked or {}) for run in runs}
+    evaluated = [run for run in runs if kept[run.path]]
+    if not evaluated:
+        if asked:
+            listed = ", ".join(f"{name} {value}" for name, value in asked.items())
+            raise NotFoundError(f"no run was evaluated with {listed}: `clwm eval` does it")
+        return Chosen(None, (), ())
+    settings = _common_settings(evaluated, kept)
+    chosen = [(run, next(one for one in kept[run.path] if one.settings == settings)) for run in evaluated]
+    check_alike(runs, {run.path: evaluation.step for run, evaluation in chosen})
+    _check_contexts(chosen)
+    notes = [*_stale(chosen)]
+    others = {
+        describe(one.settings) for run in evaluated for one in kept[run.path] if one.settings != settings
+    }
+    if others:
+        notes.append(f"not shown: evaluations with other settings ({' | '.join(sorted(others))})")
+    if missing := [run.path.name for run in runs if not kept[run.path]]:
+        notes.append(f"not evaluated: {', '.join(missing)}")
+    return Chosen(settings, tuple(chosen), tuple(notes))
+
+
+def check_alike(runs: Sequence[Run], steps: Mapping[Any, int]) -> None:
+    """Refuse what would be pooled, or compared, under one name and is not the same.
+
+    Args:
+        runs: to stand beside each other.
+        steps: run's path -> updates of the evaluated checkpoint.
+
+    Raises:
+        ConflictError: one name of a dataset stands for different data; or runs of one method on one dataset
+            differ in their configuration (apart from seeds and logging) or in the evaluated update.
+    """
+    data: dict[str, Run] = {}
+    methods: dict[tuple[str, str], Run] = {}
+    updates: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        record = run.record
+        first = data.setdefault(record.store_name, run)
+        if (first.record.store_sha256, first.record.family) != (record.store_sha256, record.family):
+            raise ConflictError(
+                f"{first.path} and {run.path}: learned from different data that is called "
+                f"{record.store_name} (sha256 {first.record.store_sha256[:12]}, {record.store_sha256[:12]}): "
+                "leave one out"
+            )
+        key = (record.store_name, run.label)
+        first = methods.setdefault(key, run)
+        if changed := _configuration_differences(first, run):
+            raise ConflictError(
+                f"{first.path} and {run.path}: are both called {run.label} and differ in "
+                f"{', '.join(changed)}: give one of them another name (`clwm train --name`), or leave one out"
+            )
+        if run.path in steps:
+            first = updates.setdefault(key, run)
+            if steps[first.path] != steps[run.path]:
+                raise ConflictError(
+                    f"{first.path} was evaluated at update {steps[first.path]:,}, {run.path} at update "
+                    f"{steps[run.path]:,}, and both are {run.label} on {record.store_name}: evaluate them "
+                    "at the same update (`clwm eval --checkpoint`), or leave one out"
+                )
+
+
+def _matching(run: Run, asked: Mapping[str, Any]) -> list[Evaluation]:
+    """The kept evaluations of a run that fit, those with contexts from its own data first."""
+    fitting = [
+        one
+        for one in read_evaluations(run)
+        if all(getattr(one.settings, name) == value for name, value in asked.items())
+    ]
+    return sorted(fitting, key=lambda one: one.store_sha256 != run.record.store_sha256)
+
+
+def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation]]) -> EvaluationSettings:
+    candidates = [one.settings for one in kept[runs[0].path]]
+    candidates.sort(key=lambda settings: settings != DEFAULT_EVALUATION)
+    for settings in candidates:
+        if all(any(one.settings == settings for one in kept[run.path]) for run in runs):
+            return settings
+    first = runs[0]
+    for other in runs[1:]:
+        if not {*candidates} & {one.settings for one in kept[other.path]}:
+            ours, theirs = candidates[0], kept[other.path][0].settings
+            parts = [
+                f"{name} {shown(getattr(ours, name))} and {shown(getattr(theirs, name))}"
+                for name in differences(ours, theirs)
+            ]
+            raise ConflictError(
+                f"{first.path} and {other.path}: were evaluated in different ways ({'; '.join(parts)}): "
+                "evaluate one of them again as the other was, or leave it out"
+            )
+    raise ConflictError(
+        f"{first.path} and {len(runs) - 1} more: no evaluation settings are common to all of them: evaluate "
+        "all of them in the same way, or leave some out"
+    )
+
+
+def _check_contexts(chosen: Sequence[tuple[Run, Evaluation]]) -> None:
+    """Contexts on one dataset must come from the same data."""
+    firsts: dict[str, tuple[Run, Evaluation]] = {}
+    for run, evaluation in chosen:
+        first, other = firsts.setdefault(run.record.store_name, (run, evaluation))
+        if other.store_sha256 != evaluation.store_sha256:
+            raise ConflictError(
+                f"{first.path} and {run.path}: were evaluated with contexts of different data "
+                f"(sha256 {other.store_sha256[:12]}, {evaluation.store_sha256[:12]}): evaluate one of them "
+                "again, or leave it out"
+            )
+
+
+def _stale(chosen: Sequence[tuple[Run, Evaluation]]) -> list[str]:
+    """Runs that have learned on since they were evaluated."""
+    notes = []
+    for run, evaluation in chosen:
+        checkpoints = list_checkpoints(run.checkpoints)
+        latest = read_record(checkpoints[-1]).step if checkpoints else evaluation.step
+        if latest != evaluation.step:
+            notes.append(
+                f"{run.path.name}: shown at update {evaluation.step:,}, and trained to update {latest:,}"
+            )
+    return notes
+
+
+def _configuration_differences(first: Run, other: Run) -> list[str]:
+    """Keys in which two configurations differ, apart from logging (and the updates, which are shown)."""
+    ours, theirs = _flat(first), _flat(other)
+    return sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+
+
+def _flat(run: Run) -> dict[str, Any]:
+    config = run.config.model_dump(mode="json", exclude=LOGGING)
+    if not run.config.learning_rate_decay:  # the updates decide nothing but the end
+        del config["steps"]
+    flat: dict[str, Any] = {}
+
+    def visit(value: Any, name: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                visit(inner, f"{name}.{key}" if name else key)
+        else:
+            flat[name] = value
+
+    visit(config, "")
+    return flat

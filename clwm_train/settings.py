@@ -1,0 +1,191 @@
+"""What a user decides beside the configuration of a run: how agents are evaluated and analysed, and where it
+is computed. One frozen model each: the command line builds it, experiment files name it, files of results
+hold it, and two of them are the same if they are equal.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from clwm_data.families import SPLITS, Split
+from clwm_data.store.digest import json_sha256
+from clwm_data.strict import StrictModel, Text
+from clwm_train.config import Count, Rate, Weight
+
+Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+PriorName = Literal["zero", "mean"]
+#: What infers a task from an agent's own transitions.
+Inference = Literal["encoder", "model"]
+#: Where a store's data is kept while training.
+Memory = Literal["auto", "ram", "mmap"]
+
+Seed = Annotated[int, Field(ge=0)]
+#: Transitions of a context, unless something else is asked for.
+CONTEXT_SIZE = 600
+
+Choice = TypeVar("Choice", bound=str)
+
+
+class PlannerConfig(StrictModel):
+    """Model predictive path integral control (Williams et al. 2015, arXiv 1509.01149) in the latent space.
+
+    The defaults are TD-MPC2's (Hansen et al. 2024, arXiv 2310.16828).
+
+    Attributes:
+        horizon: steps that are planned ahead; what comes after is left to the critics.
+        iterations: of sampling and refitting, per action.
+        samples: action sequences per iteration, the policy's among them.
+        policy_samples: sequences that the policy proposes.
+        elites: best sequences that the next distribution is fitted to.
+        temperature: an elite weighs exp(temperature * (value - best value)), in scaled rewards.
+        min_std: lower end of the standard deviation of sampled actions.
+        max_std: upper end, and where it starts.
+    """
+
+    horizon: Count = 3
+    iterations: Count = 6
+    samples: Count = 512
+    policy_samples: int = 24
+    elites: Count = 64
+    temperature: Weight = 0.5
+    min_std: Rate = 0.05
+    max_std: Rate = 2.0
+
+    @model_validator(mode="after")
+    def _numbers_fit(self) -> Self:
+        if self.elites > self.samples:
+            raise ValueError(f"elites {self.elites} are more than samples {self.samples}")
+        if not 0 <= self.policy_samples <= self.samples:
+            raise ValueError(
+                f"policy_samples {self.policy_samples} is not within 0 and samples {self.samples}"
+            )
+        if self.min_std > self.max_std:
+            raise ValueError(f"min_std {self.min_std} is above max_std {self.max_std}")
+        return self
+
+
+class EvaluationSettings(StrictModel):
+    """How an agent is evaluated. The defaults are the published way.
+
+    Attributes:
+        protocols: where contexts come from, see :func:`clwm_train.evaluate.evaluate`; in the order of
+            ``PROTOCOLS``.
+        splits: of tasks; in the order of ``SPLITS``.
+        episodes: per task.
+        context_size: transitions of a context.
+        seed: of contexts and episodes.
+        prior: what a task is taken to be at first: ``zero``: z = 0; ``mean``: the mean z of the train tasks.
+        prior_weight: how many transitions the prior counts as; 0: the first transition replaces it.
+        inference: what infers a task from the agent's own transitions: the context encoder, or the errors of
+            the world model.
+        noise: standard deviation of the policy's actions, in those that it was trained with; 0: its mean.
+        planner: constants of MPPI; ``None``: the policy acts.
+    """
+
+    protocols: Annotated[tuple[Protocol, ...], Field(strict=False, min_length=1)] = ("few-shot", "zero-shot")
+    splits: Annotated[tuple[Split, ...], Field(strict=False, min_length=1)] = SPLITS
+    episodes: Count = 3
+    context_size: Annotated[int, Field(ge=0)] = CONTEXT_SIZE
+    seed: Seed = 0
+    prior: PriorName = "zero"
+    prior_weight: Weight = 0.0
+    inference: Inference = "encoder"
+    noise: Weight = 0.0
+    planner: PlannerConfig | None = None
+
+    @field_validator("protocols", mode="after")
+    @classmethod
+    def _protocols_in_order(cls, value: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
+        return _in_order(value, PROTOCOLS)
+
+    @field_validator("splits", mode="after")
+    @classmethod
+    def _splits_in_order(cls, value: tuple[Split, ...]) -> tuple[Split, ...]:
+        return _in_order(value, SPLITS)
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        if self.planner is not None and self.noise:
+            raise ValueError("noise is the policy's, and the planner acts: drop one of the two")
+        if self.inference == "model" and self.prior_weight:
+            raise ValueError(
+                "prior_weight: inference by the model counts no transitions: drop one of the two"
+            )
+        return self
+
+
+class AnalysisSettings(StrictModel):
+    """How a run is analysed, see :func:`clwm_train.analyse.analysis.analyse_run`.
+
+    Attributes:
+        contexts: per task, for probe and disentanglement.
+        context_size: transitions of each.
+        horizon: steps of the open-loop prediction.
+        seed: of contexts and windows.
+    """
+
+    contexts: Annotated[int, Field(ge=2)] = 32
+    context_size: Count = 64
+    horizon: Count = 20
+    seed: Seed = 0
+
+
+class Execution(StrictModel):
+    """Where and how something is computed; it changes no result but for rounding.
+
+    What is left open (``auto``, ``None``) is decided once, by
+    :func:`clwm_train.training.decide.decide_execution`.
+
+    Attributes:
+        device: cpu, cuda, cuda:1, ...; ``auto``: a GPU where there is one.
+        compile: compute losses and gradients as compiled graphs; ``None``: where it is worth it and possible.
+        memory: ``ram``: hold the data on the device; ``mmap``: map it from files of the cache; ``auto``: map
+            it where it would not fit.
+        threads: CPU threads; ``None``: by the size of the networks.
+    """
+
+    device: Text = "cpu"
+    compile: bool | None = None
+    memory: Memory = "auto"
+    threads: Count | None = None
+
+
+#: What is meant where nothing is said; the evaluation is the published one.
+DEFAULT_EVALUATION = EvaluationSettings()
+DEFAULT_ANALYSIS = AnalysisSettings()
+DEFAULT_EXECUTION = Execution()
+
+
+def describe(settings: StrictModel) -> str:
+    """Every setting in one line: ``protocols few-shot, zero-shot; splits id; episodes 3; ...``."""
+    return "; ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in settings)
+
+
+def differences(first: StrictModel, second: StrictModel) -> list[str]:
+    """Names of the settings that differ between two of the same kind."""
+    return [name for name, value in first if value != getattr(second, name)]
+
+
+def result_name(checkpoint: str, settings: StrictModel, store_sha256: str) -> str:
+    """Name of the file that keeps a result: the same for the same checkpoint, settings and data."""
+    key = {"settings": settings.model_dump(mode="json"), "store": store_sha256}
+    return f"{checkpoint}-{json_sha256(key)[:8]}.json"
+
+
+def shown(value: Any) -> str:
+    """A setting's value for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, StrictModel):
+        return f"({describe(value)})"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _in_order(chosen: tuple[Choice, ...], allowed: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """Each choice once, in one order: the order in which they are named makes no difference."""
+    return tuple(value for value in allowed if value in chosen)

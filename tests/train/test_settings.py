@@ -1,0 +1,165 @@
+"""Every setting of an evaluation counts: for `clwm sweep`, for `clwm report` and for the model card."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from clwm_cli.main import main
+
+from clwm_data.collect.collector import collect
+from clwm_data.errors import ConflictError
+from clwm_data.families import SPLITS
+from clwm_train.evaluate.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
+from clwm_train.hub.model_card import CardAgent, model_card
+from clwm_train.report.choosing import choose_evaluations
+from clwm_train.runs.run import open_run
+from clwm_train.settings import (
+    DEFAULT_EVALUATION,
+    PROTOCOLS,
+    EvaluationSettings,
+    PlannerConfig,
+    differences,
+    shown,
+)
+from clwm_train.sweep import job_state, list_jobs, read_experiment
+from tests.conftest import tiny_manifest
+from tests.train.helpers import SMALL
+from tests.train.invented_runs import invent_run
+
+#: Another value of every field.
+OTHER: dict[str, Any] = {
+    "protocols": ("few-shot",),
+    "splits": ("id",),
+    "episodes": 7,
+    "context_size": 9,
+    "seed": 3,
+    "prior": "mean",
+    "prior_weight": 2.5,
+    "inference": "model",
+    "noise": 0.3,
+    "planner": PlannerConfig(samples=99),
+}
+FIELDS = sorted(EvaluationSettings.model_fields)
+
+
+def other_settings(field: str) -> EvaluationSettings:
+    return EvaluationSettings(**{field: OTHER[field]})
+
+
+def test_there_is_another_value_of_every_field() -> None:
+    assert sorted(OTHER) == FIELDS
+    for field in FIELDS:
+        assert differences(DEFAULT_EVALUATION, other_settings(field)) == [field]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep of one run."""
+    folder = tmp_path_factory.mktemp("settings")
+    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six"), folder / "six.zarr")
+    settings = {key: yaml.safe_load(value) for key, value in (text.split("=") for text in SMALL)}
+    experiment = {
+        "name": "one",
+        "stores": [str(folder / "six.zarr")],
+        "preset": "tiny",
+        "set": settings,
+        "methods": {"spc": None},
+        "evaluation": {"episodes": 1, "context_size": 20},
+        "analysis": None,
+    }
+    (folder / "one.yaml").write_text(yaml.safe_dump(experiment))
+    with pytest.raises(SystemExit) as stopped:
+        main(["sweep", str(folder / "one.yaml"), "--out", str(folder / "runs"), "--device", "cpu"])
+    assert not stopped.value.code
+    return folder
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_sweep_does_not_take_another_evaluation_for_its_own(folder: Path, field: str) -> None:
+    experiment = read_experiment(folder / "one.yaml")
+    (job,) = list_jobs(experiment, {experiment.stores[0]: folder / "six.zarr"}, folder / "runs")
+    run = open_run(job.run)
+    (own,) = read_evaluations(run)
+    assert job_state(job).stage == "done"
+    settings = own.settings.model_copy(update={field: OTHER[field]})
+    other = own.model_copy(update={"settings": settings})
+    (run.path / "evaluations" / own.name).unlink()
+    file = save_evaluation(run, other)
+    try:
+        assert job_state(job).stage == "evaluating"
+        assert find_evaluation(run, own.checkpoint, settings, own.store_sha256) == other
+    finally:
+        save_evaluation(run, own)
+        assert job_state(job).stage == "done"
+        file.unlink()
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_report_refuses_evaluations_of_two_kinds(tmp_path: Path, field: str) -> None:
+    first = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    second = invent_run(tmp_path, "cheetah-vel", "focal", 0.8, method="focal")
+    (kept,) = read_evaluations(second)
+    (second.path / "evaluations" / kept.name).unlink()
+    save_evaluation(second, kept.model_copy(update={"settings": other_settings(field)}))
+    values = f"{field} {shown(getattr(DEFAULT_EVALUATION, field))} and {shown(OTHER[field])}"
+    with pytest.raises(ConflictError) as refused:
+        choose_evaluations([first, second])
+    assert f"were evaluated in different ways ({values})" in str(refused.value)
+    # With an evaluation of the same kind beside it, it is shown, and the other is named.
+    save_evaluation(second, kept)
+    chosen = choose_evaluations([first, second])
+    assert chosen.settings == DEFAULT_EVALUATION
+    assert [evaluation for _, evaluation in chosen.evaluations] == [*read_evaluations(first), kept]
+    assert any(shown(OTHER[field]) in note for note in chosen.notes)
+    # Of one run alone the one that is asked for.
+    asked = choose_evaluations([second], {field: OTHER[field]})
+    assert asked.settings == other_settings(field)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_model_card_names_what_was_not_as_published(tmp_path: Path, field: str) -> None:
+    run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    (kept,) = read_evaluations(run)
+
+    def card(*evaluations: Evaluation) -> str:
+        return model_card("user/agent", CardAgent(run, 40_000, 1, evaluations, None))
+
+    assert "Not as published" not in card(kept)
+    text = card(kept, kept.model_copy(update={"settings": other_settings(field)}))
+    name = field.replace("_", " ")
+    assert f"{name} {shown(OTHER[field])}" in text
+    assert f"Not as published: {name}." in text
+
+
+def test_the_order_of_names_makes_no_difference() -> None:
+    assert EvaluationSettings(protocols=PROTOCOLS[::-1], splits=SPLITS[::-1]) == EvaluationSettings(
+        protocols=PROTOCOLS, splits=SPLITS
+    )
+    for text in (DEFAULT_EVALUATION, other_settings("planner")):
+        assert EvaluationSettings.model_validate_json(text.model_dump_json()) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"noise": 0.3, "planner": PlannerConfig()}, "noise is the policy's"),
+        ({"inference": "model", "prior_weight": 1.0}, "counts no transitions"),
+        ({"protocols": ()}, "at least 1"),
+        ({"episodes": 0}, "greater than or equal to 1"),
+        ({"noise": float("nan")}, "noise"),
+        ({"noise": float("inf")}, "noise"),
+    ],
+)
+def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationSettings(**values)
+
+
+def test_settings_import_no_torch() -> None:
+    code = "import sys, clwm_train.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
