@@ -23,6 +23,7 @@ from torch.nn import functional
 from clwm_data.store.arrays import TaskArrays
 from clwm_train.config import BatchConfig, TrainConfig
 from clwm_train.model.agent import Agent
+from clwm_train.model.backbones import IQL
 from clwm_train.model.nn import MLP
 
 #: Widens the range that FSQ bounds to.
@@ -98,7 +99,7 @@ class Reference(nn.Module):
     def __init__(self, config: TrainConfig, observation_size: int, action_size: int, tasks: int) -> None:
         super().__init__()
         assert config.world_model is not None
-        self.config, model = config, config.world_model
+        self.config, model, learning = config, config.world_model, config.learning
         self.fsq = FSQ(model.levels)
         self.codes, self.channels = math.prod(model.levels), len(model.levels)
         z, size = config.context.dim, model.latent_dim * self.channels
@@ -108,9 +109,9 @@ class Reference(nn.Module):
         self.encoder = mlp(observation_size, model.encoder_hidden, size)
         self.dynamics = mlp(size + action_size + z, model.dynamics_hidden, model.latent_dim * self.codes)
         self.reward = mlp(size + action_size + z, model.reward_hidden, 1)
-        self.policy = mlp(size + z, config.iql.hidden, 2 * action_size)
-        self.value = mlp(size + z, config.iql.hidden, 1)
-        self.critics = nn.ModuleList(mlp(size + z + action_size, config.iql.hidden, 1) for _ in range(2))
+        self.policy = mlp(size + z, learning.hidden, 2 * action_size)
+        self.value = mlp(size + z, learning.hidden, 1)
+        self.critics = nn.ModuleList(mlp(size + z + action_size, learning.hidden, 1) for _ in range(2))
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.mean: dict[int, Tensor] = {}
@@ -124,7 +125,7 @@ class Reference(nn.Module):
             "world_model": torch.optim.AdamW(
                 world_model, lr=model.learning_rate, weight_decay=model.weight_decay
             ),
-            "iql": torch.optim.Adam(iql, lr=config.iql.learning_rate),
+            "iql": torch.optim.Adam(iql, lr=learning.learning_rate),
         }
 
     def encode(self, encoder: nn.Module, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,6 +158,7 @@ class Reference(nn.Module):
             figures |= {"consistency": consistency, "reward": reward, "infonce": contrast}
         losses = self.iql(batch, code.detach(), following.detach(), z.detach())
         self.descend(torch.stack(list(losses.values())).sum(), ["iql"])
+        assert self.config.iql is not None
         ema(self.target_critics, self.critics, self.config.iql.target_tau)
         return {name: value.item() for name, value in {**figures, **losses}.items()}
 
@@ -204,7 +206,8 @@ class Reference(nn.Module):
 
     def iql(self, batch: Batch, code: Tensor, following: Tensor, z: Tensor) -> dict[str, Tensor]:
         """Expectile regression of V, both critics, and the advantage-weighted policy."""
-        config = self.config.iql
+        config, policy = self.config.iql, self.config.policy
+        assert config is not None
         context = z[:, None, None].expand(*code.shape[:-1], -1)
         state, after = torch.cat([code, context], -1), torch.cat([following, context], -1)
         pair = torch.cat([state, batch.action], -1)
@@ -217,7 +220,7 @@ class Reference(nn.Module):
         value_loss = (share * expectile * advantage**2).sum()
         critic_loss = sum((share * (critic(pair).squeeze(-1) - backup) ** 2).sum() for critic in self.critics)
         mean, raw = self.policy(state).chunk(2, -1)
-        log_std = config.log_std_min + 0.5 * (config.log_std_max - config.log_std_min) * (torch.tanh(raw) + 1)
+        log_std = policy.log_std_min + 0.5 * (policy.log_std_max - policy.log_std_min) * (torch.tanh(raw) + 1)
         density = torch.distributions.Normal(torch.tanh(mean), log_std.exp()).log_prob(batch.action).sum(-1)
         weight = (config.inverse_temperature * advantage.detach()).exp().clamp(max=config.max_weight)
         policy_loss = -(share * weight * density).sum()
@@ -302,8 +305,9 @@ def copy_weights(reference: Reference, agent: Agent, seed: int) -> None:
 
 def matched(reference: Reference, agent: Agent, seed: int) -> Iterable[tuple[nn.Module, MLP, int]]:
     """Networks of the reference, each with the agent's and its member there."""
-    model, iql = agent.world_model, agent.iql
+    model, iql = agent.world_model, agent.backbone
     assert model is not None
+    assert isinstance(iql, IQL)
     yield reference.context_encoder, agent.context_encoder.network, seed
     yield reference.encoder, model.encoder, seed
     yield reference.target_encoder, model.target_encoder.network, seed

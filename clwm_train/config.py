@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,7 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
 #: YAML knows only lists; sizes are kept as tuples.
 Sizes = Annotated[tuple[Count, ...], Field(strict=False)]
 #: How weights are drawn, see :class:`clwm_train.model.nn.Initialiser`.
@@ -22,6 +23,13 @@ NetworkStyle = Literal["layernorm-mish", "relu"]
 Consistency = Literal["mse", "cosine", "cross-entropy"]
 #: Of matrix products while training, see :mod:`clwm_train.training.precision`.
 Precision = Literal["fp32", "mixed", "bf16"]
+#: What policy and critics see, beside z; ``auto``: the codes where there is a world model.
+Features = Literal["auto", "codes", "observation", "both"]
+#: See :mod:`clwm_train.model.policy`.
+PolicyHead = Literal["gaussian", "mixture", "deterministic"]
+#: See :mod:`clwm_train.model.backbones`.
+BackboneName = Literal["iql", "td3bc", "bc"]
+BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
 Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]
 
 
@@ -232,39 +240,92 @@ class ObjectivesConfig(StrictModel):
     task_classifier: TaskClassifierConfig | None = None
 
 
-class IqlConfig(StrictModel):
-    """Implicit Q-learning.
+class PolicyConfig(StrictModel):
+    """How the policy's network is read as a distribution over actions; ``policy: mixture`` is short for
+    ``policy: {head: mixture}``.
 
     Attributes:
-        transitions: of each window, learn from ``all`` steps or the ``first`` alone; windows then begin at
-            every transition of an episode as often.
-        hidden: hidden layers of the policy, the critics and the value network.
-        discount: gamma.
-        expectile: of the value loss.
-        inverse_temperature: of the advantage weights.
-        max_weight: advantage weights are clipped here.
-        target_tau: EMA rate of the target critics.
-        learning_rate: of Adam.
-        log_std_min: lower end of the policy's log standard deviation.
+        head: ``gaussian`` (published), ``mixture`` of Gaussians, or ``deterministic`` (of ``td3bc`` alone);
+            ``auto``: the published one of the backbone.
+        components: Gaussians of a mixture.
+        log_std_min: lower end of the log standard deviations.
         log_std_max: upper end.
     """
 
-    transitions: Literal["all", "first"] = "all"
-    hidden: Sizes = (256, 256)
-    discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-    expectile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
-    inverse_temperature: Weight = 3.0
-    max_weight: Rate = 100.0
-    target_tau: Share = 0.005
-    learning_rate: Rate = 3e-4
-    log_std_min: float = -5.0
-    log_std_max: float = 2.0
+    head: Literal["auto", "gaussian", "mixture", "deterministic"] = "auto"
+    components: Count = 5
+    log_std_min: Real = -5.0
+    log_std_max: Real = 2.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return {"head": data} if isinstance(data, str) else data
 
     @model_validator(mode="after")
     def _range_is_one(self) -> Self:
         if self.log_std_min >= self.log_std_max:
             raise ValueError(f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}")
         return self
+
+
+class BackboneConfig(StrictModel):
+    """What every backbone has.
+
+    Attributes:
+        transitions: of each window, learn from ``all`` steps or the ``first`` alone; windows then begin at
+            every transition of an episode as often.
+        hidden: hidden layers of the policy, and of the critics and the value network where there are any.
+        learning_rate: of Adam.
+    """
+
+    transitions: Literal["all", "first"] = "all"
+    hidden: Sizes = (256, 256)
+    learning_rate: Rate = 3e-4
+
+
+class ActorCriticConfig(BackboneConfig):
+    """What every backbone with critics has.
+
+    Attributes:
+        discount: gamma.
+        target_tau: EMA rate of the target networks.
+    """
+
+    discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    target_tau: Share = 0.005
+
+
+class IqlConfig(ActorCriticConfig):
+    """Implicit Q-learning (Kostrikov et al. 2022).
+
+    Attributes:
+        expectile: of the value loss.
+        inverse_temperature: of the advantage weights.
+        max_weight: advantage weights are clipped here.
+    """
+
+    expectile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
+    inverse_temperature: Weight = 3.0
+    max_weight: Rate = 100.0
+
+
+class Td3BcConfig(ActorCriticConfig):
+    """TD3+BC (Fujimoto & Gu 2021).
+
+    Attributes:
+        alpha: weight of the values against the distance from the data's actions.
+        policy_noise: standard deviation of the noise on the target policy's actions.
+        noise_clip: its largest size.
+    """
+
+    alpha: Weight = 2.5
+    policy_noise: Weight = 0.2
+    noise_clip: Weight = 0.5
+
+
+class BcConfig(BackboneConfig):
+    """Behaviour cloning."""
 
 
 class TrainConfig(StrictModel):
@@ -279,6 +340,10 @@ class TrainConfig(StrictModel):
         learning_rate_decay: over this share of the steps, the last, all learning rates fall linearly to 0.
         precision: of matrix products while training: ``fp32``; ``mixed``: their factors may be rounded, to
             TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
+        features: what policy and critics see beside z: ``codes`` (published for SPC), ``observation`` or
+            ``both``; ``auto``: codes where there is a world model.
+        policy: how actions are distributed.
+        backbone: what trains policy and critics; its constants stand under its own name.
     """
 
     steps: Count = 500_000
@@ -294,7 +359,62 @@ class TrainConfig(StrictModel):
     context: ContextConfig = ContextConfig()
     world_model: WorldModelConfig | None = None
     objectives: ObjectivesConfig = ObjectivesConfig()
-    iql: IqlConfig = IqlConfig()
+    features: Features = "auto"
+    policy: PolicyConfig = PolicyConfig()
+    backbone: BackboneName = "iql"
+    iql: IqlConfig | None = None
+    td3bc: Td3BcConfig | None = None
+    bc: BcConfig | None = None
+
+    @property
+    def learning(self) -> BackboneConfig:
+        """The constants of the backbone."""
+        constants: BackboneConfig = getattr(self, self.backbone)
+        return constants
+
+    @property
+    def sees(self) -> Literal["codes", "observation", "both"]:
+        """``features``, with ``auto`` resolved."""
+        if self.features == "auto":
+            return "observation" if self.world_model is None else "codes"
+        return self.features
+
+    @property
+    def policy_head(self) -> PolicyHead:
+        """``policy.head``, with ``auto`` resolved."""
+        if self.policy.head == "auto":
+            return "deterministic" if self.backbone == "td3bc" else "gaussian"
+        return self.policy.head
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_constants(cls, data: Any) -> Any:
+        """A backbone whose constants are not named has its defaults."""
+        if isinstance(data, dict):
+            name = data.get("backbone", "iql")
+            if name in BACKBONES and name not in data:
+                return {**data, name: {}}
+        return data
+
+    @model_validator(mode="after")
+    def _one_backbone(self) -> Self:
+        if getattr(self, self.backbone) is None:
+            raise ValueError(
+                f"backbone is {self.backbone}, and {self.backbone} is null: give it keys, or {{}}"
+            )
+        for name in BACKBONES:
+            if name != self.backbone and getattr(self, name) is not None:
+                raise ValueError(f"{name} has keys, but backbone is {self.backbone}: remove {name}")
+        if (self.policy_head == "deterministic") != (self.backbone == "td3bc"):
+            fitting = "deterministic" if self.backbone == "td3bc" else "gaussian or mixture"
+            raise ValueError(
+                f"backbone {self.backbone} cannot train a {self.policy_head} policy: make policy {fitting}"
+            )
+        if self.world_model is None and self.sees != "observation":
+            raise ValueError(
+                f"features {self.features} needs a world_model, and there is none: make it observation"
+            )
+        return self
 
     @model_validator(mode="after")
     def _objectives_have_their_networks(self) -> Self:

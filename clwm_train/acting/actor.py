@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clwm_data.errors import InvalidInputError
 from clwm_train.acting.belief import Belief
 from clwm_train.kernels.streams import Purpose, RandomStreams, derive
 from clwm_train.model.agent import Agent
@@ -38,9 +39,14 @@ class PolicyActor(Actor):
         agent: of S seeds.
         noise: standard deviation of the actions, in those of the policy; 1 is the policy as it was trained.
         seed: of the noise.
+
+    Raises:
+        InvalidInputError: noise is asked of a deterministic policy.
     """
 
     def __init__(self, agent: Agent, noise: float = 0.0, seed: int = 0) -> None:
+        if noise and not agent.policy.stochastic:
+            raise InvalidInputError("--noise: the agent's policy is deterministic: evaluate it without")
         self.agent = agent
         self._noise, self._seed, self._step = noise, seed, 0
         self._streams = RandomStreams(agent.seeds, agent.normaliser.mean.device)
@@ -54,5 +60,5 @@ class PolicyActor(Actor):
             return self.agent.act(observation, belief.z)
         draws = self._streams.at(Purpose.ACTION, derive(self._seed, self._step))
         self._step += 1
-        noise = self._noise * draws.normal(observation.shape[1], self.agent.action_size)
-        return self.agent.act(observation, belief.z, noise)
+        noise = draws.normal(observation.shape[1], self.agent.policy.noise_size)
+        return self.agent.act(observation, belief.z, noise, self._noise)

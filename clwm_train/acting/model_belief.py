@@ -69,13 +69,13 @@ class ModelBelief(Belief):
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
     ) -> None:
         """Add a step's error in every lane that is still active."""
-        agent, world_model, scaled = self._agent, self._world_model, self._agent.normaliser
+        world_model, scaled = self._world_model, self._agent.normaliser
         shape = self._errors.shape[1:]
 
         def spread(tensor: Tensor) -> Tensor:
             return tensor.unsqueeze(2).expand(*shape, *tensor.shape[2:])
 
-        code = spread(agent.features(scaled.observation(observation)))
+        code = spread(world_model.encode(scaled.observation(observation)))
         target = spread(world_model.encode_target(scaled.observation(following)))
         z = self._candidates.unsqueeze(1).expand(*shape, -1)
         output, predicted = world_model.predict(code, spread(action), z)

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     PLANNING = 6
     CANDIDATES = 7
     ACTION = 8
+    TARGET_POLICY = 9
 
 
 class Noise(ABC):

@@ -9,7 +9,7 @@ import yaml
 
 from clwm_data.errors import ClwmError
 from clwm_data.strict import YamlDocument, build_model, read_yaml
-from clwm_train.config import TrainConfig
+from clwm_train.config import BACKBONES, TrainConfig
 from clwm_train.methods.method_file import find, merge, names, read_method
 
 __all__ = ["names", "parse_override", "resolve"]
@@ -32,26 +32,32 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
     Raises:
         ClwmError: no such method or preset, or the first mistake in them, with file, line and key.
     """
-    its = read_method(method).document
-    sized = _sized_parts(read_yaml(find("presets", preset)).data, its.data)
-    data = merge(sized, its.data)
-    config = build_model(TrainConfig, YamlDocument(its.source, data, its.lines))
+    document = read_method(method).document
+    sizes = read_yaml(find("presets", preset)).data
+    config = build_model(
+        TrainConfig, YamlDocument(document.source, _sized(sizes, document.data), document.lines)
+    )
     if overrides:
+        data = document.data
         for override in overrides:
             data = merge(data, parse_override(override))
-        config = build_model(TrainConfig, YamlDocument("--set", data, {}))
+        config = build_model(TrainConfig, YamlDocument("--set", _sized(sizes, data), {}))
     return config
 
 
-def _sized_parts(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
-    """The preset without parts that the method does not name."""
+def _sized(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
+    """The method over the preset's keys for the parts that the method names."""
     kept = {key: value for key, value in preset.items() if key not in PARTS}
     if method.get("world_model") is not None and "world_model" in preset:
         kept["world_model"] = preset["world_model"]
     named = method.get("objectives") or {}
     sized = preset.get("objectives") or {}
     kept["objectives"] = {key: value for key, value in sized.items() if named.get(key) is not None}
-    return kept
+    backbone = method.get("backbone", preset.get("backbone", "iql"))
+    for name in BACKBONES:
+        if name != backbone:
+            kept.pop(name, None)
+    return merge(kept, method)
 
 
 def parse_override(override: str, option: str = "--set", example: str = "batch.tasks=8") -> dict[str, Any]:

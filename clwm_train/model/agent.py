@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from clwm_train.config import TrainConfig
 from clwm_train.data.normaliser import Normaliser
+from clwm_train.model.backbones import make_backbone
 from clwm_train.model.context_encoder import ContextEncoder
-from clwm_train.model.iql import IQL
 from clwm_train.model.nn import Initialiser
+from clwm_train.model.policy import Policy
 from clwm_train.model.world_model import WorldModel
 
 
@@ -49,12 +50,28 @@ class Agent(nn.Module):
                 initialiser, observation_size, action_size, z_size, config.world_model, config.network
             )
         )
-        features = observation_size if self.world_model is None else self.world_model.space.size
-        self.iql = IQL(initialiser, (features, z_size), action_size, config.iql, config.network)
+        self.sees = config.sees
+        features = [observation_size] if self.sees != "codes" else []
+        if self.world_model is not None and self.sees != "observation":
+            features.append(self.world_model.space.size)
+        self.backbone = make_backbone(initialiser, (*features, z_size), action_size, config)
 
-    def features(self, observation: Tensor) -> Tensor:
-        """What policy and critics see of scaled observations [S, ..., obs]: [S, ..., feature]."""
-        return observation if self.world_model is None else self.world_model.encode(observation)
+    @property
+    def policy(self) -> Policy:
+        """Of the backbone."""
+        return self.backbone.policy
+
+    def features(self, observation: Tensor, code: Tensor | None = None) -> Tensor:
+        """What policy and critics see of scaled observations: [S, ..., feature].
+
+        Args:
+            observation: [S, ..., obs].
+            code: their codes [S, ..., c], where they are known already.
+        """
+        if self.world_model is None or self.sees == "observation":
+            return observation
+        code = self.world_model.encode(observation) if code is None else code
+        return code if self.sees == "codes" else torch.cat([observation, code], -1)
 
     def transition(self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor) -> Tensor:
         """Transitions in the environment's scale as the context encoder takes them.
@@ -72,15 +89,15 @@ class Agent(nn.Module):
         return torch.cat(parts, -1)
 
     @torch.no_grad()
-    def act(self, observation: Tensor, z: Tensor, noise: Tensor | None = None) -> Tensor:
-        """The policy's mean action in [-1, 1], or one beside it.
+    def act(self, observation: Tensor, z: Tensor, noise: Tensor | None = None, scale: float = 1.0) -> Tensor:
+        """The policy's mode in [-1, 1], or an action that it draws.
 
         Args:
             observation: [S, ..., obs] in the environment's scale.
             z: [S, ..., z].
-            noise: [S, ..., act], added to the mean in standard deviations of the policy; clipped to [-1, 1].
+            noise: [S, ..., ``policy.noise_size``], standard normal.
+            scale: factor of the policy's standard deviations.
         """
         feature = self.features(self.normaliser.observation(observation))
-        mean: Tensor
-        mean, log_std = self.iql.policy(torch.cat([feature, z], -1))
-        return mean if noise is None else (mean + noise * log_std.exp()).clamp(-1.0, 1.0)
+        state = torch.cat([feature, z], -1)
+        return self.policy.mode(state) if noise is None else self.policy.sample(state, noise, scale)

@@ -40,7 +40,7 @@ CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
 )
 
 #: Raised when the networks' parameters change their meaning, which no shape would show.
-LAYOUT = 2
+LAYOUT = 3
 
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
 

@@ -1,4 +1,4 @@
-"""One update: representation objectives and IQL on a meta-batch."""
+"""One update: representation objectives and the backbone on a meta-batch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from clwm_train.config import TrainConfig
 from clwm_train.data.sampler import TaskBatch
 from clwm_train.kernels.streams import Drawn, Draws, Noise, Purpose, RandomStreams
 from clwm_train.model.agent import Agent
+from clwm_train.model.backbones import Transitions
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.training.compiler import compiled
 from clwm_train.training.precision import use_bf16
@@ -22,7 +23,7 @@ Metrics = dict[str, Tensor]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Name of the optimiser of policy and critics; the others learn the representation.
-IQL = "iql"
+BACKBONE = "backbone"
 
 
 class Learner(nn.Module):
@@ -52,7 +53,7 @@ class Learner(nn.Module):
         maybe = compiled if compiles else _as_it_is
         self._representation = maybe(self._representation_losses)
         self._features = maybe(self._features_and_z)
-        self._iql = maybe(self._iql_losses)
+        self._backbone = maybe(self._backbone_losses)
         #: Learning rates as configured, by optimiser and parameter group.
         self._rates = {
             name: [group["lr"] for group in optimiser.param_groups]
@@ -65,7 +66,9 @@ class Learner(nn.Module):
             "context_encoder": torch.optim.Adam(
                 _trainable(agent.context_encoder), lr=config.context.learning_rate, fused=True
             ),
-            IQL: torch.optim.Adam(_trainable(agent.iql), lr=config.iql.learning_rate, fused=True),
+            BACKBONE: torch.optim.Adam(
+                _trainable(agent.backbone), lr=config.learning.learning_rate, fused=True
+            ),
         }
         if agent.world_model is not None and config.world_model is not None:
             optimisers["world_model"] = torch.optim.AdamW(
@@ -81,7 +84,8 @@ class Learner(nn.Module):
         return optimisers
 
     def update(self, batch: TaskBatch, step: int, streams: RandomStreams, pace: float = 1.0) -> Metrics:
-        """Iteration ``step``: IQL always, context encoder and world model every ``representation_every``-th.
+        """Iteration ``step``: the backbone always, context encoder and world model every
+        ``representation_every``-th.
 
         Both learn from the same forward pass of encoder and context encoder.
 
@@ -95,23 +99,25 @@ class Learner(nn.Module):
             figures [S] by name.
         """
         self._set_learning_rates(pace)
+        world_model, backbone = self.agent.world_model, self.agent.backbone
         metrics: Metrics = {}
         if step % self.config.representation_every == 0:
-            noise = self._noise(batch, streams.at(Purpose.LATENT_NOISE, step))
+            latent_noise = self._latent_noise(batch, streams.at(Purpose.LATENT_NOISE, step))
             with self._graph_part("representation"):
-                loss, features, z, metrics = self._representation(batch, noise)
-            self._descend(loss, [name for name in self.optimisers if name != IQL], "representation")
-            if self.agent.world_model is not None:
+                loss, features, z, metrics = self._representation(batch, latent_noise)
+            self._descend(loss, [name for name in self.optimisers if name != BACKBONE], "representation")
+            if world_model is not None:
                 with part("target networks"):
-                    self.agent.world_model.target_encoder.update(self.agent.world_model.encoder)
+                    world_model.target_encoder.update(world_model.encoder)
         else:
             with self._graph_part("encoders"):
                 features, z = self._features(batch)
-        with self._graph_part("iql"):
-            loss, figures = self._iql(batch, features, z)
-        self._descend(loss, [IQL], "iql")
+        noise = self._backbone_noise(batch, step, streams)
+        with self._graph_part(backbone.name):
+            loss, figures = self._backbone(batch, features, z, noise)
+        self._descend(loss, [BACKBONE], backbone.name)
         with part("target networks"):
-            self.agent.iql.target_critics.update(self.agent.iql.critics)
+            backbone.update_targets()
         return metrics | figures
 
     def _set_learning_rates(self, pace: float) -> None:
@@ -123,14 +129,26 @@ class Learner(nn.Module):
         """The parts of a graph are not seen in a trace, and those of separate operations name themselves."""
         return part(name) if self.compiles else nullcontext()
 
-    def _noise(self, batch: TaskBatch, draws: Draws) -> Noise:
-        """Of the roll-outs; drawn beforehand for a graph."""
+    def _latent_noise(self, batch: TaskBatch, draws: Draws) -> Noise:
+        """What the roll-outs in the world model draw: a compiled graph cannot draw itself, so beforehand."""
         world_model = self.agent.world_model
         if world_model is None or not self.compiles:
             return draws
         _, tasks, windows, horizon, _ = batch.action.shape
         shape = world_model.prediction.noise_shape(tasks * windows)
         return Drawn([draws.uniform(*shape) for _ in range(horizon - 1)] if shape else [])
+
+    def _backbone_noise(self, batch: TaskBatch, step: int, streams: RandomStreams) -> Tensor | None:
+        size = self.agent.backbone.noise_size
+        if not size:
+            return None
+        _, tasks, windows, _, _ = batch.action.shape
+        draws = streams.at(Purpose.TARGET_POLICY, step)
+        return draws.normal(tasks * windows, self._steps(batch), size)
+
+    def _steps(self, batch: TaskBatch) -> int:
+        """Steps of each window that policy and critics learn from."""
+        return batch.action.shape[-2] if self.config.learning.transitions == "all" else 1
 
     def _representation_losses(
         self, batch: TaskBatch, noise: Noise
@@ -154,14 +172,17 @@ class Learner(nn.Module):
         """Features [S, T, B, H + 1, feature] without gradient, and, where there is a world model, the first
         of each window with gradient.
         """
-        agent = self.agent
+        agent, world_model = self.agent, self.agent.world_model
         with part("encoder"):
-            if agent.world_model is None:
+            if world_model is None:
                 return agent.features(observation), None
-            first = agent.features(observation[..., :1, :])
+            first = world_model.encode(observation[..., :1, :])
+            if agent.sees == "observation":
+                return observation, first.squeeze(-2)
             with torch.no_grad():
-                later = agent.features(observation[..., 1:, :])
-            return torch.cat([first.detach(), later], -2), first.squeeze(-2)
+                later = world_model.encode(observation[..., 1:, :])
+            code = torch.cat([first.detach(), later], -2)
+            return agent.features(observation, code), first.squeeze(-2)
 
     def _features_and_z(self, batch: TaskBatch) -> tuple[Tensor, Tensor]:
         """Both without gradient."""
@@ -171,16 +192,19 @@ class Learner(nn.Module):
             with part("encoder"):
                 return self.agent.features(batch.observation), z
 
-    def _iql_losses(self, batch: TaskBatch, features: Tensor, z: Tensor) -> tuple[Tensor, Metrics]:
-        steps = batch.action.shape[-2] if self.config.iql.transitions == "all" else 1
+    def _backbone_losses(
+        self, batch: TaskBatch, features: Tensor, z: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Metrics]:
+        backbone, steps = self.agent.backbone, self._steps(batch)
         z = z[:, :, None, None, :].expand(*features.shape[:-1], -1)
         state = torch.cat([features, z], -1)[..., : steps + 1, :]
         windows = [
             tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
         ]
-        with part("iql"):
-            loss, figures = self.agent.iql.losses(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
-        return loss, {f"iql/{name}": figure for name, figure in figures.items()}
+        with part(backbone.name):
+            transitions = Transitions(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
+            loss, figures = backbone.losses(transitions, noise)
+        return loss, {f"{backbone.name}/{name}": figure for name, figure in figures.items()}
 
     def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
         with part(f"{what} backward"):

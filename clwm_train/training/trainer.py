@@ -65,7 +65,7 @@ class Trainer:
             config.batch,
             record.seeds,
             next_observation=agent.next_observation,
-            padded=config.iql.transitions == "first",
+            padded=config.learning.transitions == "first",
             device=device,
         )
         # Always the same contexts, so that the rows of the log compare.
@@ -139,7 +139,7 @@ class Trainer:
         means = self.meter.means()
         if self.step % config.log_every == 0:
             self.meter.reset()
-        steps = config.batch.horizon if config.iql.transitions == "all" else 1
+        steps = config.batch.horizon if config.learning.transitions == "all" else 1
         transitions = speed * config.batch.tasks * config.batch.windows * steps
         for name, figure in representation_metrics(self.learner.agent.context_encoder, self.probe).items():
             means[f"context_encoder/{name}"] = figure.tolist()

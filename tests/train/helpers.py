@@ -34,7 +34,6 @@ SMALL = (
     "world_model.encoder_hidden=[8]",
     "world_model.dynamics_hidden=[8]",
     "world_model.reward_hidden=[8]",
-    "iql.hidden=[8]",
     "steps=8",
     "log_every=3",
     "checkpoint_every=4",
@@ -43,11 +42,12 @@ SMALL = (
 
 def small_config(method: str = "spc", preset: str = "tiny", *overrides: str) -> TrainConfig:
     """A method in a size for tests."""
-    has = resolve(method, preset)
+    has = resolve(method, preset, [text for text in overrides if text.startswith("backbone=")])
     sizes = [text for text in SMALL if has.world_model is not None or not text.startswith("world_model")]
     for name in ("club", "decoder", "task_classifier"):
         if getattr(has.objectives, name) is not None:
             sizes.append(f"objectives.{name}.hidden=[8]")
+    sizes.append(f"{has.backbone}.hidden=[8]")
     return resolve(method, preset, (*sizes, *overrides))
 
 

@@ -88,7 +88,8 @@ def iql_loss(
 ) -> dict[str, Tensor]:
     """The three losses of IQL, transition by transition."""
     assert config.world_model is not None
-    fsq, iql = FSQ(config.world_model.levels), config.iql
+    fsq, iql, policy = FSQ(config.world_model.levels), config.iql, config.policy
+    assert iql is not None
     sums = {"value_loss": torch.zeros(()), "critic_loss": torch.zeros(()), "policy_loss": torch.zeros(())}
     count = 0
     for t, b, h in torch.cartesian_prod(*(torch.arange(n) for n in batch.reward.shape[1:])).tolist():
@@ -102,19 +103,19 @@ def iql_loss(
             )
         action, done = batch.action[seed, t, b, h], batch.terminated[seed, t, b, h]
         pair = torch.cat([state, action])
-        v = mlp(weights, "iql.value", state, seed)[0]
-        target_q = min(mlp(weights, "iql.target_critics.network", pair, 2 * seed + i)[0] for i in (0, 1))
+        v = mlp(weights, "backbone.value", state, seed)[0]
+        target_q = min(mlp(weights, "backbone.target_critics.network", pair, 2 * seed + i)[0] for i in (0, 1))
         u = target_q - v
         sums["value_loss"] = sums["value_loss"] + abs(iql.expectile - float(u < 0)) * u**2
         with torch.no_grad():
-            next_v = mlp(weights, "iql.value", following, seed)[0]
+            next_v = mlp(weights, "backbone.value", following, seed)[0]
             y = batch.reward[seed, t, b, h] + iql.discount * (1 - done) * next_v
             weight = min(math.exp(iql.inverse_temperature * float(u)), iql.max_weight)
         for i in (0, 1):
-            q = mlp(weights, "iql.critics", pair, 2 * seed + i)[0]
+            q = mlp(weights, "backbone.critics", pair, 2 * seed + i)[0]
             sums["critic_loss"] = sums["critic_loss"] + (q - y) ** 2
-        mean, raw = mlp(weights, "iql.policy.network", state, seed).chunk(2)
-        low, high = iql.log_std_min, iql.log_std_max
+        mean, raw = mlp(weights, "backbone.policy.network", state, seed).chunk(2)
+        low, high = policy.log_std_min, policy.log_std_max
         std = torch.exp(low + (high - low) / 2 * (torch.tanh(raw) + 1))
         density = torch.distributions.Normal(torch.tanh(mean), std).log_prob(action).sum()
         sums["policy_loss"] = sums["policy_loss"] - weight * density

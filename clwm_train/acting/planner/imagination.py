@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clwm_train.model.agent import Agent
+from clwm_train.model.backbones.base import ActorCritic
 from clwm_train.model.world_model import WorldModel
 
 
@@ -19,41 +19,38 @@ class Scene:
     to go on.
 
     Attributes:
-        agent: whose policy and critics judge.
+        backbone: whose policy proposes and whose critics judge.
         world_model: the agent's, to roll on with.
         code: [S, L, c].
         z: [S, L, z].
     """
 
-    agent: Agent
+    backbone: ActorCritic
     world_model: WorldModel
     code: Tensor
     z: Tensor
 
     def propose(self, noise: Tensor) -> Tensor:
-        """Action sequences that the policy draws with standard normal noise, both [S, L, P, H, act]."""
-        policy = self.agent.iql.policy
+        """Action sequences [S, L, P, H, act] of the policy, with standard normal noise [S, L, P, H, n]."""
         code, z = self._spread(noise.shape[2])
         actions = []
         for t in range(noise.shape[3]):
-            mean, log_std = policy(torch.cat([code, z], -1))
-            actions.append((mean + log_std.exp() * noise[:, :, :, t]).clamp(-1.0, 1.0))
+            actions.append(self.backbone.policy.sample(torch.cat([code, z], -1), noise[:, :, :, t]))
             code, _ = self._step(code, actions[-1], z)
         return torch.stack(actions, 3)
 
     def value(self, actions: Tensor) -> Tensor:
         """sum over t < H of gamma^t r_t + gamma^H min Q(c_H, pi(c_H)): [S, L, N] of [S, L, N, H, act]."""
-        iql = self.agent.iql
         code, z = self._spread(actions.shape[2])
         total = torch.zeros(actions.shape[:3], device=actions.device)
         discount = 1.0
         for t in range(actions.shape[3]):
             code, reward = self._step(code, actions[:, :, :, t], z)
             total = total + discount * reward
-            discount *= iql.config.discount
+            discount *= self.backbone.discount
         state = torch.cat([code, z], -1)
-        last = iql.policy(state)[0]
-        q: Tensor = iql.critics(torch.cat([state, last], -1)).squeeze(-1)
+        last = self.backbone.policy.mode(state)
+        q: Tensor = self.backbone.critics(torch.cat([state, last], -1)).squeeze(-1)
         return total + discount * q.amin(1)
 
     def _step(self, code: Tensor, action: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

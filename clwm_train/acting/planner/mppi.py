@@ -7,12 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_train.acting.actor import Actor
 from clwm_train.acting.belief import Belief
 from clwm_train.acting.planner.imagination import Scene
 from clwm_train.kernels.streams import Draws, Purpose, RandomStreams, derive
 from clwm_train.model.agent import Agent
+from clwm_train.model.backbones.base import ActorCritic
 from clwm_train.model.nn import Linear
 from clwm_train.settings import PlannerConfig
 
@@ -33,14 +34,25 @@ class MPPI(Actor):
         seed: of the sampling; the same seed gives the same plans.
 
     Raises:
-        ClwmError: the agent has no world model.
+        InvalidInputError: the agent has no world model, no critics, or a policy that sees more than codes.
     """
 
     def __init__(self, agent: Agent, config: PlannerConfig, seed: int = 0) -> None:
         if agent.world_model is None:
-            raise ClwmError(
+            raise InvalidInputError(
                 "the agent's method has no world model to plan with: evaluate it without --planner mppi"
             )
+        if agent.sees != "codes":
+            raise InvalidInputError(
+                "the agent's policy sees observations, which its world model does not predict: "
+                "evaluate it without --planner mppi"
+            )
+        if not isinstance(agent.backbone, ActorCritic):
+            raise InvalidInputError(
+                f"the agent's backbone {agent.backbone.name} has no critics to value plans with: "
+                f"evaluate it without --planner mppi"
+            )
+        self._backbone: ActorCritic = agent.backbone
         self.agent = agent
         self._config = config
         self._world_model = agent.world_model
@@ -65,13 +77,13 @@ class MPPI(Actor):
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
         """See :class:`Actor`."""
         agent = self.agent
-        code = agent.features(agent.normaliser.observation(observation))
+        code = self._world_model.encode(agent.normaliser.observation(observation))
         draws = self._streams.at(Purpose.PLANNING, derive(self._seed, self._step))
         self._step += 1
         parts = []
         for start in range(0, code.shape[1], self._lanes):
             chunk = slice(start, start + self._lanes)
-            scene = Scene(agent, self._world_model, code[:, chunk], belief.z[:, chunk])
+            scene = Scene(self._backbone, self._world_model, code[:, chunk], belief.z[:, chunk])
             parts.append(self._refine(scene, self._plan[:, chunk], draws))
         plan = torch.cat(parts, 1)
         self._plan = torch.cat([plan[:, :, 1:], torch.zeros_like(plan[:, :, :1])], 2)
@@ -81,7 +93,9 @@ class MPPI(Actor):
         """Plans [S, L, H, act] for a scene of L lanes, from earlier ones."""
         config = self._config
         lanes, *steps = mean.shape[1:]
-        proposed = scene.propose(draws.normal(lanes, config.policy_samples, *steps))
+        proposed = scene.propose(
+            draws.normal(lanes, config.policy_samples, steps[0], self._backbone.policy.noise_size)
+        )
         others = config.samples - config.policy_samples
         std = torch.full_like(mean, config.max_std)
         for _ in range(config.iterations):

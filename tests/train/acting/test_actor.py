@@ -8,6 +8,7 @@ import torch
 
 from clwm_train.evaluate import FixedBelief, PolicyActor
 from clwm_train.model.agent import Agent
+from clwm_train.model.policy import GaussianPolicy
 from tests.train.helpers import small_config
 
 LANES = 4000
@@ -36,9 +37,10 @@ def test_without_noise_it_is_the_mean() -> None:
 def test_the_noise_is_a_share_of_the_policys(scale: float) -> None:
     agent = agent_of(0, 1)
     observation, belief = scene(agent)
+    assert isinstance(agent.policy, GaussianPolicy)
     with torch.no_grad():
         feature = agent.features(agent.normaliser.observation(observation))
-        mean, log_std = agent.iql.policy(torch.cat([feature, belief.z], -1))
+        mean, log_std = agent.policy(torch.cat([feature, belief.z], -1))
     wanted = scale * log_std.exp()
     assert (mean.abs() + 4.5 * wanted < 1.0).all(), "clipping would hide the scale"
     action = PolicyActor(agent, scale).act(observation, belief)

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_data.families import get_family
 from clwm_train.acting.planner import MPPI, PlannerConfig
 from clwm_train.acting.planner.imagination import Scene
-from clwm_train.config import IqlConfig
 from clwm_train.data.normaliser import Normaliser
 from clwm_train.evaluate import EvaluationSettings, FixedBelief, PolicyActor, evaluate, roll_out
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.methods.method_file import names
 from clwm_train.model.agent import Agent
+from clwm_train.model.backbones.base import ActorCritic, Transitions
 from tests.train.helpers import small_config
 
 LINES = PlannerConfig(
@@ -41,20 +41,39 @@ class LineWorld(nn.Module):
 
     prediction = _Prediction()
 
+    def encode(self, observation: Tensor) -> Tensor:
+        return observation
+
     def predict(self, code: Tensor, action: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         following = code + 0.5 * action
         return following, -(following - z).square().squeeze(-1)
 
 
-class LineIql(nn.Module):
-    """A policy that always goes left; two critics, the lower of which values a place x at -5 |x - 2 z|."""
+class LinePolicy:
+    """Always goes left."""
 
-    config = IqlConfig(discount=DISCOUNT)
+    noise_size = 1
 
-    def policy(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.full_like(state[..., :1], -0.7), torch.full_like(state[..., :1], -2.0)
+    def mode(self, state: Tensor) -> Tensor:
+        return torch.full_like(state[..., :1], -0.7)
 
-    def critics(self, state: Tensor) -> Tensor:
+    def sample(self, state: Tensor, noise: Tensor) -> Tensor:
+        return (self.mode(state) + float(np.exp(-2.0)) * noise).clamp(-1.0, 1.0)
+
+
+class LineBackbone(ActorCritic):
+    """Two critics, the lower of which values a place x at -5 |x - 2 z|."""
+
+    discount = DISCOUNT
+    policy: Any = LinePolicy()
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def losses(self, transitions: Transitions, noise: Tensor | None = None) -> Any:
+        raise NotImplementedError
+
+    def critics(self, state: Tensor) -> Tensor:  # type: ignore[override]
         low = -5.0 * (state[..., :1] - 2.0 * state[..., 1:2]).abs()
         return torch.stack([low, low + 1.0], 1)
 
@@ -62,15 +81,12 @@ class LineIql(nn.Module):
 class LineAgent(nn.Module):
     """As much of an agent as planning needs, of two seeds."""
 
-    action_size = 1
+    action_size, sees = 1, "codes"
 
     def __init__(self) -> None:
         super().__init__()
         self.seeds = (0, 1)
-        self.world_model, self.iql, self.normaliser = LineWorld(), LineIql(), Normaliser(1)
-
-    def features(self, observation: Tensor) -> Tensor:
-        return observation
+        self.world_model, self.backbone, self.normaliser = LineWorld(), LineBackbone(), Normaliser(1)
 
 
 def worth(x: float, goal: float, actions: Sequence[float]) -> float:
@@ -111,7 +127,7 @@ def test_the_known_optimum_is_found() -> None:
 
 def test_values_and_proposals_are_the_formula() -> None:
     agent: Any = LineAgent()
-    scene = Scene(agent, agent.world_model, PLACES, GOALS)
+    scene = Scene(agent.backbone, agent.world_model, PLACES, GOALS)
     actions = 2.0 * torch.rand(2, 3, 5, 3, 1, generator=torch.Generator().manual_seed(0)) - 1.0
     value = scene.value(actions)
     for s, lane, n in itertools.product(range(2), range(3), range(5)):
@@ -156,10 +172,17 @@ def test_lanes_in_chunks_find_the_same_optimum(monkeypatch: pytest.MonkeyPatch) 
     torch.testing.assert_close(planner().act(PLACES, FixedBelief(GOALS)), together, atol=0.15, rtol=0.0)
 
 
-@pytest.mark.parametrize("method", FORMULATIONS)
-def test_every_formulation_can_plan(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "overrides"),
+    [
+        *((method, ()) for method in FORMULATIONS),
+        ("spc", ("policy=mixture",)),
+        ("spc", ("backbone=td3bc",)),
+    ],
+)
+def test_every_formulation_can_plan(method: str, overrides: Sequence[str]) -> None:
     family = get_family("point-robot")
-    agent = Agent(small_config(method), [0, 1], 2, 2)
+    agent = Agent(small_config(method, "tiny", *overrides), [0, 1], 2, 2)
     config = PlannerConfig(horizon=2, iterations=2, samples=16, policy_samples=4, elites=4)
     z = torch.zeros(2, 3, 3)
     episodes = [
@@ -205,9 +228,18 @@ def test_codes_go_on_as_the_mode_of_what_is_drawn() -> None:
         torch.testing.assert_close(values[counts.argmax()], likely.view(4, 2)[dimension])
 
 
-def test_an_agent_without_a_world_model_is_refused() -> None:
-    agent = Agent(small_config("focal"), [0], 2, 2)
-    with pytest.raises(ClwmError, match="has no world model to plan with") as error:
+@pytest.mark.parametrize(
+    ("method", "override", "message"),
+    [
+        ("focal", "steps=1", "has no world model to plan with"),
+        ("spc", "features=both", "policy sees observations"),
+        ("spc", "features=observation", "policy sees observations"),
+        ("spc", "backbone=bc", "backbone bc has no critics"),
+    ],
+)
+def test_an_agent_that_cannot_plan_is_refused(method: str, override: str, message: str) -> None:
+    agent = Agent(small_config(method, "tiny", override), [0], 2, 2)
+    with pytest.raises(InvalidInputError, match=message) as error:
         MPPI(agent, PlannerConfig())
     assert "\n" not in str(error.value)
 

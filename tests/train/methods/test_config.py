@@ -8,6 +8,7 @@ from clwm_data.errors import ClwmError
 from clwm_train.config import (
     FocalConfig,
     InfoNCEConfig,
+    Td3BcConfig,
     TemporalConsistencyConfig,
     TrainConfig,
     WorldModelConfig,
@@ -36,9 +37,15 @@ def test_published_constants() -> None:
     assert config.objectives.temporal_consistency is not None
     assert config.objectives.temporal_consistency.rho == 0.99
     assert config.objectives.infonce == InfoNCEConfig(weight=1.0, radius=100.0, tau=0.005)
-    iql = config.iql
+    iql, policy = config.iql, config.policy
+    assert iql is not None
     assert (iql.expectile, iql.inverse_temperature, iql.max_weight, iql.discount) == (0.8, 3.0, 100.0, 0.99)
-    assert (iql.hidden, iql.learning_rate, iql.log_std_min, iql.log_std_max) == ((256, 256), 3e-4, -5.0, 2.0)
+    assert (iql.hidden, iql.learning_rate, policy.log_std_min, policy.log_std_max) == (
+        (256, 256),
+        3e-4,
+        -5.0,
+        2.0,
+    )
 
 
 @pytest.mark.parametrize("method", names("methods"))
@@ -93,6 +100,15 @@ def test_later_set_wins() -> None:
         ("world_model.latent=continuous", "cross-entropy needs latent discrete"),
         ("world_model.levels=[5,1]", r"world_model\.levels\[1\]"),
         ("world_model=null", "needs a world_model"),
+        ("policy=mixtur", r"policy\.head: .*'mixtur'"),
+        ("policy.components=0", r"policy\.components: .*greater than or equal to 1"),
+        ("policy.log_std_min=nan", r"policy\.log_std_min: .*finite"),
+        ("policy.log_std_min=3", r"log_std_min 3.0 is not below log_std_max 2.0"),
+        ("policy=deterministic", "backbone iql cannot train a deterministic policy: make policy gaussian or"),
+        ("backbone=sac", r"backbone: .*'iql', 'td3bc' or 'bc'.*'sac'"),
+        ("td3bc.alpha=1", "td3bc has keys, but backbone is iql: remove td3bc"),
+        ("iql=null", "backbone is iql"),
+        ("features=code", r"features: .*'codes'.*'code'"),
         ("objectives.temporal_consistency=null", "nothing trains the world_model"),
     ],
 )
@@ -100,6 +116,31 @@ def test_mistakes_are_told_in_one_line(override: str, message: str) -> None:
     with pytest.raises(ClwmError, match=message) as error:
         resolve("spc", "tiny", [override])
     assert "\n" not in str(error.value)
+
+
+def test_a_backbone_is_sized_by_the_preset_and_the_others_are_absent() -> None:
+    config = resolve("focal-ln", "tiny", ["backbone=td3bc", "td3bc.alpha=1"])
+    assert (config.iql, config.bc) == (None, None)
+    assert config.td3bc == Td3BcConfig(alpha=1.0, hidden=(64, 64), learning_rate=1e-3)
+    assert config.learning is config.td3bc
+    assert config.policy_head == "deterministic"
+    with pytest.raises(ClwmError, match="backbone td3bc cannot train a mixture policy: make policy determ"):
+        resolve("focal-ln", "tiny", ["backbone=td3bc", "policy=mixture"])
+
+
+def test_a_policy_has_a_short_form() -> None:
+    short, long = resolve("spc", "tiny", ["policy=mixture"]), resolve("spc", "tiny", ["policy.head=mixture"])
+    assert short == long
+    assert (short.policy_head, short.policy.components) == ("mixture", 5)
+    assert resolve("spc", "paper").policy_head == "gaussian"
+
+
+def test_features_are_codes_where_there_are_any() -> None:
+    assert resolve("spc", "tiny").sees == "codes"
+    assert resolve("focal", "tiny").sees == "observation"
+    assert resolve("spc", "tiny", ["features=both"]).sees == "both"
+    with pytest.raises(ClwmError, match="features both needs a world_model"):
+        resolve("focal", "tiny", ["features=both"])
 
 
 def test_unknown_names_are_told() -> None:

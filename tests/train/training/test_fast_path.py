@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from bench.reference import Reference, as_batch, copy_weights, matched, member_tensors
 from clwm_train.kernels.streams import Purpose, RandomStreams
+from clwm_train.model.backbones import IQL
 from clwm_train.training import compiler
 from clwm_train.training.precision import Precision, matmul_precision
 from tests.train.helpers import COMPILER, small_config
@@ -117,7 +118,8 @@ def test_seeds_trained_together_are_what_they_are_alone(method: str, precision: 
 def test_values_are_not_rounded_to_bfloat16() -> None:
     """Q of 50 and more differ between actions by less than the spacing of bfloat16 there, a quarter."""
     learner, *_ = make(small_config("spc", "tiny", "precision=bf16", "iql.hidden=[64]"), [3])
-    value = learner.agent.iql.value
+    assert isinstance(learner.agent.backbone, IQL)
+    value = learner.agent.backbone.value
     assert value.layers[0].bf16
     with torch.no_grad():
         value.head.bias.fill_(50.0)

@@ -12,6 +12,7 @@ from clwm_train.data.sampler import TaskBatch, TaskBatchSampler
 from clwm_train.data.task_data import load_task_data
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.agent import Agent
+from clwm_train.model.backbones import IQL
 from clwm_train.objectives import Representation, TemporalConsistency
 from clwm_train.training.learner import Learner
 from tests.train import reference
@@ -89,8 +90,8 @@ def test_losses_and_gradients_are_the_reference_implementations(transitions: str
             ours[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )
 
-    _, metrics = learner._iql_losses(
-        batch, learner.agent.features(batch.observation).detach(), inputs.z.detach()
+    _, metrics = learner._backbone_losses(
+        batch, learner.agent.features(batch.observation).detach(), inputs.z.detach(), None
     )
     for seed in range(2):
         z = inputs.z[seed].detach()
@@ -169,13 +170,16 @@ def test_iql_touches_neither_encoder_nor_context_encoder_and_targets_follow() ->
         for name, value in learner.agent.state_dict().items()
         if not torch.equal(value, before[name])
     }
-    assert changed == {"iql.policy", "iql.value", "iql.critics", "iql.target_critics"}
+    assert changed == {"backbone.policy", "backbone.value", "backbone.critics", "backbone.target_critics"}
     state = learner.agent.state_dict()
+    assert config.iql is not None
     name = "head.weight"
     expected = torch.lerp(
-        before[f"iql.target_critics.network.{name}"], state[f"iql.critics.{name}"], config.iql.target_tau
+        before[f"backbone.target_critics.network.{name}"],
+        state[f"backbone.critics.{name}"],
+        config.iql.target_tau,
     )
-    torch.testing.assert_close(state[f"iql.target_critics.network.{name}"], expected)
+    torch.testing.assert_close(state[f"backbone.target_critics.network.{name}"], expected)
 
 
 def test_the_target_encoder_follows_the_encoder() -> None:
@@ -241,8 +245,10 @@ def test_every_formulation_learns_to_predict(latent: str, consistency: str) -> N
 def test_focal_learns_on_raw_observations() -> None:
     learner, sampler, streams = make(small_config("focal"), [0])
     assert learner.agent.world_model is None
-    assert learner.agent.iql.value.norms is not None
-    assert len(learner.agent.iql.value.norms) == 0
+    backbone = learner.agent.backbone
+    assert isinstance(backbone, IQL)
+    assert backbone.value.norms is not None
+    assert len(backbone.value.norms) == 0
     figures = train(learner, sampler, streams, 3)
     assert "focal/different" in figures[0]
     assert "focal/different" not in figures[1]

@@ -85,8 +85,8 @@ def update(method: str, *overrides: str, compiles: bool = False, before_iql: Any
     for optimiser in learner.optimisers.values():  # fused ones are torch's own, and know real devices alone
         optimiser.step = lambda: None
     if before_iql is not None:
-        losses = learner._iql
-        learner._iql = lambda *inputs: (before_iql(inputs[-1]), losses(*inputs))[1]
+        losses = learner._backbone
+        learner._backbone = lambda *inputs: (before_iql(inputs[2]), losses(*inputs))[1]
     next_observation = agent.next_observation
     sampler = TaskBatchSampler(on_device(data), config.batch, [0, 1], next_observation=next_observation)
     streams, meter = RandomStreams([0, 1], DEVICE), Meter()

@@ -1,0 +1,109 @@
+"""TD3+BC (Fujimoto & Gu 2021, arXiv 2106.06860): a deterministic policy that maximises Q near the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from clwm_train.config import NetworkConfig, Td3BcConfig
+from clwm_train.model.backbones.base import ActorCritic, Transitions
+from clwm_train.model.nn import EmaCopy, Initialiser
+from clwm_train.model.policy import Policy
+
+
+def critic_loss(q: Tensor, reward: Tensor, terminated: Tensor, next_q: Tensor, discount: float) -> Tensor:
+    """Both critics on the clipped double target of TD3: sum over i of (r + gamma min_j Q_j(s', a') - Q_i)^2.
+
+    Args:
+        q: [S, 2, N, H].
+        reward: [S, N, H].
+        terminated: [S, N, H].
+        next_q: [S, 2, N, H], of the target critics, without gradient.
+        discount: gamma.
+    """
+    target = reward + discount * (1.0 - terminated) * next_q.amin(1)
+    return (q - target.unsqueeze(1)).square().sum(1)
+
+
+def actor_loss(q: Tensor, scale: Tensor, alpha: float, chosen: Tensor, action: Tensor) -> Tensor:
+    """Equation 5 of the paper, as a loss: (pi(s) - a)^2 - alpha Q(s, pi(s)) / mean |Q|.
+
+    Args:
+        q: Q(s, pi(s)) [S, N, H], with gradient to the policy alone.
+        scale: mean abs Q(s, pi(s)) over the batch, [S], without gradient.
+        alpha: weight of the values.
+        chosen: pi(s) [S, N, H, act].
+        action: the data's [S, N, H, act].
+    """
+    return (chosen - action).square().mean(-1) - alpha * q / scale.clamp(min=1e-6)[:, None, None]
+
+
+class TD3BC(ActorCritic):
+    """Differences from the paper: policy and targets move at every update, not at every second one, and the
+    observations are scaled as the run's data are. ReBRAC's penalty of the critics is left out: it takes the
+    next action of the data, which windows of one step do not hold.
+    """
+
+    name = "td3bc"
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        policy: Policy,
+        inputs: Sequence[int],
+        action_size: int,
+        config: Td3BcConfig,
+        network: NetworkConfig,
+    ) -> None:
+        super().__init__(initialiser, policy, inputs, action_size, config, network)
+        self.config = config
+        #: Of the target policy's actions.
+        self.noise_size = action_size
+        self.target_policy = EmaCopy(policy, config.target_tau)
+
+    def losses(
+        self, transitions: Transitions, noise: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """critic_loss + policy_loss."""
+        if noise is None:
+            raise ValueError("the target policy needs noise")
+        config, mean = self.config, transitions.mean
+        state, action = transitions.before, transitions.action
+        q = self.critics(torch.cat([state, action], -1)).squeeze(-1)
+        of_critics = mean(
+            critic_loss(
+                q,
+                transitions.reward,
+                transitions.terminated,
+                self._next_q(transitions.state[..., 1:, :], noise),
+                config.discount,
+            )
+        )
+        chosen = self.policy.mode(state)
+        frozen = {name: parameter.detach() for name, parameter in self.critics.named_parameters()}
+        of_chosen = functional_call(self.critics, frozen, (torch.cat([state, chosen], -1),)).squeeze(-1)[:, 0]
+        scale = mean(of_chosen.detach().abs())
+        of_policy = mean(actor_loss(of_chosen, scale, config.alpha, chosen, action))
+        metrics = {
+            "critic_loss": of_critics,
+            "policy_loss": of_policy,
+            "q": mean(q.amin(1)),
+            "distance": mean((chosen - action).square().mean(-1)),
+        }
+        return of_critics + of_policy, {name: metric.detach() for name, metric in metrics.items()}
+
+    @torch.no_grad()
+    def _next_q(self, state: Tensor, noise: Tensor) -> Tensor:
+        """Q_target(s', pi_target(s') + clipped noise): [S, 2, N, H]."""
+        smoothing = (self.config.policy_noise * noise).clamp(-self.config.noise_clip, self.config.noise_clip)
+        action = (self.target_policy.network.mode(state) + smoothing).clamp(-1.0, 1.0)
+        q: Tensor = self.target_critics(torch.cat([state, action], -1)).squeeze(-1)
+        return q
+
+    def update_targets(self) -> None:
+        """Move target critics and target policy."""
+        super().update_targets()
+        self.target_policy.update(self.policy)

@@ -1,0 +1,220 @@
+"""Policies: how a network's output is read as a distribution over actions in [-1, 1]."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clwm_train.config import NetworkConfig, PolicyConfig, TrainConfig
+from clwm_train.model.nn import MLP, Initialiser
+
+LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+class Policy(nn.Module, ABC):
+    """A distribution over actions given the state [feature, z].
+
+    Args:
+        initialiser: draws the weights of S seeds.
+        inputs: sizes of feature and z.
+        outputs: entries that the network puts out.
+        hidden: hidden layers.
+        network: style of the MLP.
+
+    Attributes:
+        noise_size: standard normal numbers that one sampled action takes.
+        stochastic: samples differ from the mode, and actions have a density.
+    """
+
+    noise_size: int
+    stochastic = True
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        inputs: Sequence[int],
+        outputs: int,
+        hidden: Sequence[int],
+        network: NetworkConfig,
+    ) -> None:
+        super().__init__()
+        self.network = MLP(initialiser, inputs, hidden, outputs, style=network.style)
+
+    @abstractmethod
+    def mode(self, state: Tensor) -> Tensor:
+        """The action [S, ..., act] that deterministic acting takes in states [S, ..., inputs]."""
+
+    @abstractmethod
+    def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
+        """Actions [S, ..., act] drawn in states [S, ..., inputs], clipped to [-1, 1].
+
+        Args:
+            state: [S, ..., inputs].
+            noise: [S, ..., noise_size], standard normal.
+            scale: factor of the policy's standard deviations.
+        """
+
+    @abstractmethod
+    def log_prob(self, state: Tensor, action: Tensor) -> Tensor:
+        """Log density [S, ...] of actions [S, ..., act]."""
+
+
+class GaussianPolicy(Policy):
+    """Diagonal Gaussian with a tanh mean and a log standard deviation squashed into a range (published)."""
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        inputs: Sequence[int],
+        action_size: int,
+        config: PolicyConfig,
+        hidden: Sequence[int],
+        network: NetworkConfig,
+    ) -> None:
+        super().__init__(initialiser, inputs, 2 * action_size, hidden, network)
+        self.noise_size = action_size
+        self._range = config.log_std_min, config.log_std_max
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """[S, ..., inputs] -> mean and log standard deviation, each [S, ..., act]."""
+        mean, raw = self.network(state).chunk(2, -1)
+        return torch.tanh(mean), _squash(raw, *self._range)
+
+    def mode(self, state: Tensor) -> Tensor:
+        """The mean."""
+        mean: Tensor = self(state)[0]
+        return mean
+
+    def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
+        """See :meth:`Policy.sample`."""
+        mean, log_std = self(state)
+        action: Tensor = mean + scale * noise * log_std.exp()
+        return action.clamp(-1.0, 1.0)
+
+    def log_prob(self, state: Tensor, action: Tensor) -> Tensor:
+        """See :meth:`Policy.log_prob`."""
+        return _gaussian_log_density(action, *self(state))
+
+
+class MixturePolicy(Policy):
+    """Mixture of diagonal Gaussians: it can hold several behaviours that set off differently from one state,
+    where the mean of a single Gaussian lies between them and is none of them.
+
+    Deterministic acting takes the mean of the likeliest component.
+    """
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        inputs: Sequence[int],
+        action_size: int,
+        config: PolicyConfig,
+        hidden: Sequence[int],
+        network: NetworkConfig,
+    ) -> None:
+        outputs = config.components * (1 + 2 * action_size)
+        super().__init__(initialiser, inputs, outputs, hidden, network)
+        self.components, self.action_size = config.components, action_size
+        #: The last number chooses the component.
+        self.noise_size = action_size + 1
+        self._range = config.log_std_min, config.log_std_max
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[S, ..., inputs] -> log weights [S, ..., C], means and log standard deviations [S, ..., C, act]."""
+        size = self.components * self.action_size
+        logits, mean, raw = self.network(state).split([self.components, size, size], -1)
+        shape = (*state.shape[:-1], self.components, self.action_size)
+        return (
+            torch.log_softmax(logits, -1),
+            torch.tanh(mean).view(shape),
+            _squash(raw, *self._range).view(shape),
+        )
+
+    def mode(self, state: Tensor) -> Tensor:
+        """The mean of the likeliest component."""
+        log_weight, mean, _ = self(state)
+        return _component(mean, log_weight.argmax(-1, keepdim=True))
+
+    def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
+        """See :meth:`Policy.sample`; ``scale`` does not change how often a component is chosen."""
+        log_weight, mean, log_std = self(state)
+        below = log_weight.exp().cumsum(-1) <= torch.special.ndtr(noise[..., -1:])
+        index = below.sum(-1, keepdim=True).clamp(max=self.components - 1)
+        spread = scale * noise[..., :-1] * _component(log_std, index).exp()
+        return (_component(mean, index) + spread).clamp(-1.0, 1.0)
+
+    def log_prob(self, state: Tensor, action: Tensor) -> Tensor:
+        """See :meth:`Policy.log_prob`."""
+        log_weight, mean, log_std = self(state)
+        return torch.logsumexp(log_weight + _gaussian_log_density(action.unsqueeze(-2), mean, log_std), -1)
+
+
+class DeterministicPolicy(Policy):
+    """One action per state, through a tanh."""
+
+    stochastic = False
+    noise_size = 0
+
+    def __init__(
+        self,
+        initialiser: Initialiser,
+        inputs: Sequence[int],
+        action_size: int,
+        hidden: Sequence[int],
+        network: NetworkConfig,
+    ) -> None:
+        super().__init__(initialiser, inputs, action_size, hidden, network)
+
+    def mode(self, state: Tensor) -> Tensor:
+        """The action."""
+        return torch.tanh(self.network(state))
+
+    def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
+        """The action; there is nothing to draw."""
+        return self.mode(state)
+
+    def log_prob(self, state: Tensor, action: Tensor) -> Tensor:
+        """Not defined.
+
+        Raises:
+            TypeError: always; :class:`TrainConfig` refuses what would need it.
+        """
+        raise TypeError("a deterministic policy has no density")
+
+
+def make_policy(
+    initialiser: Initialiser,
+    inputs: Sequence[int],
+    action_size: int,
+    config: TrainConfig,
+) -> Policy:
+    """The policy that a configuration names."""
+    hidden, network = config.learning.hidden, config.network
+    match config.policy_head:
+        case "gaussian":
+            return GaussianPolicy(initialiser, inputs, action_size, config.policy, hidden, network)
+        case "mixture":
+            return MixturePolicy(initialiser, inputs, action_size, config.policy, hidden, network)
+        case "deterministic":
+            return DeterministicPolicy(initialiser, inputs, action_size, hidden, network)
+
+
+def _squash(raw: Tensor, low: float, high: float) -> Tensor:
+    return low + 0.5 * (high - low) * (torch.tanh(raw) + 1.0)
+
+
+def _gaussian_log_density(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Summed over the last axis."""
+    error = (action - mean) * torch.exp(-log_std)
+    density: Tensor = -0.5 * error.square() - log_std - LOG_SQRT_2_PI
+    return density.sum(-1)
+
+
+def _component(values: Tensor, index: Tensor) -> Tensor:
+    """[..., C, act] at an index [..., 1]: [..., act]."""
+    rows = index.unsqueeze(-1).expand(*index.shape, values.shape[-1])
+    return values.gather(-2, rows).squeeze(-2)
