@@ -60,7 +60,7 @@ def collect(
     target = out or default_store(recipe.name)
     with progress_bar(None, "episode", f"collecting {recipe.name}") as bar:
 
-        def progress(episodes: int, total: int) -> None:
+        def on_progress(episodes: int, total: int) -> None:
             bar.total = total
             bar.update(episodes - bar.n)
 
@@ -72,12 +72,15 @@ def collect(
                 engine=engine,
                 workers=workers,
                 overwrite=overwrite,
-                progress=progress,
+                on_progress=on_progress,
             )
         except KeyboardInterrupt:
             bar.close()
             click.echo("clwm: interrupted: the same command resumes", err=True)
             sys.exit(130)
+        nothing_to_do = bar.total == 0
+    if nothing_to_do:
+        click.echo("already complete: nothing was left to collect", err=True)
     echo_store(store)
     if store.missing_tasks:
         click.echo(f"not collected yet: tasks {format_indices(store.missing_tasks)}", err=True)

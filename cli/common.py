@@ -17,6 +17,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.hub.reference import PREFIX, looks_like_reference, parse_reference
 from clwm_data.hub.resolve import local_store, locate
 from clwm_data.opening import open_store
+from clwm_data.paths import store_file
 from clwm_data.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ RUNS = Path("runs")
 
 def default_store(name: str) -> Path:
     """Where the store of a dataset lies unless the user says otherwise."""
-    return DATA / f"{name}.zarr"
+    return DATA / store_file(name)
 
 
 def find_store(text: str) -> Path:

@@ -58,7 +58,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
             bar.total = total
             bar.update(episodes - bar.n)
 
-        store = collect_store(load_manifest(NAME), path, progress=progress)
+        store = collect_store(load_manifest(NAME), path, on_progress=progress)
     click.echo(
         f"{len(store.tasks)} tasks, {sum(t.record.transitions for t in store.tasks.values()):,} transitions"
     )

@@ -14,7 +14,7 @@ from clwm_data.behaviour_training.settings import TrainingSettings
 from clwm_data.behaviour_training.stage import choose_stage
 from clwm_data.behaviour_training.team import Candidate, Measure, Team, best_team
 from clwm_data.families import get_family
-from clwm_data.store.atomic import move_folder
+from clwm_data.store.atomic import move, move_folder
 from clwm_data.zoo.card import Card, CheckpointRecord, RunRecord, sha256, tensors_bytes, write_card
 from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
@@ -57,7 +57,7 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None
     try:
         card = _build(pool, building, checkpoints, measured)
         if zoo.exists():
-            zoo.rename(before)
+            move(zoo, before)
         move_folder(building, zoo)
     except BaseException:
         _restore(before, zoo)
@@ -69,7 +69,7 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None
 
 def _restore(before: Path, zoo: Path) -> None:
     if before.exists() and not zoo.exists():
-        before.rename(zoo)
+        move(before, zoo)
 
 
 def _build(pool: Pool, folder: Path, checkpoints: int, measured: Measured | None) -> Card:

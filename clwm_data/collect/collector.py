@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections import deque
@@ -12,21 +11,32 @@ from pathlib import Path
 from clwm_data.collect.engine import Engine, run_segments
 from clwm_data.collect.plan import Segment
 from clwm_data.collect.task_collection import TaskCollection
-from clwm_data.errors import ClwmError
+from clwm_data.disk import disk_errors
+from clwm_data.errors import ClwmError, ConflictError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.manifest import Manifest
 from clwm_data.opening import open_store
+from clwm_data.paths import target_path
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.atomic import remove, remove_tree
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
+from clwm_data.store.litter import carry_over, is_litter
 from clwm_data.store.lock import locked
 from clwm_data.store.provenance import current_provenance, simulator_differences
 from clwm_data.store.reader import Store
-from clwm_data.store.replacement import replace_store, undo_killed_replacement
+from clwm_data.store.replacement import (
+    beside,
+    is_outdated,
+    remove_if_empty,
+    remove_replaced,
+    replace_store,
+    settle,
+)
 from clwm_data.store.writer import write_root, write_task
 
 #: Called with (episodes on disk, episodes that this collection needs in all, as far as is known by now).
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], object]
 
 
 def collect(
@@ -37,7 +47,7 @@ def collect(
     engine: Engine = "local",
     workers: int | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Store:
     """Collect a manifest's dataset into a store, continuing what an earlier call left.
 
@@ -52,42 +62,55 @@ def collect(
         workers: how many roll out; by default one process, or as many as the cluster has CPUs. The result
             depends on neither.
         overwrite: collect anew; the old store is replaced once the new one is complete.
-        progress: called after each finished segment.
+        on_progress: called after each finished segment.
 
     Raises:
-        ClwmError: ``out`` holds something else, another process writes to it, a package is missing, a worker
-            died, or the disk is full.
+        InvalidInputError: ``out`` is no place for a store, or less than one worker.
+        NotFoundError: a task that the manifest does not have.
+        ConflictError: ``out`` holds something else, or another process writes to it.
+        DamagedDataError: a segment that an earlier call left cannot be read.
+        UnavailableError: a package is missing, a worker died, or the disk is full.
     """
-    out = Path(out)
+    place = target_path(out)
     manifest = manifest.resolved()
     chosen = _chosen_tasks(manifest, tasks)
     if workers is not None and workers < 1:
-        raise ClwmError(f"workers must be at least 1, not {workers}")
+        raise InvalidInputError(f"workers must be at least 1, not {workers}")
     require("gymnasium", "sim", f"collecting {manifest.name}")
     if engine == "ray":
         require("ray", "ray", "--engine ray")
-    undo_killed_replacement(out)
-    target = _replacement(out) if overwrite and out.exists() else out
-    if out.exists():
-        _check_existing(out, None if overwrite else manifest)
-        if overwrite and tasks is not None:
-            _refuse_losing_tasks(out, chosen)
-    if target != out and target.exists():
-        _discard_unless_resumable(target, manifest)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with locked(target):
-            _collect_into(target, manifest, chosen, engine, workers, progress)
-            if target != out:
-                with locked(out):
-                    replace_store(out, target)
-    except OSError as error:
-        mend = "free space" if error.errno == errno.ENOSPC else "mend it"
-        raise ClwmError(
-            f"{error.filename or target}: {error.strerror or error}: {mend} and run the same command again; "
-            "it resumes"
-        ) from error
+    with disk_errors(place, "it resumes"):
+        settle(place)
+        if place.exists():
+            _check_existing(place, None if overwrite else manifest)
+            if overwrite and tasks is not None:
+                _refuse_losing_tasks(place, chosen)
+        if overwrite and (place / METADATA).is_file():
+            _overwrite(place, manifest, chosen, engine, workers, on_progress)
+        else:
+            with locked(place):
+                _collect_into(place, manifest, chosen, engine, workers, on_progress)
     return open_store(out)
+
+
+def _overwrite(
+    store: Path,
+    manifest: Manifest,
+    tasks: Sequence[int],
+    engine: Engine,
+    workers: int | None,
+    on_progress: ProgressCallback | None,
+) -> None:
+    """Collect beside a store, where an interrupted overwrite is continued, and take its place."""
+    replacement = beside(store, "overwrite")
+    _discard_unless_resumable(replacement, manifest)
+    with locked(replacement, name=str(store)) as new:
+        _collect_into(replacement, manifest, tasks, engine, workers, on_progress)
+        with locked(store) as old:
+            remove_replaced(store)
+            carry_over(store, replacement)
+            replace_store(old, new)
+    remove_if_empty(replacement)
 
 
 def _collect_into(
@@ -96,12 +119,12 @@ def _collect_into(
     tasks: Sequence[int],
     engine: Engine,
     workers: int | None,
-    progress: Progress | None,
+    on_progress: ProgressCallback | None,
 ) -> None:
     pending = [task for task in tasks if not (store / TASKS / task_folder(task) / METADATA).is_file()]
     provenance = _first_provenance(store)
     if pending and (differences := simulator_differences(provenance)):
-        raise ClwmError(
+        raise ConflictError(
             f"{store}: was begun with another simulator ({'; '.join(differences)}): go on where it is the "
             "same, choose another --out, or --overwrite it"
         )
@@ -111,8 +134,8 @@ def _collect_into(
     done = 0
 
     def report() -> None:
-        if progress is not None:
-            progress(done, sum(collection.episodes for collection in collections.values()))
+        if on_progress is not None:
+            on_progress(done, sum(collection.episodes for collection in collections.values()))
 
     def advance(collection: TaskCollection) -> list[Segment]:
         more = collection.plan()
@@ -145,27 +168,29 @@ def _chosen_tasks(manifest: Manifest, tasks: Sequence[int] | None) -> list[int]:
     listed = manifest.task_indices()
     for task in tasks or ():
         if task not in listed:
-            raise ClwmError(f"manifest {manifest.name} has no task {task}")
+            raise NotFoundError(f"manifest {manifest.name} has no task {task}")
     return sorted(set(listed if tasks is None else tasks))
 
 
 def _check_existing(out: Path, manifest: Manifest | None) -> None:
     """Refuse to touch what is not a store, or to add to one that another manifest made."""
     if not out.is_dir():
-        raise ClwmError(f"{out}: is a file: choose another --out")
+        raise ConflictError(f"{out}: is a file: choose another --out")
     if not (out / METADATA).is_file():
-        if any(path.name != STAGING for path in out.iterdir()):
-            raise ClwmError(f"{out}: is a folder but not a store: choose another --out")
+        if any(path.name != STAGING and not is_litter(path) for path in out.iterdir()):
+            raise ConflictError(f"{out}: is a folder but not a store: choose another --out")
         return
-    there = open_store(out)
-    if manifest is not None and there.record.edited is not None:
-        raise ClwmError(
-            f"{out}: was made by {there.record.edited.operation}, no collection can continue it: "
+    store = open_store(out)
+    if manifest is None:
+        return
+    if store.record.edited is not None:
+        raise ConflictError(
+            f"{out}: was made by {store.record.edited.operation}, no collection can continue it: "
             "choose another --out, or --overwrite it"
         )
-    if manifest is not None and not there.manifest.same_data_as(manifest):
-        raise ClwmError(
-            f"{out}: was collected from a different manifest ({there.manifest.name}): "
+    if not store.manifest.same_data_as(manifest):
+        raise ConflictError(
+            f"{out}: was collected from a different manifest ({store.manifest.name}): "
             "choose another --out, or --overwrite it"
         )
 
@@ -176,26 +201,23 @@ def _refuse_losing_tasks(out: Path, chosen: Sequence[int]) -> None:
         return
     lost = sorted(set(open_store(out).tasks) - set(chosen))
     if lost:
-        raise ClwmError(
+        raise ConflictError(
             f"{out}: --overwrite with --tasks would lose tasks {format_indices(lost)}: leave --tasks out, "
             "or choose another --out (`clwm merge` joins stores)"
         )
 
 
-def _replacement(out: Path) -> Path:
-    """Where a store that will replace ``out`` is collected: beside it, to be moved in one step."""
-    return out.with_name(f".{out.name}.overwrite")
-
-
-def _discard_unless_resumable(target: Path, manifest: Manifest) -> None:
+def _discard_unless_resumable(replacement: Path, manifest: Manifest) -> None:
     """An interrupted overwrite is continued if it was the same one, and dropped otherwise."""
+    if not replacement.exists():
+        return
     try:
-        if open_store(target).manifest.same_data_as(manifest):
+        if not is_outdated(replacement) and open_store(replacement).manifest.same_data_as(manifest):
             return
     except ClwmError:
-        pass
-    with locked(target):
-        shutil.rmtree(target)
+        pass  # it has no root yet, or is damaged
+    with locked(replacement):
+        remove_tree(replacement)
 
 
 def _first_provenance(store: Path) -> Provenance:
@@ -210,6 +232,6 @@ def _remove_leftovers(store: Path) -> None:
     staging = store / STAGING
     for pattern in ("*.partial", "*/*.partial"):
         for path in list(staging.glob(pattern)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
     for group in (store / TASKS).glob(f"*/{METADATA}"):
         shutil.rmtree(staging / group.parent.name, ignore_errors=True)

@@ -15,7 +15,7 @@ from clwm_data.collect.process_pool import process_pool
 from clwm_data.collect.ray_pool import ray_pool
 from clwm_data.collect.staging import segment_path
 from clwm_data.collect.worker import collect_segment
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 from clwm_data.manifest import Manifest
 
 Engine = Literal["local", "ray"]
@@ -37,7 +37,8 @@ def run_segments(
         workers: processes, or segments at a time; ``None``: one process, or as many as the cluster has CPUs.
 
     Raises:
-        ClwmError: Ray is not installed or not reachable, a worker died, or does not share this file system.
+        UnavailableError: Ray is not installed or not reachable, a worker died, or does not share this file
+            system.
     """
     if engine == "local" and (workers or 1) == 1:
         while queue:
@@ -63,7 +64,7 @@ def _await(path: Path) -> None:
     deadline = time.monotonic() + VISIBLE_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
-            raise ClwmError(
+            raise UnavailableError(
                 f"{path}: a worker wrote it but it is not here: the store must lie on a file system that all "
                 "machines share"
             )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clwm_data.collect.worker import Pool, collect_segment
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 from clwm_data.manifest import Manifest
 from clwm_data.store.lock import hold_as_worker
 from clwm_data.workers import end_with_parent
@@ -21,7 +21,7 @@ def process_pool(manifest: Manifest, store: Path, workers: int) -> Iterator[Pool
     """Workers for the length of a block.
 
     Raises:
-        ClwmError: a worker died.
+        UnavailableError: a worker died.
     """
     # Spawned, not forked: simulators and codecs hold threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -31,7 +31,7 @@ def process_pool(manifest: Manifest, store: Path, workers: int) -> Iterator[Pool
                 lambda segment: executor.submit(collect_segment, manifest, store, segment), 2 * workers
             )
         except BrokenProcessPool as error:
-            raise ClwmError(
+            raise UnavailableError(
                 "a collection worker died (out of memory?): run the same command again with fewer workers; "
                 "it resumes"
             ) from error

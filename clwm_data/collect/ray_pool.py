@@ -18,7 +18,7 @@ from typing import Any
 
 from clwm_data.collect.plan import Segment
 from clwm_data.collect.worker import Pool, collect_segment
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 from clwm_data.extras import require
 from clwm_data.manifest import Manifest
 from clwm_data.store.lock import is_locked, working_on
@@ -37,8 +37,8 @@ def ray_pool(manifest: Manifest, store: Path, workers: int | None) -> Iterator[P
     one of this machine alone), unless this process has called ``ray.init``.
 
     Raises:
-        ClwmError: Ray is not installed, there is no such cluster, or one of its machines died, does not see
-            the store, or has other versions of what makes the data.
+        UnavailableError: Ray is not installed, there is no such cluster, or one of its machines died, does
+            not see the store, or has other versions of what makes the data.
     """
     ray = require("ray", "ray", "--engine ray")
     begun_here = not ray.is_initialized()
@@ -60,7 +60,7 @@ def ray_pool(manifest: Manifest, store: Path, workers: int | None) -> Iterator[P
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
-        raise ClwmError(
+        raise UnavailableError(
             f"a Ray worker died ({type(error).__name__}; out of memory?): run the same command again; "
             "it resumes"
         ) from error
@@ -78,7 +78,7 @@ def join_cluster(ray: ModuleType) -> None:
     """Join a cluster as Ray's own tools do.
 
     Raises:
-        ClwmError: there is none where ``RAY_ADDRESS`` says, or it cannot be joined.
+        UnavailableError: there is none where ``RAY_ADDRESS`` says, or it cannot be joined.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
@@ -88,7 +88,7 @@ def join_cluster(ray: ModuleType) -> None:
         ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ClwmError(f"cannot join a Ray cluster (RAY_ADDRESS={address}): {reason}") from error
+        raise UnavailableError(f"cannot join a Ray cluster (RAY_ADDRESS={address}): {reason}") from error
 
 
 def _with_absolute_paths(manifest: Manifest) -> Manifest:
@@ -106,12 +106,12 @@ def _collect_on_node(
     """The task: refuses on a machine that would give other bytes, or put them elsewhere."""
     node = os.uname().nodename
     if machine_type() != machine:
-        raise ClwmError(f"Ray node {node} is a {machine_type()}, not a {machine}: bits could differ")
+        raise UnavailableError(f"Ray node {node} is a {machine_type()}, not a {machine}: bits could differ")
     for package in sorted({*package_versions(), *versions} - {"python"}):
         here, there = package_versions().get(package, "none"), versions.get(package, "none")
         if here != there:
-            raise ClwmError(f"Ray node {node} has {package} {here}, not {there}: install the same")
+            raise UnavailableError(f"Ray node {node} has {package} {here}, not {there}: install the same")
     if not is_locked(store):
-        raise ClwmError(f"Ray node {node} does not see {store}: it must lie on a shared file system")
+        raise UnavailableError(f"Ray node {node} does not see {store}: it must lie on a shared file system")
     with working_on(store):
         return collect_segment(manifest, store, segment)

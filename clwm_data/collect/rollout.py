@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clwm_data.behaviours import make_behaviour
 from clwm_data.collect.plan import Segment, episode_seed, noise_generator
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_data.families import get_family
 from clwm_data.manifest import Manifest
 from clwm_data.store.arrays import Episode
@@ -106,7 +106,7 @@ class _Rollout:
         observation, reward = self._observations[lane, : length + 1], self._rewards[lane, :length]
         if not (np.isfinite(observation).all() and np.isfinite(reward).all()):
             where = f"{self._manifest.family} task {self._segment.task} episode {self._number[lane]}"
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{where}: the simulation gave a value that is not finite: leave out the task or the noise"
             )
         last = np.arange(length) == length - 1
@@ -127,7 +127,8 @@ def roll_out(manifest: Manifest, segment: Segment) -> list[Episode]:
     """The episodes of a segment, in order.
 
     Raises:
-        ClwmError: the simulator is not installed, or a behaviour gave an invalid action.
+        MissingExtraError: the simulator is not installed.
+        InvalidInputError: a behaviour gave an invalid action, or the simulation diverged.
     """
     with single_threaded():
         return _Rollout(manifest, segment).run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clwm_data.collect.plan import Segment, episodes_kept, next_segments
-from clwm_data.collect.staging import load_segment, segment_lengths, segment_path
+from clwm_data.collect.staging import is_sound, load_segment, segment_lengths
 from clwm_data.manifest import Manifest
 from clwm_data.store.arrays import Episode
 
@@ -33,7 +33,9 @@ class TaskCollection:
         return sum(segment.episodes for segments in self._planned for segment in segments)
 
     def plan(self) -> list[Segment]:
-        """Plan on once nothing is missing; what an earlier collection left on disk is found again.
+        """Plan on once nothing is missing.
+
+        What an earlier collection left on disk is found again; what is damaged there is collected anew.
 
         Returns:
             the segments that became missing; none when the task is complete.
@@ -50,14 +52,14 @@ class TaskCollection:
                 return []
             for segment in new:
                 self._planned[segment.behaviour].append(segment)
-            self.missing = {segment for segment in new if not segment_path(self._store, segment).is_file()}
+            self.missing = {segment for segment in new if not is_sound(self._store, segment)}
         return [segment for segments in self._planned for segment in segments if segment in self.missing]
 
     def load(self) -> list[Episode]:
         """The task's episodes, in order, when it is complete.
 
         Raises:
-            ClwmError: a segment is damaged.
+            DamagedDataError: a segment is damaged.
         """
         episodes: list[Episode] = []
         for behaviour, segments in enumerate(self._planned):

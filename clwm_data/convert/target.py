@@ -9,6 +9,7 @@ from clwm_data.edit.building import building, description
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
+from clwm_data.paths import dataset_name
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.format import Edit, Provenance, Source
 from clwm_data.store.provenance import current_provenance
@@ -67,5 +68,10 @@ def write_converted(
             by=current_provenance(),
             sources=[Source(name=source, content_sha256=sha256, manifest=None, provenance=None)],
         )
-        write_root(aside, description(target, template, mixtures), UNKNOWN, edited=edited)
+        write_root(
+            aside,
+            description(dataset_name(target, template.name), template, mixtures),
+            UNKNOWN,
+            edited=edited,
+        )
     return open_store(target)

@@ -2,72 +2,101 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from clwm_data.errors import ClwmError
+from clwm_data.disk import disk_errors
+from clwm_data.errors import ConflictError, DamagedDataError
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Manifest
+from clwm_data.paths import target_path
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import move_folder
-from clwm_data.store.format import STAGING, TASKS, Edit, Operation, Source, task_folder
+from clwm_data.store.format import METADATA, STAGING, TASKS, Edit, Operation, Source, task_folder
+from clwm_data.store.litter import carry_over
 from clwm_data.store.lock import locked
 from clwm_data.store.provenance import current_provenance
 from clwm_data.store.reader import Store, StoredTask
-from clwm_data.store.replacement import replace_store
+from clwm_data.store.replacement import (
+    beside,
+    clear,
+    put_in_place,
+    remove_if_empty,
+    remove_replaced,
+    replace_store,
+)
 from clwm_data.store.validate import check_files
 from clwm_data.store.writer import write_task
 
 
 @contextmanager
-def building(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A folder beside ``target`` to write a store into, moved there when the block ends without an error.
+def building(target: Path | str) -> Iterator[Path]:
+    """A folder beside ``target`` to write into, moved there when the block ends without an error.
 
     Args:
-        target: where the store is to be.
-        replace: take the place of the store that is there.
+        target: where the store is to be; nothing is there yet.
 
     Raises:
-        ClwmError: there is something at ``target`` already, another process builds the same store, or the
-            disk is full.
+        InvalidInputError: ``target`` is no place for a store.
+        ConflictError: there is something at ``target`` already, or another process is making it.
+        UnavailableError: the disk is full, or write-protected.
     """
-    aside = target.with_name(f".{target.name}.building")
-    if not replace and target.exists():
-        raise ClwmError(f"{target}: is there already: choose another name, or remove it first")
-    try:
-        with locked(target if replace else aside):
-            _clear(aside)
-            try:
-                yield aside
-                if replace:
-                    replace_store(target, aside)
-            except BaseException:
-                shutil.rmtree(aside)
-                raise
-        if not replace:
-            aside.rename(target)
-    except OSError as error:
-        mend = "free space" if error.errno == errno.ENOSPC else "mend it"
-        raise ClwmError(
-            f"{error.filename or target}: {error.strerror or error}: {mend} and run the same command again; "
-            "nothing was changed"
-        ) from error
+    place = target_path(target)
+    _check_free(place, target)
+    aside = beside(place, "building")
+    with disk_errors(place, "nothing was changed"):
+        try:
+            with locked(aside, name=str(target)) as lock:
+                _check_free(place, target)  # a process that held the lock before may have made it
+                clear(aside)
+                try:
+                    yield aside
+                    put_in_place(lock, place)
+                except BaseException:
+                    clear(aside)
+                    raise
+        finally:
+            remove_if_empty(aside)
 
 
-def _clear(aside: Path) -> None:
-    """An empty folder, whatever a killed process left in it; but for the lock."""
-    aside.mkdir(parents=True, exist_ok=True)
-    for path in aside.iterdir():
-        if path.name != STAGING:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in aside.glob(f"{STAGING}/*.partial"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+@contextmanager
+def rebuilding(store: Path) -> Iterator[Path]:
+    """A folder beside a store to write another one into, which takes its place when the block ends.
+
+    Files that a user put into the store's folder are carried over.
+
+    Args:
+        store: its real path.
+
+    Raises:
+        ConflictError: another process writes to the store, or something foreign lies among its tasks.
+        UnavailableError: the disk is full, or write-protected.
+    """
+    aside = beside(store, "building")
+    with disk_errors(store, "nothing was changed"), locked(store) as old:
+        try:
+            with locked(aside) as new:
+                remove_replaced(store)
+                clear(aside)
+                try:
+                    yield aside
+                    carry_over(store, aside)
+                    replace_store(old, new)
+                except BaseException:
+                    clear(aside)
+                    raise
+        finally:
+            remove_if_empty(aside)
+
+
+def _check_free(place: Path, target: Path | str) -> None:
+    if place.exists():
+        raise ConflictError(f"{target}: is there already: choose another name, or remove it first")
 
 
 def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = False) -> None:
@@ -77,18 +106,31 @@ def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = Fal
         source: the store.
         task: of that store.
         target: the store being built.
-        link: give the files another name instead of copying them; for a source that is replaced.
+        link: give the files another name instead of copying them, where the file system can; for a source
+            that is replaced.
 
     Raises:
-        ClwmError: a file of the task is missing or damaged.
+        DamagedDataError: a file of the task is missing or damaged.
+        OSError: the disk is full.
     """
     folder = source.path / TASKS / task_folder(task.index)
     for finding in check_files(folder, task.record):
-        raise ClwmError(f"{finding}: `clwm validate` shows all that is wrong")
-    building = target / STAGING / f"{folder.name}.partial"
-    shutil.copytree(folder, building, copy_function=os.link if link else shutil.copy2)
+        raise DamagedDataError(f"{finding}: `clwm validate` shows all that is wrong")
+    copy = target / STAGING / f"{folder.name}.partial"
+    for name in (METADATA, *task.record.files):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        _copy_file(folder / name, copy / name, link=link)
     (target / TASKS).mkdir(exist_ok=True)
-    move_folder(building, target / TASKS / folder.name)
+    move_folder(copy, target / TASKS / folder.name)
+
+
+def _copy_file(source: Path, target: Path, *, link: bool) -> None:
+    """The content alone: the copy of a write-protected file can be written to, and removed."""
+    if link:
+        with suppress(OSError):  # no hard links there: exFAT, FUSE, two file systems
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)
 
 
 def write_episodes(
@@ -110,16 +152,13 @@ def present(
     return entries, renumbered[arrays.episode_behaviour]
 
 
-def description(target: Path, first: Manifest, mixtures: Mapping[int, list[BehaviourEntry]]) -> Manifest:
+def description(name: str, first: Manifest, mixtures: Mapping[int, list[BehaviourEntry]]) -> Manifest:
     """The manifest of an edited store, which describes it.
 
     Args:
-        target: its folder gives the dataset's name.
+        name: of the dataset.
         first: all else is as in this manifest.
         mixtures: task -> mixture; the manifest's has all their entries, each with its largest number.
-
-    Raises:
-        ClwmError: the folder's name cannot be the name of a dataset.
     """
     entries: dict[str, BehaviourEntry] = {}
     for mixture in mixtures.values():
@@ -128,16 +167,11 @@ def description(target: Path, first: Manifest, mixtures: Mapping[int, list[Behav
             if key not in entries or entries[key].most_episodes < entry.most_episodes:
                 entries[key] = entry
     values = first.model_dump()
-    values["name"] = target.name.removesuffix(".zarr")
+    values["name"] = name
     values["tasks"] = sorted(mixtures)
     values["hub"] = None
     values["behaviours"] = [entry.model_dump() for entry in entries.values()]
-    try:
-        return Manifest.model_validate(values)
-    except ValueError as error:
-        raise ClwmError(
-            f"{target.name}: cannot be the name of a store: use letters, digits, . _ -"
-        ) from error
+    return Manifest.model_validate(values)
 
 
 def policy_key(entry: BehaviourEntry) -> str:

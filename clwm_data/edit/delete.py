@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from clwm_data.edit.building import building, copy_task, description, edit, present, write_episodes
-from clwm_data.errors import ClwmError
+from clwm_data.edit.building import copy_task, description, edit, present, rebuilding, write_episodes
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.opening import open_store
+from clwm_data.paths import real_path
 from clwm_data.ranges import format_indices
 from clwm_data.store.reader import Store
-from clwm_data.store.replacement import undo_killed_replacement
 from clwm_data.store.writer import write_root
 
 
@@ -25,14 +25,16 @@ def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -
         episodes: task -> numbers of its episodes to remove, from 0.
 
     Raises:
-        ClwmError: a task or an episode that the store does not have, a task would have none left, another
-            process writes to the store, or it is damaged.
+        NotFoundError: no such store, or a task or an episode that it does not have.
+        InvalidInputError: no episode is named, or a task would have none left.
+        ConflictError: another process writes to the store.
+        DamagedDataError: the store is damaged.
+        UnavailableError: the disk is full, or write-protected.
     """
-    path = Path(path)
-    undo_killed_replacement(path)
-    open_store(path)  # a folder that is no store gets no lock
-    with building(path, replace=True) as aside:
-        store = open_store(path)
+    place = real_path(path)
+    open_store(place)  # a folder that is no store gets no lock
+    with rebuilding(place) as aside:
+        store = open_store(place)
         _check(store, episodes)
         mixtures = {}
         for index, task in store.tasks.items():
@@ -45,25 +47,25 @@ def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -
             write_episodes(aside, task, task.record.behaviours, arrays, store.manifest)
             mixtures[index], _ = present(task.record.behaviours, arrays)
         options = {f"task {index}": format_indices(numbers) for index, numbers in episodes.items()}
-        manifest = description(path, store.manifest, mixtures).model_copy(update={"name": store.name})
+        manifest = description(store.name, store.manifest, mixtures)
         write_root(aside, manifest, store.provenance, edited=edit("delete-episodes", options, [store]))
     return open_store(path)
 
 
 def _check(store: Store, episodes: Mapping[int, Collection[int]]) -> None:
     if not any(episodes.values()):
-        raise ClwmError(f"{store.path}: no episodes to delete were named")
+        raise InvalidInputError(f"{store.path}: no episodes to delete were named")
     for index, numbers in episodes.items():
         if index not in store.tasks:
-            raise ClwmError(f"{store.path}: has no task {index}; it has {format_indices(store.tasks)}")
+            raise NotFoundError(f"{store.path}: has no task {index}; it has {format_indices(store.tasks)}")
         count = store.tasks[index].record.episodes
         for number in numbers:
             if not 0 <= number < count:
-                raise ClwmError(
+                raise NotFoundError(
                     f"{store.path}: task {index} has no episode {number}: it has 0 to {count - 1}"
                 )
         if len(set(numbers)) == count:
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{store.path}: task {index} would have no episode left: "
                 "`clwm select` makes a store without the task"
             )

@@ -16,9 +16,10 @@ from clwm_data.edit.building import (
     present,
     write_episodes,
 )
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
+from clwm_data.paths import dataset_name
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import Provenance
@@ -38,15 +39,19 @@ def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
         target: folder of the new store.
 
     Raises:
-        ClwmError: families, tasks, array widths or optional arrays disagree, an episode would be there twice,
-            ``target`` is there already, or a store is damaged.
+        NotFoundError: no such store.
+        InvalidInputError: families, tasks, array widths or optional arrays disagree; fewer than two stores.
+        ConflictError: an episode would be there twice, ``target`` is there already, or another process is
+            making it.
+        DamagedDataError: a store is damaged.
+        UnavailableError: the disk is full, or write-protected.
     """
-    stores, target = [open_store(source) for source in sources], Path(target)
+    stores = [open_store(source) for source in sources]
     if len(stores) < 2:
-        raise ClwmError("merging needs at least two stores")
+        raise InvalidInputError("merging needs at least two stores")
     for store in stores[1:]:
         if store.family != stores[0].family:
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{store.path}: is of family {store.family}, {stores[0].path} of {stores[0].family}: "
                 "stores of one family can be merged"
             )
@@ -56,7 +61,7 @@ def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
             _check_alike(next(iter(stores[0].tasks.values())), task, store)
             parts.setdefault(index, []).append((store, task))
     if not parts:
-        raise ClwmError(f"{sources[0]}: holds no tasks, nor do the others")
+        raise InvalidInputError(f"{sources[0]}: holds no tasks, nor do the others")
     mixtures: dict[int, list[BehaviourEntry]] = {}
     with building(target) as aside:
         for index in sorted(parts):
@@ -68,7 +73,9 @@ def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
             mixture, arrays = _joined(parts[index])
             write_episodes(aside, parts[index][0][1], mixture, arrays, stores[0].manifest)
             mixtures[index], _ = present(mixture, arrays)
-        manifest = _credits(description(target, stores[0].manifest, mixtures), stores)
+        manifest = _credits(
+            description(dataset_name(target, stores[0].name), stores[0].manifest, mixtures), stores
+        )
         provenance = _provenance([store.provenance for store in stores])
         write_root(aside, manifest, provenance, edited=edit("merge", {}, stores))
     return open_store(target)
@@ -80,10 +87,10 @@ def _check_alike(first: StoredTask, task: StoredTask, store: Store) -> None:
             holder.arrays[name].shape[1:] if name in holder.arrays else None for holder in (first, task)
         ]
         if widths[0] != widths[1]:
-            there, here = ("missing" if width is None else f"{[*width]}" for width in widths)
-            raise ClwmError(
-                f"{store.path}: task {task.index}: the shape of {name} after its rows is {here}, "
-                f"in the first store {there}: they cannot be merged"
+            expected, width = ("missing" if width is None else f"{[*width]}" for width in widths)
+            raise InvalidInputError(
+                f"{store.path}: task {task.index}: the shape of {name} after its rows is {width}, "
+                f"in the first store {expected}: they cannot be merged"
             )
 
 
@@ -95,7 +102,7 @@ def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
     seen: dict[str, tuple[Path, str]] = {}
     for store, task in parts:
         if (task.split, task.parameters) != (first.split, first.parameters):
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{store.path}: task {task.index} is another than in {first_store.path}: "
                 f"{task.split} {dict(task.parameters)}, there {first.split} {dict(first.parameters)}"
             )
@@ -107,11 +114,11 @@ def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
             if key in seen:
                 other, actions = seen[key]
                 if actions != array_sha256(episode.action):
-                    raise ClwmError(
+                    raise ConflictError(
                         f"{store.path}: task {task.index} episode {number} has the seed of another one in "
                         f"{other}: collect one of the two from a manifest with another `seed:`"
                     )
-                raise ClwmError(
+                raise ConflictError(
                     f"{store.path}: task {task.index} episode {number} is in {other} too: "
                     "`clwm select` one of the stores without it"
                 )

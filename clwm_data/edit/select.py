@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.edit.building import building, copy_task, description, edit, present, write_episodes
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families.base import Split
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
+from clwm_data.paths import dataset_name
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.reader import Store, StoredTask
@@ -43,14 +44,17 @@ def select(
         episodes: only these episodes of each task, by their numbers from 0.
 
     Raises:
-        ClwmError: nothing is left, a task or a policy that the store does not have, ``target`` is there
-            already, or the store is damaged.
+        NotFoundError: no such store, or a task or a policy that it does not have.
+        InvalidInputError: no episode passes.
+        ConflictError: ``target`` is there already, or another process is making it.
+        DamagedDataError: the store is damaged.
+        UnavailableError: the disk is full, or write-protected.
     """
-    store, target = open_store(source), Path(target)
+    store = open_store(source)
     _check_known("task", tasks, store.tasks)
     policies = {entry.policy for task in store.tasks.values() for entry in task.record.behaviours}
     _check_known("behaviour", behaviours, policies)
-    asked = {
+    conditions = {
         "tasks": tasks if tasks is None else format_indices(tasks),
         "splits": splits if splits is None else ", ".join(splits),
         "behaviours": behaviours if behaviours is None else ", ".join(behaviours),
@@ -75,9 +79,9 @@ def select(
                 write_episodes(aside, task, task.record.behaviours, arrays, store.manifest)
                 mixtures[index], _ = present(task.record.behaviours, arrays)
         if not mixtures:
-            raise ClwmError(f"{source}: no episode passes: nothing was written")
-        options = {option: value for option, value in asked.items() if value is not None}
-        manifest = description(target, store.manifest, mixtures)
+            raise InvalidInputError(f"{source}: no episode passes: nothing was written")
+        options = {option: value for option, value in conditions.items() if value is not None}
+        manifest = description(dataset_name(target, store.name), store.manifest, mixtures)
         write_root(aside, manifest, store.provenance, edited=edit("select", options, [store]))
     return open_store(target)
 
@@ -92,8 +96,8 @@ def _chosen(
     """[E] which episodes pass."""
     chosen = np.ones(arrays.episodes, np.bool_)
     if behaviours is not None:
-        wanted = [entry.policy in behaviours for entry in task.record.behaviours]
-        chosen &= np.asarray(wanted)[arrays.episode_behaviour]
+        passes = [entry.policy in behaviours for entry in task.record.behaviours]
+        chosen &= np.asarray(passes)[arrays.episode_behaviour]
     if min_return is not None:
         chosen &= arrays.episode_return >= min_return
     if episodes is not None:
@@ -101,8 +105,8 @@ def _chosen(
     return chosen
 
 
-def _check_known(what: str, asked: Collection[object] | None, known: Collection[object]) -> None:
-    for thing in asked or ():
-        if thing not in known:
-            there = ", ".join(map(str, sorted(known, key=str)))
-            raise ClwmError(f"the store has no {what} {thing}; it has: {there}")
+def _check_known(kind: str, names: Collection[object] | None, known: Collection[object]) -> None:
+    for name in names or ():
+        if name not in known:
+            choices = ", ".join(map(str, sorted(known, key=str)))
+            raise NotFoundError(f"the store has no {kind} {name}; it has: {choices}")

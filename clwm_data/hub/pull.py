@@ -7,17 +7,17 @@ store holds whole tasks only, and says which it lacks.
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import SPLITS
 from clwm_data.hub.fetch import fetch_task, task_files
 from clwm_data.hub.published import PublishedStore
 from clwm_data.ranges import format_indices, parse_indices
-from clwm_data.store.atomic import move_folder
+from clwm_data.store.atomic import move, move_folder
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.lock import locked
@@ -57,18 +57,11 @@ def pull(
             full, or a file cannot be had as published.
     """
     chosen = choose_tasks(published, tasks, splits)
-    try:
+    with disk_errors(out, "it resumes"):
         _check_existing(out, published)
-        out.mkdir(parents=True, exist_ok=True)
         with locked(out):
             _pull_into(out, published, chosen, progress)
             shutil.rmtree(out / STAGING / DOWNLOADS, ignore_errors=True)
-    except OSError as error:
-        mend = "free space" if error.errno == errno.ENOSPC else "mend it"
-        raise ClwmError(
-            f"{error.filename or out}: {error.strerror or error}: {mend} and run the same command again; "
-            "it resumes"
-        ) from error
     return open_local(out)
 
 
@@ -171,7 +164,7 @@ def _take_out(out: Path, index: int) -> bool:
         return False
     shutil.rmtree(download, ignore_errors=True)
     download.parent.mkdir(exist_ok=True)
-    target.rename(download)
+    move(target, download)
     return True
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from clwm_data.errors import ClwmError
 from clwm_data.hub.reference import PREFIX, HubReference, looks_like_reference, parse_reference
+from clwm_data.paths import real_path
+from clwm_data.store.replacement import settle
 
 SUFFIX = ".zarr"
 
@@ -37,9 +39,11 @@ def local_path(text: str, folder: Path) -> Path | None:
     path = Path(text)
     if text.startswith(PREFIX):
         return None
+    settle(real_path(text))
     if path.exists():
         return path
     named = folder / f"{text.removesuffix(SUFFIX)}{SUFFIX}"
+    settle(real_path(named))
     return named if path.name == text and named.exists() else None
 
 

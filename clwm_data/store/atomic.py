@@ -1,31 +1,55 @@
-"""Files and folders that are either whole or absent, whatever happens to the process or the machine."""
+"""Files and folders that are either whole or absent, whatever happens to the process or to the machine.
+
+Everything here writes beside the target, syncs what was written, renames it, and syncs the folders whose
+entries changed: only then a power cut cannot undo the rename.
+"""
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
+import secrets
+import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
+
+#: What file systems answer that cannot sync a folder.
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
+#: Windows locks forbid writing, and renaming an open file.
+LOCKS_UNFINISHED = sys.platform != "win32"
 
 
 @contextmanager
 def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
-    """A ``.partial`` path to write to; it becomes ``path`` when the block ends without an error.
+    """An unfinished file to write to; it becomes ``path`` when the block ends without an error.
+
+    Unfinished files that killed processes left of the same ``path`` are removed.
 
     Args:
         path: the file to write or to replace.
         aside: existing folder for the unfinished file, on the same file system; by default that of ``path``.
     """
-    temporary = (aside or path.parent) / f"{path.name}.{os.getpid()}.partial"
+    folder = aside or path.parent
+    _remove_unfinished(folder, path.name)
+    temporary, descriptor = _begin(folder, path.name)
     try:
         yield temporary
         sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        if descriptor is not None and not LOCKS_UNFINISHED:
+            os.close(descriptor)
+            descriptor = None
+        move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def write_json(path: Path, value: Any, aside: Path | None = None) -> None:
@@ -45,17 +69,98 @@ def move_folder(building: Path, target: Path) -> None:
     Raises:
         OSError: ``target`` is there already, and not empty.
     """
-    for path in building.rglob("*"):
-        sync(path)
-    sync(building)
-    building.rename(target)
+    sync_tree(building)
+    move(building, target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or a folder whose content is on the disk; a file takes the place of another.
+
+    Raises:
+        OSError: the paths are on different file systems, or ``target`` is a folder that is not empty.
+    """
+    source.replace(target)
     sync(target.parent)
+    if source.parent != target.parent:
+        sync(source.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have the disk hold a folder with all that is below it."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            sync(path)
+    sync(folder)
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file's bytes, or a folder's entries, before anything that follows."""
+    """Have the disk hold a file's bytes, or a folder's entries, before anything that follows.
+
+    Raises:
+        OSError: it cannot be done; for a folder, file systems that have no such thing are forgiven.
+    """
+    folder = path.is_dir()
+    if folder and sys.platform == "win32":
+        return  # folders cannot be opened there, and renames are journalled
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, write-protected folders too.
+
+    Raises:
+        OSError: something in it cannot be removed.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        for current, _, _ in os.walk(folder):
+            Path(current).chmod(0o700)
+        shutil.rmtree(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _begin(folder: Path, name: str) -> tuple[Path, int | None]:
+    """A new unfinished file; the descriptor locks it as long as its writer lives."""
+    while True:
+        path = folder / f"{name}.{secrets.token_hex(4)}.partial"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        if not LOCKS_UNFINISHED:
+            return path, descriptor
+        with suppress(OSError):  # a file system without locks: leftovers stay there
+            if not lock_descriptor(descriptor, blocking=False):  # another process took it for a leftover
+                os.close(descriptor)
+                continue
+        return path, descriptor
+
+
+def _remove_unfinished(folder: Path, name: str) -> None:
+    if not LOCKS_UNFINISHED:
+        return
+    for path in folder.glob(f"{glob.escape(name)}.*.partial"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                if lock_descriptor(descriptor, blocking=False):
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)

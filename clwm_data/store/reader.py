@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import ClwmError
 from clwm_data.families.base import Parameters, Split
 from clwm_data.manifest import Manifest
+from clwm_data.paths import real_path
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL, Episode, TaskArrays
 from clwm_data.store.chunks import check_chunks
@@ -36,6 +37,7 @@ from clwm_data.store.format import (
     TaskRecord,
     task_folder,
 )
+from clwm_data.store.replacement import settle
 from clwm_data.store.root import Root, parse_json, read_root
 
 #: The writer's take half a kilobyte.
@@ -251,6 +253,7 @@ def open_local(path: Path) -> Store:
     Raises:
         ClwmError: no store there, or one that this version of clwm cannot read.
     """
+    settle(real_path(path))
     return Store(path, read_root(path))
 
 

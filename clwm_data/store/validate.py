@@ -12,6 +12,7 @@ from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.store.checks import Finding, check_arrays
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
+from clwm_data.store.litter import is_litter, task_files
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.writer import content_sha256, root_sha256
 
@@ -89,7 +90,7 @@ def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator
 
 def check_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
     """Compare the files of a task's group, but for its own ``zarr.json``, with their sizes and digests."""
-    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    there = {path.relative_to(folder).as_posix(): path for path in task_files(folder)}
     there.pop(METADATA, None)
     for name, expected in record.files.items():
         file = there.pop(name, None)
@@ -111,4 +112,4 @@ def _json_or_none(file: Path) -> Any:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    return folder.iterdir() if folder.is_dir() else iter(())
+    return (path for path in folder.iterdir() if not is_litter(path)) if folder.is_dir() else iter(())

@@ -35,6 +35,7 @@ from clwm_data.store.format import (
     TaskRecord,
     task_folder,
 )
+from clwm_data.store.litter import task_files
 from clwm_data.store.statistics import task_statistics
 
 
@@ -149,8 +150,8 @@ def file_records(group: Path) -> dict[str, FileRecord]:
     """Size and digest of every file below a task's group, except its own ``zarr.json``."""
     return {
         path.relative_to(group).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
-        for path in sorted(group.rglob("*"))
-        if path.is_file() and path != group / METADATA
+        for path in sorted(task_files(group))
+        if path != group / METADATA
     }
 
 

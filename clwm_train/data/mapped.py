@@ -7,7 +7,7 @@ data shares them.
 
 from __future__ import annotations
 
-import fcntl
+import math
 import mmap
 import os
 import shutil
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from clwm_data.errors import ClwmError
+from clwm_data.locks import exclusive
 from clwm_data.store import Store
 from clwm_data.store.atomic import move_folder
 from clwm_data.store.digest import json_sha256
@@ -208,8 +209,7 @@ def _mapped(path: Path, advice: int) -> Tensor:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the operating system gives the lock up when its holder dies."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    """One process at a time; the others wait until the files are there."""
+    lock = folder.with_name(f"{folder.name}.lock")
+    with exclusive(lock, f"{folder}: another process is writing it", seconds=math.inf):
         yield

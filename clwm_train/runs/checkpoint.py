@@ -12,7 +12,6 @@ Every tensor leads with the axis of seeds.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
+from clwm_data.store.atomic import move_folder
 from clwm_data.strict import StrictModel, build_model, read_yaml
 from clwm_train.runs.run import write_model
 
@@ -108,12 +108,9 @@ def save_checkpoint(
     save_file({name: value.detach().contiguous() for name, value in agent.items()}, temporary / AGENT)
     save_file({name: value.detach().contiguous() for name, value in learner.items()}, temporary / LEARNER)
     write_model(temporary / INDEX, record)
-    for path in (temporary / AGENT, temporary / LEARNER, temporary):
-        _sync(path)
     if target.exists():
         shutil.rmtree(target)
-    temporary.rename(target)
-    _sync(folder)
+    move_folder(temporary, target)
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return target
@@ -170,11 +167,3 @@ def load_module(module: nn.Module, state: Mapping[str, Tensor], source: Path) ->
         raise ClwmError(
             f"{source}: does not fit config.yaml: {first}: put back the config.yaml of that run"
         ) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Literal
 
 from clwm_data.errors import ClwmError, NotFoundError
 from clwm_data.families import get_family
+from clwm_data.locks import exclusive
 from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_train.analyse.analysis import analyse_run, is_whole
@@ -226,16 +225,6 @@ def final_checkpoint(run: Run) -> Path:
 @contextmanager
 def _locked(run: Path) -> Iterator[None]:
     """Keep other processes from working on a run; the operating system ends it with the process."""
-    path = run.with_name(f".{run.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + ORPHANS_SECONDS
-    with path.open("w") as stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise ClwmError(f"{run}: another process works on it: wait until it ends") from error
-                time.sleep(0.1)
+    busy = f"{run}: another process works on it: wait until it ends"
+    with exclusive(run.with_name(f".{run.name}.lock"), busy, seconds=ORPHANS_SECONDS):
         yield

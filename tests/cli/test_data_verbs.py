@@ -26,9 +26,8 @@ def manifest_file(tmp_path: Path) -> Path:
 def test_help_lists_every_verb_with_examples(clwm: Clwm) -> None:
     top = clwm("--help")
     assert top.returncode == 0
-    for verb, summary in VERBS.items():
+    for verb in VERBS:
         assert verb in top.stdout
-        assert summary in " ".join(top.stdout.split())
         text = clwm(verb, "--help").stdout
         assert "Example" in text, verb
         assert f"clwm {verb}" in text, verb

@@ -59,7 +59,7 @@ def test_an_interrupted_collection_resumes_to_the_same_bytes(
 
     path = tmp_path / "s.zarr"
     with pytest.raises(KeyboardInterrupt):
-        collect(MANIFEST, path, engine="ray", workers=1, progress=interrupt)
+        collect(MANIFEST, path, engine="ray", workers=1, on_progress=interrupt)
     assert not is_locked(path)
     assert validate(path) == []
     assert len(open_store(path).tasks) < 4

@@ -1,0 +1,80 @@
+"""What lies in a store's folder without being a part of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from clwm_data.errors import ConflictError
+from clwm_data.store.atomic import remove
+from clwm_data.store.format import METADATA, STAGING, TASKS
+
+#: Names that systems give to files of their own: nobody wants them kept, moved or published.
+LITTER = (
+    ".DS_Store",
+    "._*",
+    ".nfs*",
+    ".fuse_hidden*",
+    ".directory",
+    ".fseventsd",
+    ".Spotlight-V100",
+    ".Trashes",
+    ".Trash-*",
+    "Thumbs.db",
+    "desktop.ini",
+    "lost+found",
+)
+
+#: Files below ``tasks``.
+OWN_FILE = re.compile(r"([0-9]{4,9}/)?zarr\.json|[0-9]{4,9}/[a-z_]+/(zarr\.json|c(\.[0-9]{1,9}){1,2})")
+
+
+def is_litter(path: Path) -> bool:
+    """Whether an operating system put a file or a folder there for itself."""
+    return any(fnmatchcase(path.name, pattern) for pattern in LITTER)
+
+
+def foreign_entries(store: Path) -> list[Path]:
+    """Files and folders directly in a store that a user put there, such as a ``NOTES.md`` or ``.git``."""
+    if not store.is_dir():
+        return []
+    own = (METADATA, TASKS, STAGING)
+    return sorted(path for path in store.iterdir() if path.name not in own and not is_litter(path))
+
+
+def task_files(folder: Path) -> Iterator[Path]:
+    """The files below the group of a task, or of all tasks, without the system's litter."""
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        if path.is_file() and not any(is_litter(Path(part)) for part in relative.parts):
+            yield path
+
+
+def carry_over(store: Path, replacement: Path) -> None:
+    """Copy what a user put into a store to the one that will replace it.
+
+    Raises:
+        ConflictError: something lies among the tasks, where it cannot stay.
+    """
+    check_tasks_folder(store)
+    for path in foreign_entries(store):
+        target = replacement / path.name
+        remove(target)
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, target, symlinks=True)
+        else:
+            shutil.copy2(path, target, follow_symlinks=False)
+
+
+def check_tasks_folder(store: Path) -> None:
+    """Refuse to replace a store among whose tasks lies something else.
+
+    Raises:
+        ConflictError: there is such a file or folder.
+    """
+    for path in task_files(store / TASKS):
+        if not OWN_FILE.fullmatch(path.relative_to(store / TASKS).as_posix()):
+            raise ConflictError(f"{path}: is not a part of the store and would be lost: move it away first")
