@@ -123,12 +123,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _message(error: Exception) -> str:
     """What went wrong, in one line."""
-    from clwm_data.errors import ClwmError  # which takes long to import
+    from clwm_data.disk import describe  # the package takes long to import
+    from clwm_data.errors import ClwmError
 
     if isinstance(error, ClwmError):
         return str(error)
     if isinstance(error, MemoryError):
         return f"out of memory{f': {error}' if str(error) else ''}"
     if isinstance(error, OSError):
-        return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"
+        return describe(error)
     return f"{type(error).__name__}: {error}: this is a bug in clwm; --debug shows the traceback to report"

@@ -39,7 +39,7 @@ def describe(error: OSError, where: Path | None = None) -> str:
     elif error.errno in FORBIDDEN:
         advice = "choose another place, or change the permissions,"
     else:
-        advice = "see to it"
-    place = error.filename or where
+        advice = "solve this"
+    place = error.filename if isinstance(error.filename, str) else where
     reason = " ".join((error.strerror or str(error) or type(error).__name__).split())[:200]
     return f"{f'{place}: ' if place else ''}{reason}: {advice} and run the same command again"

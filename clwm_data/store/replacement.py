@@ -2,8 +2,8 @@
 
 Where the system can, the two change places in one step, so that at every moment the path names one of them.
 Elsewhere the old store is renamed first. A process killed between the two renames leaves no store at the
-path; :func:`settle`, called before any store is opened, brings the old one back. A store that cannot be renamed
-at all (the mount point of a file system) gets its new content inside, by a few renames that :func:`settle`
+path; :func:`settle`, called before any store is opened, brings the old one back. A store that cannot be
+renamed (the mount point of a file system) gets its new content inside, by a few renames that :func:`settle`
 completes if the process is killed between them.
 """
 

@@ -103,7 +103,7 @@ def test_what_the_disk_refuses_is_one_line(clwm: Clwm, tmp_path: Path) -> None:
     done = clwm("behaviour", "reference", "point-robot", "--out", "file/below")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("clwm: error: ")
-    assert "mend it and run the command again" in done.stderr
+    assert "Not a directory: solve this and run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
 
 
