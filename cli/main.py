@@ -15,6 +15,7 @@ SECTIONS = {
     "Data": {
         "families": "List task families, or the tasks of one.",
         "collect": "Collect the dataset that a manifest describes.",
+        "list": "List stores and runs here, or what is published.",
         "info": "Show what a store holds.",
         "preview": "Film episodes of a family or of a store.",
         "validate": "Check a store: schema, episodes, digests, values.",

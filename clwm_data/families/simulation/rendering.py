@@ -205,6 +205,15 @@ def import_mujoco(purpose: str) -> Any:
         ) from error
 
 
+def opengl_backend() -> str:
+    """What draws here: ``egl``, ``osmesa``, ``glfw`` or ``cgl``.
+
+    Raises:
+        ClwmError: nothing does.
+    """
+    return str(_context_class().__module__).rpartition(".")[2]
+
+
 @cache
 def _context_class() -> Any:
     """The class of OpenGL contexts of the first backend with which a model can be drawn."""
