@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from clwm_data.collect.collector import collect as collect_store
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError
 from clwm_data.extras import require
 from clwm_data.manifest import load_manifest
 from clwm_data.store.validate import validate as validate_store
@@ -65,7 +65,9 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
 
     _headline(2, f"validate {path}")
     if findings := validate_store(path):
-        raise ClwmError(f"{findings[0]} (and {len(findings) - 1} more): delete {path} and run the demo again")
+        raise DamagedDataError(
+            f"{findings[0]} (and {len(findings) - 1} more): delete {path} and run the demo again"
+        )
     click.echo("every file matches its digest, every value is in its range")
 
     _headline(3, f"train {folder}")

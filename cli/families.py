@@ -6,8 +6,15 @@ from typing import Any
 
 import click
 
-from clwm_data.families import family_names, get_family
-from clwm_data.listing import describe, describe_all, describe_tasks, format_parameters
+from clwm_data.families import get_family
+from clwm_data.families.registry import working_families
+from clwm_data.listing import (
+    describe,
+    describe_all,
+    describe_placement,
+    describe_tasks,
+    format_parameters,
+)
 
 from .common import echo_json, echo_table
 from .options import json_option
@@ -34,7 +41,9 @@ def families(name: str | None, expand: bool, as_json: bool) -> None:
 
 
 def _list_families(expand: bool, as_json: bool) -> None:
-    known = [get_family(name) for name in family_names()]
+    known, broken = working_families()
+    for line in broken:
+        click.echo(f"clwm: {line}", err=True)
     if as_json:
         echo_json([describe(family) for family in known])
         return
@@ -60,11 +69,12 @@ def _show_family(name: str, as_json: bool) -> None:
     family = get_family(name)
     facts = describe(family)
     tasks, note = describe_tasks(family)
+    placement = describe_placement(family)
     if as_json:
-        echo_json({**facts, "tasks": tasks})
+        echo_json({**facts, "placement": placement, "tasks": tasks})
     else:
         click.echo(f"{name}: {facts['summary']}")
-        for label, text in _facts(facts).items():
+        for label, text in _facts(facts, placement).items():
             click.echo(f"  {label + ':':13}{text}")
         click.echo()
         echo_table(
@@ -75,11 +85,12 @@ def _show_family(name: str, as_json: bool) -> None:
         click.echo(f"clwm: parameters are not shown: {note}", err=True)
 
 
-def _facts(facts: dict[str, Any]) -> dict[str, str]:
+def _facts(facts: dict[str, Any], placement: dict[str, str]) -> dict[str, str]:
     success = "; steps report success" if facts["has_success"] else ""
     return {
         "benchmark": facts["benchmark"],
         "tasks": ", ".join(f"{number} {split}" for split, number in facts["splits"].items()),
+        **{f"{split} tasks": f"held out; {where}" for split, where in placement.items()},
         "varies": facts["varies"],
         "observation": f"{facts['observation_size']} numbers",
         "action": f"{facts['action_size']} numbers in [-1, 1]",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.families import family_names, get_family
 from clwm_data.opening import open_store
 from clwm_data.preview import Choice, Clip, check_format, preview_family, preview_store, write_preview
@@ -21,7 +21,12 @@ from .common import find_store, progress_bar
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A .gif, .mp4 or .png file.  [default: NAME.gif]"
 )
-@click.option("--behaviour", help="FAMILY: who acts.  [default: scripted where there is one, else random]")
+@click.option(
+    "--behaviour", help="FAMILY: who acts: scripted, learned, random.  [default: the first that there is]"
+)
+@click.option(
+    "--checkpoint", type=click.IntRange(0, 100), help="FAMILY: quality of the learned policy.  [default: 100]"
+)
 @click.option(
     "--noise",
     type=click.FloatRange(0.0, 10.0),
@@ -36,6 +41,7 @@ def preview(
     tasks: str | None,
     out: Path | None,
     behaviour: str | None,
+    checkpoint: int | None,
     noise: float | None,
     seed: int | None,
     episode: str | None,
@@ -47,6 +53,7 @@ def preview(
     \b
     Examples:
       clwm preview mw-push
+      clwm preview cheetah-vel --checkpoint 50
       clwm preview point-robot --behaviour random --out random.png
       clwm preview data/point-robot.zarr --tasks 0,7,39 --episode worst --out worst.mp4
     """
@@ -61,6 +68,7 @@ def preview(
                 family,
                 chosen,
                 behaviour=behaviour,
+                checkpoint=checkpoint,
                 noise=noise or 0.0,
                 seed=seed or 0,
                 still=target.suffix == ".png",
@@ -68,7 +76,11 @@ def preview(
             )
         title = f"{source}, {clips[0].label}"
     else:
-        _refuse(source, "a store", {"--behaviour": behaviour, "--noise": noise, "--seed": seed})
+        _refuse(
+            source,
+            "a store",
+            {"--behaviour": behaviour, "--checkpoint": checkpoint, "--noise": noise, "--seed": seed},
+        )
         store = open_store(_find(source))
         chosen = None if tasks is None else parse_indices(tasks, list(store.tasks))
         target = check_format(out or Path(f"{store.name}.gif"))
@@ -96,7 +108,7 @@ def _find(source: str) -> Path:
     try:
         return find_store(source)
     except ClwmError as error:
-        raise ClwmError(f"{error}; nor is there a family of that name (`clwm families`)") from error
+        raise NotFoundError(f"{error}; nor is there a family of that name (`clwm families`)") from error
 
 
 def _choice(text: str) -> Choice:
@@ -112,4 +124,4 @@ def _choice(text: str) -> Choice:
 def _refuse(source: str, kind: str, options: dict[str, object]) -> None:
     for option, value in options.items():
         if value is not None:
-            raise ClwmError(f"{source} is {kind}: {option} does not go with it")
+            raise InvalidInputError(f"{source} is {kind}: {option} does not go with it")

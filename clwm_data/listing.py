@@ -9,6 +9,7 @@ from typing import Any
 from clwm_data.extras import MissingExtraError
 from clwm_data.families.base import SPLITS, TaskFamily
 from clwm_data.families.metaworld.family import MetaWorld
+from clwm_data.families.placement import placements
 from clwm_data.zoo.shipped import shipped_folder
 
 
@@ -77,6 +78,14 @@ def describe_tasks(family: TaskFamily) -> tuple[list[dict[str, Any]], str | None
             note = str(error)
         tasks.append({"task": task.index, "split": task.split, "parameters": parameters})
     return tasks, note
+
+
+def describe_placement(family: TaskFamily) -> dict[str, str]:
+    """Where ``id`` and ``ood`` lie, in words; empty where the parameters are not known."""
+    try:
+        return {split: str(placement) for split, placement in placements(family.tasks).items()}
+    except MissingExtraError:
+        return {}
 
 
 def format_value(value: float | Sequence[float]) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families.registry import working_families
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
 from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo, shipped_folder
@@ -102,14 +103,14 @@ class BehaviourEntry(StrictModel):
                 return "policy", f"family {family.name} has no behaviour {self.policy!r}; it has: {names}"
             for key in ("checkpoint", "deterministic", "zoo", "sha256"):
                 if getattr(self, key) != BehaviourEntry.model_fields[key].default:
-                    return key, f"only a policy that is {LEARNED} takes it: remove the key"
+                    return key, f"only a policy that is {LEARNED} takes it: leave it out"
             if self.policy == "random" and self.noise:
-                return "noise", "random actions take no noise: remove the key"
+                return "noise", "random actions take no noise: leave it out"
             return None
         if self.noise and not self.deterministic:
             return (
                 "noise",
-                "a learned policy draws its actions: add deterministic: true, or remove the key",
+                "a learned policy draws its actions: add deterministic: true, or leave it out",
             )
         try:
             self.resolved(family)
@@ -274,7 +275,7 @@ def _find(name_or_path: str) -> YamlDocument:
 
 def _bundled_texts() -> dict[str, str]:
     """Manifest name -> YAML text; ``<group><variant>.template.yaml`` gives one per family of a group."""
-    families = [get_family(name) for name in family_names()]
+    families, _ = working_families()
     groups = {
         "mw": [family for family in families if family.name.startswith(META_WORLD_PREFIX)],
         "learned": [family for family in families if shipped_folder(family) is not None],

@@ -8,7 +8,7 @@ from pathlib import Path
 from clwm_data.behaviour_training.export import Measured, write_zoo
 from clwm_data.behaviour_training.folder import RunFolder
 from clwm_data.behaviour_training.pool import Pool
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ConflictError
 from clwm_data.store.lock import locked
 from clwm_data.zoo.card import Card
 
@@ -29,7 +29,7 @@ def combine(runs: Sequence[Path], out: Path, checkpoints: int, *, measured: Meas
         ClwmError: something is at ``out``, or the runs are damaged or do not go together.
     """
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
-        raise ClwmError(f"{out}: is there already: choose another --out")
+        raise ConflictError(f"{out}: is there already: choose another --out")
     pool = Pool([RunFolder(run) for run in runs])
     with locked(out):
         return write_zoo(pool, RunFolder(out).zoo, checkpoints, measured)

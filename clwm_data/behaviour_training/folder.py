@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from clwm_data.behaviour_training.settings import CurvePoint, RunDescription
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families import TaskFamily, get_family
 from clwm_data.store.atomic import replacing
@@ -75,16 +75,16 @@ class RunFolder:
             ClwmError: it is no run, its file is damaged, or its family is another one now.
         """
         if not self.description.is_file():
-            raise ClwmError(
+            raise NotFoundError(
                 f"{self.path}: holds no training run: name a folder that `clwm behaviour train --out` made"
             )
         description = _parse(RunDescription, self.description.read_bytes(), f"{self.description}")
         try:
             family = get_family(description.settings.family)
         except ClwmError as error:
-            raise ClwmError(f"{self.path}: {error}") from error
+            raise UnavailableError(f"{self.path}: {error}") from error
         if not _is_of(family, description):
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{self.path}: was trained on another version of {family.name}: train anew, to another --out"
             )
         return description
@@ -124,11 +124,11 @@ class RunFolder:
         safetensors = require("safetensors", "sim", "learned policies")
         tensors = require("safetensors.numpy", "sim", "learned policies")
         if not path.is_file():
-            raise ClwmError(f"{path}: is missing: restore it, or train again")
+            raise NotFoundError(f"{path}: is missing: restore it, or train again")
         try:
             policy: dict[str, NDArray[np.float32]] = tensors.load(path.read_bytes())
         except safetensors.SafetensorError as error:
-            raise ClwmError(f"{path}: is not a policy: {error}: restore it, or train again") from error
+            raise DamagedDataError(f"{path}: is not a policy: {error}: restore it, or train again") from error
         return policy
 
 
@@ -136,7 +136,7 @@ def _parse(model: type[Model], content: bytes, where: str) -> Model:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise ClwmError(
+        raise DamagedDataError(
             f"{where}: is damaged ({first_mistake(error)}): restore it, or train again"
         ) from error
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clwm_data.behaviour_training.folder import RunFolder
 from clwm_data.behaviour_training.settings import CurvePoint
 from clwm_data.behaviour_training.team import Candidate, Image
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_data.families import get_family
 from clwm_data.ranges import format_indices
 from clwm_data.zoo.image import image_of_policy, images_of_tasks
@@ -65,14 +65,14 @@ class Pool:
         for run, description in zip(self._runs, self.descriptions, strict=True):
             settings = description.settings
             if (place := run.path.resolve()) in seen:
-                raise ClwmError(f"{run.path}: is named twice: name each run once")
+                raise InvalidInputError(f"{run.path}: is named twice: name each run once")
             seen.add(place)
             if settings.family != family:
-                raise ClwmError(
+                raise InvalidInputError(
                     f"{run.path}: is about {settings.family}, {path} about {family}: name runs of one family"
                 )
             if more := sorted(set(settings.tasks) - set(self.tasks)):
-                raise ClwmError(
+                raise InvalidInputError(
                     f"{run.path}: is on tasks that {path} is not on ({format_indices(more)}): name a run on "
                     f"all of them first"
                 )
@@ -80,11 +80,13 @@ class Pool:
     def _evaluations(self, index: int, run: RunFolder) -> list[CurvePoint]:
         curve = run.read_curve()
         if not curve:
-            raise ClwmError(f"{run.path}: has not been evaluated yet: let `clwm behaviour train` go on")
+            raise InvalidInputError(
+                f"{run.path}: has not been evaluated yet: let `clwm behaviour train` go on"
+            )
         tasks = len(self.descriptions[index].settings.tasks)
         for line, point in enumerate(curve, 1):
             if {len(point.returns_stochastic), len(point.returns_deterministic)} != {tasks}:
-                raise ClwmError(f"{run.curve}:{line}: is damaged: needs {tasks} returns: train again")
+                raise DamagedDataError(f"{run.curve}:{line}: is damaged: needs {tasks} returns: train again")
         return curve
 
     def _images(self) -> Iterator[Candidate]:

@@ -18,7 +18,7 @@ from clwm_data.behaviour_training.pool import Pool
 from clwm_data.behaviour_training.settings import CurvePoint, RunDescription, TrainingSettings
 from clwm_data.behaviour_training.snapshot import load_snapshot, save_snapshot
 from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv, can_relabel
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError
 from clwm_data.families import get_family
 from clwm_data.ranges import format_indices
 from clwm_data.store.lock import locked
@@ -95,13 +95,15 @@ def _quick_products() -> Iterator[None]:
 
 def _check(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
     if settings.relabelled and not can_relabel(get_family(settings.family), settings.tasks):
-        raise ClwmError(
+        raise InvalidInputError(
             f"{settings.family}: no two of the tasks differ in the reward alone, or it cannot tell the "
             f"rewards of other tasks: leave relabelling out (--relabelled 0)"
         )
     if not resume:
         if folder.path.exists() and any(folder.path.iterdir()):
-            raise ClwmError(f"{folder.path}: is not empty: --resume the run there, or choose another --out")
+            raise ConflictError(
+                f"{folder.path}: is not empty: --resume the run there, or choose another --out"
+            )
         return
     there = folder.read_description().settings
     for name, value in settings.model_dump().items():
@@ -109,7 +111,7 @@ def _check(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
         if name == "tasks":
             has, value = format_indices(has), format_indices(value)
         if has != value:
-            raise ClwmError(
+            raise ConflictError(
                 f"{folder.path}: was begun with {name} {has}, not {value}: resume it with --{name} {has}"
             )
 
@@ -213,7 +215,7 @@ def learning_rate(initial: float, progress: float) -> float:
 def _evaluated(folder: RunFolder) -> int:
     curve = folder.read_curve()
     if not curve:
-        raise ClwmError(
+        raise DamagedDataError(
             f"{folder.curve}: holds no evaluation: restore it, or remove {folder.snapshot.name} and --resume "
             f"begins anew with the first step"
         )

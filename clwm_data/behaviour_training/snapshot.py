@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from sb3_contrib import CrossQ
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import replacing
 
 #: Arrays of the replay buffer [size, environments, ...]; the last one only where it relabels.
@@ -49,7 +49,7 @@ def load_snapshot(path: Path, learner: CrossQ) -> float:
     try:
         state = torch.load(path, weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ClwmError(
+        raise DamagedDataError(
             f"{path}: is damaged: restore it, or remove it and --resume begins anew with the first step"
         ) from error
     learner.set_parameters(state["parameters"])

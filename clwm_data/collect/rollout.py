@@ -17,7 +17,7 @@ from clwm_data.store.arrays import Episode
 from clwm_data.zoo.threads import single_threaded
 
 if TYPE_CHECKING:
-    from clwm_data.families.envs import TaskVectorEnv
+    from clwm_data.families.vector_env import TaskVectorEnv
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families.conditioning import Conditioning, conditioning_of
 from clwm_data.families.symmetry import Symmetry
 
 if TYPE_CHECKING:
-    from clwm_data.families.envs import TaskEnv, TaskVectorEnv
+    from clwm_data.families.envs import TaskEnv
     from clwm_data.families.simulation.simulator import Simulator
+    from clwm_data.families.vector_env import TaskVectorEnv
 
 Split = Literal["train", "id", "ood"]
 SPLITS: tuple[Split, ...] = ("train", "id", "ood")
@@ -36,7 +38,8 @@ class Task:
 
     Attributes:
         index: position in the family, from 0.
-        split: ``train``, ``id`` (unseen, parameters inside the train range) or ``ood`` (outside it).
+        split: ``train``, ``id`` or ``ood``: the last two are held out in the published split. Where their
+            parameters lie beside the train tasks' is computed, see :mod:`clwm_data.families.placement`.
         parameters: what distinguishes the task, in the simulator's units; numbers or tuples of numbers.
     """
 
@@ -77,6 +80,7 @@ class TaskFamily(ABC):
         units: parameter -> its unit, such as ``m/s``; parameters without a unit are left out.
         tracked: the parameter that asks for a quantity which the agent brings about, such as a speed;
             :meth:`reached` measures it. ``None`` where there is no such parameter.
+        step_seconds: simulated time of an agent step; ``None`` where the simulation has no clock.
     """
 
     name: str
@@ -91,6 +95,7 @@ class TaskFamily(ABC):
     lanes: int = 32
     units: Mapping[str, str] = MappingProxyType({})
     tracked: str | None = None
+    step_seconds: float | None = None
 
     @abstractmethod
     def list_tasks(self) -> Iterable[Task]:
@@ -126,9 +131,11 @@ class TaskFamily(ABC):
         """The hand-written policy of a task.
 
         Raises:
-            ClwmError: the family has none.
+            NotFoundError: the family has none.
         """
-        raise ClwmError(f"family {self.name} has no scripted behaviour; it has: {', '.join(self.behaviours)}")
+        raise NotFoundError(
+            f"family {self.name} has no scripted behaviour; it has: {', '.join(self.behaviours)}"
+        )
 
     def conditioning_parameters(self, task: Task) -> Parameters:
         """What tells a task from the others, in numbers on which a good policy depends smoothly.
@@ -171,13 +178,22 @@ class TaskFamily(ABC):
         """The task of an index.
 
         Raises:
-            ClwmError: no such task.
+            InvalidInputError: the index is not a whole number.
+            NotFoundError: no such task.
         """
-        if not 0 <= index < len(self.tasks):
-            raise ClwmError(
-                f"family {self.name} has no task {index}: its tasks are 0 to {len(self.tasks) - 1}"
+        try:
+            if isinstance(index, bool | np.bool_):
+                raise TypeError
+            number = operator.index(index)
+        except TypeError:
+            raise InvalidInputError(
+                f"family {self.name}: a task is a whole number from 0 to {len(self.tasks) - 1}, not {index!r}"
+            ) from None
+        if not 0 <= number < len(self.tasks):
+            raise NotFoundError(
+                f"family {self.name} has no task {number}: its tasks are 0 to {len(self.tasks) - 1}"
             )
-        return self.tasks[index]
+        return self.tasks[number]
 
     def reference_returns(self, task: int) -> tuple[float, float]:
         """Mean returns of random actions and of the expert on a task, see :mod:`clwm_data.references`.
@@ -190,7 +206,7 @@ class TaskFamily(ABC):
         record = reference_record(self.name)
         index = self.task(task).index
         if not len(record.random) == len(record.expert) == len(self.tasks):
-            raise ClwmError(
+            raise UnavailableError(
                 f"the reference returns of {self.name} are not of its {len(self.tasks)} tasks: measure them "
                 f"again (`clwm behaviour reference {self.name}`)"
             )
@@ -206,34 +222,50 @@ class TaskFamily(ABC):
 
         return normalised_return(returns, *self.reference_returns(task))
 
-    def make_env(self, task: int, *, render_mode: str | None = None) -> TaskEnv:
+    def make_env(self, task: int, *, render_mode: str | None = None, time_limit: bool = True) -> TaskEnv:
         """A Gymnasium environment of one task; actions in [-1, 1], truncated after ``horizon`` steps.
 
+        Args:
+            task: task index.
+            render_mode: ``None`` or ``"rgb_array"``.
+            time_limit: truncate after ``horizon`` steps; else a wrapper has to.
+
         Raises:
-            ClwmError: no such task.
+            InvalidInputError: ``task`` is not a whole number.
+            NotFoundError: no such task.
             MissingExtraError: the simulator is not installed.
         """
-        self.task(task)
+        index = self.task(task).index
         self._require_gymnasium()
         from clwm_data.families.envs import TaskEnv
 
-        return TaskEnv(self, task, render_mode=render_mode)
+        return TaskEnv(self, index, render_mode=render_mode, time_limit=time_limit)
 
     def make_vec_env(self, tasks: Sequence[int], *, threads: int = 1) -> TaskVectorEnv:
         """A Gymnasium vector environment with one lane per entry of ``tasks``.
 
         Raises:
-            ClwmError: no such task, or ``tasks`` is empty.
+            InvalidInputError: ``tasks`` is empty, or holds something else than whole numbers.
+            NotFoundError: no such task.
             MissingExtraError: the simulator is not installed.
         """
-        if not tasks:
-            raise ClwmError(f"family {self.name}: a vector environment needs at least one task")
-        for task in tasks:
-            self.task(task)
+        if isinstance(tasks, str) or not isinstance(tasks, Iterable):
+            raise InvalidInputError(
+                f"family {self.name}: a vector environment takes a list of tasks, not {tasks!r}"
+            )
+        indices = [self.task(task).index for task in tasks]
+        if not indices:
+            raise InvalidInputError(f"family {self.name}: a vector environment needs at least one task")
         self._require_gymnasium()
-        from clwm_data.families.envs import TaskVectorEnv
+        from clwm_data.families.vector_env import TaskVectorEnv
 
-        return TaskVectorEnv(self, tasks, threads=threads)
+        return TaskVectorEnv(self, indices, threads=threads)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A family of the registry pickles as its name, and copies as itself; others as any object."""
+        from clwm_data.families.registry import is_registered, restore
+
+        return (restore, (type(self), self.name)) if is_registered(self) else super().__reduce_ex__(protocol)
 
     def _require_gymnasium(self) -> Any:
         return require("gymnasium", "sim", f"simulating {self.name}")

@@ -44,7 +44,7 @@ def conditioning_of(tasks: Sequence[Mapping[str, float | tuple[float, ...]]]) ->
     Raises:
         ValueError: the tasks name different parameters.
     """
-    rows = [_flattened(task) for task in tasks]
+    rows = [flattened(task) for task in tasks]
     names = list(rows[0])
     if any(list(row) != names for row in rows):
         raise ValueError("the tasks of a family must name the same parameters")
@@ -67,7 +67,8 @@ def _scale(
     return np.asarray(2.0 * (numbers - low) / (high - low) - 1.0)
 
 
-def _flattened(task: Mapping[str, float | tuple[float, ...]]) -> dict[str, float]:
+def flattened(task: Mapping[str, float | tuple[float, ...]]) -> dict[str, float]:
+    """Parameters as single numbers: ``goal[0]``, ``goal[1]`` for a tuple ``goal``."""
     flat: dict[str, float] = {}
     for name, value in task.items():
         if isinstance(value, tuple):

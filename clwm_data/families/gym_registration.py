@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from clwm_data.errors import ClwmError
 from clwm_data.families.registry import get_family, on_registration
 
+ENTRY_POINT = "clwm_data.families.gym_registration:make"
 
-def make(family: str, task: int, render_mode: str | None = None) -> Any:
-    """Entry point of every registered id; arguments as :meth:`TaskFamily.make_env`."""
-    return get_family(family).make_env(task, render_mode=render_mode)
+
+def environment_id(family: str) -> str:
+    """Gymnasium's id of a family."""
+    return f"clwm/{family}-v0"
+
+
+def make(family: str, task: Any = None, render_mode: str | None = None) -> Any:
+    """Entry point of every registered id; arguments as :meth:`TaskFamily.make_env`.
+
+    The time limit is left to ``gymnasium.make``, whose ``max_episode_steps`` can then change it.
+    """
+    return get_family(family).make_env(task, render_mode=render_mode, time_limit=False)
 
 
 def register_environments() -> None:
@@ -20,14 +31,26 @@ def register_environments() -> None:
     """
     try:
         import gymnasium
+        from gymnasium.envs.registration import EnvSpec
     except ModuleNotFoundError:
         return
 
-    def make_known(name: str) -> None:
-        gymnasium.register(
-            id=f"clwm/{name}-v0",
-            entry_point="clwm_data.families.gym_registration:make",
-            kwargs={"family": name},
-        )
+    class FamilySpec(EnvSpec):
+        """A specification that builds the family only when somebody asks for its horizon."""
 
-    on_registration(make_known)
+        @property
+        def max_episode_steps(self) -> int | None:
+            try:
+                return get_family(self.kwargs["family"]).horizon
+            except ClwmError:  # a family that cannot be built says so when an environment is made
+                return None
+
+        @max_episode_steps.setter
+        def max_episode_steps(self, steps: int | None) -> None:
+            """The dataclass's constructor sets it; the family knows better."""
+
+    def register(name: str) -> None:
+        spec = FamilySpec(id=environment_id(name), entry_point=ENTRY_POINT, kwargs={"family": name})
+        gymnasium.registry[spec.id] = spec
+
+    on_registration(register)

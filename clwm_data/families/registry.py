@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.builtin import BUILTIN
 
@@ -62,22 +61,27 @@ def register_family(cls: FamilyClass) -> FamilyClass:
 
 
 @cache
-def _load_plugins() -> None:
+def broken_plugins() -> tuple[str, ...]:
+    """Load the families of other packages; one line for each package whose families cannot be imported."""
+    lines = []
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry_point.load()
-        except Exception as error:  # whatever is wrong with it, all other families shall work
+        except (Exception, SystemExit) as error:  # whatever is wrong with it, all other families shall work
             package = entry_point.dist.name if entry_point.dist is not None else entry_point.value
-            warnings.warn(
-                f"families of the package {package} ({entry_point.value}) are left out: "
-                f"{type(error).__name__}: {error}",
-                stacklevel=2,
+            lines.append(
+                f"families of the package {package} ({entry_point.value}) are left out: {_in_short(error)}"
             )
+    return tuple(lines)
+
+
+def _in_short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def family_names() -> list[str]:
     """Names of all families, in the order of their registration."""
-    _load_plugins()
+    broken_plugins()
     return list(_factories)
 
 
@@ -86,11 +90,43 @@ def get_family(name: str) -> TaskFamily:
     """The family of a name; the same object for the same name.
 
     Raises:
-        ClwmError: no such family.
+        NotFoundError: no such family.
+        UnavailableError: the package that brings it does not work.
     """
-    _load_plugins()
+    broken = broken_plugins()
     if name not in _factories:
         close = difflib.get_close_matches(name, _factories, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "`clwm families` lists them"
-        raise ClwmError(f"no task family is called {name!r}: {hint}")
-    return _factories[name]()
+        raise NotFoundError(f"no task family is called {name!r}: {'; '.join((hint, *broken))}")
+    try:
+        return _factories[name]()
+    except ClwmError:
+        raise
+    except Exception as error:
+        raise UnavailableError(f"family {name} does not work: {_in_short(error)}") from error
+
+
+def is_registered(family: TaskFamily) -> bool:
+    """Whether :func:`get_family` gives this very object."""
+    return family.name in _factories and get_family(family.name) is family
+
+
+def restore(cls: type[TaskFamily], name: str) -> TaskFamily:
+    """Undo pickling; ``cls`` is there because its module, which registers the family, must be imported."""
+    return get_family(name)
+
+
+def working_families() -> tuple[list[TaskFamily], list[str]]:
+    """All families that can be used here, and a line for each package or family that cannot."""
+    families, lines = [], list(broken_plugins())
+    for name in family_names():
+        try:
+            family = get_family(name)
+            family.tasks  # noqa: B018 (lists them)
+        except ClwmError as error:
+            lines.append(str(error))
+        except Exception as error:
+            lines.append(f"family {name} does not work: {_in_short(error)}")
+        else:
+            families.append(family)
+    return families, lines

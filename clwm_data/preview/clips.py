@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from clwm_data.behaviours import make_behaviour
 from clwm_data.collect.plan import episode_seed, noise_generator
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.base import SPLITS, Task, TaskFamily
 from clwm_data.families.registry import get_family
-from clwm_data.manifest import BehaviourEntry
+from clwm_data.manifest import LEARNED, BehaviourEntry
 from clwm_data.store.arrays import Episode, TaskArrays, episode_return
 from clwm_data.store.reader import Store
+from clwm_data.zoo.shipped import shipped_folder
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv
@@ -26,6 +27,9 @@ Progress = Callable[[], object]
 
 #: An episode of a task: its number, or the one with the highest or lowest return.
 Choice = int | Literal["best", "worst"]
+
+#: Quality of the best trained policy, per cent.
+BEST = 100
 
 PICTURES = 60  # of an episode at most, apart from its end
 
@@ -61,6 +65,7 @@ def preview_family(
     tasks: Sequence[int] | None = None,
     *,
     behaviour: str | None = None,
+    checkpoint: int | None = None,
     noise: float = 0.0,
     seed: int = 0,
     still: bool = False,
@@ -71,30 +76,43 @@ def preview_family(
     Args:
         family: the family.
         tasks: task indices; by default up to three of each split.
-        behaviour: one of ``family.behaviours``; by default ``scripted`` where there is one, else ``random``.
+        behaviour: one of ``family.behaviours``, or ``learned``; by default the best that the family has: see
+            :func:`default_behaviour`.
+        checkpoint: quality of the trained policy, in per cent; the best unless given.
         noise: standard deviation of Gaussian noise on the actions.
         seed: the episodes' seeds derive from it.
         still: take only the picture at the end of each episode.
         progress: called after each episode.
 
     Raises:
-        ClwmError: no such task or behaviour, or pictures cannot be made here.
+        InvalidInputError: no such task or behaviour.
+        UnavailableError: pictures cannot be made here.
     """
-    policy = behaviour or ("scripted" if "scripted" in family.behaviours else "random")
-    if policy not in family.behaviours:
-        raise ClwmError(
-            f"family {family.name} has no behaviour {policy!r} to preview; it has: "
-            f"{', '.join(family.behaviours)}; of trained policies preview the episodes of a store"
-        )
-    if policy == "random" and noise:
-        raise ClwmError(f"family {family.name}: random actions take no noise: leave it out")
-    entry = BehaviourEntry(policy=policy, noise=noise, episodes=1)
+    policy = behaviour or default_behaviour(family)
+    learned = policy == LEARNED
+    entry = BehaviourEntry(
+        policy=policy,
+        checkpoint=BEST if learned and checkpoint is None else checkpoint,
+        deterministic=learned,
+        noise=noise,
+        episodes=1,
+    )
+    chosen = typical_tasks(family) if tasks is None else tasks
+    if (mistake := entry.mistake(family, chosen)) is not None:
+        raise InvalidInputError(f"{mistake[0]}: {mistake[1]}")
     clips = []
-    for task in typical_tasks(family) if tasks is None else tasks:
+    for task in chosen:
         clips.append(clip_of_behaviour(family, task, entry, seed, still=still))
         if progress is not None:
             progress()
     return clips
+
+
+def default_behaviour(family: TaskFamily) -> str:
+    """The best behaviour that a family has: its script, else its trained policies, else random actions."""
+    if "scripted" in family.behaviours:
+        return "scripted"
+    return "random" if shipped_folder(family) is None else LEARNED
 
 
 def preview_store(
@@ -121,7 +139,7 @@ def preview_store(
     clips = []
     for index in typical_tasks(family, list(store.tasks)) if tasks is None else tasks:
         if index not in store.tasks:
-            raise ClwmError(f"{store.path}: holds no task {index}")
+            raise NotFoundError(f"{store.path}: holds no task {index}")
         arrays = store.tasks[index].load()
         number = _choose(arrays, episode, f"{store.path} task {index}")
         stored = arrays.episode(number)
@@ -154,8 +172,7 @@ def clip_of_behaviour(
         if terminated or truncated:
             break
     env.close()
-    label = entry.policy + (f", noise {entry.noise:g}" if entry.noise else "")
-    return film.clip(family.task(task), label)
+    return film.clip(family.task(task), entry.label)
 
 
 def clip_of_episode(
@@ -170,13 +187,13 @@ def clip_of_episode(
     film = _Film(env, still)
     env.reset(seed=episode.seed)
     if episode.initial_state is None:
-        raise ClwmError(
+        raise UnavailableError(
             f"{family.name} task {task} {label}: cannot be re-simulated: it was converted from a format "
             "without simulator states"
         )
     expected, found = env.get_state().shape, episode.initial_state.shape
     if expected != found:
-        raise ClwmError(
+        raise UnavailableError(
             f"{family.name} task {task} {label}: cannot be re-simulated: its simulator state has shape "
             f"{found}, not {expected}: it was collected by another version"
         )
@@ -227,7 +244,7 @@ class _Film:
         try:
             picture = self._env.render()
         except NotImplementedError as error:
-            raise ClwmError(f"family {self._env.family.name} cannot be drawn: {error}") from error
+            raise UnavailableError(f"family {self._env.family.name} cannot be drawn: {error}") from error
         if picture is not None:
             self._pictures.append(picture)
 
@@ -260,7 +277,7 @@ def _choose(arrays: TaskArrays, episode: Choice, where: str) -> int:
     if episode == "worst":
         return int(np.argmin(arrays.episode_return))
     if not 0 <= episode < arrays.episodes:
-        raise ClwmError(f"{where}: has no episode {episode}: its episodes are 0 to {arrays.episodes - 1}")
+        raise NotFoundError(f"{where}: has no episode {episode}: its episodes are 0 to {arrays.episodes - 1}")
     return episode
 
 

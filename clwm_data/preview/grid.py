@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families.base import Split
 from clwm_data.listing import format_parameters
@@ -41,8 +41,9 @@ def write_preview(clips: Sequence[Clip], path: Path, *, title: str) -> None:
     """
     check_format(path)
     if not clips:
-        raise ClwmError(f"{path}: there is no task to show")
+        raise InvalidInputError(f"{path}: there is no task to show")
     grid = _Grid(clips, title)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         if path.suffix == ".png":
             grid.last().save(unfinished, format="PNG", optimize=True)
@@ -56,13 +57,14 @@ def check_format(path: Path) -> Path:
     """The path, if a preview can be written there: worth asking before the simulation.
 
     Raises:
-        ClwmError: a file name with another ending, or a folder that does not exist.
+        ClwmError: a file name with another ending, or below a file.
         MissingExtraError: Pillow, or PyAV for ``.mp4``, is not installed.
     """
     if path.suffix not in FORMATS:
-        raise ClwmError(f"{path}: a preview ends in {', '.join(FORMATS)}")
-    if not path.parent.is_dir():
-        raise ClwmError(f"{path}: folder {path.parent} does not exist: create it first")
+        raise InvalidInputError(f"{path}: a preview ends in {', '.join(FORMATS)}")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise InvalidInputError(f"{path}: {nearest} is a file: choose another place")
     require("PIL", "sim", "a preview")
     if path.suffix == ".mp4":
         require("av", "video", "a preview as .mp4")

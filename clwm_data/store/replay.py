@@ -24,7 +24,7 @@ from clwm_data.store.provenance import simulator_differences
 from clwm_data.store.reader import Store, StoredTask, open_local
 
 if TYPE_CHECKING:
-    from clwm_data.families.envs import TaskVectorEnv
+    from clwm_data.families.vector_env import TaskVectorEnv
 
 
 #: Relative to 1 + abs(value), where bits need not agree.

@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
 from clwm_data.strict import StrictModel, build_model, read_yaml
@@ -149,7 +149,7 @@ class Card(StrictModel):
             if checkpoint.quality == quality:
                 return checkpoint
         known = ", ".join(str(checkpoint.quality) for checkpoint in self.checkpoints)
-        raise ClwmError(f"{self.family} has no checkpoint {quality}; it has: {known}")
+        raise NotFoundError(f"{self.family} has no checkpoint {quality}; it has: {known}")
 
 
 def conditioning_record(family: TaskFamily) -> ConditioningRecord:
@@ -187,15 +187,15 @@ def read_card(folder: Path, family: TaskFamily) -> Card:
     """
     path = folder / CARD
     if not path.is_file():
-        raise ClwmError(
+        raise NotFoundError(
             f"{folder}: holds no {CARD}: `clwm behaviour train {family.name} --out RUN` makes such a folder, "
             f"RUN/zoo"
         )
     card = build_model(Card, read_yaml(path))
     if card.family != family.name:
-        raise ClwmError(f"{path}: is about family {card.family}, not {family.name}")
+        raise InvalidInputError(f"{path}: is about family {card.family}, not {family.name}")
     if not same_inputs(family, card.observation_size, card.action_size, card.conditioning):
-        raise ClwmError(f"{path}: was trained on another version of {family.name}: train it again")
+        raise InvalidInputError(f"{path}: was trained on another version of {family.name}: train it again")
     return card
 
 
@@ -216,24 +216,26 @@ def load_policies(folder: Path, card: Card, checkpoint: CheckpointRecord) -> Pol
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ClwmError(f"{path}: cannot be read: {error.strerror}") from error
+        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
     if sha256(content) != checkpoint.sha256:
-        raise ClwmError(f"{path}: is not the file that {CARD} describes (sha-256 differs): restore it")
+        raise DamagedDataError(f"{path}: is not the file that {CARD} describes (sha-256 differs): restore it")
     safetensors = require("safetensors", "sim", "learned policies")
     tensors = require("safetensors.numpy", "sim", "learned policies")
     try:
         policies = PolicySet(tensors.load(content))
     except (safetensors.SafetensorError, ValueError) as error:
-        raise ClwmError(f"{path}: is not a policy: {error}") from error
+        raise DamagedDataError(f"{path}: is not a policy: {error}") from error
     policy = policies.policies[0]
     inputs = card.observation_size + len(card.conditioning.names)
     if (policy.input_size, policy.action_size) != (inputs, card.action_size):
-        raise ClwmError(
+        raise DamagedDataError(
             f"{path}: maps {policy.input_size} inputs to {policy.action_size} actions, "
             f"not {inputs} to {card.action_size}"
         )
     if policies.member is not None and len(policies.member) <= max(card.tasks):
-        raise ClwmError(f"{path}: says who plays {len(policies.member)} tasks; the card speaks of more")
+        raise DamagedDataError(
+            f"{path}: says who plays {len(policies.member)} tasks; the card speaks of more"
+        )
     return policies
 
 

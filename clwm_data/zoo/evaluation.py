@@ -13,7 +13,7 @@ from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.threads import single_threaded
 
 if TYPE_CHECKING:
-    from clwm_data.families.envs import TaskVectorEnv
+    from clwm_data.families.vector_env import TaskVectorEnv
 
 #: (observation [L, obs], privileged [L, p] or None) -> action [L, act]; called once per step.
 Act = Callable[[NDArray[np.float32], NDArray[np.float64] | None], NDArray[np.float64]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ConflictError, NotFoundError
 from clwm_data.families.base import TaskFamily
 from clwm_data.zoo.card import CARD, Card, CheckpointRecord, load_policies, read_card
 from clwm_data.zoo.policy_set import PolicySet
@@ -31,7 +31,7 @@ def find_zoo(family: TaskFamily, zoo: str | None) -> tuple[Path, Card]:
     """
     folder = shipped_folder(family) if zoo is None else Path(zoo)
     if folder is None:
-        raise ClwmError(
+        raise NotFoundError(
             f"family {family.name} has no trained policies yet: make some with `clwm behaviour train "
             f"{family.name} --out RUN`, and name them with `zoo: RUN/zoo`"
         )
@@ -63,7 +63,7 @@ def find_policies(family: TaskFamily, zoo: str | None, quality: int, sha256: str
     folder, card = find_zoo(family, zoo)
     checkpoint = card.checkpoint(quality)
     if sha256 not in (None, checkpoint.sha256):
-        raise ClwmError(
+        raise ConflictError(
             f"checkpoint {quality} of {family.name} is not the one that the manifest names (sha-256 "
             f"{checkpoint.sha256[:12]}..., not {str(sha256)[:12]}...): use the clwm version that collected it"
         )

@@ -20,8 +20,8 @@ Floats = NDArray[np.floating[Any]]
 
 TITLES = {
     "train": "train: goals of the training data",
-    "id": "id: unseen goals beside them",
-    "ood": "ood: unseen goals farther out",
+    "id": "id: held-out goals, next to the train arc",
+    "ood": "ood: held-out goals, farther along the arc",
 }
 MARKERS = {"train": "o", "id": "s", "ood": "^"}
 INK = "#333333"
@@ -70,7 +70,8 @@ def point_robot_figure(
                 axis.plot(*way.T, color=colour, lw=1.3, alpha=0.85, solid_capstyle="round")
                 axis.plot(*goal, marker="o", ms=6.5, mfc="white", mec=colour, mew=1.6, ls="none")
                 axis.plot(*way[-1], marker="o", ms=3.2, color=colour, ls="none")
-            axis.set_title(TITLES[split])
+            missed = np.linalg.norm(ways[chosen][:, -1] - goals[chosen], axis=-1).mean()
+            axis.set_title(f"{TITLES[split]}\nends {missed:.2f} from the goal on average")
         _draw_representations(axes[-1], z[0].cpu().numpy(), colours, splits)
         scale = matplotlib.cm.ScalarMappable(
             matplotlib.colors.Normalize(0.0, 180.0), _part_of_turbo(matplotlib)

@@ -10,7 +10,8 @@ import numpy as np
 
 from clwm_data.extras import require
 from clwm_data.families.base import SPLITS, TaskFamily
-from clwm_data.families.registry import family_names, get_family
+from clwm_data.families.builtin import BUILTIN
+from clwm_data.families.registry import get_family
 from clwm_data.ranges import format_indices
 from clwm_data.references import FOLDER, reference_record
 from clwm_data.zoo.card import Card, CheckpointRecord, read_card
@@ -101,7 +102,7 @@ AVX-512), actions of a 256 x 256 policy against random actions that move the rob
 def document() -> Iterator[str]:
     """The lines of docs/behaviours.md."""
     yield HEAD
-    families = [get_family(name) for name in family_names()]
+    families = [get_family(name) for name in BUILTIN]
     trained = [family for family in families if shipped_folder(family) is not None]
     for family in trained:
         yield from _section(family)
@@ -252,7 +253,7 @@ def draw(card: Card, path: Path) -> None:
 def main(docs: Path) -> None:
     """Write the page and its figures below a folder."""
     (docs / "behaviours.md").write_text("\n".join(document()) + "\n", encoding="utf-8")
-    for name in family_names():
+    for name in BUILTIN:
         folder = shipped_folder(get_family(name))
         if folder is not None:
             draw(read_card(folder, get_family(name)), docs / "figures" / f"behaviours-{name}.png")

@@ -13,7 +13,7 @@ from typing import Annotated
 import yaml
 from pydantic import Field
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families.registry import get_family
 from clwm_data.strict import StrictModel, build_model, read_yaml
 from clwm_data.zoo.card import CARD, Card, read_card
@@ -64,7 +64,7 @@ def record_of(card: Card) -> SingleTaskRecord:
         ClwmError: it was trained on several tasks.
     """
     if len(card.tasks) != 1:
-        raise ClwmError(f"{card.family}: a run on tasks {card.tasks}: name runs with one task each")
+        raise InvalidInputError(f"{card.family}: a run on tasks {card.tasks}: name runs with one task each")
     best = card.checkpoints[-1]
     return SingleTaskRecord(
         family=card.family,
@@ -87,7 +87,7 @@ def compared(record: SingleTaskRecord) -> tuple[float, float]:
     family = get_family(record.family)
     folder = shipped_folder(family)
     if folder is None:
-        raise ClwmError(f"{record.family}: ships no policies to compare with")
+        raise NotFoundError(f"{record.family}: ships no policies to compare with")
     card = read_card(folder, family)
     ours = card.checkpoints[-1].returns_deterministic[card.tasks.index(record.task)]
     random, _ = family.reference_returns(record.task)

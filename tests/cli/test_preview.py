@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from clwm_data.families import get_family
+from clwm_data.preview import preview_family
 from tests.conftest import Clwm
 
 images = pytest.importorskip("PIL.Image")
@@ -40,3 +42,33 @@ def test_an_option_of_families_is_refused_for_a_store(clwm: Clwm, collected: Pat
     assert "is a store: --noise does not go with it" in done.stderr
     done = clwm("preview", collected, "--episode", "nicest")
     assert done.returncode == 2
+
+
+def test_trained_policies_are_shown_where_they_ship(clwm: Clwm, tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    done = clwm("preview", "cheetah-vel", "--tasks", "33", "--out", "new/best.png")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "new/best.png: 1 episodes\n", "")
+    assert images.open(tmp_path / "new" / "best.png").size[0] > 300
+    (best,) = preview_family(get_family("cheetah-vel"), [33], still=True)
+    (early,) = preview_family(get_family("cheetah-vel"), [33], checkpoint=0, still=True)
+    (chance,) = preview_family(get_family("cheetah-vel"), [33], behaviour="random", still=True)
+    assert best.label == "learned 100 %, deterministic"
+    assert best.episode_return > early.episode_return + 100
+    assert best.episode_return > chance.episode_return + 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cheetah-vel", "--checkpoint", "7"], "checkpoint: cheetah-vel has no checkpoint 7"),
+        (["point-robot", "--behaviour", "learned"], "family point-robot has no trained policies yet"),
+        (["point-robot", "--behaviour", "lerned"], "has no behaviour 'lerned'; it has: random, scripted"),
+        (["point-robot", "--checkpoint", "100"], "only a policy that is learned takes it"),
+        (["cheetah-vel", "--behaviour", "random", "--noise", "1"], "random actions take no noise"),
+    ],
+)
+def test_behaviours_that_are_not_there_are_one_line(clwm: Clwm, arguments: list[str], message: str) -> None:
+    done = clwm("preview", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -69,6 +69,7 @@ class CheetahFamily(DmControlFamily):
     """What both families share."""
 
     observation_size = 17
+    step_seconds = 0.02
     action_size = 6
     file = "cheetah.xml"
     simulator = CheetahSimulator

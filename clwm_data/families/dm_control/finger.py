@@ -89,6 +89,7 @@ class FingerFamily(DmControlFamily):
     """What both families share."""
 
     observation_size = 9
+    step_seconds = 0.04
     action_size = 2
     file = "finger.xml"
     simulator = FingerSimulator

@@ -73,6 +73,7 @@ class WalkerFamily(DmControlFamily):
     """What both families share."""
 
     observation_size = 24
+    step_seconds = 0.05
     action_size = 6
     file = "walker.xml"
     simulator = WalkerSimulator

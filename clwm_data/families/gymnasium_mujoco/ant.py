@@ -152,6 +152,7 @@ class AntFamily(TaskFamily):
     benchmark = BENCHMARK
     action_size = 8
     horizon = HORIZON
+    step_seconds = 0.05
     simulator: type[AntSimulator]
 
     def make_simulator(

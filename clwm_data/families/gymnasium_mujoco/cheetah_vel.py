@@ -86,6 +86,7 @@ class CheetahVel(TaskFamily):
     horizon = HORIZON
     units = MappingProxyType({"velocity": "m/s"})
     tracked = "velocity"
+    step_seconds = 0.05
 
     def list_tasks(self) -> Iterable[Task]:
         """Velocities in ascending order."""

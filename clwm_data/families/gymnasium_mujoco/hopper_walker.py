@@ -88,6 +88,7 @@ class ScaledFamily(TaskFamily):
 
     benchmark = BENCHMARK
     horizon = HORIZON
+    step_seconds = 0.008
     dynamics_vary = True
     file: ClassVar[str]
     simulator: ClassVar[type[ForwardSimulator]]

@@ -176,6 +176,7 @@ class MetaWorld(TaskFamily):
     horizon = 200
     lanes = 8  # nothing is gained from more: each steps on its own and takes 20 MB
     has_success = True
+    step_seconds = 0.025
     behaviours = ("random", "scripted")
     units = MappingProxyType({"object": "m", "goal": "m"})
 

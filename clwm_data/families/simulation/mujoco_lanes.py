@@ -13,7 +13,7 @@ import numpy as np
 from mujoco import mj_step, mj_step1, mj_step2
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 
 #: Everything that a trajectory depends on, with the solver's warm start: from it, stepping is bit-exact.
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -85,7 +85,7 @@ def make_lanes(
         try:
             from clwm_data.families.simulation.mjbatch_lanes import BatchLanes
         except ImportError as error:  # it is built for one version of MuJoCo
-            raise ClwmError(
+            raise UnavailableError(
                 f"mjbatch does not work beside mujoco {mujoco.__version__}: {' '.join(str(error).split())}: "
                 'pip install "clwm[fast]" brings a pair that fits; without mjbatch a loop takes its place'
             ) from error

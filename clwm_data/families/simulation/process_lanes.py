@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 
 #: Builds the simulator of some lanes, given their tasks; it is sent to the workers, so it must pickle.
@@ -134,7 +134,7 @@ class ProcessLanes(Simulator):
             ClwmError: an error in a worker, a worker that is gone, or the lanes were closed.
         """
         if not self._close.alive:
-            raise ClwmError(f"{self._name}: its worker processes were closed")
+            raise UnavailableError(f"{self._name}: its worker processes were closed")
         for worker, call in calls.items():
             try:
                 self._connections[worker].send(call)
@@ -156,14 +156,14 @@ class ProcessLanes(Simulator):
             failure = failure or error
         if failure is not None:
             line, remote = failure
-            raise ClwmError(f"{self._name}: {line}") from WorkerTraceback(remote)
+            raise UnavailableError(f"{self._name}: {line}") from WorkerTraceback(remote)
         return results
 
-    def _gone(self, worker: int) -> ClwmError:
+    def _gone(self, worker: int) -> UnavailableError:
         process = self._processes[worker]
         process.join(_JOIN_SECONDS)
         self.close()
-        return ClwmError(
+        return UnavailableError(
             f"{self._name}: a worker process ended (exit code {process.exitcode}): use fewer workers if "
             'memory ran out; a script that starts workers needs `if __name__ == "__main__":`'
         )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.extras import require
 
 WIDTH, HEIGHT = 320, 240
@@ -197,10 +197,12 @@ def import_mujoco(purpose: str) -> Any:
     """
     try:
         return require("mujoco", "sim", purpose)
+    except ClwmError:
+        raise
     except (AttributeError, ImportError, OSError, RuntimeError) as error:
         setting = f"MUJOCO_GL={os.environ.get('MUJOCO_GL', '')}"
         reason = " ".join(str(error).split())
-        raise ClwmError(
+        raise UnavailableError(
             f"MuJoCo cannot be imported with {setting}: {reason}: set it to egl, or not"
         ) from error
 
@@ -223,7 +225,7 @@ def _context_class() -> Any:
         if reason is None:
             return importlib.import_module(f"mujoco.{name}").GLContext
         failures.append(f"{name}: {reason}")
-    raise ClwmError(
+    raise UnavailableError(
         f"no OpenGL backend works ({'; '.join(failures)}): install libegl1 or libosmesa6, or set MUJOCO_GL "
         "to one that does"
     )
@@ -233,7 +235,7 @@ def _candidates() -> tuple[str, ...]:
     """Backends in the order of trying; only the one that ``MUJOCO_GL`` names, if it names one."""
     named = os.environ.get("MUJOCO_GL", "").lower().strip()
     if named in ("disable", "disabled", "off", "false", "0"):
-        raise ClwmError(f"rendering is switched off: MUJOCO_GL={named}; unset it to render")
+        raise UnavailableError(f"rendering is switched off: MUJOCO_GL={named}; unset it to render")
     if named in ("egl", "osmesa", "glfw", "cgl"):
         return (named,)
     return {"linux": ("egl", "osmesa", "glfw"), "darwin": ("cgl", "glfw")}.get(sys.platform, ("glfw",))

@@ -1,7 +1,8 @@
 """The simulator behind a family's environments: several lanes, each an independent episode of a task.
 
 Only this interface is written per benchmark; Gymnasium's single and vector APIs, time limits, action
-checks and frozen lanes are added around it once, in :mod:`clwm_data.families.envs`.
+checks and frozen lanes are added around it once, in :mod:`clwm_data.families.envs` and
+:mod:`clwm_data.families.vector_env`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ class StepResult:
         reward: [L] float64.
         terminated: [L] bool; a time limit is not a termination.
         success: [L] bool, or ``None`` where the family has no notion of success.
+        truncated: [L] bool: episodes that the simulator cuts off by itself before the horizon; ``None``
+            where it never does.
     """
 
     reward: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     success: NDArray[np.bool_] | None = None
+    truncated: NDArray[np.bool_] | None = None
 
 
 class Simulator(ABC):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import family_names, get_family, register
+from clwm_data.families.point_robot.family import PointRobot
 from tests.conftest import ROOT
 
 DOCUMENT = ROOT / "docs" / "new-family.md"
@@ -61,11 +64,20 @@ def run(package: Path, code: str) -> str:
     return done.stdout
 
 
+def command(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.path.insert(0, {str(package)!r}); from clwm_cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, cwd=package
+    )
+
+
 def test_the_documents_family_is_found_through_its_entry_point_and_works(package: Path) -> None:
     _, *uses = blocks("python")
     assert uses
-    out = run(package, "\n".join([*uses, "from clwm_data import family_names; print(family_names()[-1])"]))
-    assert out.splitlines()[-1] == "dial"
+    out = run(
+        package, "\n".join([*uses, "from clwm_data import family_names; print('dial' in family_names())"])
+    )
+    assert out.splitlines()[-1] == "True"
 
 
 def test_the_documents_family_is_a_gymnasium_environment_once_its_module_is_imported(package: Path) -> None:
@@ -97,14 +109,58 @@ def test_the_command_knows_it(package: Path) -> None:
     [
         ("import package_that_is_not_there", "No module named 'package_that_is_not_there'"),
         ("from clwm_data.families import register; register('ant-dir', 0)", "ant-dir is registered twice"),
+        ("raise RuntimeError('one\\ntwo')", "RuntimeError: one two"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
     ],
 )
-def test_a_package_that_does_not_work_is_named_and_left_out(package: Path, module: str, reason: str) -> None:
+def test_a_package_that_does_not_work_is_named_once_and_left_out(
+    package: Path, module: str, reason: str
+) -> None:
+    """In the list of families, and where a family is missed; everywhere else nobody hears of it."""
     (package / "my_families.py").write_text(module, encoding="utf-8")
-    code = (
-        "import warnings\nwith warnings.catch_warnings(record=True) as caught:\n    import clwm_data\n"
-        "print(clwm_data.get_family('point-robot').name, *[warning.message for warning in caught])"
+    line = "families of the package my-families (my_families) are left out: "
+    for arguments, code in ((["families"], 0), (["families", "dial"], 1)):
+        done = command(package, *arguments)
+        assert done.returncode == code, done.stderr
+        (found,) = done.stderr.splitlines()
+        assert line in found
+        assert reason in found
+    for arguments in (["families", "point-robot"], ["info", "--help"]):
+        done = command(package, *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_family_that_cannot_be_built_takes_no_other_along(package: Path) -> None:
+    (package / "my_families.py").write_text(
+        "from clwm_data.families import register\nregister('dial', lambda: 1 / 0)\n", encoding="utf-8"
     )
-    out = run(package, code)
-    assert out.startswith("point-robot families of the package my-families (my_families) are left out: ")
-    assert reason in out
+    done = command(package, "families")
+    assert done.returncode == 0
+    assert "point-robot" in done.stdout
+    assert done.stderr == "clwm: family dial does not work: ZeroDivisionError: division by zero\n"
+    done = command(package, "families", "dial")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "family dial does not work: ZeroDivisionError: division by zero" in done.stderr
+    code = "from clwm_data.manifest import load_manifest; print(load_manifest('point-robot-tiny').name)"
+    assert run(package, code) == "point-robot-tiny\n"
+
+
+def test_a_family_pickles_as_its_name_and_copies_as_itself() -> None:
+    for name in ("point-robot", "mw-reach", "cheetah-ls"):
+        family = get_family(name)
+        assert copy.deepcopy(family) is family
+        assert pickle.loads(pickle.dumps(family)) is family
+        assert len(pickle.dumps(family)) < 200
+    ours = PointRobot()
+    theirs = pickle.loads(pickle.dumps(ours))
+    assert theirs is not get_family("point-robot")
+    assert [task.parameters for task in theirs.tasks] == [task.parameters for task in ours.tasks]
+
+
+def test_a_spawned_process_finds_a_family_that_its_module_registers(package: Path) -> None:
+    """Without an entry point: pickling names the class, whose module registers the family."""
+    (entry_points,) = package.glob("*/entry_points.txt")
+    entry_points.write_text("")
+    code = "import pickle, my_families, clwm_data; print(pickle.dumps(clwm_data.get_family('dial')))"
+    dumped = run(package, code).strip()
+    assert run(package, f"import pickle; print(pickle.loads({dumped}).name)") == "dial\n"

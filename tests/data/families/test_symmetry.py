@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clwm_data.families import family_names, get_family
+from clwm_data.families import get_family
+from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.symmetry import SignedPermutation
 
 Array = NDArray[np.float64]
 
-SYMMETRIC = [name for name in family_names() if get_family(name).symmetries]
+SYMMETRIC = [name for name in BUILTIN if get_family(name).symmetries]
 CASES = [(name, index) for name in SYMMETRIC for index in range(len(get_family(name).symmetries))]
 ANT = mujoco.MjModel.from_xml_path(str(Path(gymnasium.__file__).parent / "envs/mujoco/assets/ant.xml"))
 

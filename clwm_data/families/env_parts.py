@@ -1,0 +1,108 @@
+"""What the single and the vector environment share: spaces, checks, specification, copies (extra ``sim``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+
+from clwm_data.errors import InvalidInputError
+from clwm_data.families.base import TaskFamily
+from clwm_data.families.gym_registration import ENTRY_POINT, environment_id
+
+if TYPE_CHECKING:
+    from clwm_data.families.simulation.simulator import Simulator
+
+Observation = NDArray[np.float32]
+Info = dict[str, Any]
+ActionCheck = Callable[[Any], NDArray[np.float64]]
+
+#: Frames per second of families whose simulation has no clock.
+DEFAULT_FPS = 30
+
+
+class ResetNeededError(InvalidInputError, gymnasium.error.ResetNeeded):
+    """A step before the first reset, or after the end of an episode."""
+
+
+def spaces(family: TaskFamily) -> tuple[Any, Any]:
+    """Observation and action space of one environment."""
+    return (
+        gymnasium.spaces.Box(-np.inf, np.inf, (family.observation_size,), np.float32),
+        gymnasium.spaces.Box(-1.0, 1.0, (family.action_size,), np.float32),
+    )
+
+
+def frames_per_second(family: TaskFamily) -> int:
+    """Rate at which one picture per agent step shows the motion in real time."""
+    return DEFAULT_FPS if family.step_seconds is None else round(1.0 / family.step_seconds)
+
+
+def specification(family: TaskFamily, **kwargs: Any) -> EnvSpec:
+    """What Gymnasium's wrappers want to know of an environment, above all its horizon."""
+    return EnvSpec(
+        id=environment_id(family.name),
+        entry_point=ENTRY_POINT,
+        max_episode_steps=family.horizon,
+        kwargs={"family": family.name, **kwargs},
+    )
+
+
+def action_check(family: TaskFamily, shape: tuple[int, ...]) -> ActionCheck:
+    """What turns a user's actions into float64 within [-1, 1]; quick, since it runs at every step."""
+    # Bounds of the full shape: NumPy takes longer to spread a number than to compare a few.
+    low, high = np.full(shape, -1.0, np.float32), np.full(shape, 1.0, np.float32)
+
+    def check(action: Any) -> NDArray[np.float64]:
+        try:
+            array = np.asarray(action, dtype=np.float32)  # what is stored as float32 is what is executed
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"{family.name}: action is no array of numbers of shape {shape}: {error}"
+            ) from error
+        if array.shape != shape:
+            raise InvalidInputError(f"{family.name}: action has shape {array.shape}, expected {shape}")
+        flat = array.ravel()
+        # A finite sum of squares says in one call that all is well; huge finite numbers get a second look.
+        if not isfinite(flat.dot(flat)) and not np.isfinite(array).all():
+            raise InvalidInputError(f"{family.name}: action holds a value that is not finite: {array}")
+        bounded: NDArray[np.float64] = np.minimum(np.maximum(array, low), high).astype(np.float64)
+        return bounded
+
+    return check
+
+
+class Copyable:
+    """Pickling and deep copies of an environment: the simulator is built anew and put into its states.
+
+    What the simulator remembers beside its states does not travel: the way that a picture shows, and the step
+    that ``rewards_across`` speaks of.
+    """
+
+    _simulator: Simulator
+    _checked: ActionCheck
+    _begun: NDArray[np.bool_]  # [L]: lanes that were ever reset
+
+    def _connect(self) -> None:
+        """Build ``_simulator`` and ``_checked``."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the simulator, and the simulator's state of each lane."""
+        attributes = {
+            key: value for key, value in vars(self).items() if key not in ("_simulator", "_checked")
+        }
+        states = {int(lane): self._simulator.get_state(int(lane)) for lane in np.flatnonzero(self._begun)}
+        return {**attributes, "_states": states}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        states = attributes.pop("_states")
+        vars(self).update(attributes)
+        self._connect()
+        for lane, state in states.items():
+            self._simulator.set_state(lane, state)

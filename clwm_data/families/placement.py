@@ -1,0 +1,57 @@
+"""Where the tasks of a split lie beside those of the train split, computed from the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clwm_data.families.base import SPLITS, Split, Task
+from clwm_data.families.conditioning import flattened
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many tasks of a split lie inside the range of the train tasks.
+
+    Inside means: each number lies between the least and the greatest that it has in a train task. Tasks in a
+    gap between train tasks are inside, too.
+
+    Attributes:
+        inside: tasks inside.
+        tasks: tasks of the split.
+    """
+
+    inside: int
+    tasks: int
+
+    def __str__(self) -> str:
+        if self.inside in (0, self.tasks):
+            return f"{'all' if self.inside else 'none'} inside the train range"
+        return f"{self.inside} of {self.tasks} inside the train range"
+
+
+def placements(tasks: Sequence[Task]) -> Mapping[Split, Placement]:
+    """The placement of each split but ``train``; empty where there are no train tasks.
+
+    Raises:
+        MissingExtraError: the package that knows the parameters is not installed.
+    """
+    numbers = {
+        split: [list(flattened(task.parameters).values()) for task in tasks if task.split == split]
+        for split in SPLITS
+    }
+    train = np.asarray(numbers.pop("train"))
+    if not train.size:
+        return {}
+    # Numbers that are computed twice, as the sine of an angle, differ in their last bits.
+    slack = 1e-9 * np.maximum(1.0, np.abs(train).max(axis=0))
+    low, high = train.min(axis=0) - slack, train.max(axis=0) + slack
+    return {
+        split: Placement(
+            sum(bool(((low <= row) & (row <= high)).all()) for row in map(np.asarray, rows)), len(rows)
+        )
+        for split, rows in numbers.items()
+        if rows
+    }
