@@ -7,12 +7,21 @@ import string
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path, PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
+from clwm_data.families.declared.reading import with_declared_family
 from clwm_data.families.registry import working_families
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
@@ -154,7 +163,8 @@ class Manifest(StrictModel):
 
     Attributes:
         name: of the dataset; its store is ``<name>.zarr``.
-        family: task family.
+        family: name of the task family; in YAML also the declaration of a family, or the file that holds it.
+        declared_family: the declaration, where the family is none that clwm or a package brings.
         description: what the dataset is, for people.
         tasks: ``all``, a selection such as ``0-4,7``, a task index, or a list of them.
         behaviours: mixture of behaviour policies; every task is collected by all of it.
@@ -175,6 +185,15 @@ class Manifest(StrictModel):
     licence: Text | None = None
     authors: list[Text] = Field(default_factory=list)
     hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    declared_family: FamilyDeclaration | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As other keys, but left out where there is none: most manifests declare no family."""
+        document: dict[str, Any] = serialise(self)
+        if document.get("declared_family") is None:
+            document.pop("declared_family", None)
+        return document
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -183,11 +202,13 @@ class Manifest(StrictModel):
 
     @property
     def task_family(self) -> TaskFamily:
-        """The family object.
+        """The family object; code that a declared family names is trusted (of a store see ``Store``).
 
         Raises:
             ClwmError: it is not known here.
         """
+        if self.declared_family is not None:
+            return declared_family(self.declared_family, trusted=True)
         return get_family(self.family)
 
     def task_indices(self) -> tuple[int, ...]:
@@ -207,7 +228,10 @@ class Manifest(StrictModel):
             ClwmError: a task or a checkpoint that there is not.
         """
         behaviours = [entry.resolved(self.task_family) for entry in self.behaviours]
-        return self.model_copy(update={"tasks": list(self.task_indices()), "behaviours": behaviours})
+        known: dict[str, Any] = {"tasks": list(self.task_indices()), "behaviours": behaviours}
+        if isinstance(family := self.task_family, DeclaredFamily):
+            known["declared_family"] = family.resolved()
+        return self.model_copy(update=known)
 
     def published(self) -> Manifest:
         """The same manifest without where a policy lay on this machine; its digest says which one it was."""
@@ -221,7 +245,10 @@ class Manifest(StrictModel):
         """Whether both collect the same episodes for a task and store them alike; texts may differ."""
         mine, theirs = (
             (
-                manifest.model_dump(include={"name", "family", "seed", "storage"}),
+                manifest.model_dump(
+                    include={"name", "family", "declared_family", "seed", "storage"},
+                    exclude={"declared_family": {"summary"}},
+                ),
                 # A digest says all about a checkpoint; the folder that it lay in says nothing.
                 [entry.model_dump(exclude={"zoo"}) for entry in manifest.behaviours],
             )
@@ -236,13 +263,14 @@ def load_manifest(name_or_path: str) -> Manifest:
     Raises:
         ClwmError: no such manifest, or a mistake in it (file, line and key are named).
     """
-    document = _find(name_or_path)
+    document = with_declared_family(_find(name_or_path))
     manifest = build_model(Manifest, document)
     try:
         family = manifest.task_family
         manifest.task_indices()
     except ClwmError as error:
-        key = "tasks" if manifest.family in family_names() else "family"
+        known = manifest.declared_family is not None or manifest.family in family_names()
+        key = "tasks" if known else "family"
         raise ClwmError(f"{document.where((key,))}: {key}: {error}") from error
     for index, entry in enumerate(manifest.behaviours):
         if (mistake := entry.mistake(family, manifest.task_indices())) is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clwm_data.behaviours import make_behaviour
 from clwm_data.collect.plan import Segment, episode_seed, noise_generator
 from clwm_data.errors import InvalidInputError
-from clwm_data.families import get_family
+from clwm_data.families import TaskFamily
 from clwm_data.manifest import Manifest
 from clwm_data.store.arrays import Episode
 from clwm_data.zoo.threads import single_threaded
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=1)
-def _vector_env(family: str, task: int, lanes: int) -> TaskVectorEnv:
+def _vector_env(family: TaskFamily, task: int, lanes: int) -> TaskVectorEnv:
     # Segments of a task follow one another: building its models anew for each could cost more than stepping.
-    return get_family(family).make_vec_env([task] * lanes)
+    return family.make_vec_env([task] * lanes)
 
 
 class _Rollout:
@@ -34,8 +34,9 @@ class _Rollout:
         self._manifest = manifest
         self._segment = segment
         self._behaviour = make_behaviour(family, segment.task, manifest.behaviours[segment.behaviour])
+        self._executed = family.executed
         lanes = min(segment.episodes, family.lanes)
-        self._env = _vector_env(family.name, segment.task, lanes)
+        self._env = _vector_env(family, segment.task, lanes)
         self._waiting = list(range(segment.first_episode, segment.first_episode + segment.episodes))
         self._number = np.full(lanes, -1)  # episode of each lane; -1: none
         self._step = np.zeros(lanes, np.int64)
@@ -58,7 +59,7 @@ class _Rollout:
                 noise = np.zeros_like(self._noise[:, 0])
                 noise[lanes] = self._noise[at]
             proposed = self._behaviour.act(observation, infos.get("privileged"), noise)
-            action = np.clip(proposed, -1.0, 1.0).astype(np.float32)
+            action = self._executed(np.clip(proposed, -1.0, 1.0).astype(np.float32))
             observation, reward, terminated, truncated, infos = self._env.step(action)
             self._actions[at] = action[at[0]]
             self._rewards[at] = reward[at[0]]

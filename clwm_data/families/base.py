@@ -81,6 +81,9 @@ class TaskFamily(ABC):
         tracked: the parameter that asks for a quantity which the agent brings about, such as a speed;
             :meth:`reached` measures it. ``None`` where there is no such parameter.
         step_seconds: simulated time of an agent step; ``None`` where the simulation has no clock.
+        discrete: there are ``action_size`` discrete actions, given one-hot; of another vector the largest
+            entry counts, see :meth:`executed`.
+        deterministic: an episode follows from its seed and its actions, bit for bit.
     """
 
     name: str
@@ -96,6 +99,8 @@ class TaskFamily(ABC):
     units: Mapping[str, str] = MappingProxyType({})
     tracked: str | None = None
     step_seconds: float | None = None
+    discrete: bool = False
+    deterministic: bool = True
 
     @abstractmethod
     def list_tasks(self) -> Iterable[Task]:
@@ -136,6 +141,10 @@ class TaskFamily(ABC):
         raise NotFoundError(
             f"family {self.name} has no scripted behaviour; it has: {', '.join(self.behaviours)}"
         )
+
+    def executed(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a step executes [..., act] when it is given an action [..., act]: what data should hold."""
+        return action
 
     def conditioning_parameters(self, task: Task) -> Parameters:
         """What tells a task from the others, in numbers on which a good policy depends smoothly.

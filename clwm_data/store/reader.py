@@ -18,7 +18,9 @@ import zarr
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
+from clwm_data.families import TaskFamily, get_family
 from clwm_data.families.base import Parameters, Split
+from clwm_data.families.declared import declared_family
 from clwm_data.manifest import Manifest
 from clwm_data.paths import real_path
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
@@ -169,6 +171,17 @@ class Store:
     def family(self) -> str:
         """Name of the task family."""
         return self.record.manifest.family
+
+    @property
+    def task_family(self) -> TaskFamily:
+        """The task family, also of a store that brings its own declaration.
+
+        Raises:
+            NotFoundError: it is not known here.
+        """
+        declared = self.manifest.declared_family
+        # Code that a declaration names was written by whoever made the store.
+        return get_family(self.family) if declared is None else declared_family(declared, trusted=False)
 
     @property
     def manifest(self) -> Manifest:

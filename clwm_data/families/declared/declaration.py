@@ -1,0 +1,87 @@
+"""What a family declared in YAML says: which environment, which tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from clwm_data.families.base import Task
+from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks, listed_tasks
+from clwm_data.strict import StrictModel, Text
+
+FamilyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+#: ``package.module:name``.
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=300)]
+
+#: Value of ``apply`` that means :mod:`clwm_data.families.simulation.mujoco_context`.
+MUJOCO_CONTEXT = "mujoco-context"
+
+
+class ProbedFacts(StrictModel):
+    """What the environment said of itself when the family was first used; kept in stores and runs.
+
+    Attributes:
+        observation_size: entries of the flattened observation.
+        action_size: entries of the flattened action; of discrete actions, how many there are.
+        discrete: actions are discrete: networks see them one-hot.
+        deterministic: an episode follows from its seed and its actions, bit for bit.
+    """
+
+    observation_size: int = Field(ge=1, le=10_000_000)
+    action_size: int = Field(ge=1, le=100_000)
+    discrete: bool
+    deterministic: bool
+
+
+class FamilyDeclaration(StrictModel):
+    """A task family over a Gymnasium environment.
+
+    Attributes:
+        name: of the family; not that of another one.
+        env: id of a registered environment (``Pendulum-v1``), or ``package.module:function``, which returns a
+            ``gymnasium.Env``.
+        horizon: agent steps after which an episode is truncated.
+        tasks: a list of tasks, a grid, or ranges to sample from.
+        arguments: keyword arguments that all tasks share.
+        apply: how a task's parameters reach the environment: as keyword arguments unless given; else
+            ``package.module:function``, called with the environment and the parameters, which changes the
+            environment or returns another; or ``mujoco-context``, which scales the physics of a MuJoCo model.
+        success: key of ``info`` that says whether the task is solved.
+        varies: whether tasks differ in their ``dynamics`` or in nothing but their ``reward``.
+        summary: one line: what the agent does and what varies.
+        probed: found out, not written by hand.
+    """
+
+    name: FamilyName
+    env: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    horizon: int = Field(ge=1, le=1_000_000)
+    tasks: list[ListedTask] | GridTasks | SampledTasks
+    arguments: dict[Text, bool | int | float | Text] = Field(default_factory=dict)
+    apply: Reference | Literal["mujoco-context"] | None = None
+    success: Text | None = None
+    varies: Literal["dynamics", "reward"] = "dynamics"
+    summary: Text = ""
+    probed: ProbedFacts | None = None
+
+    @field_validator("env")
+    @classmethod
+    def _is_an_environment(cls, env: str) -> str:
+        if env.count(":") > 1 or any(character.isspace() for character in env):
+            raise ValueError(
+                f"{env!r} is neither a Gymnasium id such as Pendulum-v1 nor package.module:function"
+            )
+        return env
+
+    @model_validator(mode="after")
+    def _has_tasks(self) -> FamilyDeclaration:
+        self.task_list()
+        return self
+
+    def task_list(self) -> tuple[Task, ...]:
+        """The tasks that the declaration stands for.
+
+        Raises:
+            ValueError: there are none, no train task, or their parameters have different names.
+        """
+        return listed_tasks(self.tasks)

@@ -1,0 +1,132 @@
+"""Making the Gymnasium environment of a declared task."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError, UnavailableError
+from clwm_data.extras import require
+from clwm_data.families.base import Parameters, Task
+from clwm_data.families.declared.declaration import MUJOCO_CONTEXT, FamilyDeclaration
+
+if TYPE_CHECKING:
+    import gymnasium as gymnasium_types
+
+
+def make_environment(
+    declaration: FamilyDeclaration, task: Task, *, render_mode: str | None = None
+) -> gymnasium_types.Env[Any, Any]:
+    """The environment of a task, without a time limit of Gymnasium's.
+
+    Raises:
+        MissingExtraError: Gymnasium is not installed.
+        NotFoundError: there is no such environment or function.
+        UnavailableError: it cannot be made; the line names the reason.
+    """
+    gymnasium = require("gymnasium", "sim", f"simulating {declaration.name}")
+    arguments: dict[str, Any] = dict(declaration.arguments)
+    if declaration.apply is None:
+        if clash := sorted(set(arguments) & set(task.parameters)):
+            raise InvalidInputError(
+                f"family {declaration.name}: {clash[0]} is both an argument and a parameter: name it once"
+            )
+        arguments.update(task.parameters)
+    try:
+        env = _construct(gymnasium, declaration, arguments, render_mode)
+        if declaration.apply is not None:
+            env = _applied(declaration, env, task.parameters)
+    except ClwmError:
+        raise
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            f"family {declaration.name}: {declaration.env} needs the package {error.name}: install it"
+        ) from error
+    except gymnasium.error.UnregisteredEnv as error:
+        raise NotFoundError(f"family {declaration.name}: {_in_short(error)}") from error
+    except Exception as error:  # whatever the code of others raises
+        values = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        raise UnavailableError(
+            f"family {declaration.name}: {declaration.env} cannot be made with ({values}): {_in_short(error)}"
+        ) from error
+    if not isinstance(env, gymnasium.Env):
+        raise InvalidInputError(
+            f"family {declaration.name}: {declaration.env} gives a {type(env).__name__}, not a gymnasium.Env"
+        )
+    made: gymnasium_types.Env[Any, Any] = env
+    return made
+
+
+def _construct(
+    gymnasium: Any, declaration: FamilyDeclaration, arguments: dict[str, Any], render_mode: str | None
+) -> Any:
+    if not is_code(declaration.env) or declaration.env.rpartition(":")[2] in gymnasium.registry:
+        # No time limit: the horizon is the family's.
+        options: dict[str, Any] = {"max_episode_steps": -1, "disable_env_checker": True}
+        if render_mode is not None:
+            options["render_mode"] = render_mode
+        return gymnasium.make(declaration.env, **options, **arguments)
+    if "-v" in declaration.env.rpartition(":")[2]:  # module:Id-v0 registers on import
+        return gymnasium.make(declaration.env, max_episode_steps=-1, disable_env_checker=True, **arguments)
+    make = find_function(declaration.env, f"family {declaration.name}: env")
+    if render_mode is not None and "render_mode" in inspect.signature(make).parameters:
+        arguments = {**arguments, "render_mode": render_mode}
+    return make(**arguments)
+
+
+def _applied(declaration: FamilyDeclaration, env: Any, parameters: Parameters) -> Any:
+    if declaration.apply == MUJOCO_CONTEXT:
+        from clwm_data.families.simulation.mujoco_context import apply_to_environment
+
+        apply_to_environment(env, parameters)
+        return env
+    function = find_function(str(declaration.apply), f"family {declaration.name}: apply")
+    changed = function(env, **parameters)
+    return env if changed is None else changed
+
+
+def is_code(reference: str) -> bool:
+    """Whether it names a module to import, and not only an environment that Gymnasium knows."""
+    return ":" in reference
+
+
+def find_function(reference: str, where: str) -> Callable[..., Any]:
+    """The object that ``package.module:name`` names; modules in the current folder are found, too.
+
+    Raises:
+        NotFoundError: no such module, or nothing of that name in it.
+        UnavailableError: the module cannot be imported.
+    """
+    module_name, _, name = reference.partition(":")
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.append(here)  # last: nothing that is installed is hidden
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            raise NotFoundError(
+                f"{where}: there is no module {error.name}, neither installed nor in {here}"
+            ) from error
+        raise UnavailableError(
+            f"{where}: {module_name} needs the package {error.name}: install it"
+        ) from error
+    except Exception as error:
+        raise UnavailableError(f"{where}: {module_name} cannot be imported: {_in_short(error)}") from error
+    finally:
+        if added:
+            sys.path.remove(here)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise NotFoundError(f"{where}: {module_name} has no function {name}")
+    found: Callable[..., Any] = function
+    return found
+
+
+def _in_short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

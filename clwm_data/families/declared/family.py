@@ -1,0 +1,125 @@
+"""A family that YAML declares, as a :class:`TaskFamily`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.families.base import Task, TaskFamily
+from clwm_data.families.declared.declaration import FamilyDeclaration, ProbedFacts
+from clwm_data.families.declared.trust import check_trusted, remember
+from clwm_data.families.simulation.process_lanes import ProcessLanes
+from clwm_data.families.simulation.simulator import Simulator
+
+#: Steps of the episodes that tell whether an environment is deterministic.
+PROBE_STEPS = 25
+
+
+class DeclaredFamily(TaskFamily):
+    """Tasks over a Gymnasium environment; see :class:`FamilyDeclaration`.
+
+    Args:
+        declaration: what YAML says.
+        trusted: whoever asks wrote the declaration; else it came with data, and code that it names is
+            run only where :mod:`clwm_data.families.declared.trust` allows it.
+    """
+
+    benchmark = "gymnasium"
+    lanes = 8  # nothing is gained from more: each steps on its own
+
+    def __init__(self, declaration: FamilyDeclaration, *, trusted: bool) -> None:
+        self.declaration = declaration
+        self._trusted = trusted
+        self.name = declaration.name
+        self.horizon = declaration.horizon
+        self.dynamics_vary = declaration.varies == "dynamics"
+        self.has_success = declaration.success is not None
+        names = ", ".join(declaration.task_list()[0].parameters)
+        self.summary = declaration.summary or f"{declaration.env}; what varies: {names}"
+
+    def list_tasks(self) -> Iterable[Task]:
+        """As declared."""
+        return self.declaration.task_list()
+
+    @property
+    def observation_size(self) -> int:  # type: ignore[override]
+        """Entries of the flattened observation."""
+        return self.probed.observation_size
+
+    @property
+    def action_size(self) -> int:  # type: ignore[override]
+        """Entries of the flattened action, or number of discrete actions."""
+        return self.probed.action_size
+
+    @property
+    def discrete(self) -> bool:  # type: ignore[override]
+        """Actions are discrete."""
+        return self.probed.discrete
+
+    @property
+    def deterministic(self) -> bool:  # type: ignore[override]
+        """An episode follows from its seed and its actions."""
+        return self.probed.deterministic
+
+    @cached_property
+    def probed(self) -> ProbedFacts:
+        """What the declaration brings along, or else what the first and the last task's environments say.
+
+        Raises:
+            ClwmError: they cannot be made, or their spaces cannot be used or differ.
+        """
+        if self.declaration.probed is not None:
+            return self.declaration.probed
+        check_trusted(self.declaration, self._trusted)
+        from clwm_data.families.declared.probe import probe
+
+        return probe(self.declaration, (self.tasks[0], self.tasks[-1]), min(PROBE_STEPS, self.horizon))
+
+    def resolved(self) -> FamilyDeclaration:
+        """The declaration with what was probed, as stores and runs keep it; from now on it is known here."""
+        resolved = self.declaration.model_copy(update={"probed": self.probed})
+        if self._trusted:
+            remember(self.declaration)
+        return resolved
+
+    def make_simulator(
+        self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
+    ) -> Simulator:
+        """A loop over environments, in worker processes where ``threads`` and lanes allow it."""
+        check_trusted(self.declaration, self._trusted)
+        make = partial(_simulator, self.declaration, render_mode)
+        if threads > 1 and len(tasks) > 1:
+            return ProcessLanes(self.name, make, tasks, workers=threads)
+        return make(tasks)
+
+    def executed(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Discrete actions one-hot; others as they are."""
+        if not self.discrete:
+            return action
+        one_hot: NDArray[np.float32] = np.eye(self.action_size, dtype=np.float32)[np.argmax(action, axis=-1)]
+        return one_hot
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """The declaration says it all."""
+        return declared_family, (self.declaration, self._trusted)
+
+
+def _simulator(declaration: FamilyDeclaration, render_mode: str | None, tasks: Sequence[int]) -> Simulator:
+    from clwm_data.families.declared.simulator import DeclaredSimulator
+
+    known = declaration.task_list()
+    return DeclaredSimulator(declaration, [known[task] for task in tasks], render_mode=render_mode)
+
+
+def declared_family(declaration: FamilyDeclaration, trusted: bool) -> DeclaredFamily:
+    """The family of a declaration; the same object for the same content."""
+    return _built(declaration.model_dump_json(), trusted)
+
+
+@lru_cache(maxsize=64)
+def _built(declaration: str, trusted: bool) -> DeclaredFamily:
+    return DeclaredFamily(FamilyDeclaration.model_validate_json(declaration), trusted=trusted)

@@ -1,0 +1,97 @@
+"""Reading a declared family from YAML: a file of its own, or the key ``family`` of a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clwm_data.errors import InvalidInputError
+from clwm_data.families.declared.declaration import FamilyDeclaration
+from clwm_data.families.declared.family import DeclaredFamily, declared_family
+from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks
+from clwm_data.families.registry import family_names
+from clwm_data.strict import YamlDocument, build_model, read_yaml
+
+SUFFIXES = (".yaml", ".yml")
+
+
+# A mistake is told in terms of the kind of tasks that is meant, not of all three.
+class _WithList(FamilyDeclaration):
+    tasks: list[ListedTask]
+
+
+class _WithGrid(FamilyDeclaration):
+    tasks: GridTasks
+
+
+class _WithSample(FamilyDeclaration):
+    tasks: SampledTasks
+
+
+def is_family_file(text: str) -> bool:
+    """Whether a user means a file and not the name of a family."""
+    return text.endswith(SUFFIXES)
+
+
+def load_family(path: Path | str) -> DeclaredFamily:
+    """The family that a file declares: a file of its own, or a manifest that does.
+
+    Raises:
+        ClwmError: the file cannot be read, or there is a mistake in it (file, line and key are named).
+    """
+    return declared_family(read_declaration(Path(path)), trusted=True)
+
+
+def read_declaration(path: Path) -> FamilyDeclaration:
+    """As :func:`load_family`, without building the family."""
+    document = read_yaml(path)
+    within = document.data.get("family")
+    if isinstance(within, str) and is_family_file(within):
+        return read_declaration(path.parent / within)
+    return build_declaration(below(document, "family") if isinstance(within, dict) else document)
+
+
+def build_declaration(document: YamlDocument) -> FamilyDeclaration:
+    """Validate a document as a declaration whose name is no other family's.
+
+    Raises:
+        InvalidInputError: the first mistake, with file, line and key.
+    """
+    tasks = document.data.get("tasks")
+    kind: type[FamilyDeclaration] = _WithList
+    if isinstance(tasks, dict):
+        if not {"grid", "sample"} & set(tasks):
+            raise InvalidInputError(
+                f"{document.where(('tasks',))}: tasks: list the tasks, or give the key grid or sample"
+            )
+        kind = _WithGrid if "grid" in tasks else _WithSample
+    declaration = build_model(kind, document)
+    if declaration.name in family_names():
+        raise InvalidInputError(
+            f"{document.where(('name',))}: name: {declaration.name} is another family's: choose a new one"
+        )
+    return FamilyDeclaration.model_validate(declaration.model_dump())
+
+
+def below(document: YamlDocument, key: str) -> YamlDocument:
+    """The mapping under a key, as a document of its own."""
+    data: dict[str, Any] = document.data[key]
+    lines = {path[1:]: line for path, line in document.lines.items() if path[0] == key and len(path) > 1}
+    return YamlDocument(document.source, data, lines)
+
+
+def with_declared_family(document: YamlDocument) -> YamlDocument:
+    """A manifest whose ``family`` is a declaration, or the file of one: name and declaration taken apart.
+
+    Raises:
+        ClwmError: as :func:`load_family`.
+    """
+    family = document.data.get("family")
+    if isinstance(family, dict):
+        declaration = build_declaration(below(document, "family"))
+    elif isinstance(family, str) and is_family_file(family):
+        declaration = read_declaration(Path(document.source).parent / family)
+    else:
+        return document
+    data = {**document.data, "family": declaration.name, "declared_family": declaration}
+    return YamlDocument(document.source, data, document.lines)

@@ -1,0 +1,136 @@
+"""The simulator of a declared family: a loop over Gymnasium environments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.families.base import Task
+from clwm_data.families.declared.declaration import FamilyDeclaration
+from clwm_data.families.declared.environment import make_environment
+from clwm_data.families.declared.spaces import Translation, solved
+from clwm_data.families.simulation.simulator import Simulator, StepResult
+
+
+class DeclaredSimulator(Simulator):
+    """One environment per lane.
+
+    Gymnasium has no way to read and set the state of an environment, but an episode follows from its seed and
+    its actions: the state of a lane is its history ``[seed, a_1, ..., a_t]``; setting it simulates it anew.
+    """
+
+    def __init__(
+        self,
+        declaration: FamilyDeclaration,
+        tasks: Sequence[Task],
+        *,
+        render_mode: str | None = None,
+    ) -> None:
+        self.tasks = np.asarray([task.index for task in tasks], np.int64)
+        self._declaration = declaration
+        self._envs = [make_environment(declaration, task, render_mode=render_mode) for task in tasks]
+        self.translation = Translation(self._envs[0], declaration.name)
+        self._observation = np.zeros((len(tasks), self.translation.observation_size))
+        self._seed = np.zeros(len(tasks), np.int64)
+        self._history: list[list[NDArray[np.float64]]] = [[] for _ in tasks]
+
+    def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
+        """Start episodes; seeds are folded to 32 bits, which is what many environments take."""
+        for lane, seed in zip(lanes.tolist(), seeds, strict=True):
+            self._begin(lane, (seed ^ (seed >> 32)) & 0xFFFFFFFF)
+
+    def _begin(self, lane: int, seed: int) -> None:
+        try:
+            observation, _ = self._envs[lane].reset(seed=seed)
+            self._observation[lane] = self.translation.observation(observation)
+        except ClwmError:
+            raise
+        except Exception as error:  # whatever the code of others raises
+            raise self._failed(lane, "reset", error) from error
+        self._seed[lane], self._history[lane] = seed, []
+
+    def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
+        """One step of each active environment."""
+        reward = np.zeros(len(self._envs))
+        terminated, truncated, success = np.zeros((3, len(self._envs)), np.bool_)
+        for lane in np.flatnonzero(active).tolist():
+            reward[lane], terminated[lane], truncated[lane], success[lane] = self._advance(lane, action[lane])
+        return StepResult(
+            reward, terminated, None if self._declaration.success is None else success, truncated
+        )
+
+    def _advance(self, lane: int, action: NDArray[np.float64]) -> tuple[float, bool, bool, bool]:
+        key = self._declaration.success
+        try:
+            observation, reward, terminated, truncated, info = self._envs[lane].step(
+                self.translation.action(action)
+            )
+            self._observation[lane] = self.translation.observation(observation)
+            result = float(reward), bool(terminated), bool(truncated)
+        except ClwmError:
+            raise
+        except Exception as error:  # whatever the code of others raises
+            raise self._failed(lane, "step", error) from error
+        self._history[lane].append(np.array(action))
+        return *result, key is not None and solved(info, key, self._declaration.name)
+
+    def observe(self) -> NDArray[np.float64]:
+        """Flattened observations [L, obs]."""
+        return self._observation
+
+    def get_state(self, lane: int) -> NDArray[np.float64]:
+        """Seed and actions of the episode so far [1 + t act]."""
+        return np.concatenate([[float(self._seed[lane])], *self._history[lane]])
+
+    def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
+        """Simulate the episode of a seed and actions."""
+        self._begin(lane, int(state[0]))
+        for action in state[1:].reshape(-1, self.translation.action_size):
+            self._advance(lane, action)
+
+    def render(self, lane: int) -> NDArray[np.uint8]:
+        """The environment's own picture."""
+        picture = self._envs[lane].render()
+        if not isinstance(picture, np.ndarray):
+            raise NotImplementedError(f"{self._declaration.env} renders no picture (rgb_array)")
+        return picture
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self._envs:
+            env.close()
+
+    def _failed(self, lane: int, method: str, error: Exception) -> UnavailableError:
+        return UnavailableError(
+            f"family {self._declaration.name}, task {self.tasks[lane]}: {self._declaration.env}: {method} "
+            f"failed: {type(error).__name__}: {' '.join(str(error).split())}"
+        )
+
+
+def repeats(simulator: DeclaredSimulator, steps: int) -> bool:
+    """Whether an episode of a seed and random actions comes out the same, bit for bit, a second time.
+
+    Between the two another episode is run, which must leave no trace.
+    """
+    generator = np.random.default_rng(0)
+    size = simulator.translation.action_size
+    actions = generator.uniform(-1.0, 1.0, (steps, 1, size)).astype(np.float32).astype(np.float64)
+
+    def episode(seed: int, reverse: bool = False) -> list[tuple[Any, ...]]:
+        simulator.reset(np.zeros(1, np.int64), [seed])
+        rows: list[tuple[Any, ...]] = [(simulator.observe().tobytes(),)]
+        for action in actions[::-1] if reverse else actions:
+            result = simulator.step(action, np.ones(1, np.bool_))
+            ended = bool(result.terminated[0] or (result.truncated is not None and result.truncated[0]))
+            rows.append((simulator.observe().tobytes(), result.reward.tobytes(), ended))
+            if ended:
+                break
+        return rows
+
+    first = episode(1)
+    episode(2, reverse=True)
+    return first == episode(1)

@@ -1,0 +1,82 @@
+"""Between an environment's own spaces and vectors: flat observations, actions in [-1, 1] (extra ``sim``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from clwm_data.errors import InvalidInputError
+
+
+class Translation:
+    """Observations are flattened.
+
+    A Box action is scaled linearly from [-1, 1]; of a discrete one the largest entry is taken.
+
+    Attributes:
+        observation_size: entries of the flattened observation.
+        action_size: entries of the action; of a discrete one, how many there are.
+        discrete: actions are discrete.
+
+    Raises:
+        InvalidInputError: spaces that cannot be translated.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
+        self._observations, self._actions = env.observation_space, env.action_space
+        if not self._observations.is_np_flattenable:
+            raise InvalidInputError(
+                f"family {name}: observations are a {self._observations}: only those that flatten to an "
+                "array can be used (Box, Discrete, and Dict or Tuple of them)"
+            )
+        self.observation_size = int(spaces.flatdim(self._observations))
+        self.discrete = isinstance(self._actions, spaces.Discrete)
+        if isinstance(self._actions, spaces.Discrete):
+            self.action_size = int(self._actions.n)
+            return
+        if not isinstance(self._actions, spaces.Box):
+            raise InvalidInputError(
+                f"family {name}: actions are a {self._actions}: only Box and Discrete actions can be used"
+            )
+        self.action_size = int(np.prod(self._actions.shape, dtype=np.int64))
+        low, high = (
+            np.asarray(bound, np.float64).ravel() for bound in (self._actions.low, self._actions.high)
+        )
+        if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+            raise InvalidInputError(
+                f"family {name}: actions are a {self._actions}: every entry needs finite bounds, the lower "
+                "below the upper"
+            )
+        self._low, self._high = low, high
+
+    def observation(self, observation: Any) -> NDArray[np.float64]:
+        """Flattened [obs]."""
+        return np.asarray(spaces.flatten(self._observations, observation), np.float64)
+
+    def action(self, action: NDArray[np.float64]) -> Any:
+        """What the environment's ``step`` gets for an action [act] in [-1, 1]."""
+        space = self._actions
+        if isinstance(space, spaces.Discrete):
+            return space.start + int(np.argmax(action))
+        assert isinstance(space, spaces.Box)
+        # Weighted ends: -1 and 1 give the bounds exactly.
+        scaled = (1.0 - action) / 2.0 * self._low + (1.0 + action) / 2.0 * self._high
+        return np.clip(scaled.astype(space.dtype).reshape(space.shape), space.low, space.high)
+
+
+def solved(info: Mapping[str, Any], key: str, name: str) -> bool:
+    """Whether a step solved the task.
+
+    Raises:
+        InvalidInputError: ``info`` has no such key.
+    """
+    if key not in info:
+        raise InvalidInputError(
+            f"family {name}: success: info has no {key!r}; it has: {', '.join(info) or 'nothing'}"
+        )
+    return bool(info[key])
