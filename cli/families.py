@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from clwm_data.families import get_family
+from clwm_data.families.declared.reading import find_family
 from clwm_data.families.registry import working_families
 from clwm_data.listing import (
     describe,
@@ -25,7 +25,7 @@ from .options import json_option
 @click.option("--all", "expand", is_flag=True, help="Give every Meta-World family a line of its own.")
 @json_option
 def families(name: str | None, expand: bool, as_json: bool) -> None:
-    """List all task families or, with NAME, every task of one.
+    """List all task families or, with NAME, every task of one (a name, or a YAML file that declares one).
 
     \b
     Examples:
@@ -33,6 +33,7 @@ def families(name: str | None, expand: bool, as_json: bool) -> None:
       clwm families --all
       clwm families point-robot
       clwm families mw-door-open --json
+      clwm families my-family.yaml
     """
     if name is None:
         _list_families(expand, as_json)
@@ -66,14 +67,14 @@ def _list_families(expand: bool, as_json: bool) -> None:
 
 
 def _show_family(name: str, as_json: bool) -> None:
-    family = get_family(name)
+    family = find_family(name)
     facts = describe(family)
     tasks, note = describe_tasks(family)
     placement = describe_placement(family)
     if as_json:
         echo_json({**facts, "placement": placement, "tasks": tasks})
     else:
-        click.echo(f"{name}: {facts['summary']}")
+        click.echo(f"{family.name}: {facts['summary']}")
         for label, text in _facts(facts, placement).items():
             click.echo(f"  {label + ':':13}{text}")
         click.echo()
@@ -86,6 +87,7 @@ def _show_family(name: str, as_json: bool) -> None:
 
 
 def _facts(facts: dict[str, Any], placement: dict[str, str]) -> dict[str, str]:
+    size = facts["action_size"]
     success = "; steps report success" if facts["has_success"] else ""
     return {
         "benchmark": facts["benchmark"],
@@ -93,7 +95,7 @@ def _facts(facts: dict[str, Any], placement: dict[str, str]) -> dict[str, str]:
         **{f"{split} tasks": f"held out; {where}" for split, where in placement.items()},
         "varies": facts["varies"],
         "observation": f"{facts['observation_size']} numbers",
-        "action": f"{facts['action_size']} numbers in [-1, 1]",
+        "action": f"one of {size}" if facts["discrete"] else f"{size} numbers in [-1, 1]",
         "episode": f"{facts['horizon']} steps{success}",
         "behaviours": ", ".join(facts["behaviours"]),
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
-from clwm_data.families import family_names, get_family
+from clwm_data.families import family_names
+from clwm_data.families.declared.reading import find_family, is_family_file
 from clwm_data.opening import open_store
 from clwm_data.preview import Choice, Clip, check_format, preview_family, preview_store, write_preview
 from clwm_data.ranges import parse_indices
@@ -48,6 +49,7 @@ def preview(
 ) -> None:
     """Film an episode of each task of a FAMILY, or one that a STORE holds, re-simulated.
 
+    FAMILY is a name, or a YAML file that declares one.
     A name that is both means the family: give the store's path then. As .png, the episodes' last moments.
 
     \b
@@ -58,11 +60,11 @@ def preview(
       clwm preview data/point-robot.zarr --tasks 0,7,39 --episode worst --out worst.mp4
     """
     path = Path(source)
-    if source in family_names() and not path.exists():
+    if is_family_file(source) or (source in family_names() and not path.exists()):
         _refuse(source, "a family", {"--episode": episode})
-        family = get_family(source)
+        family = find_family(source)
         chosen = None if tasks is None else parse_indices(tasks, range(len(family.tasks)))
-        target = check_format(out or Path(f"{source}.gif"))
+        target = check_format(out or Path(f"{family.name}.gif"))
         with progress_bar(None if chosen is None else len(chosen), "task", "simulating") as bar:
             clips = preview_family(
                 family,
@@ -74,7 +76,7 @@ def preview(
                 still=target.suffix == ".png",
                 progress=bar.update,
             )
-        title = f"{source}, {clips[0].label}"
+        title = f"{family.name}, {clips[0].label}"
     else:
         _refuse(
             source,

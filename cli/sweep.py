@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
-from clwm_data.families import get_family
 from clwm_data.opening import open_store
 
 from .common import RUNS, echo_table, find_store, progress_bar
@@ -128,7 +127,7 @@ def _has_factors(store: Path) -> bool:
     from clwm_train.analyse.codes import factors_of
 
     opened = open_store(store)
-    return factors_of(get_family(opened.family), list(opened.tasks)) is not None
+    return factors_of(opened.task_family, list(opened.tasks)) is not None
 
 
 def _status(job: Job) -> str:

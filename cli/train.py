@@ -16,7 +16,6 @@ from click.core import ParameterSource
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
-from clwm_data.families import get_family
 from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices, parse_indices
 
@@ -132,7 +131,7 @@ def train(
         _refuse_other_configuration(ctx, run, method, preset, chosen, overrides)
         config = run.config
     else:
-        family = get_family(data.family)
+        family = data.task_family
         changed = overrides if steps is None else (*overrides, f"steps={steps}")
         config = resolve_for(family, resolve(method, preset, changed))
     execution = decide_execution(
@@ -238,9 +237,7 @@ def _refuse_other_configuration(
         if ctx.get_parameter_source(name) != ParameterSource.DEFAULT and value != has[name]:
             raise ClwmError(f"{run.path}: was begun with --{name} {has[name]}: drop --{name} {value}")
     if overrides:
-        config = resolve_for(
-            get_family(run.record.family), resolve(run.record.method, run.record.preset, overrides)
-        )
+        config = resolve_for(run.task_family, resolve(run.record.method, run.record.preset, overrides))
         if config.model_copy(update={"steps": run.config.steps}) != run.config:
             raise ClwmError(f"{run.path}: was begun with other --set values: drop --set to resume it")
 

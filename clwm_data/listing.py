@@ -18,8 +18,8 @@ def describe(family: TaskFamily) -> dict[str, Any]:
 
     Returns:
         ``name, benchmark, summary, splits`` (split to number of tasks; only splits that there are),
-        ``observation_size, action_size, horizon, varies`` (``reward``, or ``dynamics`` where the transition
-        function differs between tasks), ``has_success, behaviours``.
+        ``observation_size, action_size, discrete, horizon, varies`` (``reward``, or ``dynamics`` where the
+        transition function differs between tasks), ``has_success, behaviours``.
     """
     counts = Counter(task.split for task in family.tasks)
     return {
@@ -29,6 +29,7 @@ def describe(family: TaskFamily) -> dict[str, Any]:
         "splits": {split: counts[split] for split in SPLITS if counts[split]},
         "observation_size": family.observation_size,
         "action_size": family.action_size,
+        "discrete": family.discrete,
         "horizon": family.horizon,
         "varies": "dynamics" if family.dynamics_vary else "reward",
         "has_success": family.has_success,

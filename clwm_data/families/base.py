@@ -84,6 +84,7 @@ class TaskFamily(ABC):
         discrete: there are ``action_size`` discrete actions, given one-hot; of another vector the largest
             entry counts, see :meth:`executed`.
         deterministic: an episode follows from its seed and its actions, bit for bit.
+        has_states: the simulator's state can be set; else an episode's state is its seed and its actions.
     """
 
     name: str
@@ -101,6 +102,7 @@ class TaskFamily(ABC):
     step_seconds: float | None = None
     discrete: bool = False
     deterministic: bool = True
+    has_states: bool = True
 
     @abstractmethod
     def list_tasks(self) -> Iterable[Task]:

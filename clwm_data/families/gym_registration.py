@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from clwm_data.errors import ClwmError
 from clwm_data.families.registry import get_family, on_registration
 
 ENTRY_POINT = "clwm_data.families.gym_registration:make"
@@ -31,23 +30,9 @@ def register_environments() -> None:
     """
     try:
         import gymnasium
-        from gymnasium.envs.registration import EnvSpec
     except ModuleNotFoundError:
         return
-
-    class FamilySpec(EnvSpec):
-        """A specification that builds the family only when somebody asks for its horizon."""
-
-        @property
-        def max_episode_steps(self) -> int | None:
-            try:
-                return get_family(self.kwargs["family"]).horizon
-            except ClwmError:  # a family that cannot be built says so when an environment is made
-                return None
-
-        @max_episode_steps.setter
-        def max_episode_steps(self, steps: int | None) -> None:
-            """The dataclass's constructor sets it; the family knows better."""
+    from clwm_data.families.family_spec import FamilySpec
 
     def register(name: str) -> None:
         spec = FamilySpec(id=environment_id(name), entry_point=ENTRY_POINT, kwargs={"family": name})

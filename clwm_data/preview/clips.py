@@ -13,7 +13,6 @@ from clwm_data.behaviours import make_behaviour
 from clwm_data.collect.plan import episode_seed, noise_generator
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.base import SPLITS, Task, TaskFamily
-from clwm_data.families.registry import get_family
 from clwm_data.manifest import LEARNED, BehaviourEntry
 from clwm_data.store.arrays import Episode, TaskArrays, episode_return
 from clwm_data.store.reader import Store
@@ -135,7 +134,7 @@ def preview_store(
     Raises:
         ClwmError: no such task or episode, an unreadable array, or pictures cannot be made here.
     """
-    family = get_family(store.family)
+    family = store.task_family
     clips = []
     for index in typical_tasks(family, list(store.tasks)) if tasks is None else tasks:
         if index not in store.tasks:

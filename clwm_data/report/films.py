@@ -11,7 +11,6 @@ import numpy as np
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
-from clwm_data.families import get_family
 from clwm_data.pages.html import split_label
 from clwm_data.pages.numbers import number
 from clwm_data.preview import Clip, preview_store
@@ -29,7 +28,7 @@ def films(store: Store, tasks: list[int]) -> str:
     """
     try:
         pillow = require("PIL.Image", "sim", "pictures in a report")
-        get_family(store.family)
+        store.task_family  # noqa: B018 (said here where it is not known)
         clips = preview_store(store, tasks)
     except ClwmError as error:
         return f'<p class="note">No pictures: {escape(str(error))}</p>'

@@ -18,7 +18,7 @@ import zarr
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import TaskFamily, get_family
+from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.base import Parameters, Split
 from clwm_data.families.declared import declared_family
 from clwm_data.manifest import Manifest
@@ -182,6 +182,12 @@ class Store:
         declared = self.manifest.declared_family
         # Code that a declaration names was written by whoever made the store.
         return get_family(self.family) if declared is None else declared_family(declared, trusted=False)
+
+    @property
+    def known_family(self) -> TaskFamily | None:
+        """As ``task_family``; ``None`` where it is not known here."""
+        declared = self.manifest.declared_family is not None
+        return self.task_family if declared or self.family in family_names() else None
 
     @property
     def manifest(self) -> Manifest:

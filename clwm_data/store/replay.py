@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
-from clwm_data.families import family_names, get_family
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.checks import Finding
 from clwm_data.store.provenance import simulator_differences
@@ -43,15 +42,18 @@ class ReplayReport:
         episodes: re-simulated.
         steps: compared; fewer than the episodes have where rounding made them part.
         differences: why bits were not compared (versions, machine); empty when they were.
+        from_states: episodes began in the stored simulator states; else with their seeds alone.
     """
 
     findings: list[Finding]
     episodes: int
     steps: int
     differences: tuple[str, ...]
+    from_states: bool = True
 
     def __str__(self) -> str:
-        done = f"re-simulated {self.episodes} episodes, {self.steps:,} steps"
+        start = "" if self.from_states else " from seeds and actions"
+        done = f"re-simulated {self.episodes} episodes, {self.steps:,} steps{start}"
         if not self.differences:
             return f"{done}: compared bit for bit"
         return (
@@ -74,10 +76,15 @@ def replay(path: Path | str, episodes: int, progress: Callable[[int], object] | 
     if episodes < 1:
         raise ClwmError(f"the number of episodes to re-simulate must be at least 1, not {episodes}")
     store = open_local(Path(path))
-    if store.family not in family_names():
+    if store.known_family is None:
         raise ClwmError(f"{path}: its family {store.family} is not known here: it cannot be re-simulated")
+    if not store.known_family.deterministic:
+        raise UnavailableError(
+            f"{path}: the environments of {store.family} are recorded as not deterministic: episodes do not "
+            "follow from their seeds and actions, and cannot be re-simulated"
+        )
     differences = simulator_differences(store.provenance)
-    report = ReplayReport([], 0, 0, differences)
+    report = ReplayReport([], 0, 0, differences, from_states=store.known_family.has_states)
     for index, task in store.tasks.items():
         findings, count, steps = _replay_task(store, task, episodes, exact=not differences)
         report = replace(
@@ -102,8 +109,8 @@ def _replay_task(
     chosen = np.unique(
         np.linspace(0, arrays.episodes - 1, min(episodes, arrays.episodes)).round().astype(int)
     )
-    lanes = min(len(chosen), get_family(store.family).lanes)
-    env = get_family(store.family).make_vec_env([task.index] * lanes)
+    lanes = min(len(chosen), store.task_family.lanes)
+    env = store.task_family.make_vec_env([task.index] * lanes)
     findings: list[Finding] = []
     steps = 0
     try:

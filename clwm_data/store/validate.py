@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families import TaskFamily
 from clwm_data.store.checks import Finding, check_arrays
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
@@ -32,7 +32,7 @@ def validate(path: Path | str, progress: Progress | None = None) -> list[Finding
     """
     store = open_local(Path(path))
     findings = list(_check_root(store))
-    family = get_family(store.family) if store.family in family_names() else None
+    family = store.known_family
     for index in sorted(int(key) for key in store.record.tasks):
         findings += _check_task(store, index, family)
         if progress is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clwm_data.families import SPLITS, TaskFamily, get_family
+from clwm_data.families import SPLITS, TaskFamily
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
 from clwm_train.analyse.codes import Codes, factors_of, parameter_values, sample_codes
@@ -61,7 +61,7 @@ def analyse_run(
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=device)
     data = read_task_data(store, run.config.data, device=device)
-    family = get_family(run.record.family)
+    family = run.task_family
     seeds = [SeedAnalysis() for _ in agent.seeds]
     if "probe" in parts or "disentanglement" in parts:
         codes = sample_codes(
@@ -93,7 +93,7 @@ def analyse_run(
 def is_whole(analysis: Analysis, run: Run, store: Store) -> bool:
     """Whether no part is missing that the run's method and family have."""
     first = analysis.seeds[0]
-    family = get_family(store.family)
+    family = store.task_family
     return (
         first.probe is not None
         and (

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clwm_data.errors import InvalidInputError
-from clwm_data.families import get_family
 from clwm_data.store import Store
 from clwm_train.evaluate.protocols import evaluate
 from clwm_train.evaluate.results import Evaluation
@@ -51,7 +50,7 @@ def evaluate_run(
     agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
     results = evaluate(
         agent,
-        get_family(run.record.family),
+        run.task_family,
         store.tasks,
         settings,
         threads=execution.threads or 1,

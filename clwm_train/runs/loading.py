@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import get_family
 from clwm_train.model.agent import Agent
 from clwm_train.runs.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
 from clwm_train.runs.run import Run
@@ -21,8 +20,7 @@ def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device
     """
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     record = run.record
-    family = get_family(record.family)
-    sizes = (run.config, record.seeds, family.observation_size, family.action_size)
+    sizes = (run.config, record.seeds, record.observation_size, record.action_size)
     # A configuration may come from anywhere: it is built only when the tensors in the file are seen to fit.
     try:
         with torch.device("meta"):

@@ -22,7 +22,8 @@ import yaml
 from pydantic import BaseModel, Field
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import TaskFamily
+from clwm_data.families import TaskFamily, get_family
+from clwm_data.families.declared import FamilyDeclaration, declared_family
 from clwm_data.store import Store
 from clwm_data.store.atomic import replacing
 from clwm_data.store.format import Origin
@@ -66,6 +67,7 @@ class RunRecord(StrictModel):
         platform: machine type and operating system.
         origin: where the store was downloaded from, or ``None``.
         label: what the method is called in its experiment, or ``None``.
+        declared_family: the family's declaration, where the store brought its own.
     """
 
     layout: int
@@ -85,6 +87,7 @@ class RunRecord(StrictModel):
     platform: Text
     origin: Origin | None = None
     label: Text | None = None
+    declared_family: FamilyDeclaration | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,18 @@ class Run:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / CHECKPOINTS
+
+    @property
+    def task_family(self) -> TaskFamily:
+        """The family of the run's tasks, also where the store brought its own declaration.
+
+        Raises:
+            NotFoundError: it is not known here.
+        """
+        declared = self.record.declared_family
+        if declared is None:
+            return get_family(self.record.family)
+        return declared_family(declared, trusted=False)
 
     @property
     def label(self) -> str:
@@ -158,6 +173,7 @@ def create_run(
         platform=provenance.platform,
         origin=store.origin,
         label=label,
+        declared_family=store.manifest.declared_family,
     )
     run = Run(path, config, record)
     path.mkdir(parents=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from clwm_data.errors import ClwmError, NotFoundError
-from clwm_data.families import get_family
 from clwm_data.locks import exclusive
 from clwm_data.opening import open_store
 from clwm_data.store import Store
@@ -83,7 +82,7 @@ def job_state(job: Job) -> JobState:
         ClwmError: the run's folder holds something else than this job's run, or is damaged.
     """
     store = open_store(job.store)
-    config = resolve_for(get_family(store.family), resolve(job.method, job.preset, job.overrides))
+    config = resolve_for(store.task_family, resolve(job.method, job.preset, job.overrides))
     if not (job.run / RECORD).is_file():
         return JobState("waiting", 0, config.steps)
     run = open_run(job.run)
@@ -147,7 +146,7 @@ def _create(job: Job, store: Store) -> Run:
         if strange:
             raise ClwmError(f"{job.run}: holds {strange[0]} but is no run: move it away")
         shutil.rmtree(job.run)
-    family = get_family(store.family)
+    family = store.task_family
     config = resolve_for(family, resolve(job.method, job.preset, job.overrides))
     return create_run(
         job.run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -64,14 +65,13 @@ def make_environment(
 def _construct(
     gymnasium: Any, declaration: FamilyDeclaration, arguments: dict[str, Any], render_mode: str | None
 ) -> Any:
-    if not is_code(declaration.env) or declaration.env.rpartition(":")[2] in gymnasium.registry:
+    # "module:Id-v0" is Gymnasium's own spelling: the module registers the id when it is imported.
+    if not is_code(declaration.env) or re.search(r"-v\d+$", declaration.env):
         # No time limit: the horizon is the family's.
         options: dict[str, Any] = {"max_episode_steps": -1, "disable_env_checker": True}
         if render_mode is not None:
             options["render_mode"] = render_mode
         return gymnasium.make(declaration.env, **options, **arguments)
-    if "-v" in declaration.env.rpartition(":")[2]:  # module:Id-v0 registers on import
-        return gymnasium.make(declaration.env, max_episode_steps=-1, disable_env_checker=True, **arguments)
     make = find_function(declaration.env, f"family {declaration.name}: env")
     if render_mode is not None and "render_mode" in inspect.signature(make).parameters:
         arguments = {**arguments, "render_mode": render_mode}

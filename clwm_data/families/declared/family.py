@@ -29,6 +29,7 @@ class DeclaredFamily(TaskFamily):
     """
 
     benchmark = "gymnasium"
+    has_states = False
     lanes = 8  # nothing is gained from more: each steps on its own
 
     def __init__(self, declaration: FamilyDeclaration, *, trusted: bool) -> None:

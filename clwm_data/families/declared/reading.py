@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.families.base import TaskFamily
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.family import DeclaredFamily, declared_family
 from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks
-from clwm_data.families.registry import family_names
+from clwm_data.families.registry import family_names, get_family
 from clwm_data.strict import YamlDocument, build_model, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -31,6 +32,15 @@ class _WithSample(FamilyDeclaration):
 def is_family_file(text: str) -> bool:
     """Whether a user means a file and not the name of a family."""
     return text.endswith(SUFFIXES)
+
+
+def find_family(text: str) -> TaskFamily:
+    """The family that a user names, or whose file a user names.
+
+    Raises:
+        ClwmError: no such family, or as :func:`load_family`.
+    """
+    return load_family(text) if is_family_file(text) else get_family(text)
 
 
 def load_family(path: Path | str) -> DeclaredFamily:
