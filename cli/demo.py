@@ -85,7 +85,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     echo_results(results)
     (out / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
 
-    picture = out / "demo.png"
+    picture = out / "demo.svg"
     point_robot_figure(agent, family, store.tasks, picture)
     _headline(5, f"look at {picture}")
     click.echo(f"table as JSON: {out / 'results.json'}; all in {time.monotonic() - began:.0f} s")

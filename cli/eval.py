@@ -171,7 +171,7 @@ def _curves(
             ]
             echo_table(("protocol", "split", *(f"K={size}" for size in sizes)), rows)
     folder = run.path if own else Path()
-    document, picture = folder / "context-curve.json", folder / "context-curve.png"
+    document, picture = folder / "context-curve.json", folder / "context-curve.svg"
     try:
         write_json(document, {"seeds": list(run.record.seeds), "curves": curves})
         curve_figure(curves, picture, title=f"{run.record.method} on {run.record.store_name}")

@@ -24,8 +24,8 @@ def report(what: tuple[str, ...], out: Path | None, pictures: bool) -> None:
     Of a STORE (a path, or the name of one under data/): provenance, tasks, returns, coverage, rewards,
     episodes. Of RUNs (folders of runs, or of a whole sweep): tables of results with intervals, aggregate
     returns and those on each dataset, performance profiles, formulations of the world model, open-loop
-    errors, disentanglement, representations over training; every figure also as PNG and CSV beside the
-    page. Runs are compared by what `clwm eval` and `clwm analyse` have found.
+    errors, disentanglement, representations over training; every figure also as SVG and CSV in a folder
+    beside the page. Runs are compared by what `clwm eval` and `clwm analyse` have found.
 
     \b
     Examples:

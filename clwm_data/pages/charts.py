@@ -63,7 +63,7 @@ class Chart:
         return f'{legend_html(self.legend)}<div class="panels" style="{most}">{drawings}</div>'
 
     def svg(self, title: str = "") -> str:
-        """The chart as a file of its own."""
+        """The chart as a file of its own, under a title."""
         columns = min(self.columns, len(self.panels))
         width = columns * max(panel.width for panel in self.panels) + (columns - 1) * GAP
         parts, top = [], 12.0

@@ -20,6 +20,22 @@ SERIES_COLOURS: dict[Mode, tuple[str, ...]] = {
     "light": ("#5c24a5", "#b5890f", "#b7387a", "#014249", "#9a7aeb", "#7a0c05"),
     "dark": ("#8a63e0", "#d6c33c", "#f07db8", "#2f8a91", "#cdb9fb", "#c0392f"),
 }
+#: For a quantity: hues in order, of one lightness (0.62 in OKLCH), which stands out from any paper.
+SCALE_COLOURS = (
+    "#e64343",
+    "#d06300",
+    "#b17a05",
+    "#958805",
+    "#699704",
+    "#08a059",
+    "#0a9c89",
+    "#0198a5",
+    "#0c92c3",
+    "#2582fb",
+    "#7b6df8",
+    "#a95bdf",
+    "#ca4bb5",
+)
 DASHES = 3  # patterns of lines, told apart where there are more series than colours
 
 NEUTRAL_COLOURS: dict[Mode, dict[str, str]] = {
@@ -51,6 +67,11 @@ def series_class(number: int) -> str:
     return f"s{number % colours}" + (f" d{dash}" if dash else "")
 
 
+def scale_class(share: float) -> str:
+    """CSS class of a quantity that lies a share in [0, 1] of the way through its range."""
+    return f"q{round(share * (len(SCALE_COLOURS) - 1))}"
+
+
 def css_variables() -> str:
     """``:root`` rules that define every colour, and the dark ones for readers who prefer these."""
     dark = f"@media(prefers-color-scheme:dark){{:root{{{_declarations('dark')}}}}}"
@@ -60,7 +81,8 @@ def css_variables() -> str:
 def css_classes() -> str:
     """Rules that give what belongs to a split or a series its colour."""
     names = [*SPLIT_COLOURS["light"], *(f"s{number}" for number in range(len(SERIES_COLOURS["light"])))]
-    return "".join(f".{name}{{color:var(--{name})}}" for name in names)
+    scale = "".join(f".q{number}{{color:{colour}}}" for number, colour in enumerate(SCALE_COLOURS))
+    return "".join(f".{name}{{color:var(--{name})}}" for name in names) + scale
 
 
 def resolved(css: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from textwrap import wrap
 
 from clwm_data.pages import svg
 from clwm_data.pages.svg import Shape
@@ -12,7 +13,7 @@ from clwm_data.pages.ticks import tick_labels, ticks
 
 #: Pixels. Panels wider than a telephone shrink there, and their text grows in turn (``chart.css``).
 NARROW = 368
-CHARACTER, LINE, TICK = 6.6, 16.0, 4.0
+CHARACTER, TITLE_CHARACTER, LINE, TICK = 6.6, 7.8, 16.0, 4.0
 TELEPHONE_TEXT = 1.25  # how much larger the text of a wide panel can become
 
 Point = tuple[float, float]
@@ -36,12 +37,20 @@ class Axis:
     marks: dict[float, str] | None = None
     grid: bool = False
 
-    def labelled(self, most: int) -> dict[float, str]:
-        """Ticks and their texts, about ``most`` of them."""
+    def labelled(self, count: int) -> dict[float, str]:
+        """Ticks and their texts, about ``count`` of them."""
         if self.marks is not None:
             return self.marks
-        found = ticks(min(self.low, self.high), max(self.low, self.high), max(2, most))
+        found = ticks(min(self.low, self.high), max(self.low, self.high), max(2, count))
         return dict(zip(found, tick_labels(found), strict=True))
+
+    def labelled_within(self, characters: float) -> dict[float, str]:
+        """Ticks and their texts, as many as have room beside each other, at most about seven."""
+        for count in range(6, 2, -1):
+            found = self.labelled(count)
+            if sum(len(label) + 2.5 for label in found.values()) <= characters:
+                return found
+        return self.labelled(2)
 
 
 def span(values: Iterable[float], margin: float = 0.04) -> tuple[float, float]:
@@ -59,7 +68,7 @@ class Panel:
     Attributes:
         x: the horizontal axis.
         y: the vertical axis.
-        title: above the panel.
+        title: above the panel, in lines.
         width: pixels of the whole drawing.
         height: pixels between the axes.
         marks: SVG elements, drawn in order, cut at the axes.
@@ -78,9 +87,11 @@ class Panel:
         longest = max((len(label) for label in self._y_labels.values()), default=0)
         self._text = text
         self._left = 8.0 + CHARACTER * text * longest + (LINE * text + 6.0 if self.y.title else 0.0)
-        self._top = (LINE * text + 10.0) if self.title else 8.0
+        most = int(self.width / (TITLE_CHARACTER * text))
+        self._title = [line for part in self.title.splitlines() for line in wrap(part, most)]
+        self._top = LINE * text * len(self._title) + (10.0 if self.title else 8.0)
         self._right = 14.0
-        self._x_labels = self.x.labelled(round(self.inner_width / (64 * text)))
+        self._x_labels = self.x.labelled_within(self.inner_width / (CHARACTER * text))
         self._bottom = (6.0 + LINE * text if self._x_labels else 8.0) + (
             LINE * text + 2 if self.x.title else 0
         )
@@ -214,9 +225,10 @@ class Panel:
             f'width="{self.inner_width + 8:g}" height="{self.height + 8:g}"/></clipPath>'
             f'<g clip-path="url(#{clip})">{"".join(self.marks)}</g>'
         )
-        parts.append(svg.line(self._left, bottom, right, bottom, "axis"))
-        if self.title:
-            parts.append(svg.text(self._left, self._top - 8, self.title, "title"))
+        if self._x_labels or self.x.title:
+            parts.append(svg.line(self._left, bottom, right, bottom, "axis"))
+        for place, line in enumerate(reversed(self._title)):
+            parts.append(svg.text(0.0, self._top - 8 - LINE * self._text * place, line, "title"))
         if self.x.title:
             parts.append(svg.text(right, self.total_height - 5, self.x.title, "label end"))
         if self.y.title:

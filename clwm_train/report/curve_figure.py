@@ -1,20 +1,22 @@
-"""The picture of results over the length of the context."""
+"""The figure of results over the length of the context."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from clwm_data.extras import require
 from clwm_data.families import SPLITS
+from clwm_data.pages.charts import Chart, LegendEntry
+from clwm_data.pages.panels import Axis, Panel, span
+from clwm_data.store.atomic import replacing
 from clwm_train.evaluate.curve import Curve
+from clwm_train.report.figure import THIRD
 
-COLOURS = {"train": "#4c72b0", "id": "#55a868", "ood": "#c44e52"}
-LABELS = {"return_mean": "mean return", "normalised_mean": "normalised return", "success": "success rate"}
-GRID = "#d9dce1"
-DASHED = (0, (4, 3))
+MEASURES = {"success": "success rate", "normalised_mean": "normalised return", "return_mean": "mean return"}
+LINEAR_BELOW = 4.0  # transitions; longer contexts stand on a logarithmic scale
 
 
 def curve_figure(curves: Sequence[Curve], path: Path, *, title: str) -> None:
@@ -25,65 +27,61 @@ def curve_figure(curves: Sequence[Curve], path: Path, *, title: str) -> None:
 
     Args:
         curves: of each seed, see :func:`clwm_train.evaluate.curve.context_curves`.
-        path: of the PNG.
-        title: above the picture.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+        path: SVG file.
+        title: above the figure.
     """
-    matplotlib = require("matplotlib", "train", "drawing")
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     protocols = [name for name in curves[0] if name not in ("context_sizes", "zero-shot")]
-    figure_name = _figure_of(curves[0][protocols[0]])
-    with plt.rc_context({"font.size": 10, "axes.titlesize": 10.5, "axes.edgecolor": GRID}):
-        figure, axes = plt.subplots(
-            1,
-            len(protocols),
-            figsize=(2.2 + 3.9 * len(protocols), 3.6),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis, protocol in zip(axes[0], protocols, strict=True):
-            _draw_panel(axis, curves, protocol, figure_name)
-        axes[0, 0].set_ylabel(LABELS[figure_name])
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        if "zero-shot" in curves[0]:
-            handles.append(matplotlib.lines.Line2D([], [], color="#555555", lw=1.0, ls=DASHED))
-            labels.append("zero-shot")
-        figure.legend(handles, labels, loc="outside right center", frameon=False)
-        figure.suptitle(title, fontsize=11)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-        plt.close(figure)
+    measure = _measure(curves[0][protocols[0]])
+    splits = [split for split in SPLITS if split in curves[0][protocols[0]]]
+    sizes: list[int] = curves[0]["context_sizes"]
+    levels = {
+        split: fmean(curve["zero-shot"][split][measure] for curve in curves)
+        for split in splits
+        if split in curves[0].get("zero-shot", {})
+    }
+    drawn = [
+        value
+        for curve in curves
+        for protocol in protocols
+        for split in splits
+        for value in curve[protocol][split][measure]
+    ]
+    x = Axis(
+        *span(map(_place, sizes), 0.06), "transitions in the context", {_place(k): str(k) for k in sizes}
+    )
+    y = Axis(*span([*drawn, *levels.values()]), MEASURES[measure], grid=True)
+    panels = []
+    for protocol in protocols:
+        panel = Panel(x, y, protocol, width=THIRD)
+        for split in splits:
+            _draw(panel, sizes, [curve[protocol][split][measure] for curve in curves], split)
+            if split in levels:
+                panel.rule(y=levels[split], css=f"guide {split}")
+        panels.append(panel)
+    legend = [LegendEntry(split, split, "line") for split in splits]
+    if levels:
+        legend.append(LegendEntry("", "dashed: zero-shot", "none"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(Chart(panels, title, legend).svg(title), encoding="utf-8")
 
 
-def _figure_of(splits: dict[str, dict[str, Any]]) -> str:
+def _measure(splits: dict[str, dict[str, Any]]) -> str:
     """The best known measure of how well the tasks go."""
     known = next(iter(splits.values()))
-    return next(name for name in ("success", "normalised_mean", "return_mean") if name in known)
+    return next(name for name in MEASURES if name in known)
 
 
-def _draw_panel(axis: Any, curves: Sequence[Curve], protocol: str, figure_name: str) -> None:
-    sizes = curves[0]["context_sizes"]
-    for split in SPLITS:
-        if split not in curves[0][protocol]:
-            continue
-        colour = COLOURS[split]
-        lines = [curve[protocol][split][figure_name] for curve in curves]
-        for line in lines if len(lines) > 1 else ():
-            axis.plot(sizes, line, color=colour, lw=0.8, alpha=0.35)
-        mean = [fmean(at) for at in zip(*lines, strict=True)]
-        axis.plot(sizes, mean, "o-", color=colour, ms=4, label=split)
-        if split in curves[0].get("zero-shot", {}):
-            level = fmean(curve["zero-shot"][split][figure_name] for curve in curves)
-            axis.axhline(level, color=colour, lw=1.0, ls=DASHED)
-    axis.set_xscale("symlog", linthresh=4)
-    axis.set_xlim(-0.6, max(1, *sizes) * 1.25)
-    axis.set_xticks(sizes, [str(size) for size in sizes])
-    axis.minorticks_off()
-    axis.set(title=protocol, xlabel="transitions in the context")
-    axis.grid(color=GRID, lw=0.6)
-    axis.set_axisbelow(True)
+def _place(size: int) -> float:
+    """Where a context size stands: linear for short contexts, logarithmic for long ones."""
+    return math.asinh(size / LINEAR_BELOW)
+
+
+def _draw(panel: Panel, sizes: Sequence[int], lines: Sequence[Sequence[float]], split: str) -> None:
+    places = [_place(size) for size in sizes]
+    for values in lines if len(lines) > 1 else ():
+        panel.line(zip(places, values, strict=True), f"thin {split}")
+    means = [fmean(at) for at in zip(*lines, strict=True)]
+    panel.line(zip(places, means, strict=True), split)
+    for place, size, value in zip(places, sizes, means, strict=True):
+        panel.symbol((place, value), split, title=f"{split}, {size} transitions: {value:.4g}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clwm_data.pages.charts import Chart
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
-from clwm_train.report.figure import Figure, bars, colours, name_row, panels, present
+from clwm_train.report.figure import QUARTER, Figure, common_axis, estimates, method_classes, present
 from clwm_train.report.returns import PARTS
 from clwm_train.report.scores import Score
 
@@ -15,35 +16,41 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
 
     ``None`` where the aggregate returns say it already: with a single dataset whose expert is known.
     """
-    of = {(score.dataset, score.protocol, score.split, score.method): score for score in scores}
+    by_key = {(score.dataset, score.protocol, score.split, score.method): score for score in scores}
     datasets = list(dict.fromkeys(score.dataset for score in scores))
     parts = [part for part in PARTS if any((score.protocol, score.split) == part for score in scores)]
     shown = present(methods, [{score.method for score in scores}])
     if not parts or (len(datasets) == 1 and all(score.normalised is not None for score in scores)):
         return None
-    colour, rows = colours(methods), []
-    size = (2.2 + 2.1 * len(parts), 0.6 + len(datasets) * (0.5 + 0.27 * len(shown)))
-    with panels(len(datasets), len(parts), size) as (figure, axes):
-        for dataset, line in zip(datasets, axes, strict=True):
-            for axis, part in zip(line, parts, strict=True):
-                here = {method: of[key] for method in shown if (key := (dataset, *part, method)) in of}
-                found = {method: summary(score) for method, score in here.items()}
-                bars(axis, [(method, found.get(method)) for method in shown], colour, names=axis is line[0])
-                rows += [
-                    (dataset, *part, method, _scale(here[method]), value.point, value.low, value.high)
-                    for method, value in found.items()
-                ]
-            scale = _scale(next(score for score in scores if score.dataset == dataset))
-            name_row(line[0], dataset, scale)
-        for axis, (protocol, split) in zip(axes[0], parts, strict=True):
-            axis.set_title(f"{protocol}, {split}")
+    summaries = {key: summary(score) for key, score in by_key.items() if key[1:3] in parts}
+    normalised = common_axis(
+        [value for key, value in summaries.items() if by_key[key].normalised is not None],
+        "normalised return",
+        low=0.0,
+        high=1.0,
+    )
+    css, panels, rows = method_classes(methods), [], []
+    for dataset in datasets:
+        here = [value for key, value in summaries.items() if key[0] == dataset]
+        points = [value.point for value in here]
+        raw = any(score.normalised is None for score in scores if score.dataset == dataset)
+        axis = common_axis(here, "return", low=min(points), high=max(points)) if raw else normalised
+        for protocol, split in parts:
+            values = {method: summaries.get((dataset, protocol, split, method)) for method in shown}
+            panels.append(estimates(values, css, axis, f"{dataset}: {protocol}, {split}", width=QUARTER))
+            rows += [
+                (dataset, protocol, split, method, "return" if raw else "normalised", *ends)
+                for method, value in values.items()
+                if value is not None
+                for ends in [(value.point, value.low, value.high)]
+            ]
     return Figure(
         "datasets",
         "Returns on each dataset",
         "IQM of the normalised returns (0: random actions, 1: the expert) over unseen tasks and seeds, the "
-        "mean return where the expert is not known, with 95 % stratified bootstrap intervals. Each panel has "
-        "a scale of its own.",
-        figure,
+        "mean return where the expert is not known, with 95 % stratified bootstrap intervals. All panels of "
+        "normalised returns, and all panels of one dataset, have the same axis.",
+        Chart(panels, "Returns on each dataset", columns=min(4, len(parts)) if len(parts) > 1 else 3),
         ("dataset", "protocol", "split", "method", "scale", "point", "low", "high"),
         rows,
     )
@@ -52,7 +59,3 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
 def summary(score: Score) -> Interval:
     """The IQM of the normalised returns, or the mean return where there is no scale."""
     return aggregate(score.returns, mean) if score.normalised is None else aggregate(score.normalised, iqm)
-
-
-def _scale(score: Score) -> str:
-    return "return" if score.normalised is None else "normalised"

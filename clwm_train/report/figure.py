@@ -1,51 +1,22 @@
-"""What all figures share: data that is drawn and written, colours of methods, axes."""
+"""What all figures of a report share: a chart and its numbers, colours of methods, panels of estimates."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import wrap
-from typing import Any
 
 import numpy as np
 
-from clwm_data.extras import require
+from clwm_data.pages.charts import Chart, LegendEntry
+from clwm_data.pages.numbers import number
+from clwm_data.pages.palette import series_class
+from clwm_data.pages.panels import Axis, Panel, span
 from clwm_train.metrics.aggregate import Interval
 
-#: Distinguishable also for colour-blind readers (Okabe & Ito), then darker shades of the same.
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#6d6d6d",
-    "#7a4f9e",
-    "#8c6d1f",
-    "#a03030",
-    "#2f6f4f",
-    "#334f8d",
-)
-INK, SOFT, GRID = "#1c2127", "#5f6b7a", "#e2e5ea"
-STYLE = {
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "text.color": INK,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "legend.frameon": False,
-}
+#: Pixels: widths of panels of which three, or four, stand beside each other on a page.
+THIRD, QUARTER = 320.0, 235.0
+LINE_HEIGHT = 22.0  # of one estimate
+LONGEST_NAME = 24  # characters
 
 
 @dataclass(frozen=True)
@@ -56,7 +27,7 @@ class Figure:
         name: of its files.
         title: in a few words.
         caption: what is shown, and how to read it.
-        drawing: the matplotlib figure.
+        chart: the drawing.
         header: columns of its CSV.
         rows: of its CSV.
     """
@@ -64,106 +35,63 @@ class Figure:
     name: str
     title: str
     caption: str
-    drawing: Any
+    chart: Chart
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
 
 
-@contextmanager
-def drawing_style() -> Iterator[Any]:
-    """matplotlib.pyplot without a screen, in the report's style.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    matplotlib = require("matplotlib", "train", "drawing")
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    style: Any = STYLE
-    with plt.rc_context(style):
-        yield plt
+def present(methods: Sequence[str], groups: Iterable[Container[str]]) -> list[str]:
+    """The methods that occur in any of the groups, in their order."""
+    listed = list(groups)
+    return [method for method in methods if any(method in group for group in listed)]
 
 
-@contextmanager
-def panels(rows: int, columns: int, size: tuple[float, float], **shared: Any) -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes [rows, columns], in the report's style.
-
-    Args:
-        rows: of panels.
-        columns: of panels.
-        size: width and height in inches.
-        shared: ``sharex`` and ``sharey``, as matplotlib has them.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    with drawing_style() as plt:
-        yield plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **shared)
+def method_classes(methods: Sequence[str]) -> dict[str, str]:
+    """CSS classes for each method, the same in every figure of a report."""
+    return {method: series_class(place) for place, method in enumerate(methods)}
 
 
-def present(methods: Sequence[str], found: Iterable[Container[str]]) -> list[str]:
-    """The methods that occur in any of ``found``, in their order."""
-    groups = list(found)
-    return [method for method in methods if any(method in group for group in groups)]
+def method_legend(shown: Sequence[str], methods: Sequence[str]) -> list[LegendEntry]:
+    """Lines in the colours of the methods that are shown, of all ``methods`` of the report."""
+    css = method_classes(methods)
+    return [LegendEntry(css[method], method, "line") for method in shown]
 
 
-def colours(methods: Sequence[str]) -> dict[str, str]:
-    """A colour for each method, the same in every figure of a report."""
-    return {method: COLOURS[number % len(COLOURS)] for number, method in enumerate(methods)}
+def common_axis(intervals: Iterable[Interval | None], title: str, *, low: float, high: float) -> Axis:
+    """An axis that holds all intervals, and at least [low, high]; for all panels of one quantity."""
+    ends = [end for interval in intervals if interval is not None for end in _ends(interval)]
+    return Axis(*span([low, high, *ends]), title, grid=True)
 
 
-def legend(figure: Any, methods: Sequence[str], colour: dict[str, str]) -> None:
-    """Names and colours of methods above the panels."""
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], color=colour[method], lw=3.0) for method in methods]
-    figure.legend(handles, methods, loc="outside upper left", ncols=min(6, len(methods)), handlelength=1.2)
-
-
-def bars(
-    axis: Any, found: Sequence[tuple[str, Interval | None]], colour: dict[str, str], *, names: bool
-) -> None:
-    """Points with intervals, one line per method, the first on top.
+def estimates(
+    values: Mapping[str, Interval | None], css: Mapping[str, str], axis: Axis, title: str, *, width: float
+) -> Panel:
+    """Points with intervals, one line per name, the first on top.
 
     Args:
-        axis: to draw on.
-        found: method -> what it got; ``None``: nothing.
-        colour: of each method.
-        names: write the methods' names beside the axis.
+        values: name -> what it got; ``None``: nothing, its line stays empty.
+        css: name -> classes of its colour.
+        axis: of all such panels in a figure.
+        title: of the panel.
+        width: pixels.
     """
-    for place, (method, interval) in enumerate(found):
-        if interval is None:
-            continue
-        if interval.low is not None and interval.high is not None:
-            width = interval.high - interval.low
-            axis.barh(place, width, left=interval.low, height=0.56, color=colour[method], alpha=0.35, lw=0)
-        axis.plot([interval.point] * 2, [place - 0.28, place + 0.28], color=colour[method], lw=2.4)
-    axis.set_yticks(range(len(found)), [method for method, _ in found] if names else [])
-    axis.set_ylim(len(found) - 0.45, -0.55)
-    axis.use_sticky_edges = False
-    axis.margins(x=0.06)
-    axis.grid(axis="y", visible=False)
-    axis.spines["left"].set_visible(False)
-    axis.tick_params(axis="y", length=0)
-    if any(interval is not None for _, interval in found):
-        axis.locator_params(axis="x", nbins=4)
-    else:
-        axis.set_xticks([])
+    marks = {float(place): shortened(name) for place, name in enumerate(values)}
+    lines = Axis(len(values) - 0.5, -0.5, marks=marks)
+    panel = Panel(axis, lines, title, width=width, height=LINE_HEIGHT * len(values))
+    for place, (name, interval) in enumerate(values.items()):
+        if interval is not None:
+            ends = None if interval.low is None or interval.high is None else (interval.low, interval.high)
+            panel.interval(place, interval.point, ends, css[name], title=f"{name}: {written(interval)}")
+    return panel
 
 
-def name_row(axis: Any, name: str, *more: str) -> None:
-    """Write what a row of panels is of on its left, broken where it is long: rows are low."""
-    lines = [*wrap(name, 12), *more]
-    axis.set_ylabel("\n".join(lines), color=SOFT, rotation=0, ha="right", va="center")
-
-
-def curve(axis: Any, steps: Sequence[float], values: Sequence[Interval], colour: str) -> None:
-    """A line, and a band where every value has an interval."""
-    axis.plot(steps, [value.point for value in values], color=colour, lw=1.6)
-    low, high = [value.low for value in values], [value.high for value in values]
-    if None not in low and None not in high:
-        axis.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
+def add_curve(panel: Panel, values: Sequence[tuple[float, Interval]], css: str) -> None:
+    """A line through points (x, estimate), and a band where every estimate has an interval."""
+    lower = [(x, value.low) for x, value in values if value.low is not None]
+    upper = [(x, value.high) for x, value in values if value.high is not None]
+    if len(lower) == len(upper) == len(values):
+        panel.band(lower, upper, css)
+    panel.line([(x, value.point) for x, value in values], css)
 
 
 def spread(values: Sequence[float]) -> Interval:
@@ -171,3 +99,20 @@ def spread(values: Sequence[float]) -> Interval:
     if len(values) == 1:
         return Interval(values[0])
     return Interval(float(np.mean(values)), min(values), max(values))
+
+
+def written(interval: Interval) -> str:
+    """``0.93, 0.91 to 0.95``."""
+    text = number(interval.point)
+    if interval.low is None or interval.high is None:
+        return text
+    return f"{text}, {number(interval.low)} to {number(interval.high)}"
+
+
+def shortened(name: str) -> str:
+    """A name as there is room for beside an axis."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _ends(interval: Interval) -> list[float]:
+    return [value for value in (interval.low, interval.point, interval.high) if value is not None]

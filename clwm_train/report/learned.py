@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from clwm_data.pages.charts import Chart
+from clwm_data.pages.panels import Axis, Panel
 from clwm_train.analyse.results import SeedAnalysis, read_analysis
 from clwm_train.metrics.aggregate import Interval
-from clwm_train.report.figure import Figure, bars, colours, curve, legend, name_row, panels, present, spread
+from clwm_train.report.figure import (
+    THIRD,
+    Figure,
+    add_curve,
+    estimates,
+    method_classes,
+    method_legend,
+    present,
+    spread,
+)
 from clwm_train.runs.metrics_log import read_metrics
 from clwm_train.runs.run import METRICS, Run
 
 REPRESENTATION = {
-    "feature_rank": "Feature rank (share)",
-    "matrix_rank": "Matrix rank",
-    "dormant_ratio": "Dormant neurons (share)",
+    "feature_rank": "feature rank (share)",
+    "matrix_rank": "matrix rank",
+    "dormant_ratio": "dormant neurons (share)",
 }
 DISENTANGLEMENT = {
-    "disentanglement": "DCI\ndisentanglement",
-    "completeness": "DCI\ncompleteness",
-    "informativeness": "DCI\ninformativeness",
-    "modularity": "InfoMEC\nmodularity",
-    "compactness": "InfoMEC\ncompactness",
-    "explicitness": "InfoMEC\nexplicitness",
+    "disentanglement": "DCI disentanglement",
+    "completeness": "DCI completeness",
+    "informativeness": "DCI informativeness",
+    "modularity": "InfoMEC modularity",
+    "compactness": "InfoMEC compactness",
+    "explicitness": "InfoMEC explicitness",
 }
-PREDICTED = {"code": "Latent code", "reward": "Reward"}
+PREDICTED = {"code": "latent code", "reward": "reward"}
 
 #: (dataset, method) -> its runs.
 Groups = dict[tuple[str, str], list[Run]]
@@ -76,7 +86,7 @@ def disentanglement_figure(groups: Groups, methods: Sequence[str]) -> Figure | N
         "Disentanglement",
         "How far single entries of z stand for single factors of the tasks (families of length and speed), "
         "scored on the unseen id tasks: mean and range over seeds.",
-        _grid(found, DISENTANGLEMENT, methods),
+        _grid(found, DISENTANGLEMENT, "score", methods),
         ("dataset", "metric", "method", "mean", "low", "high"),
         _rows(found),
     )
@@ -99,7 +109,7 @@ def probe_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
         "R\u00b2 of the affine map from z to the task parameters, fitted to the train tasks, on the unseen "
         "ones: mean over parameters; mean and range over seeds. 0: no better than the mean; what is below -1 "
         "lies beyond the edge.",
-        _grid(found, {"id": "R\u00b2, id tasks", "ood": "R\u00b2, ood tasks"}, methods),
+        _grid(found, {"id": "id tasks", "ood": "ood tasks"}, "R\u00b2", methods),
         ("dataset", "split", "method", "mean", "low", "high"),
         _rows(found),
     )
@@ -113,30 +123,30 @@ def _rows(found: Panels) -> list[tuple[object, ...]]:
     ]
 
 
-def _grid(found: Panels, titles: Mapping[str, str], methods: Sequence[str]) -> Any:
-    """A row per dataset, a column per metric, values up to 1."""
-    colour = colours(methods)
+def _grid(found: Panels, titles: Mapping[str, str], axis_title: str, methods: Sequence[str]) -> Chart:
+    """A row per dataset, a panel per metric, values up to 1 on one axis."""
+    css = method_classes(methods)
     datasets = list(dict.fromkeys(dataset for dataset, _ in found))
     names = [name for name in titles if any((dataset, name) in found for dataset in datasets)]
     shown = present(methods, found.values())
-    size = (1.8 + max(1.42 * len(names), 3.4), 0.8 + len(datasets) * (0.4 + 0.29 * len(shown)))
-    with panels(len(datasets), len(names), size, sharex="col") as (figure, axes):
-        for dataset, line in zip(datasets, axes, strict=True):
-            for axis, name in zip(line, names, strict=True):
-                of = found.get((dataset, name), {})
-                bars(axis, [(method, of.get(method)) for method in shown], colour, names=axis is line[0])
-                axis.locator_params(axis="x", nbins=3)
-            name_row(line[0], dataset)
-        for axis, name in zip(axes[0], names, strict=True):
-            ends = [
-                v.point if v.low is None else v.low
-                for key, of in found.items()
-                if key[1] == name
-                for v in of.values()
-            ]
-            axis.set_xlim(max(-1.05, min(-0.04, *ends) - 0.04), 1.04)
-            axis.set_title(titles[name], fontsize=9)
-    return figure
+    lowest = min(
+        value.point if value.low is None else value.low
+        for by_method in found.values()
+        for value in by_method.values()
+    )
+    axis = Axis(max(-1.05, min(-0.04, lowest - 0.04)), 1.04, axis_title, grid=True)
+    panels = [
+        estimates(
+            {method: found.get((dataset, name), {}).get(method) for method in shown},
+            css,
+            axis,
+            f"{dataset}: {titles[name]}" if len(datasets) > 1 else titles[name],
+            width=THIRD,
+        )
+        for dataset in datasets
+        for name in names
+    ]
+    return Chart(panels, axis_title, columns=2 if len(names) == 2 else 3)
 
 
 def open_loop_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
@@ -167,28 +177,38 @@ def open_loop_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
 
 def _lines(
     curves: Curves, titles: Mapping[str, str], methods: Sequence[str], along: str, highest: float = np.inf
-) -> Any:
-    """A row per dataset, a column per metric, a line per method from 0 to at most ``highest``."""
-    colour = colours(methods)
+) -> Chart:
+    """A row per dataset, a panel per metric, a line per method from 0 to at most ``highest``.
+
+    All panels of a metric have the same axes.
+    """
+    css = method_classes(methods)
     datasets = list(dict.fromkeys(dataset for dataset, _ in curves))
-    size = (1.5 + 2.9 * len(titles), 0.5 + 2.25 * len(datasets))
-    with panels(len(datasets), len(titles), size, sharex="row") as (figure, axes):
-        for (dataset, method), of in curves.items():
-            for axis, name in zip(axes[datasets.index(dataset)], titles, strict=True):
-                values = of.get(name, {})
-                curve(axis, list(values), [spread(found) for found in values.values()], colour[method])
-        for axis in axes.flat:
-            axis.margins(y=0.08)
-            axis.set_ylim(0.0, min(axis.get_ylim()[1], highest))
-            axis.locator_params(axis="x", integer=True, nbins=5)
-        for dataset, line in zip(datasets, axes, strict=True):
-            name_row(line[0], dataset)
-        for axis, title in zip(axes[0], titles.values(), strict=True):
-            axis.set_title(title)
-        for axis in axes[-1]:
-            axis.set_xlabel(along)
-        legend(figure, present(methods, [{method for _, method in curves}]), colour)
-    return figure
+    names = [name for name in titles if any(metrics.get(name) for metrics in curves.values())]
+    summaries = {
+        (key, name): [(float(step), spread(values)) for step, values in metrics.get(name, {}).items()]
+        for key, metrics in curves.items()
+        for name in names
+    }
+    axes = {}
+    for name in names:
+        points = [point for (_, other), points in summaries.items() if other == name for point in points]
+        top = max(value.point if value.high is None else value.high for _, value in points)
+        longest = max(step for step, _ in points)
+        axes[name] = (
+            Axis(0.0, max(longest, 1.0), along),
+            Axis(0.0, min(1.06 * top or 1.0, highest), titles[name], grid=True),
+        )
+    panels = []
+    for dataset in datasets:
+        for name in names:
+            panel = Panel(*axes[name], f"{dataset}: {titles[name]}", width=THIRD)
+            for method in methods:
+                if line := summaries.get(((dataset, method), name)):
+                    add_curve(panel, line, css[method])
+            panels.append(panel)
+    shown = present(methods, [{method for _, method in curves}])
+    return Chart(panels, along, method_legend(shown, methods), columns=len(names))
 
 
 def _line_rows(curves: Curves) -> list[tuple[object, ...]]:

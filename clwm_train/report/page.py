@@ -1,20 +1,18 @@
-"""The report of runs: a self-contained page, and beside it every figure as PNG and CSV."""
+"""The report of runs: a self-contained page, and in a folder beside it every figure as SVG and CSV."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from clwm_data.errors import ClwmError
-from clwm_data.pages.html import document, section, table
+from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
+from clwm_data.pages.html import document, header, section, table, warning
 from clwm_data.store.atomic import replacing
 from clwm_train.report.choosing import Chosen, choose_evaluations
 from clwm_train.report.datasets import datasets_figure
-from clwm_train.report.figure import Figure, drawing_style
+from clwm_train.report.figure import Figure
 from clwm_train.report.learned import (
     disentanglement_figure,
     group_runs,
@@ -35,7 +33,7 @@ from clwm_train.report.tables import write_csv
 from clwm_train.runs.run import RECORD, Run, open_run
 from clwm_train.settings import describe
 
-DPI = 160
+FILES = "_files"  # behind the name of the page: the folder of its figures and tables
 SPLIT_NAMES = {
     "train": "train tasks",
     "id": "unseen tasks, held out in the published split (id)",
@@ -47,13 +45,13 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs that paths mean: folders of runs, or folders that hold some (of a sweep), oldest run first.
 
     Raises:
-        ClwmError: a path that holds no run.
+        NotFoundError: a path that holds no run.
     """
     runs: dict[Path, Run] = {}
     for path in paths:
         inside = [path] if (path / RECORD).is_file() else [file.parent for file in path.glob(f"*/{RECORD}")]
         if not inside:
-            raise ClwmError(f"{path}: is no run and holds none: `clwm train` and `clwm sweep` make runs")
+            raise NotFoundError(f"{path}: is no run and holds none: `clwm train` and `clwm sweep` make runs")
         found = [open_run(folder) for folder in inside]
         found.sort(key=lambda run: (run.record.created, run.path.name))
         runs |= {run.path.resolve(): run for run in found}
@@ -61,7 +59,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | None = None) -> list[Path]:
-    """Write the page, and its tables and figures as ``<name>-<figure>.csv`` and ``.png`` beside it.
+    """Write the page, and its tables and figures as ``<name>_files/<figure>.csv`` and ``.svg`` beside it.
 
     Figures that the runs have nothing for are left out.
 
@@ -75,10 +73,11 @@ def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | 
         the files written, the page first.
 
     Raises:
-        ClwmError: no runs, runs that cannot stand beside each other, or ``out`` cannot be written.
+        InvalidInputError: no runs, or runs that cannot stand beside each other.
+        UnavailableError: ``out`` cannot be written.
     """
     if not runs:
-        raise ClwmError("there are no runs to report on: name at least one")
+        raise InvalidInputError("there are no runs to report on: name at least one")
     methods = list(dict.fromkeys(run.label for run in runs))
     chosen = choose_evaluations(runs, asked)
     scores = gather_scores(chosen.evaluations)
@@ -97,39 +96,31 @@ def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | 
         representation_figure(groups, methods),
     ]
     figures = [figure for figure in found if figure is not None]
+    folder = out.with_name(out.stem + FILES)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        if figures or scores:
+            folder.mkdir(exist_ok=True)
         written = [out]
-        pictures = {}
         for figure in figures:
-            pictures[figure.name] = _png(figure)
-            written += _write_figure(out, figure, pictures[figure.name])
+            written += _write_figure(folder, figure)
         if scores:
-            written.append(out.with_name(f"{out.stem}-results.csv"))
+            written.append(folder / "results.csv")
             write_csv(written[-1], CSV_HEADER, results_csv(scores))
-        page = _page(out.stem, runs, methods, (chosen, scores), (figures, pictures))
+        page = _page(out.stem, runs, methods, (chosen, scores), figures)
         with replacing(out) as temporary:
             temporary.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise ClwmError(f"{out}: cannot be written: {error.strerror or error}") from error
+        raise UnavailableError(f"{out}: cannot be written: {error.strerror or error}") from error
     return written
 
 
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with drawing_style() as plt:
-        # No date and no version inside: the same runs give the same bytes.
-        figure.drawing.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        plt.close(figure.drawing)
-    return buffer.getvalue()
-
-
-def _write_figure(out: Path, figure: Figure, png: bytes) -> list[Path]:
-    picture, numbers = (out.with_name(f"{out.stem}-{figure.name}.{kind}") for kind in ("png", "csv"))
-    with replacing(picture) as temporary:
-        temporary.write_bytes(png)
+def _write_figure(folder: Path, figure: Figure) -> list[Path]:
+    drawing, numbers = (folder / f"{figure.name}.{kind}" for kind in ("svg", "csv"))
+    with replacing(drawing) as temporary:
+        temporary.write_text(figure.chart.svg(figure.title), encoding="utf-8")
     write_csv(numbers, figure.header, figure.rows)
-    return [picture, numbers]
+    return [drawing, numbers]
 
 
 def _page(
@@ -137,44 +128,36 @@ def _page(
     runs: Sequence[Run],
     methods: Sequence[str],
     results: tuple[Chosen, Sequence[Score]],
-    drawings: tuple[Sequence[Figure], dict[str, bytes]],
+    figures: Sequence[Figure],
 ) -> str:
-    (chosen, scores), (figures, pictures) = results, drawings
+    chosen, scores = results
     unseen, *rest = [*_results(scores), ""]
     sections = [_header(title, runs, methods), _evaluated(chosen), unseen]
     for figure in figures:
-        data = base64.b64encode(pictures[figure.name]).decode()
-        width = round(100 * figure.drawing.get_figwidth())
-        image = f'<img alt="{escape(figure.title)}" width="{width}" src="data:image/png;base64,{data}">'
-        picture = f'<figure class="plot">{image}</figure>'
-        sections.append(section(figure.title, figure.caption, picture))
+        sections.append(section(figure.title, figure.caption, figure.chart.html(figure.name)))
     if not scores:
-        note = '<p class="warning">None of these runs was evaluated yet: `clwm eval` does it.</p>'
+        note = warning("None of these runs was evaluated yet: `clwm eval` does it.")
         sections.insert(1, section("Results", "", note))
     sections += [*rest, section("Runs", "", _runs_table(runs))]
     return document(title, sections, "Made by clwm")
 
 
 def _header(title: str, runs: Sequence[Run], methods: Sequence[str]) -> str:
-    tiles: dict[str, Any] = {
-        "methods": len(methods),
-        "datasets": len({run.record.store_name for run in runs}),
-        "runs": len(runs),
-        "seeds": len({seed for run in runs for seed in run.record.seeds}),
+    counts = {
+        "method": len(methods),
+        "dataset": len({run.record.store_name for run in runs}),
+        "run": len(runs),
+        "seed": len({seed for run in runs for seed in run.record.seeds}),
     }
-    boxes = [f"<div class=tile><b>{value}</b><span>{name}</span></div>" for name, value in tiles.items()]
-    families = ", ".join(dict.fromkeys(run.record.family for run in runs))
-    return (
-        f"<header><h1>{escape(title)}</h1>"
-        f'<p class="family">{escape(families)}</p><div class="tiles">{"".join(boxes)}</div></header>'
-    )
+    tiles = {noun if count == 1 else f"{noun}s": f"{count:,}" for noun, count in counts.items()}
+    return header(title, ", ".join(dict.fromkeys(run.record.family for run in runs)), tiles)
 
 
 def _evaluated(chosen: Chosen) -> str:
     """How the results came about, and what the reader should know of them."""
     if chosen.settings is None:
         return ""
-    notes = "".join(f'<p class="warning">{escape(note)}</p>' for note in chosen.notes)
+    notes = "".join(map(warning, chosen.notes))
     return section("Evaluation", f"Every result below: {describe(chosen.settings)}.", notes)
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from clwm_data.pages.charts import Chart
+from clwm_data.pages.panels import Axis, Panel
 from clwm_train.metrics.aggregate import (
     AGGREGATES,
     Interval,
@@ -14,10 +16,20 @@ from clwm_train.metrics.aggregate import (
     performance_profile,
     probability_of_improvement,
 )
-from clwm_train.report.figure import SOFT, Figure, bars, colours, curve, legend, panels, present
+from clwm_train.report.figure import (
+    QUARTER,
+    THIRD,
+    Figure,
+    add_curve,
+    common_axis,
+    estimates,
+    method_classes,
+    method_legend,
+    present,
+)
 from clwm_train.report.scores import Part, Pooled, Score, compare
 
-TITLES = {"median": "Median", "iqm": "IQM", "mean": "Mean", "optimality_gap": "Optimality gap"}
+TITLES = {"median": "median", "iqm": "IQM", "mean": "mean", "optimality_gap": "optimality gap"}
 #: What is compared, in this order, where runs have it.
 PARTS = [
     (protocol, split)
@@ -29,30 +41,46 @@ THRESHOLDS = np.linspace(0.0, 1.1, 111)
 
 def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure:
     """Median, IQM, mean and optimality gap of normalised returns."""
-    colour, rows = colours(methods), []
     shown = present(methods, parts.values())
-    size = (10.2, 0.55 + len(parts) * (0.62 + 0.27 * len(shown)))
-    with panels(len(parts), len(AGGREGATES), size, sharex="col") as (figure, axes):
-        for line, ((protocol, split), of) in enumerate(parts.items()):
-            for axis, (name, statistic) in zip(axes[line], AGGREGATES.items(), strict=True):
-                found = [
-                    (method, aggregate(of[method], statistic) if method in of else None) for method in shown
-                ]
-                bars(axis, found, colour, names=axis is axes[line][0])
-                if line == 0:
-                    axis.set_title(TITLES[name])
-                rows += [
-                    (protocol, split, method, name, value.point, value.low, value.high)
-                    for method, value in found
-                    if value is not None
-                ]
-            axes[line][0].set_ylabel(f"{protocol}\n{split}", color=SOFT)
+    found = {
+        (part, name): {
+            method: aggregate(scores[method], statistic) if method in scores else None for method in shown
+        }
+        for part, scores in parts.items()
+        for name, statistic in AGGREGATES.items()
+    }
+    axes = {}
+    for gap, title in ((False, "normalised return"), (True, "optimality gap")):
+        every = [
+            value
+            for (_, name), values in found.items()
+            if (name == "optimality_gap") is gap
+            for value in values.values()
+        ]
+        axes[gap] = common_axis(every, title, low=0.0, high=1.0)
+    css = method_classes(methods)
+    panels = [
+        estimates(
+            values,
+            css,
+            axes[name == "optimality_gap"],
+            f"{TITLES[name]}: {protocol}, {split}",
+            width=QUARTER,
+        )
+        for ((protocol, split), name), values in found.items()
+    ]
+    rows = [
+        (protocol, split, method, name, value.point, value.low, value.high)
+        for ((protocol, split), name), values in found.items()
+        for method, value in values.items()
+        if value is not None
+    ]
     return Figure(
         "aggregates",
         "Aggregate returns",
         "Normalised returns (0: random actions, 1: the expert) over unseen tasks and seeds, with 95 % "
         "stratified bootstrap intervals. Of the optimality gap less is better.",
-        figure,
+        Chart(panels, "Aggregate returns", columns=len(AGGREGATES)),
         ("protocol", "split", "method", "aggregate", "point", "low", "high"),
         rows,
     )
@@ -60,37 +88,30 @@ def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figu
 
 def profiles_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure:
     """Performance profiles of normalised returns."""
-    colour, rows = colours(methods), []
-    columns = min(4, len(parts))
-    lines = -(-len(parts) // columns)
-    size = (max(5.0, 2.6 * columns), 0.5 + 2.3 * lines)
-    with panels(lines, columns, size, sharey=True) as (figure, axes):
-        for axis in axes.flat[len(parts) :]:
-            axis.remove()
-        for axis, ((protocol, split), of) in zip(axes.flat, parts.items(), strict=False):
-            for method, scores in of.items():
-                profile = performance_profile(scores, THRESHOLDS)
-                low, high = (
-                    [None] * len(THRESHOLDS) if end is None else end.tolist()
-                    for end in (profile.low, profile.high)
-                )
-                values = list(map(Interval, profile.share.tolist(), low, high))
-                curve(axis, THRESHOLDS.tolist(), values, colour[method])
-                rows += [
-                    (protocol, split, method, threshold, value.point, value.low, value.high)
-                    for threshold, value in zip(THRESHOLDS.round(4).tolist(), values, strict=True)
-                ]
-            axis.set(title=f"{protocol}, {split}", ylim=(-0.03, 1.03), xlim=(THRESHOLDS[0], THRESHOLDS[-1]))
-            axis.set_xlabel("normalised return")
-        for line in axes:
-            line[0].set_ylabel("share above")
-        legend(figure, present(methods, parts.values()), colour)
+    css, panels, rows = method_classes(methods), [], []
+    x = Axis(float(THRESHOLDS[0]), float(THRESHOLDS[-1]), "normalised return")
+    y = Axis(0.0, 1.0, "share above", grid=True)
+    for (protocol, split), pooled in parts.items():
+        panel = Panel(x, y, f"{protocol}, {split}", width=THIRD)
+        for method in present(methods, [pooled]):
+            profile = performance_profile(pooled[method], THRESHOLDS)
+            low, high = (
+                [None] * len(THRESHOLDS) if end is None else end.tolist()
+                for end in (profile.low, profile.high)
+            )
+            values = list(map(Interval, profile.share.tolist(), low, high))
+            add_curve(panel, list(zip(THRESHOLDS.tolist(), values, strict=True)), css[method])
+            rows += [
+                (protocol, split, method, threshold, value.point, value.low, value.high)
+                for threshold, value in zip(THRESHOLDS.round(4).tolist(), values, strict=True)
+            ]
+        panels.append(panel)
     return Figure(
         "profiles",
         "Performance profiles",
         "Share of tasks and seeds with a normalised return above each threshold: the higher a line, the "
         "better; bands are pointwise 95 % intervals.",
-        figure,
+        Chart(panels, "Performance profiles", method_legend(present(methods, parts.values()), methods)),
         ("protocol", "split", "method", "threshold", "share", "low", "high"),
         rows,
     )
@@ -99,36 +120,32 @@ def profiles_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure
 def improvement_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure | None:
     """Probability that the first method beats each of the others; ``None`` where there is none."""
     first, others = methods[0], methods[1:]
-    compared = {
-        part: [method for method in others if method in of] for part, of in parts.items() if first in of
-    }
-    compared = {part: found for part, found in compared.items() if found}
-    if not compared:
+    shown = present(others, [pooled for pooled in parts.values() if first in pooled])
+    if not shown:
         return None
-    colour, rows = colours(methods), []
-    shown = present(others, compared.values())
-    size = (max(5.0, 2.6 * len(compared)), 0.95 + 0.29 * len(shown))
-    with panels(1, len(compared), size, sharex=True) as (figure, axes):
-        for axis, ((protocol, split), found) in zip(axes[0], compared.items(), strict=True):
-            of = parts[protocol, split]
-            values = [
-                (method, probability_of_improvement(of[first], of[method]) if method in found else None)
-                for method in shown
-            ]
-            bars(axis, values, colour, names=axis is axes[0][0])
-            axis.axvline(0.5, color=SOFT, lw=0.8, ls=(0, (3, 3)))
-            axis.set(title=f"{protocol}, {split}", xlim=(-0.03, 1.03), xlabel=f"P({first} better)")
-            rows += [
-                (protocol, split, first, method, value.point, value.low, value.high)
-                for method, value in values
-                if value is not None
-            ]
+    css, panels, rows = method_classes(methods), [], []
+    axis = Axis(-0.02, 1.02, f"P({first} better)", grid=True)
+    for (protocol, split), pooled in parts.items():
+        if first not in pooled or not present(others, [pooled]):
+            continue
+        values = {
+            method: probability_of_improvement(pooled[first], pooled[method]) if method in pooled else None
+            for method in shown
+        }
+        panel = estimates(values, css, axis, f"{protocol}, {split}", width=THIRD)
+        panel.rule(x=0.5)
+        panels.append(panel)
+        rows += [
+            (protocol, split, first, method, value.point, value.low, value.high)
+            for method, value in values.items()
+            if value is not None
+        ]
     return Figure(
         "improvement",
         "Probability of improvement",
         f"How likely a run of {first} gets a higher return on a task than one of each other method, averaged "
-        "over tasks, with 95 % stratified bootstrap intervals; one half is a draw.",
-        figure,
+        "over tasks, with 95 % stratified bootstrap intervals; one half (dashed) is a draw.",
+        Chart(panels, "Probability of improvement"),
         ("protocol", "split", "method", "over", "point", "low", "high"),
         rows,
     )
@@ -147,29 +164,47 @@ def formulations_figure(
     shown = [method for method in present(methods, parts.values()) if method in formulation]
     if len({formulation[method] for method in shown}) < 2:
         return None
-    colour, rows = colours(methods), []
-    names = {method: f"{formulation[method]} ({method})" for method in shown}
-    size = (2.4 + 2.3 * len(parts), 0.95 + 0.31 * len(shown))
-    with panels(1, len(parts), size) as (figure, axes):
-        for axis, ((protocol, split), of) in zip(axes[0], parts.items(), strict=True):
-            found = [(method, aggregate(of[method]) if method in of else None) for method in shown]
-            named = {names[method]: colour[method] for method in shown}
-            bars(axis, [(names[method], value) for method, value in found], named, names=axis is axes[0][0])
-            axis.set(title=f"{protocol}, {split}", xlabel="IQM of normalised returns")
-            rows += [
-                (protocol, split, method, formulation[method], value.point, value.low, value.high)
-                for method, value in found
-                if value is not None
-            ]
+    found = {
+        part: {method: aggregate(pooled[method]) if method in pooled else None for method in shown}
+        for part, pooled in parts.items()
+    }
+    every = [value for values in found.values() for value in values.values()]
+    axis = common_axis(every, "IQM of normalised returns", low=0.0, high=1.0)
+    css = method_classes(methods)
+    names = {method: _formulation_name(method, formulation[method], shown, formulation) for method in shown}
+    panels = [
+        estimates(
+            {names[method]: value for method, value in values.items()},
+            {names[method]: css[method] for method in shown},
+            axis,
+            f"{protocol}, {split}",
+            width=THIRD,
+        )
+        for (protocol, split), values in found.items()
+    ]
+    rows = [
+        (protocol, split, method, formulation[method], value.point, value.low, value.high)
+        for (protocol, split), values in found.items()
+        for method, value in values.items()
+        if value is not None
+    ]
     return Figure(
         "formulations",
         "Formulations of the world model",
         "Latent space and consistency loss: interquartile means of normalised returns with 95 % stratified "
         "bootstrap intervals.",
-        figure,
+        Chart(panels, "Formulations of the world model"),
         ("protocol", "split", "method", "formulation", "iqm", "low", "high"),
         rows,
     )
+
+
+def _formulation_name(
+    method: str, formulation: str, shown: Sequence[str], formulations: dict[str, str]
+) -> str:
+    """The formulation; with the method's name where several methods share it."""
+    shared = sum(formulations[other] == formulation for other in shown) > 1
+    return f"{formulation} ({method})" if shared else formulation
 
 
 def returns_figures(

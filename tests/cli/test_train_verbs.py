@@ -144,7 +144,7 @@ def test_curves_over_the_context(call: Call, run_path: Path) -> None:
     assert list(curve["few-shot"]) == ["train", "id"]
     assert len(curve["few-shot"]["id"]["normalised_mean"]) == 2
     assert isinstance(curve["zero-shot"]["id"]["return_mean"], float)
-    assert (run_path / "context-curve.png").stat().st_size > 5000
+    assert (run_path / "context-curve.svg").stat().st_size > 5000
     kept = read_evaluations(open_run(run_path))
     assert {(one.settings.protocols, one.settings.context_size) for one in kept} == {
         (("few-shot",), 0),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from clwm_data.pages.palette import (
     DASHES,
     NEUTRAL_COLOURS,
+    SCALE_COLOURS,
     SERIES_COLOURS,
     SPLIT_COLOURS,
     Mode,
@@ -76,7 +77,7 @@ def test_marks_and_text_stand_out_from_the_paper(mode: Mode) -> None:
     for paper in (neutral["paper"], neutral["raised"]):
         assert contrast(neutral["ink"], paper) >= 7.0
         assert contrast(neutral["soft"], paper) >= 4.5
-        for colour in (*SPLIT_COLOURS[mode].values(), *SERIES_COLOURS[mode]):
+        for colour in (*SPLIT_COLOURS[mode].values(), *SERIES_COLOURS[mode], *SCALE_COLOURS):
             assert contrast(colour, paper) >= 2.8
     assert contrast(neutral["warn"], neutral["warn-paper"]) >= 4.5
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -226,8 +227,11 @@ def test_curves_hold_every_size(agent: Agent, tasks: dict[int, MemoryTask], tmp_
         assert curves[1]["few-shot"][split]["return_mean"][1] == at_seven[split]["return_mean"]
         assert curves[1]["zero-shot"][split]["return_mean"] == zero_shot[split]["return_mean"]
     assert len(curves[0]["online-context"]["ood"]["normalised_mean"]) == 2
-    curve_figure(curves, tmp_path / "curve.png", title="point-robot")
-    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    curve_figure(curves, tmp_path / "curve.svg", title="point-robot")
+    drawn = ElementTree.parse(tmp_path / "curve.svg").getroot()
+    words = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    for expected in ("few-shot", "online-context", "normalised return", "7", "dashed: zero-shot"):
+        assert expected in words
 
 
 def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:

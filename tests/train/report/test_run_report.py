@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -112,24 +113,27 @@ def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
 @pytest.fixture(scope="module")
 def written(runs: Path) -> list[Path]:
     """The report of all runs."""
-    pytest.importorskip("matplotlib")
     return write_run_report(find_runs([runs]), runs.parent / "out" / "study.html")
 
 
 def test_the_page_and_what_is_beside_it(written: list[Path]) -> None:
-    assert {path.name for path in written} == {
+    assert {path.relative_to(written[0].parent).as_posix() for path in written} == {
         "study.html",
-        "study-results.csv",
-        *(f"study-{name}.{kind}" for name in FIGURES for kind in ("png", "csv")),
+        "study_files/results.csv",
+        *(f"study_files/{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")),
     }
     page = written[0].read_text()
-    assert page.count("data:image/png;base64,") == len(FIGURES)
+    assert page.count('<div class="panels"') == len(FIGURES)
+    names = re.findall(r'<clipPath id="([^"]+)"', page)
+    assert len(names) == len(set(names))
     assert "<b>sim" not in page
     assert "&lt;b&gt;sim" in page
     assert not re.search(r'src="(?!data:)|<script|https?://(?!www\.w3\.org)', page)
     for path in written:
-        if path.suffix == ".png":
-            assert path.read_bytes().startswith(b"\x89PNG")
+        if path.suffix == ".svg":
+            text = path.read_text()
+            assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+            assert "var(" not in text
 
 
 def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
@@ -139,7 +143,7 @@ def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
     compared = compare(scores_of(found), methods, [part]).parts[part]
 
     def rows(name: str) -> list[dict[str, str]]:
-        with written[0].with_name(f"study-{name}.csv").open() as stream:
+        with (written[0].parent / "study_files" / f"{name}.csv").open() as stream:
             return list(csv.DictReader(stream))
 
     row = next(
@@ -185,7 +189,6 @@ def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
 
 
 def test_returns_are_drawn_where_the_expert_is_not_known() -> None:
-    pytest.importorskip("matplotlib")
     returns = np.array([[1.0, 2.0], [3.0, 6.0]])
 
     def score(method: str, normalised: np.ndarray | None) -> Score:
@@ -211,8 +214,9 @@ def test_runs_without_results_have_a_page_too(runs: Path, tmp_path: Path) -> Non
     single = write_run_report([run], tmp_path / "single.html")
     again = write_run_report([run], tmp_path / "again" / "single.html")
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in single]
-    assert {path.name for path in single} >= {"single-aggregates.png", "single-probe.png"}
-    assert "single-improvement.png" not in {path.name for path in single}
+    assert {path.name for path in single} >= {"aggregates.svg", "probe.svg"}
+    assert "improvement.svg" not in {path.name for path in single}
+    assert not (tmp_path / "bare_files").exists()
 
 
 def test_command_and_mistakes(
