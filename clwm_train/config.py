@@ -6,15 +6,20 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from clwm_data.families import Split
 from clwm_data.strict import StrictModel
 
 Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+#: Beyond it single precision has no numbers.
+LARGEST = 3e38
+Rate = Annotated[float, Field(gt=0.0, le=LARGEST, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0.0, le=LARGEST, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
+#: Hidden layers of a network: each is built in turn, so a configuration of very many would take minutes.
+MOST_LAYERS = 64
 #: YAML knows only lists; sizes are kept as tuples.
-Sizes = Annotated[tuple[Count, ...], Field(strict=False)]
+Sizes = Annotated[tuple[Count, ...], Field(strict=False, max_length=MOST_LAYERS)]
 #: How weights are drawn, see :class:`clwm_train.model.nn.Initialiser`.
 Init = Literal["truncated-normal-0.02", "fan-in", "group-fan-in", "orthogonal"]
 #: Hidden layers of an MLP: Linear -> LayerNorm -> Mish, or Linear -> ReLU.
@@ -30,6 +35,8 @@ PolicyHead = Literal["gaussian", "mixture", "deterministic"]
 #: See :mod:`clwm_train.model.backbones`.
 BackboneName = Literal["iql", "td3bc", "bc"]
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
+#: Where the context of an evaluated task comes from, see :mod:`clwm_train.evaluate.protocols`.
+Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
 Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]
 
 
@@ -54,11 +61,16 @@ class DataConfig(StrictModel):
 
     Attributes:
         standardise_observation: subtract the mean and divide by the standard deviation over the train tasks.
+        std_floor: entries of the observation are divided by at least this share of the observation's size
+            (see :class:`clwm_train.data.normaliser.Normaliser`), so that a simulator's jitter stays small.
+        clip_observation: scaled entries are kept within plus and minus this; ``null``: they are not.
         reward_scale: rewards are multiplied by this; ``auto``: one over their standard deviation over
             the train tasks.
     """
 
     standardise_observation: bool = False
+    std_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    clip_observation: Rate | None = None
     reward_scale: Rate | Literal["auto"] = 1.0
 
 
@@ -328,6 +340,22 @@ class BcConfig(BackboneConfig):
     """Behaviour cloning."""
 
 
+class EvaluationConfig(StrictModel):
+    """Evaluations while training.
+
+    Attributes:
+        every: updates from one to the next.
+        protocols: what is evaluated; ``checkpoints/best`` is chosen by the first one.
+        splits: on which tasks; ``checkpoints/best`` is chosen by the first one.
+        episodes: per task.
+    """
+
+    every: Count
+    protocols: Annotated[tuple[Protocol, ...], Field(strict=False, min_length=1)] = ("few-shot",)
+    splits: Annotated[tuple[Split, ...], Field(strict=False, min_length=1)] = ("id",)
+    episodes: Count = 3
+
+
 class TrainConfig(StrictModel):
     """Everything that decides what is trained, apart from the store and the seeds.
 
@@ -338,6 +366,7 @@ class TrainConfig(StrictModel):
         checkpoint_every: iterations per checkpoint.
         keep_checkpoints: older ones are removed.
         learning_rate_decay: over this share of the steps, the last, all learning rates fall linearly to 0.
+        evaluation: while training; ``null``: none.
         precision: of matrix products while training: ``fp32``; ``mixed``: their factors may be rounded, to
             TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
         features: what policy and critics see beside z: ``codes`` (published for SPC), ``observation`` or
@@ -353,6 +382,7 @@ class TrainConfig(StrictModel):
     keep_checkpoints: Count = 2
     learning_rate_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     precision: Precision = "fp32"
+    evaluation: EvaluationConfig | None = None
     batch: BatchConfig = BatchConfig()
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()

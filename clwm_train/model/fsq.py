@@ -75,7 +75,8 @@ class FSQ(nn.Module):
     @torch.no_grad()
     def index(self, x: Tensor) -> Tensor:
         """Index in [0, codes) of the code that [..., C] is quantised to: [...] int64 (int32 in a compiled
-        graph, where comparisons with it are quicker).
+        graph, where comparisons with it are quicker). That of NaN is some index in the range, so that a
+        training that diverges is told of and does not end in an index out of bounds.
         """
         rows = self._rows(x)
         shift, half_range, offset = (
@@ -83,6 +84,7 @@ class FSQ(nn.Module):
         )
         if torch.compiler.is_compiling():
             digits = (_tanh(rows + shift) * half_range - offset).round()
+            digits = torch.where(digits == digits, digits, 0.0)
             by_channel = channels_first(digits.view(len(rows), -1, self.channels)).int()
             found = torch.full_like(by_channel[:, 0], self._middle)
             for channel, basis in enumerate(self._bases):
@@ -94,7 +96,7 @@ class FSQ(nn.Module):
             total = torch.full_like(digits[:, :: self.channels], self._middle)
             for channel, basis in enumerate(self._bases):
                 total.add_(digits[:, channel :: self.channels], alpha=basis)
-            index[piece] = total
+            index[piece] = total.nan_to_num_(nan=0.0)
         return index.view(x.shape[:-1])
 
     def _rows(self, x: Tensor) -> Tensor:

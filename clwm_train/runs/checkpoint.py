@@ -5,32 +5,38 @@
     checkpoints/step-000004000/
       agent.safetensors      what evaluation needs: networks and scaling
       learner.safetensors    the rest: state of objectives and optimisers, sums of the running log interval
-      checkpoint.yaml        updates done, seeds
+      checkpoint.yaml        updates done, seeds, digests of the other files
+    checkpoints/best/        of evaluations while training, the best agent (no learner.safetensors)
 
 Every tensor leads with the axis of seeds.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
+from clwm_data.disk import disk_errors
+from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.store.atomic import move_folder
-from clwm_data.strict import StrictModel, build_model, read_yaml
+from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.runs.run import write_model
 
 AGENT, LEARNER, INDEX = "agent.safetensors", "learner.safetensors", "checkpoint.yaml"
+#: Folder of the best agent of the evaluations while training.
+BEST = "best"
 
-MEND = "delete the checkpoint's folder, and the one before it is used"
+REMEDY = "delete the checkpoint's folder, and the one before it is used"
 
 State = dict[str, Tensor]
 
@@ -41,36 +47,41 @@ class CheckpointRecord(StrictModel):
     Attributes:
         step: updates done.
         seeds: of the tensors' leading axis, in order.
+        files: SHA-256 of each of the checkpoint's other files.
+        score: what the best agent was chosen by, and its value; ``None`` in other checkpoints.
     """
 
     step: int = Field(ge=0)
     seeds: list[int]
+    files: dict[Text, Text]
+    score: dict[Text, float] | None = None
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
-    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    """The checkpoints of a run, oldest first (without the best agent's)."""
+    paths = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(paths, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def latest_checkpoint(folder: Path) -> Path:
     """The newest checkpoint.
 
     Raises:
-        ClwmError: there is none yet.
+        NotFoundError: there is none yet.
     """
-    found = list_checkpoints(folder)
-    if not found:
-        raise ClwmError(f"{folder}: holds no checkpoint yet: train the run first")
-    return found[-1]
+    checkpoints = list_checkpoints(folder)
+    if not checkpoints:
+        raise NotFoundError(f"{folder}: holds no checkpoint yet: train the run first")
+    return checkpoints[-1]
 
 
-def choose_checkpoint(folder: Path, asked: Path | None) -> Path:
-    """One of a run's checkpoints: the newest, or the one that is asked for by its path or its name.
+def choose_checkpoint(folder: Path, asked: str | Path | None) -> Path:
+    """One of a run's checkpoints: the newest, or the one that is asked for.
 
     Args:
         folder: of the run's checkpoints.
-        asked: ``step-000004000``, or the path of a checkpoint in ``folder``.
+        asked: name (``step-000004000``), updates (``4000``) or path of a checkpoint in ``folder``; ``best``;
+            ``None``: the newest.
 
     Raises:
         NotFoundError: there is none yet, or no such one.
@@ -78,92 +89,145 @@ def choose_checkpoint(folder: Path, asked: Path | None) -> Path:
     """
     if asked is None:
         return latest_checkpoint(folder)
-    for path in (folder / asked, asked):
+    name = f"step-{int(str(asked)):09d}" if re.fullmatch(r"[0-9]{1,18}", str(asked)) else asked
+    for path in (folder / name, Path(asked)):
         if (path / INDEX).is_file():
             if path.resolve().parent != folder.resolve():
                 raise InvalidInputError(f"{asked}: is no checkpoint of {folder.parent}: name one of its own")
             return path
-    known = ", ".join(path.name for path in list_checkpoints(folder)) or "none"
+    paths = [*list_checkpoints(folder), *folder.glob(BEST)]
+    known = ", ".join(path.name for path in paths) or "none"
     raise NotFoundError(f"{asked}: no such checkpoint of {folder.parent}; it has {known}")
 
 
 def save_checkpoint(
     folder: Path,
-    record: CheckpointRecord,
+    step: int,
+    seeds: Sequence[int],
+    *,
     agent: Mapping[str, Tensor],
     learner: Mapping[str, Tensor],
     keep: int,
 ) -> Path:
     """Write a checkpoint, then remove the oldest beyond ``keep``.
 
+    Args:
+        folder: of the run's checkpoints.
+        step: updates done.
+        seeds: of the tensors' leading axis.
+        agent: what acting needs.
+        learner: what else training needs.
+        keep: number of checkpoints that stay.
+
     Returns:
         the checkpoint's folder.
+
+    Raises:
+        UnavailableError: it cannot be written; the checkpoints that were there still are.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*.partial"):
-        shutil.rmtree(leftover)
-    target = folder / f"step-{record.step:09d}"
-    temporary = folder / f"{target.name}.partial"
-    temporary.mkdir()
-    save_file({name: value.detach().contiguous() for name, value in agent.items()}, temporary / AGENT)
-    save_file({name: value.detach().contiguous() for name, value in learner.items()}, temporary / LEARNER)
-    write_model(temporary / INDEX, record)
-    if target.exists():
-        shutil.rmtree(target)
-    move_folder(temporary, target)
+    target = folder / f"step-{step:09d}"
+    _write(target, {AGENT: agent, LEARNER: learner}, step=step, seeds=list(seeds))
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return target
 
 
-def read_record(checkpoint: Path) -> CheckpointRecord:
-    """What a checkpoint says of itself.
+def save_best(
+    folder: Path, step: int, seeds: Sequence[int], *, agent: Mapping[str, Tensor], score: dict[str, float]
+) -> Path:
+    """Write the best agent so far, in the place of the one before.
 
     Raises:
-        ClwmError: its index is missing or damaged.
+        UnavailableError: it cannot be written.
     """
-    return build_model(CheckpointRecord, read_yaml(checkpoint / INDEX))
+    _write(folder / BEST, {AGENT: agent}, step=step, seeds=list(seeds), score=score)
+    return folder / BEST
+
+
+def _write(target: Path, files: Mapping[str, Mapping[str, Tensor]], **record: Any) -> None:
+    temporary = target.with_name(f"{target.name}.partial")
+    try:
+        with disk_errors(target, "earlier checkpoints are intact, and --resume goes on from the latest"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for leftover in target.parent.glob("*.partial"):
+                shutil.rmtree(leftover)
+            temporary.mkdir()
+            digests = {}
+            for name, tensors in files.items():
+                data = save({key: value.detach().contiguous() for key, value in tensors.items()})
+                digests[name] = hashlib.sha256(data).hexdigest()
+                (temporary / name).write_bytes(data)
+            write_model(temporary / INDEX, CheckpointRecord(**record, files=digests))
+            if target.exists():
+                shutil.rmtree(target)
+            move_folder(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_record(checkpoint: Path, seeds: Sequence[int] | None = None) -> CheckpointRecord:
+    """What a checkpoint says of itself.
+
+    Args:
+        checkpoint: its folder.
+        seeds: that it must be of.
+
+    Raises:
+        DamagedDataError: its index is missing or damaged, or is that of another checkpoint.
+    """
+    path = checkpoint / INDEX
+    try:
+        record = build_model(CheckpointRecord, read_yaml(path))
+    except ClwmError as error:
+        raise DamagedDataError(f"{error}: {REMEDY}") from error
+    if checkpoint.name != BEST and checkpoint.name != f"step-{record.step:09d}":
+        raise DamagedDataError(f"{path}: says step {record.step}, which is not its folder's: {REMEDY}")
+    if seeds is not None and record.seeds != list(seeds):
+        raise DamagedDataError(f"{path}: is of seeds {record.seeds}, the run of {list(seeds)}: {REMEDY}")
+    return record
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
-    """The tensors of one file of a checkpoint.
+    """The tensors of one file of a checkpoint, whose bytes are compared with their digest first.
 
     Raises:
-        ClwmError: it cannot be read.
+        DamagedDataError: the file, or the checkpoint's index, is missing or damaged.
     """
+    digests = read_record(path.parent).files
     try:
-        return load_file(path, device=str(device))
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digests.get(path.name):
+            raise DamagedDataError(f"{path}: is damaged: its SHA-256 is not that of {INDEX}: {REMEDY}")
+        return {name: tensor.to(device) for name, tensor in load(data).items()}
     except (OSError, SafetensorError) as error:
-        raise ClwmError(f"{path}: cannot be read: {error}: {MEND}") from error
+        raise DamagedDataError(f"{path}: cannot be read: {error}: {REMEDY}") from error
 
 
-def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare the names and shapes of a file's tensors, without reading the tensors.
+def check_shapes(path: Path, state: State, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the names and shapes of the tensors of a file with those expected.
 
     Raises:
-        ClwmError: it cannot be read, or holds others than expected.
+        InvalidInputError: they differ.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ClwmError(f"{path}: cannot be read: {error}: {MEND}") from error
-    for name in sorted({*found, *expected}):
-        if found.get(name) != expected.get(name):
-            what = f"{name} has shape {found.get(name)}, expected {expected.get(name)}"
-            raise ClwmError(f"{path}: does not fit config.yaml: {what}: put back the config.yaml of that run")
+    for name in sorted({*state, *expected}):
+        shape = tuple(state[name].shape) if name in state else None
+        if shape != expected.get(name):
+            what = f"{name} has shape {shape}, expected {expected.get(name)}"
+            raise InvalidInputError(
+                f"{path}: does not fit config.yaml: {what}: put back the config.yaml of that run"
+            )
 
 
 def load_module(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
     """Fill a module from a checkpoint's tensors.
 
     Raises:
-        ClwmError: the tensors do not fit the configuration.
+        InvalidInputError: the tensors do not fit the configuration.
     """
     try:
         module.load_state_dict(dict(state))
     except RuntimeError as error:
         first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise ClwmError(
+        raise InvalidInputError(
             f"{source}: does not fit config.yaml: {first}: put back the config.yaml of that run"
         ) from error

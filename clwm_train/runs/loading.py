@@ -6,20 +6,40 @@ from pathlib import Path
 
 import torch
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_train.model.agent import Agent
-from clwm_train.runs.checkpoint import AGENT, check_shapes, latest_checkpoint, load_module, read_tensors
-from clwm_train.runs.run import Run
+from clwm_train.runs.checkpoint import (
+    AGENT,
+    check_shapes,
+    choose_checkpoint,
+    load_module,
+    read_record,
+    read_tensors,
+)
+from clwm_train.runs.run import Run, open_run
 
 
-def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device | str = "cpu") -> Agent:
-    """The agent of a run's checkpoint, the latest unless given.
+def load_agent(
+    run: Run | str | Path, *, checkpoint: str | Path | None = None, device: torch.device | str = "cpu"
+) -> Agent:
+    """The agent of a run's checkpoint.
+
+    Args:
+        run: the run, or the path of its folder.
+        checkpoint: the latest unless given; as for :func:`~clwm_train.runs.checkpoint.choose_checkpoint`.
+        device: to have it on.
 
     Raises:
-        ClwmError: there is no checkpoint, it is damaged, or it does not fit the run's configuration.
+        NotFoundError: there is no such run or checkpoint.
+        DamagedDataError: it is damaged.
+        InvalidInputError: it does not fit the run's configuration, or is another run's.
     """
-    folder = checkpoint or latest_checkpoint(run.checkpoints)
+    if not isinstance(run, Run):
+        run = open_run(Path(run))
+    folder = choose_checkpoint(run.checkpoints, checkpoint)
     record = run.record
+    read_record(folder, record.seeds)
+    state = read_tensors(folder / AGENT)
     sizes = (run.config, record.seeds, record.observation_size, record.action_size)
     # A configuration may come from anywhere: it is built only when the tensors in the file are seen to fit.
     try:
@@ -27,8 +47,10 @@ def load_agent(run: Run, *, checkpoint: Path | None = None, device: torch.device
             shapes = {name: tuple(tensor.shape) for name, tensor in Agent(*sizes).state_dict().items()}
     except (RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
-        raise ClwmError(f"{run.path}: config.yaml describes no agent that can be built: {reason}") from error
-    check_shapes(folder / AGENT, shapes)
+        raise InvalidInputError(
+            f"{run.path}: config.yaml describes no agent that can be built: {reason}"
+        ) from error
+    check_shapes(folder / AGENT, state, shapes)
     agent = Agent(*sizes)
-    load_module(agent, read_tensors(folder / AGENT), folder / AGENT)
+    load_module(agent, state, folder / AGENT)
     return agent.to(device).eval()

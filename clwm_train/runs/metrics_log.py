@@ -4,67 +4,151 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from clwm_data.errors import ClwmError
+from clwm_data.disk import disk_errors
+from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import replacing
 
 #: Keys that tell of the machine, not of the training: they differ between two equal runs.
 THROUGHPUT = ("updates_per_s", "transitions_per_s")
+#: Begins the names of metrics of evaluations while training, which have rows of their own.
+EVALUATION_PREFIX = "evaluation/"
+
+#: What to do when the disk is full.
+AFTERWARDS = "checkpoints are intact, and --resume goes on from the latest"
+
+Row = dict[str, Any]
 
 
 class MetricsLog:
-    """Appends rows ``{"step": int, "seed": int, <figure>: float, ...}``.
+    """Appends rows ``{"step": int, "seed": int, <metric>: float, ...}``.
+
+    When opened it drops the rows of updates that are to be done again, from both files: those beyond ``step``
+    (of a run that was cut off after its last checkpoint), and those of the unfinished interval that a run
+    ended with. Damaged rows are dropped, too; the damaged file is kept beside the new one.
 
     Args:
         path: the JSON-lines file.
-        tensorboard: folder of TensorBoard's files.
-        step: updates done so far. Rows beyond it (of a run that was cut off after its last checkpoint) are
-            dropped, and so is the row of the unfinished interval that a run ended with.
+        tensorboard: folder of TensorBoard's files: in it one folder per seed, so that curves overlay.
+        step: updates done so far.
         every: updates per row.
+        seeds: that rows will be of.
+        warn: told of damaged rows.
     """
 
-    def __init__(self, path: Path, tensorboard: Path, step: int, every: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tensorboard: Path,
+        *,
+        step: int,
+        every: int,
+        seeds: Sequence[int],
+        warn: Callable[[str], object] = warnings.warn,
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        rows = read_metrics(path) if path.exists() else iter(())
-        kept = [row for row in rows if row["step"] <= step and row["step"] % every == 0]
+        self._path = path
+        rows = _read_sound_rows(path, warn) if path.exists() else []
+        kept = [row for row in rows if row["step"] <= step and (row["step"] % every == 0 or _evaluates(row))]
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
-        folder = str(tensorboard)
-        self._writer: Any = SummaryWriter(folder, purge_step=step + 1)
+        # TensorBoard drops whatever is beyond one step; what was kept of that (evaluations) is written anew.
+        purge = max((row["step"] for row in kept if not _evaluates(row)), default=0) + 1
+        self._writers: dict[int, Any] = {
+            seed: SummaryWriter(str(tensorboard / f"seed-{seed}"), purge_step=purge) for seed in seeds
+        }
+        for row in kept:
+            if row["step"] >= purge:
+                self._draw(row)
 
-    def write(self, step: int, seed: int, figures: Mapping[str, float]) -> None:
-        """Append a row; figures that are not finite are left out (JSON has no NaN)."""
-        finite = {name: value for name, value in figures.items() if math.isfinite(value)}
-        self._file.write(json.dumps({"step": step, "seed": seed, **finite}, allow_nan=False) + "\n")
-        self._file.flush()
-        for name, value in finite.items():
-            self._writer.add_scalar(f"seed-{seed}/{name}", value, step)
+    def write(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
+        """Append a row; metrics that are not finite are left out (JSON has no NaN).
+
+        Raises:
+            UnavailableError: it cannot be written.
+        """
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        row = {"step": step, "seed": seed, **finite}
+        with disk_errors(self._path, AFTERWARDS):
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
+            self._draw(row)
+
+    def sync(self) -> None:
+        """Have the disk hold all rows before anything that follows.
+
+        Raises:
+            UnavailableError: they cannot be written.
+        """
+        with disk_errors(self._path, AFTERWARDS):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            for writer in self._writers.values():
+                writer.flush()
+
+    def _draw(self, row: Row) -> None:
+        writer = self._writers.get(row["seed"])
+        for name, value in row.items():
+            if writer is not None and name not in ("step", "seed"):
+                writer.add_scalar(name, value, row["step"])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
-        self._writer.close()
+        # Every row was flushed when it was written: a disk that is full has been told of.
+        for stream in (self._file, *self._writers.values()):
+            with suppress(OSError):
+                stream.close()
 
 
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+def read_metrics(path: Path) -> Iterator[Row]:
     """The rows of a JSON-lines file; a last line that was cut off is skipped.
 
     Raises:
-        ClwmError: a damaged line before the last.
+        DamagedDataError: a damaged line before the last.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                return
-            raise ClwmError(f"{path}:{number}: is not JSON: {error.msg}") from error
-        yield row
+        row = _parse(line)
+        if row is not None:
+            yield row
+        elif number < len(lines):
+            raise DamagedDataError(f"{path}:{number}: is damaged: delete the line to leave it out")
+
+
+def _read_sound_rows(path: Path, warn: Callable[[str], object]) -> list[Row]:
+    """The rows that are not damaged; the file is put aside if any other than the last is."""
+    lines = path.read_bytes().splitlines()
+    rows = [_parse(line) for line in lines]
+    damaged = [number for number, row in enumerate(rows[:-1], start=1) if row is None]
+    if damaged:
+        aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+        shutil.copyfile(path, aside)
+        numbers = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+        warn(f"{path}: is damaged in line {numbers}: left out; the file as it was is {aside.name}")
+    return [row for row in rows if row is not None]
+
+
+def _parse(line: bytes) -> Row | None:
+    """A row, or ``None`` if the line is not one."""
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not all(type(row.get(key)) is int for key in ("step", "seed")):
+        return None
+    return row if all(isinstance(value, int | float) for value in row.values()) else None
+
+
+def _evaluates(row: Row) -> bool:
+    return any(name.startswith(EVALUATION_PREFIX) for name in row)

@@ -6,13 +6,15 @@
       config.yaml       the resolved configuration (TrainConfig)
       run.yaml          method, seeds, store and its digest, versions (RunRecord)
       metrics.jsonl     one row per seed and log interval
-      tensorboard/      the same for TensorBoard
+      tensorboard/      the same for TensorBoard, a folder per seed
       trace.json        of some updates (Chrome trace), where they were profiled
       checkpoints/step-000004000/   see clwm_train.runs.checkpoint
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +23,8 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, Field
 
-from clwm_data.errors import ClwmError
+from clwm_data.disk import disk_errors
+from clwm_data.errors import ConflictError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, get_family
 from clwm_data.families.declared import FamilyDeclaration, declared_family
 from clwm_data.store import Store
@@ -43,7 +46,12 @@ CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
 #: Raised when the networks' parameters change their meaning, which no shape would show.
 LAYOUT = 3
 
+#: Seeds trained together: each costs the memory of an agent, on reading a run as well.
+MOST_SEEDS = 1000
+
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seeds = Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length=MOST_SEEDS)]
 
 
 class RunRecord(StrictModel):
@@ -66,14 +74,14 @@ class RunRecord(StrictModel):
         packages: versions.
         platform: machine type and operating system.
         origin: where the store was downloaded from, or ``None``.
-        label: what the method is called in its experiment, or ``None``.
         declared_family: the family's declaration, where the store brought its own.
+        label: what tables and figures call what was trained; ``None``: by its method.
     """
 
     layout: int
     method: Text
     preset: Text
-    seeds: Ints
+    seeds: Seeds
     store: Text
     store_name: Text
     store_sha256: Text
@@ -135,7 +143,12 @@ def resolve_for(family: TaskFamily, config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"context": context})
 
 
-def create_run(
+def default_label(method: str, overrides: Sequence[str] = ()) -> str:
+    """What a run is called that was given no name: its method, and the keys that were overridden."""
+    return " ".join([Path(method).stem, *(override.replace(" ", "") for override in overrides)])
+
+
+def plan_run(
     path: Path,
     store: Store,
     family: TaskFamily,
@@ -146,14 +159,20 @@ def create_run(
     seeds: tuple[int, ...],
     label: str | None = None,
 ) -> Run:
-    """Make a run's folder.
+    """A new run, of which nothing is written yet.
+
+    (Eight parameters: each is a part of the record.)
 
     Raises:
-        ClwmError: the folder exists already.
+        ConflictError: a run, or something else, is there already.
+        InvalidInputError: the store holds no train task, or the seeds cannot be used.
     """
-    if path.exists():
-        what = "a run is there already: --resume continues it" if (path / RECORD).exists() else "exists"
-        raise ClwmError(f"{path}: {what}; or choose another --out")
+    check_target(path)
+    train_tasks = tuple(index for index, task in store.tasks.items() if task.split == "train")
+    if not train_tasks:
+        raise InvalidInputError(f"{store.path}: holds no train task: collect tasks of the split train")
+    if len(seeds) > MOST_SEEDS:
+        raise InvalidInputError(f"{len(seeds):,} seeds are more than {MOST_SEEDS:,} that one run can have")
     provenance = current_provenance()
     record = RunRecord(
         layout=LAYOUT,
@@ -166,7 +185,7 @@ def create_run(
         family=family.name,
         observation_size=family.observation_size,
         action_size=family.action_size,
-        train_tasks=tuple(index for index, task in store.tasks.items() if task.split == "train"),
+        train_tasks=train_tasks,
         created=provenance.created,
         command=provenance.command,
         packages={**provenance.packages, "torch": version("torch")},
@@ -175,27 +194,84 @@ def create_run(
         label=label,
         declared_family=store.manifest.declared_family,
     )
-    run = Run(path, config, record)
-    path.mkdir(parents=True)
-    write_model(path / CONFIG, config)
-    write_model(path / RECORD, record)
+    return Run(path, resolve_for(family, config), record)
+
+
+def write_run(run: Run) -> None:
+    """Make the folder of a new run; that of one whose making was killed is made again.
+
+    Raises:
+        ConflictError: a run, or something else, is there already.
+        UnavailableError: it cannot be written.
+    """
+    check_target(run.path)
+    with disk_errors(run.path, "or choose another folder for the run"):
+        if run.path.exists():
+            shutil.rmtree(run.path)
+        run.path.mkdir(parents=True)
+        write_model(run.path / CONFIG, run.config)
+        write_model(run.path / RECORD, run.record)
+
+
+def create_run(
+    path: Path,
+    store: Store,
+    family: TaskFamily,
+    config: TrainConfig,
+    *,
+    method: str,
+    preset: str,
+    seeds: tuple[int, ...],
+    label: str | None = None,
+) -> Run:
+    """:func:`plan_run` and :func:`write_run` in one (with their eight parameters)."""
+    run = plan_run(path, store, family, config, method=method, preset=preset, seeds=seeds, label=label)
+    write_run(run)
     return run
+
+
+def check_target(path: Path) -> None:
+    """Refuse a folder for a new run that holds anything but what a killed :func:`write_run` leaves.
+
+    Raises:
+        ConflictError: a run, or something else, is there already.
+    """
+    if (path / RECORD).exists():
+        raise ConflictError(f"{path}: a run is there already: --resume continues it; or choose another --out")
+    if path.exists() and not path.is_dir():
+        raise ConflictError(f"{path}: is a file: choose another folder for the run")
+    others = [entry.name for entry in path.iterdir() if not _is_leftover(entry)] if path.exists() else []
+    if others:
+        raise ConflictError(
+            f"{path}: holds {min(others)} but is no run: move it away, or choose another folder for the run"
+        )
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a folder is what a killed :func:`write_run` leaves: a run that trained nothing yet."""
+    return path.is_dir() and not (path / RECORD).exists() and all(map(_is_leftover, path.iterdir()))
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name == CONFIG or path.name.endswith(".partial")
 
 
 def open_run(path: Path) -> Run:
     """An existing run.
 
     Raises:
-        ClwmError: no run there, its files are damaged, or another version of clwm made it.
+        NotFoundError: no run there.
+        InvalidInputError: another version of clwm made it.
+        ClwmError: its files are damaged.
     """
     if not (path / RECORD).is_file():
         what = "is not a run: it has no run.yaml" if path.exists() else "does not exist"
-        raise ClwmError(f"{path}: run {what}; `clwm train` makes one")
+        raise NotFoundError(f"{path}: run {what}; `clwm train` makes one")
     config = build_model(TrainConfig, read_yaml(path / CONFIG))
     document = read_yaml(path / RECORD)
     layout = document.data.get("layout", 1)
     if layout != LAYOUT:
-        raise ClwmError(
+        raise InvalidInputError(
             f"{path}: was trained by a clwm whose networks differ (layout {layout}, here {LAYOUT}): "
             "use that version, or train again"
         )
@@ -206,10 +282,10 @@ def check_same_data(run: Run, store: Store) -> None:
     """Refuse to go on with other data than the run began with.
 
     Raises:
-        ClwmError: the store's content differs.
+        ConflictError: the store's content differs.
     """
     if store.record.content_sha256 != run.record.store_sha256:
-        raise ClwmError(
+        raise ConflictError(
             f"{run.path}: began with other data than {store.path} holds now "
             f"(sha256 {run.record.store_sha256[:12]}, now {store.record.content_sha256[:12]}): "
             f"restore the data, or start a new run"

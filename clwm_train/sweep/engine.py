@@ -17,7 +17,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.workers import end_with_parent
 from clwm_train.sweep.job import Job, run_job
-from clwm_train.training.trainer import Progress
+from clwm_train.training.trainer import ProgressCallback
 
 #: A job and why it failed, or ``None``.
 Outcome = tuple[Job, str | None]
@@ -41,7 +41,7 @@ def attempt(
     until: float | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> str | None:
     """Run a job until it is done, or the clock or ``stop`` says so; returns why it failed, or ``None``.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from clwm_data.errors import ClwmError, NotFoundError
-from clwm_data.locks import exclusive
 from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_train.analyse.analysis import analyse_run, is_whole
@@ -20,10 +17,11 @@ from clwm_train.evaluate.run import evaluate_run
 from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
-from clwm_train.runs.run import CONFIG, RECORD, Run, create_run, open_run, resolve_for
+from clwm_train.runs.lock import run_lock
+from clwm_train.runs.run import RECORD, Run, create_run, open_run, resolve_for
 from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
 from clwm_train.training.train import train_run
-from clwm_train.training.trainer import Progress
+from clwm_train.training.trainer import ProgressCallback
 
 Stage = Literal["waiting", "training", "evaluating", "analysing", "done"]
 
@@ -106,7 +104,7 @@ def run_job(
     job: Job,
     *,
     stop: Callable[[], bool] = lambda: False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> bool:
     """Do what is left of a job.
 
@@ -121,7 +119,7 @@ def run_job(
     Raises:
         ClwmError: another process works on it, or it cannot be done.
     """
-    with _locked(job.run):
+    with run_lock(job.run, patience=ORPHANS_SECONDS):
         store = open_store(job.store)
         while not stop():
             state = job_state(job)
@@ -141,11 +139,6 @@ def run_job(
 
 
 def _create(job: Job, store: Store) -> Run:
-    if job.run.exists():  # killed before the run's record was written: nothing is lost
-        strange = [path.name for path in job.run.iterdir() if not _is_leftover(path)]
-        if strange:
-            raise ClwmError(f"{job.run}: holds {strange[0]} but is no run: move it away")
-        shutil.rmtree(job.run)
     family = store.task_family
     config = resolve_for(family, resolve(job.method, job.preset, job.overrides))
     return create_run(
@@ -158,10 +151,6 @@ def _create(job: Job, store: Store) -> Run:
         seeds=job.seeds,
         label=job.label,
     )
-
-
-def _is_leftover(path: Path) -> bool:
-    return path.name == CONFIG or path.name.endswith(".partial")
 
 
 def _evaluate(job: Job, run: Run, store: Store) -> None:
@@ -219,11 +208,3 @@ def final_checkpoint(run: Run) -> Path:
         f"{run.path}: was trained beyond the experiment's {run.config.steps:,} updates, and the checkpoint "
         "at that update is gone: remove the folder to train it again"
     )
-
-
-@contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """Keep other processes from working on a run; the operating system ends it with the process."""
-    busy = f"{run}: another process works on it: wait until it ends"
-    with exclusive(run.with_name(f".{run.name}.lock"), busy, seconds=ORPHANS_SECONDS):
-        yield

@@ -1,4 +1,4 @@
-"""Averages of figures between two log rows, and the first that is not finite, without synchronisation."""
+"""Averages of metrics between two log rows, and the first that is not finite, without synchronisation."""
 
 from __future__ import annotations
 
@@ -8,51 +8,47 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DivergedError
 
 Names = tuple[str, ...]
 
 
-class DivergedError(ClwmError):
-    """A loss became NaN or infinite."""
-
-
 class Meter:
-    """Sums the figures [S] of every update, on the device they are on.
+    """Sums the metrics [S] of every update, on the device they are on.
 
-    Updates that report the same names form a group, whose figures are kept as one tensor [names, S].
+    Updates that report the same names form a group, whose metrics are kept as one tensor [names, S].
     """
 
     def __init__(self) -> None:
         self._groups: dict[Names, _Group] = {}
 
-    def add(self, figures: Mapping[str, Tensor], step: int) -> None:
-        """Add the figures of an update."""
-        names = tuple(figures)
-        value = torch.stack(list(figures.values())).float()
+    def add(self, metrics: Mapping[str, Tensor], step: int) -> None:
+        """Add the metrics of update ``step`` (from 0)."""
+        names = tuple(metrics)
+        value = torch.stack(list(metrics.values())).float()
         if names not in self._groups:
             self._groups[names] = _Group.empty(value)
         self._groups[names].add(value, step)
 
     def check(self, seeds: Sequence[int]) -> None:
-        """Refuse figures that are not finite.
+        """Refuse metrics that are not finite.
 
         Raises:
-            DivergedError: naming the first step, figure and seed.
+            DivergedError: naming the first metric, its seed and its update (from 1).
         """
-        found = [
+        bad = [
             (int(step), name, seed)
             for names, group in self._groups.items()
             for name, row in zip(names, group.first_bad.tolist(), strict=True)
             for seed, step in zip(seeds, row, strict=True)
             if math.isfinite(step)
         ]
-        if found:
-            step, name, seed = min(found, key=lambda entry: entry[0])
-            raise DivergedError(f"{name} of seed {seed} is not finite at step {step}")
+        if bad:
+            step, name, seed = min(bad, key=lambda entry: entry[0])
+            raise DivergedError(f"{name} of seed {seed} is not finite at update {step + 1}")
 
     def means(self) -> dict[str, list[float]]:
-        """Mean of every figure over the updates that had it, per seed [S]."""
+        """Mean of every metric over the updates that had it, per seed [S]."""
         parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for names, group in self._groups.items():
             for name, row in zip(names, group.total, strict=True):
@@ -85,7 +81,7 @@ class Meter:
 
 
 class _Group:
-    """Figures that come together: sums [names, S], their count [], first step not finite [names, S]."""
+    """Metrics that come together: sums [names, S], their count [], first step not finite [names, S]."""
 
     def __init__(self, total: Tensor, count: Tensor, first_bad: Tensor) -> None:
         self.total = total

@@ -16,7 +16,7 @@ from clwm_train.training.decide import decide_execution
 from clwm_train.training.precision import matmul_precision
 from clwm_train.training.profile import Shares
 from clwm_train.training.threads import best_threads, cpu_threads, is_large
-from clwm_train.training.trainer import Progress, Trainer
+from clwm_train.training.trainer import ProgressCallback, Trainer
 
 
 def train_run(
@@ -26,7 +26,7 @@ def train_run(
     execution: Execution = DEFAULT_EXECUTION,
     steps: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     profiled: Callable[[Shares], None] | None = None,
 ) -> bool:
     """Train a run on its store from where it stands.
@@ -68,4 +68,4 @@ def train_run(
         keep_freed_memory()
     count = decided.threads or best_threads(agent, batch)
     with cpu_threads(count), matmul_precision(run.config.precision):
-        return trainer.train(steps or run.config.steps, stop=stop, progress=progress, profiled=profiled)
+        return trainer.train(steps or run.config.steps, stop=stop, on_progress=progress, profiled=profiled)

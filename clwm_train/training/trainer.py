@@ -1,9 +1,10 @@
-"""The training loop: batches, updates, metrics, checkpoints."""
+"""The training loop: batches, updates, metrics, evaluations, checkpoints."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clwm_data.errors import DivergedError, InvalidInputError, UnavailableError
 from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import RandomStreams
@@ -18,23 +20,28 @@ from clwm_train.metrics.representation import representation_metrics
 from clwm_train.model.agent import Agent
 from clwm_train.runs.checkpoint import (
     AGENT,
+    BEST,
     LEARNER,
-    CheckpointRecord,
     list_checkpoints,
     load_module,
     read_record,
     read_tensors,
+    save_best,
     save_checkpoint,
 )
-from clwm_train.runs.metrics_log import THROUGHPUT, MetricsLog
+from clwm_train.runs.metrics_log import EVALUATION_PREFIX, THROUGHPUT, MetricsLog
 from clwm_train.runs.run import METRICS, TENSORBOARD, TRACE, Run
+from clwm_train.training.divergence import check_finite
 from clwm_train.training.learner import Learner
-from clwm_train.training.meter import DivergedError, Meter
+from clwm_train.training.meter import Meter
 from clwm_train.training.pace import pace
 from clwm_train.training.profile import Profiler, Shares, part
 
-#: Called after every update with the number of updates done and the latest logged figures of the first seed.
-Progress = Callable[[int, dict[str, float]], None]
+#: Called after every update with the number of updates done and the latest logged metrics of the first seed.
+ProgressCallback = Callable[[int, dict[str, float]], None]
+#: Evaluates the agent as it stands: for each seed ``<protocol>/<split>/<metric>`` -> value. The first entry
+#: is what the best agent is chosen by.
+Evaluator = Callable[[Agent], Sequence[Mapping[str, float]]]
 
 
 class Trainer:
@@ -48,13 +55,26 @@ class Trainer:
         data: arrays of its store.
         device: to train on; that of ``data`` unless given.
         compiles: compute losses and gradients as compiled graphs.
+        evaluator: of runs that are evaluated while training (``evaluation`` of the configuration).
+        warn: told what is worth knowing.
     """
 
     def __init__(
-        self, run: Run, data: TaskData, device: torch.device | None = None, *, compiles: bool = False
+        self,
+        run: Run,
+        data: TaskData,
+        device: torch.device | None = None,
+        *,
+        compiles: bool = False,
+        evaluator: Evaluator | None = None,
+        warn: Callable[[str], object] = warnings.warn,
     ) -> None:
         self.run = run
+        self.warn = warn
         config, record = run.config, run.record
+        if config.evaluation is not None and evaluator is None:
+            raise InvalidInputError(f"{run.path}: is evaluated while training, and nothing evaluates it here")
+        self.evaluator = evaluator
         agent = Agent(config, record.seeds, record.observation_size, record.action_size)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device
@@ -82,7 +102,7 @@ class Trainer:
         steps: int,
         *,
         stop: Callable[[], bool] = lambda: False,
-        progress: Progress | None = None,
+        on_progress: ProgressCallback | None = None,
         profiled: Callable[[Shares], None] | None = None,
     ) -> bool:
         """Train until ``steps`` updates are done, or ``stop`` says so; ends with a checkpoint.
@@ -90,21 +110,30 @@ class Trainer:
         Args:
             steps: updates in all.
             stop: asked after every update.
-            progress: told after every update.
+            on_progress: told after every update.
             profiled: told where the time went; the trace of the first updates is in the run's folder.
 
         Returns:
             whether all steps are done.
 
         Raises:
-            DivergedError: a figure is NaN or infinite; the last good checkpoint is kept.
+            DivergedError: a metric, a weight or an optimiser's moment is NaN or infinite; the last good
+                checkpoint is kept.
+            UnavailableError: the disk is full, or the update cannot be compiled.
         """
-        path, config = self.run.path, self.run.config
+        path, config, seeds = self.run.path, self.run.config, self.run.record.seeds
         latest: dict[str, float] = {}
         saved = self.step if list_checkpoints(self.run.checkpoints) else -1
         with ExitStack() as stack:
             log = stack.enter_context(
-                MetricsLog(path / METRICS, path / TENSORBOARD, self.step, config.log_every)
+                MetricsLog(
+                    path / METRICS,
+                    path / TENSORBOARD,
+                    step=self.step,
+                    every=config.log_every,
+                    seeds=seeds,
+                    warn=self.warn,
+                )
             )
             profiler = profiled and stack.enter_context(Profiler(path / TRACE, profiled))
             since, before = time.perf_counter(), self.step
@@ -112,9 +141,14 @@ class Trainer:
                 with part("sampler"):
                     batch = self.sampler.batch(self.step)
                 rate = pace(self.step, config.steps, config.learning_rate_decay)
-                figures = self.learner.update(batch, self.step, self.streams, rate)
+                try:
+                    metrics = self.learner.update(batch, self.step, self.streams, rate)
+                except UnavailableError:
+                    if stop():  # the signal that asked us to stop has ended the compiler, too
+                        return False
+                    raise
                 with part("metrics"):
-                    self.meter.add(figures, self.step)
+                    self.meter.add(metrics, self.step)
                 self.step += 1
                 if profiler:
                     profiler.step()
@@ -124,13 +158,17 @@ class Trainer:
                     speed = (self.step - before) / (now - since)
                     since, before = now, self.step
                     latest = self._write_row(log, speed)
+                if config.evaluation is not None and self.step % config.evaluation.every == 0:
+                    began = time.perf_counter()
+                    self._evaluate(log)
+                    since += time.perf_counter() - began
                 if self.step % config.checkpoint_every == 0:
-                    self._save()
+                    self._save(log)
                     saved = self.step
-                if progress is not None:
-                    progress(self.step, latest)
+                if on_progress is not None:
+                    on_progress(self.step, latest)
             if saved != self.step:
-                self._save()
+                self._save(log)
         return self.step >= steps
 
     def _write_row(self, log: MetricsLog, speed: float) -> dict[str, float]:
@@ -141,41 +179,85 @@ class Trainer:
             self.meter.reset()
         steps = config.batch.horizon if config.learning.transitions == "all" else 1
         transitions = speed * config.batch.tasks * config.batch.windows * steps
-        for name, figure in representation_metrics(self.learner.agent.context_encoder, self.probe).items():
-            means[f"context_encoder/{name}"] = figure.tolist()
+        try:
+            representation = representation_metrics(self.learner.agent.context_encoder, self.probe)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            what = f"features of the context encoder are not finite after update {self.step}"
+            raise self._diverged(what) from error
+        for name, values in representation.items():
+            means[f"context_encoder/{name}"] = values.tolist()
         rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
         for seed, row in zip(seeds, rows, strict=True):
             row.update(dict(zip(THROUGHPUT, (speed, transitions), strict=True)))
             log.write(self.step, seed, row)
         return rows[0]
 
+    def _evaluate(self, log: MetricsLog) -> None:
+        """Evaluate the agent as it stands, log that, and keep the agent if it is the best so far."""
+        assert self.evaluator is not None  # the constructor has seen to it
+        self._check()
+        agent, seeds = self.learner.agent, self.run.record.seeds
+        of_seeds = self.evaluator(agent.eval())
+        agent.train()
+        for seed, metrics in zip(seeds, of_seeds, strict=True):
+            log.write(
+                self.step, seed, {f"{EVALUATION_PREFIX}{name}": value for name, value in metrics.items()}
+            )
+        criterion = next(iter(of_seeds[0]), None)
+        if criterion is None:
+            return
+        score = sum(metrics[criterion] for metrics in of_seeds) / len(of_seeds)
+        best = self.run.checkpoints / BEST
+        before = read_record(best).score if best.exists() else None
+        if before is None or score > before.get(criterion, -float("inf")):
+            save_best(
+                self.run.checkpoints, self.step, seeds, agent=agent.state_dict(), score={criterion: score}
+            )
+
     def _check(self) -> None:
+        """Refuse to go on if anything is not finite."""
+        seeds = self.run.record.seeds
         try:
-            self.meter.check(self.run.record.seeds)
+            self.meter.check(seeds)
+            check_finite(self._weights(), seeds, self.step)
         except DivergedError as error:
             raise self._diverged(str(error)) from error
+
+    def _weights(self) -> dict[str, Tensor]:
+        return self.learner.agent.state_dict() | {
+            f"objectives.{name}": value for name, value in self.learner.objectives.state_dict().items()
+        }
 
     def _diverged(self, what: str) -> DivergedError:
         kept = list_checkpoints(self.run.checkpoints)
         where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
         return DivergedError(f"{self.run.path}: {what}; {where}; try a lower learning rate in a new run")
 
-    def _save(self) -> Path:
+    def _save(self, log: MetricsLog) -> Path:
         self._check()
-        agent = self.learner.agent.state_dict()
+        optimisers = optimiser_state(self.learner)
+        try:
+            check_finite(optimisers, self.run.record.seeds, self.step)
+        except DivergedError as error:
+            raise self._diverged(str(error)) from error
+        objectives = self.learner.objectives.state_dict()
         learner = {
-            **{f"objectives.{name}": value for name, value in self.learner.objectives.state_dict().items()},
-            **optimiser_state(self.learner),
+            **{f"objectives.{name}": value for name, value in objectives.items()},
+            **optimisers,
             **{f"meter.{name}": value for name, value in self.meter.state().items()},
         }
-        for name, value in {**agent, **self.learner.objectives.state_dict()}.items():
-            if not torch.isfinite(value).all():
-                raise self._diverged(f"{name} is not finite after step {self.step - 1}")
-        record = CheckpointRecord(step=self.step, seeds=list(self.run.record.seeds))
-        return save_checkpoint(self.run.checkpoints, record, agent, learner, self.run.config.keep_checkpoints)
+        log.sync()  # a checkpoint counts when the rows before it are on the disk
+        return save_checkpoint(
+            self.run.checkpoints,
+            self.step,
+            self.run.record.seeds,
+            agent=self.learner.agent.state_dict(),
+            learner=learner,
+            keep=self.run.config.keep_checkpoints,
+        )
 
     def _load(self, checkpoint: Path) -> None:
-        self.step = read_record(checkpoint).step
+        self.step = read_record(checkpoint, self.run.record.seeds).step
         device = self.sampler.device
         load_module(self.learner.agent, read_tensors(checkpoint / AGENT, device), checkpoint / AGENT)
         groups: dict[str, dict[str, Tensor]] = {"objectives": {}, "optimiser": {}, "meter": {}}

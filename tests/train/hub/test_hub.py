@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -198,9 +199,9 @@ def test_the_model_card_says_what_was_not_as_published(hub: HubServer, run: Path
         (lambda run: shutil.rmtree(run / EVALUATIONS), "was not evaluated: `clwm eval"),
         (
             lambda run: (run / "checkpoints/step-000000008").rename(run / "checkpoints/step-000000009"),
-            "step-000000009 was not evaluated",
+            "says step 8, which is not its folder's",
         ),
-        (lambda run: (run / AGENT).write_bytes(b"x" * 100), "cannot be read"),
+        (lambda run: (run / AGENT).write_bytes(b"x" * 100), "is damaged: its SHA-256"),
         (lambda run: shutil.rmtree(run / "checkpoints"), "holds no checkpoint yet"),
         (
             lambda run: (run / EVALUATIONS / "step-000000008-00000000.json").write_text("{}"),
@@ -222,6 +223,10 @@ def poison(path: Path) -> None:
     tensors = load_file(path)
     next(iter(tensors.values())).fill_(float("nan"))
     save_file(tensors, path)
+    index = path.with_name("checkpoint.yaml")
+    record = yaml.safe_load(index.read_text())
+    record["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    index.write_text(yaml.safe_dump(record))
 
 
 @pytest.mark.parametrize(
@@ -285,8 +290,8 @@ def altered_config(files: dict[str, bytes], **changes: object) -> dict[str, byte
         (lambda files: {"run.yaml": b"x" * (10**7 + 1)}, "more than 10000000"),
         (lambda files: {"config.yaml": None}, "is not a published run: it has no config.yaml"),
         (lambda files: {AGENT: None}, "cannot be read"),
-        (lambda files: {AGENT: b"\x80\x04\x95pickle"}, "cannot be read"),
-        (lambda files: {AGENT: b"\xff" * 8 + b"{}"}, "cannot be read"),
+        (lambda files: {AGENT: b"\x80\x04\x95pickle"}, "is damaged: its SHA-256"),
+        (lambda files: {AGENT: b"\xff" * 8 + b"{}"}, "is damaged: its SHA-256"),
         (lambda files: altered_config(files, iql__hidden=[10**6] * 20), "does not fit config.yaml"),
         (lambda files: altered_config(files, iql__hidden=[10**15, 10**15]), "config.yaml"),
         (lambda files: altered_config(files, context__dim=10**9), "config.yaml"),

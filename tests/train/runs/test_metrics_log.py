@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from clwm_data.errors import DamagedDataError
+from clwm_train.runs.metrics_log import MetricsLog, read_metrics
+
+Curve = list[tuple[int, float]]
+
+
+def write(folder: Path, step: int, rows: list[tuple[int, int, dict[str, float]]]) -> list[str]:
+    """What is warned of when a log of rows every 10 updates goes on after ``step``."""
+    warnings: list[str] = []
+    path, tensorboard = folder / "metrics.jsonl", folder / "tensorboard"
+    with MetricsLog(path, tensorboard, step=step, every=10, seeds=(3, 5), warn=warnings.append) as log:
+        for row in rows:
+            log.write(*row)
+        log.sync()
+    return warnings
+
+
+def drawn(folder: Path, seed: int) -> dict[str, Curve]:
+    """tag -> (step, value) of what TensorBoard shows of a seed."""
+    events = EventAccumulator(str(folder / "tensorboard" / f"seed-{seed}"))
+    events.Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
+
+
+def kept(folder: Path, seed: int) -> dict[str, Curve]:
+    """The same of metrics.jsonl."""
+    curves: dict[str, Curve] = {}
+    for row in read_metrics(folder / "metrics.jsonl"):
+        for name in row.keys() - {"step", "seed"}:
+            if row["seed"] == seed:
+                curves.setdefault(name, []).append((row["step"], row[name]))
+    return curves
+
+
+def test_tensorboard_shows_what_the_file_holds_wherever_a_run_is_resumed(tmp_path: Path) -> None:
+    """Rows beyond the checkpoint are dropped, and so is the row of the interval that a run ended in."""
+    value = {"iql/q": 1.0}
+    write(tmp_path, 0, [(step, seed, value) for step in (10, 20, 25) for seed in (3, 5)])
+    write(tmp_path, 25, [(step, seed, {"iql/q": 2.0}) for step in (30, 40) for seed in (3, 5)])
+    write(tmp_path, 35, [(step, seed, {"iql/q": 4.0}) for step in (40, 50) for seed in (3, 5)])
+    curve = [(10, 1.0), (20, 1.0), (30, 2.0), (40, 4.0), (50, 4.0)]
+    for seed in (3, 5):
+        assert kept(tmp_path, seed) == drawn(tmp_path, seed) == {"iql/q": curve}
+
+
+def test_evaluations_are_kept_at_any_update(tmp_path: Path) -> None:
+    score = "evaluation/few-shot/id/return"
+    rows: list[tuple[int, int, dict[str, float]]] = [
+        (7, 3, {score: -3.0}),
+        (10, 3, {"iql/q": 1.0}),
+        (14, 3, {score: -2.0}),
+        (15, 3, {"iql/q": 9.0}),
+        (21, 3, {score: -1.0}),
+    ]
+    write(tmp_path, 0, rows)
+    write(tmp_path, 15, [(20, 3, {"iql/q": 2.0}), (21, 3, {score: -1.5})])
+    curves = {score: [(7, -3.0), (14, -2.0), (21, -1.5)], "iql/q": [(10, 1.0), (20, 2.0)]}
+    assert kept(tmp_path, 3) == drawn(tmp_path, 3) == curves
+
+
+def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, 0, [(10, 3, {"a": float("nan"), "b": float("inf"), "c": 1.0})])
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 10, "seed": 3, "c": 1.0}\n'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"step": 20, "seed": 3, "iql/q": 1\xff.0}',
+        b'{"step": 20, "seed": 3, "iql/q": 1.0',
+        b'{"stfp": 20, "seed": 3, "iql/q": 1.0}',
+        b'{"step": "20", "seed": 3, "iql/q": 1.0}',
+        b'{"step": 20, "seed": 3, "iql/q": "1.0"}',
+        b"[" * 5000,
+        b"20",
+        b"",
+    ],
+)
+def test_a_damaged_row_is_told_and_left_out(tmp_path: Path, damage: bytes) -> None:
+    write(tmp_path, 0, [(step, 3, {"iql/q": 1.0}) for step in (10, 20, 30)])
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines()
+    damaged = b"\n".join([lines[0], damage, lines[2], b""])
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedDataError, match=r"metrics\.jsonl:2: is damaged"):
+        list(read_metrics(path))
+    (warning,) = write(tmp_path, 30, [(40, 3, {"iql/q": 2.0})])
+    assert "metrics.jsonl: is damaged in line 2: left out" in warning
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [10, 30, 40]
+    assert (tmp_path / "metrics.damaged.jsonl").read_bytes() == damaged
+    assert write(tmp_path, 40, []) == []
+
+
+def test_a_last_row_that_was_cut_off_is_no_damage(tmp_path: Path) -> None:
+    write(tmp_path, 0, [(10, 3, {"iql/q": 1.0})])
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"step": 20, "se')
+    assert [row["step"] for row in read_metrics(path)] == [10]
+    assert write(tmp_path, 10, []) == []
