@@ -20,21 +20,22 @@ SERIES_COLOURS: dict[Mode, tuple[str, ...]] = {
     "light": ("#5c24a5", "#b5890f", "#b7387a", "#014249", "#9a7aeb", "#7a0c05"),
     "dark": ("#8a63e0", "#d6c33c", "#f07db8", "#2f8a91", "#cdb9fb", "#c0392f"),
 }
-#: For a quantity: hues in order, of one lightness (0.62 in OKLCH), which stands out from any paper.
+#: For a quantity: from blue by purple to orange at one lightness (0.62 in OKLCH), which stands out from any
+#: paper. Without red or green cones it is a scale from blue to yellow.
 SCALE_COLOURS = (
-    "#e64343",
-    "#d06300",
-    "#b17a05",
-    "#958805",
-    "#699704",
-    "#08a059",
-    "#0a9c89",
-    "#0198a5",
-    "#0c92c3",
-    "#2582fb",
-    "#7b6df8",
-    "#a95bdf",
-    "#ca4bb5",
+    "#497ef7",
+    "#6d74f5",
+    "#876bef",
+    "#9e62e3",
+    "#b05ad2",
+    "#c053be",
+    "#cd4da7",
+    "#d7488e",
+    "#de4673",
+    "#e14755",
+    "#e14c32",
+    "#d85a03",
+    "#c66b04",
 )
 DASHES = 3  # patterns of lines, told apart where there are more series than colours
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from clwm_data.extras import require
 from clwm_data.families.base import SPLITS, TaskFamily
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.registry import get_family
+from clwm_data.pages.charts import Chart, LegendEntry
+from clwm_data.pages.palette import scale_class
+from clwm_data.pages.panels import Axis, Panel, span
+from clwm_data.pages.task_axis import task_axis
 from clwm_data.ranges import format_indices
 from clwm_data.references import FOLDER, reference_record
 from clwm_data.zoo.card import Card, CheckpointRecord, read_card
@@ -175,7 +178,7 @@ def _section(family: TaskFamily) -> Iterator[str]:
         for split in SPLITS
         if (indices := family.split(split))
     )
-    yield f"\n![Returns of the checkpoints on each task](figures/behaviours-{family.name}.png)\n"
+    yield f"\n![Returns of the checkpoints on each task](figures/behaviours-{family.name}.svg)\n"
 
 
 def missed(card: Card, checkpoint: CheckpointRecord) -> float:
@@ -234,20 +237,29 @@ def _spread(returns: Sequence[float]) -> str:
 
 def draw(card: Card, path: Path) -> None:
     """The return of every checkpoint on every task, with and without the policy's noise."""
-    pyplot = require("matplotlib.pyplot", "train", "drawing figures")
-    pyplot.switch_backend("Agg")
-    figure, axes = pyplot.subplots(figsize=(7, 3.5), layout="constrained")
-    colours = pyplot.get_cmap("viridis")
+    family = get_family(card.family)
+    tasks = task_axis(family.name, {index: family.task(index).parameters for index in card.tasks}, most=20)
+    returns = [
+        value
+        for checkpoint in card.checkpoints
+        for value in (*checkpoint.returns_stochastic, *checkpoint.returns_deterministic)
+    ]
+    panel = Panel(tasks.axis, Axis(*span(returns), "return", grid=True), width=760.0, height=260.0)
     for checkpoint in card.checkpoints:
-        colour = colours(0.95 * checkpoint.quality / 100)
-        axes.plot(card.tasks, checkpoint.returns_stochastic, color=colour, label=f"{checkpoint.quality}")
-        axes.plot(card.tasks, checkpoint.returns_deterministic, color=colour, linestyle=":")
-    axes.set(xlabel="task", ylabel="return", title=f"{card.family} (dotted: deterministic)")
-    axes.legend(title="checkpoint", fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes.grid(alpha=0.3)
+        colour = scale_class(checkpoint.quality / 100)
+        for index, noisy, exact in zip(
+            card.tasks, checkpoint.returns_stochastic, checkpoint.returns_deterministic, strict=True
+        ):
+            panel.symbol((tasks.places[index], exact), colour, shape="ring", size=2.6)
+            panel.symbol((tasks.places[index], noisy), colour, size=2.6)
+    legend = [
+        *(LegendEntry(scale_class(c.quality / 100), f"checkpoint {c.quality}") for c in card.checkpoints),
+        LegendEntry("soft", "with the policy's noise", "dot"),
+        LegendEntry("soft", "without", "ring"),
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    pyplot.close(figure)
+    title = f"{card.family}: return of each checkpoint"
+    path.write_text(Chart([panel], title, legend, columns=1).svg(title), encoding="utf-8")
 
 
 def main(docs: Path) -> None:
@@ -256,7 +268,7 @@ def main(docs: Path) -> None:
     for name in BUILTIN:
         folder = shipped_folder(get_family(name))
         if folder is not None:
-            draw(read_card(folder, get_family(name)), docs / "figures" / f"behaviours-{name}.png")
+            draw(read_card(folder, get_family(name)), docs / "figures" / f"behaviours-{name}.svg")
 
 
 if __name__ == "__main__":

@@ -97,6 +97,14 @@ def test_series_cannot_be_taken_for_splits(mode: Mode) -> None:
         assert min(distance(split, colour) for colour in SERIES_COLOURS[mode]) >= 0.1
 
 
+@pytest.mark.parametrize("vision", ["normal", "protanopia", "deuteranopia"])
+def test_the_scale_runs_one_way_for_readers_without_red_or_green_cones(vision: str) -> None:
+    blue_to_yellow = [oklab(VISION[vision] @ linear(colour))[2] for colour in SCALE_COLOURS]
+    order = np.argsort(np.argsort(blue_to_yellow))
+    assert np.corrcoef(order, np.arange(len(order)))[0, 1] > 0.97
+    assert distance(SCALE_COLOURS[0], SCALE_COLOURS[-1], vision) > 0.25
+
+
 def test_series_differ_in_colour_or_pattern() -> None:
     number = len(SERIES_COLOURS["light"]) * DASHES
     assert len({series_class(place) for place in range(number)}) == number
