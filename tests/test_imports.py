@@ -31,6 +31,17 @@ def test_reading_and_listing_load_neither_torch_nor_a_simulator(code: str) -> No
     assert not imported_by(code) & HEAVY
 
 
+@pytest.mark.parametrize(
+    "order", ["import clwm_data; import gymnasium", "import gymnasium; import clwm_data"]
+)
+def test_environments_are_registered_in_either_order_of_imports(order: str) -> None:
+    imported_by(f"{order}; gymnasium.make('clwm/point-robot-v0', task=3)")
+
+
+def test_importing_the_package_imports_neither_gymnasium_nor_zarr() -> None:
+    assert not imported_by("import clwm_data") & {"gymnasium", "zarr", "huggingface_hub"}
+
+
 def test_the_data_package_does_not_know_the_trainer() -> None:
     assert "clwm_train" not in imported_by("import clwm_data.collect.collector, clwm_data.store.validate")
 

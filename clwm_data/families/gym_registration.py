@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 from clwm_data.families.registry import get_family, on_registration
@@ -23,15 +28,21 @@ def make(family: str, task: Any = None, render_mode: str | None = None) -> Any:
 
 
 def register_environments() -> None:
-    """Register one Gymnasium id per family, also of those that are registered later; nothing happens where
-    Gymnasium is not installed.
+    """Register one Gymnasium id per family, also of those that are registered later, as soon as Gymnasium is
+    imported; nothing happens where it is not installed.
 
-    Gymnasium has no plugin discovery of its own, so this runs on ``import clwm_data``.
+    Gymnasium has no plugin discovery of its own, so this runs on ``import clwm_data``, which shall stay quick
+    for whoever only reads stores.
     """
-    try:
-        import gymnasium
-    except ModuleNotFoundError:
-        return
+    if "gymnasium" in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _AfterGymnasium())
+
+
+def _register() -> None:
+    import gymnasium
+
     from clwm_data.families.family_spec import FamilySpec
 
     def register(name: str) -> None:
@@ -39,3 +50,29 @@ def register_environments() -> None:
         gymnasium.registry[spec.id] = spec
 
     on_registration(register)
+
+
+class _AfterGymnasium(MetaPathFinder):
+    """Finds Gymnasium as anyone would, and registers the environments when it has been imported."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's own spec, whose loader does a little more; ``None`` for all other modules."""
+        if fullname != "gymnasium":
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is None or spec.loader is None:
+            return None
+        loader = spec.loader
+        execute = loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            sys.meta_path.remove(self)
+            _register()
+
+        loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
