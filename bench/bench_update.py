@@ -54,7 +54,7 @@ def make_fast(
 ) -> tuple[Contestant, Learner]:
     config = config.model_copy(update={"precision": precision})
     agent = Agent(config, range(seeds), OBSERVATION, ACTION).to(device)
-    learner = Learner(config, agent, TASKS, compiles=compiles).to(device)
+    learner = Learner(config, agent, range(TASKS), compiles=compiles).to(device)
     sampler = TaskBatchSampler(data, config.batch, range(seeds), next_observation=False)
     streams = RandomStreams(range(seeds), device)
     batch = sampler.batch(0)

@@ -39,7 +39,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
     require("torch", "train", "listing methods")
     from clwm_train.methods.listing import list_methods
 
-    header = ("method", "what trains the context encoder", "world model", "networks", "reference")
+    header = ("method", "what trains the context encoder", "backbone", "world model", "networks", "reference")
     echo_table(header, [astuple(method) for method in list_methods()])
     ctx.exit()
 

@@ -60,6 +60,10 @@ def sample_codes(agent: Agent, data: TaskData, *, contexts: int, size: int, seed
 def context_z(agent: Agent, data: TaskData, transitions: NDArray[np.int64]) -> Tensor:
     """z [S, ..., z] of contexts of transitions [..., K]."""
     rows = torch.from_numpy(transitions).to(data.device)
+    position = torch.searchsorted(data.first_transition, rows[..., 0].contiguous(), right=True) - 1
+    known = agent.known_z(np.asarray(data.tasks)[position.flatten().cpu().numpy()].tolist())
+    if known is not None:
+        return known.view(len(known), *rows.shape[:-1], -1)
     # Mapped data stay on the CPU.
     context = data.context(rows, next_observation=agent.next_observation).to(agent.normaliser.mean.device)
     z: Tensor = agent.context_encoder(context.expand(len(agent.seeds), *context.shape))

@@ -59,6 +59,8 @@ def evaluate(
     - zero-shot: the prior at the start of every episode, then z inferred anew after every step from that
       episode alone.
 
+    An agent that is told its task's parameters acts on them in all of them.
+
     The contexts of the first three are gathered once per task and stay as they are in its episodes. A split
     that the family does not have is absent from the results.
 
@@ -154,6 +156,9 @@ class _Evaluator:
     def _adapted(self, protocol: Protocol, group: Sequence[int]) -> Belief:
         """What the agent takes the task of each lane to be when its episode begins."""
         settings = self._settings
+        known = self._agent.known_z(group)
+        if known is not None:
+            return FixedBelief(known.repeat_interleave(settings.episodes, 1))
         match protocol:
             case "few-shot":
                 inferred = [

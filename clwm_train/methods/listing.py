@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clwm_train.config import ObjectivesConfig, TrainConfig, WorldModelConfig
+from clwm_train.config import TrainConfig, WorldModelConfig
 from clwm_train.methods.method_file import names, read_method
 from clwm_train.methods.resolve import resolve
 from clwm_train.objectives import LABELS
@@ -17,6 +17,7 @@ class MethodSummary:
     Attributes:
         name: on the command line.
         trained_by: objectives that train the context encoder.
+        backbone: what trains policy and critics.
         world_model: latent space and consistency loss, or ``none``.
         network: style of the MLPs.
         reference: the paper.
@@ -24,6 +25,7 @@ class MethodSummary:
 
     name: str
     trained_by: str
+    backbone: str
     world_model: str
     network: str
     reference: str
@@ -37,7 +39,8 @@ def list_methods() -> list[MethodSummary]:
 def _summary(name: str, config: TrainConfig) -> MethodSummary:
     return MethodSummary(
         name=name,
-        trained_by=_objectives(config.objectives),
+        trained_by=_objectives(config),
+        backbone=config.backbone,
         world_model="none" if config.world_model is None else _world_model(config.world_model),
         network=config.network.style,
         reference=read_method(name).reference or "-",
@@ -48,5 +51,12 @@ def _world_model(config: WorldModelConfig) -> str:
     return f"{config.latent}, {config.consistency}"
 
 
-def _objectives(config: ObjectivesConfig) -> str:
-    return " + ".join(label for name, label in LABELS.items() if getattr(config, name) is not None)
+def _objectives(config: TrainConfig) -> str:
+    match config.context.source:
+        case "encoder":
+            named = (label for name, label in LABELS.items() if getattr(config.objectives, name) is not None)
+            return " + ".join(named)
+        case "none":
+            return "none: z = 0"
+        case "parameters":
+            return "none: z = the task's parameters"

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clwm_data.families import get_family
 from clwm_train.config import TrainConfig
 from clwm_train.data.normaliser import Normaliser
 from clwm_train.model.backbones import make_backbone
-from clwm_train.model.context_encoder import ContextEncoder
+from clwm_train.model.context_encoder import make_task_inference
 from clwm_train.model.nn import Initialiser
 from clwm_train.model.policy import Policy
 from clwm_train.model.world_model import WorldModel
+
+
+def parameters_to_tell(config: TrainConfig, family: str) -> NDArray[np.float32] | None:
+    """The scaled parameters [tasks, p] of the tasks of a family, by its name, where the agent is told them.
+
+    Raises:
+        ClwmError: there is no such family, and the agent is told its tasks' parameters.
+    """
+    return get_family(family).conditioning.vectors if config.context.source == "parameters" else None
 
 
 class Agent(nn.Module):
@@ -27,10 +39,16 @@ class Agent(nn.Module):
         seeds: S of them.
         observation_size: entries of an observation.
         action_size: entries of an action.
+        parameters: see :func:`parameters_to_tell`.
     """
 
     def __init__(
-        self, config: TrainConfig, seeds: Sequence[int], observation_size: int, action_size: int
+        self,
+        config: TrainConfig,
+        seeds: Sequence[int],
+        observation_size: int,
+        action_size: int,
+        parameters: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         if config.context.next_observation == "auto":
@@ -41,8 +59,10 @@ class Agent(nn.Module):
         self.normaliser = Normaliser(observation_size)
         initialiser = Initialiser(seeds, config.network.init)
         transition = [observation_size, action_size, 1] + [observation_size] * self.next_observation
-        z_size = config.context.dim
-        self.context_encoder = ContextEncoder(initialiser, transition, config.context, config.network)
+        self.context_encoder = make_task_inference(
+            initialiser, transition, config.context, config.network, parameters
+        )
+        z_size = self.context_encoder.size
         self.world_model = (
             None
             if config.world_model is None
@@ -72,6 +92,11 @@ class Agent(nn.Module):
             return observation
         code = self.world_model.encode(observation) if code is None else code
         return code if self.sees == "codes" else torch.cat([observation, code], -1)
+
+    def known_z(self, tasks: Sequence[int]) -> Tensor | None:
+        """z [S, tasks, z] of tasks by their index in the family, where it is told them, else ``None``."""
+        index = torch.tensor(tasks, dtype=torch.long, device=self.normaliser.mean.device)
+        return self.context_encoder.known(index.expand(len(self.seeds), -1))
 
     def transition(self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor) -> Tensor:
         """Transitions in the environment's scale as the context encoder takes them.

@@ -1,18 +1,44 @@
-"""The context encoder: a few transitions of a task -> its representation z."""
+"""Where the task representation z comes from: the context encoder, or a floor or ceiling of comparisons."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clwm_data.errors import InvalidInputError
 from clwm_train.config import ContextConfig, NetworkConfig
 from clwm_train.model.nn import MLP, Initialiser
 
 
-class ContextEncoder(nn.Module):
-    """z = mean over k of tanh(E(x_k)), for transitions x = [s, a, r] (and s' where configured).
+class TaskInference(nn.Module, ABC):
+    """A few transitions x = [s, a, r] (and s' where configured) of a task -> its representation z.
+
+    Attributes:
+        size: entries of z.
+    """
+
+    size: int
+
+    @abstractmethod
+    def embed(self, transitions: Tensor) -> Tensor:
+        """Each transition's own vote [S, ..., x] -> [S, ..., z] in [-1, 1]."""
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Contexts [S, ..., K, x] -> z [S, ..., z], independent of the order of the K transitions."""
+        return self.embed(context).mean(-2)
+
+    def known(self, task: Tensor) -> Tensor | None:
+        """z [S, ..., z] of tasks [S, ...] by their index in the family; ``None``: it has to be inferred."""
+        return None
+
+
+class ContextEncoder(TaskInference):
+    """z = mean over k of tanh(E(x_k)).
 
     Args:
         initialiser: draws the weights of S seeds.
@@ -29,9 +55,81 @@ class ContextEncoder(nn.Module):
         self.network = MLP(initialiser, inputs, config.hidden, config.dim, style=network.style)
 
     def embed(self, transitions: Tensor) -> Tensor:
-        """Each transition's own vote [S, ..., x] -> [S, ..., z] in (-1, 1)."""
+        """See :meth:`TaskInference.embed`."""
         return torch.tanh(self.network(transitions))
 
-    def forward(self, context: Tensor) -> Tensor:
-        """Contexts [S, ..., K, x] -> z [S, ..., z], independent of the order of the K transitions."""
-        return self.embed(context).mean(-2)
+
+class NoContext(TaskInference):
+    """z = 0 whatever is seen: how far one gets without a task representation.
+
+    Args:
+        size: entries of z.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def embed(self, transitions: Tensor) -> Tensor:
+        """Zeros."""
+        return transitions.new_zeros(*transitions.shape[:-1], self.size)
+
+
+class TaskParameters(TaskInference):
+    """z = the task's own parameters, scaled to [-1, 1]: what a perfect task inference would bring.
+
+    Args:
+        parameters: [tasks of the family, z].
+    """
+
+    told: Tensor
+
+    def __init__(self, parameters: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.size = parameters.shape[1]
+        self.register_buffer("told", torch.as_tensor(parameters))
+
+    def embed(self, transitions: Tensor) -> Tensor:
+        """Not possible.
+
+        Raises:
+            InvalidInputError: always.
+        """
+        raise InvalidInputError(
+            "the agent is told the parameters of its task (context.source: parameters): "
+            "it infers nothing from transitions"
+        )
+
+    def known(self, task: Tensor) -> Tensor:
+        """See :meth:`TaskInference.known`."""
+        return self.told[task]
+
+
+def make_task_inference(
+    initialiser: Initialiser,
+    inputs: Sequence[int],
+    config: ContextConfig,
+    network: NetworkConfig,
+    parameters: NDArray[np.float32] | None,
+) -> TaskInference:
+    """What a configuration names.
+
+    Args:
+        initialiser: draws the weights of S seeds.
+        inputs: sizes of the parts of a transition.
+        config: source and sizes.
+        network: style of the MLP.
+        parameters: [tasks of the family, p], scaled; ``context.source: parameters`` needs them.
+
+    Raises:
+        InvalidInputError: the tasks' parameters are needed, and there are none.
+    """
+    match config.source:
+        case "encoder":
+            return ContextEncoder(initialiser, inputs, config, network)
+        case "none":
+            return NoContext(config.dim)
+        case "parameters":
+            if parameters is None or not parameters.shape[1]:
+                raise InvalidInputError("context.source: parameters: there are no task parameters to tell")
+            return TaskParameters(parameters)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clwm_data.errors import InvalidInputError
-from clwm_train.model.agent import Agent
+from clwm_train.model.agent import Agent, parameters_to_tell
 from clwm_train.runs.checkpoint import (
     AGENT,
     check_shapes,
@@ -40,7 +40,8 @@ def load_agent(
     record = run.record
     read_record(folder, record.seeds)
     state = read_tensors(folder / AGENT)
-    sizes = (run.config, record.seeds, record.observation_size, record.action_size)
+    told = parameters_to_tell(run.config, record.family)
+    sizes = (run.config, record.seeds, record.observation_size, record.action_size, told)
     # A configuration may come from anywhere: it is built only when the tensors in the file are seen to fit.
     try:
         with torch.device("meta"):

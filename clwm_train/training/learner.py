@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -35,15 +35,20 @@ class Learner(nn.Module):
     Args:
         config: the configuration.
         agent: the networks.
-        tasks: number of train tasks.
+        tasks: the train tasks, by their index in the family, in the order of the batches' positions.
         compiles: compute losses and gradients as compiled graphs (:mod:`clwm_train.training.compiler`).
     """
 
-    def __init__(self, config: TrainConfig, agent: Agent, tasks: int, *, compiles: bool = False) -> None:
+    def __init__(
+        self, config: TrainConfig, agent: Agent, tasks: Sequence[int], *, compiles: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
         self.agent = agent
-        sizes = Sizes(agent.seeds, tasks, agent.observation_size, agent.action_size, config.context.dim)
+        self.tasks: Tensor
+        self.register_buffer("tasks", torch.tensor(tasks, dtype=torch.long), persistent=False)
+        z_size = agent.context_encoder.size
+        sizes = Sizes(agent.seeds, len(tasks), agent.observation_size, agent.action_size, z_size)
         objectives = make_objectives(config.objectives, config.network, sizes)
         self.objectives = nn.ModuleList(objectives)
         if config.precision == "bf16":
@@ -63,13 +68,14 @@ class Learner(nn.Module):
     def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
         config, agent = self.config, self.agent
         optimisers: dict[str, torch.optim.Optimizer] = {
-            "context_encoder": torch.optim.Adam(
-                _trainable(agent.context_encoder), lr=config.context.learning_rate, fused=True
-            ),
             BACKBONE: torch.optim.Adam(
                 _trainable(agent.backbone), lr=config.learning.learning_rate, fused=True
             ),
         }
+        if encoder := _trainable(agent.context_encoder):
+            optimisers["context_encoder"] = torch.optim.Adam(
+                encoder, lr=config.context.learning_rate, fused=True
+            )
         if agent.world_model is not None and config.world_model is not None:
             optimisers["world_model"] = torch.optim.AdamW(
                 _trainable(agent.world_model),
@@ -101,7 +107,7 @@ class Learner(nn.Module):
         self._set_learning_rates(pace)
         world_model, backbone = self.agent.world_model, self.agent.backbone
         metrics: Metrics = {}
-        if step % self.config.representation_every == 0:
+        if self.objectives and step % self.config.representation_every == 0:
             latent_noise = self._latent_noise(batch, streams.at(Purpose.LATENT_NOISE, step))
             with self._graph_part("representation"):
                 loss, features, z, metrics = self._representation(batch, latent_noise)
@@ -155,7 +161,7 @@ class Learner(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
         """Sum of the objectives [S], features and z without gradient, figures."""
         with part("context encoder"):
-            votes = self.agent.context_encoder.embed(batch.context)
+            votes = self._votes(batch)
             z = votes.mean(-2)
         features, first = self._encode(batch.observation)
         inputs = Representation(batch, votes, z, self.agent.world_model, first, noise)
@@ -167,6 +173,12 @@ class Learner(nn.Module):
             total = total + loss
             metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
         return total, features, z.detach(), metrics
+
+    def _votes(self, batch: TaskBatch) -> Tensor:
+        """What each transition of the contexts says about its task: [S, T, K, z]."""
+        encoder = self.agent.context_encoder
+        known = encoder.known(self.tasks[batch.task])
+        return encoder.embed(batch.context) if known is None else known.unsqueeze(-2)
 
     def _encode(self, observation: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features [S, T, B, H + 1, feature] without gradient, and, where there is a world model, the first
@@ -188,7 +200,7 @@ class Learner(nn.Module):
         """Both without gradient."""
         with torch.no_grad():
             with part("context encoder"):
-                z: Tensor = self.agent.context_encoder(batch.context)
+                z = self._votes(batch).mean(-2)
             with part("encoder"):
                 return self.agent.features(batch.observation), z
 
@@ -220,5 +232,5 @@ def _as_it_is(function: Function) -> Function:
     return function
 
 
-def _trainable(module: nn.Module) -> Iterable[nn.Parameter]:
+def _trainable(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]

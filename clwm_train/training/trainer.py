@@ -17,7 +17,8 @@ from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import RandomStreams
 from clwm_train.metrics.representation import representation_metrics
-from clwm_train.model.agent import Agent
+from clwm_train.model.agent import Agent, parameters_to_tell
+from clwm_train.model.context_encoder import ContextEncoder
 from clwm_train.runs.checkpoint import (
     AGENT,
     BEST,
@@ -75,10 +76,11 @@ class Trainer:
         if config.evaluation is not None and evaluator is None:
             raise InvalidInputError(f"{run.path}: is evaluated while training, and nothing evaluates it here")
         self.evaluator = evaluator
-        agent = Agent(config, record.seeds, record.observation_size, record.action_size)
+        told = parameters_to_tell(config, record.family)
+        agent = Agent(config, record.seeds, record.observation_size, record.action_size, told)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device
-        learner = Learner(config, agent.to(device), len(record.train_tasks), compiles=compiles)
+        learner = Learner(config, agent.to(device), record.train_tasks, compiles=compiles)
         self.learner = learner.to(device)
         self.sampler = TaskBatchSampler(
             data,
@@ -179,8 +181,10 @@ class Trainer:
             self.meter.reset()
         steps = config.batch.horizon if config.learning.transitions == "all" else 1
         transitions = speed * config.batch.tasks * config.batch.windows * steps
+        encoder, representation = self.learner.agent.context_encoder, {}
         try:
-            representation = representation_metrics(self.learner.agent.context_encoder, self.probe)
+            if isinstance(encoder, ContextEncoder):
+                representation = representation_metrics(encoder, self.probe)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             what = f"features of the context encoder are not finite after update {self.step}"
             raise self._diverged(what) from error

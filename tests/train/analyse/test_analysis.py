@@ -116,6 +116,7 @@ def mover(data: TaskData, gain: float) -> Any:
         context_encoder=encode,
         next_observation=False,
         normaliser=data.normaliser,
+        known_z=lambda tasks: None,
     )
 
 

@@ -38,7 +38,16 @@ def test_all_are_there() -> None:
         for loss in ("mse", "cosine")
     ]
     assert sorted(METHODS) == sorted(
-        ["spc", "tc-only", *spc, *baselines, *(f"{name}-ln" for name in baselines)]
+        [
+            "spc",
+            "tc-only",
+            "no-context",
+            "oracle",
+            "bc",
+            *spc,
+            *baselines,
+            *(f"{name}-ln" for name in baselines),
+        ]
     )
 
 
@@ -103,7 +112,11 @@ def test_the_listing_says_what_trains_what() -> None:
     assert table["csro"].trained_by == "FOCAL + CLUB bound of I(z; s, a)"
     assert table["spc-simnorm-mse"].world_model == "simnorm, mse"
     assert (table["dora-ln"].world_model, table["dora-ln"].network) == ("none", "layernorm-mish")
-    assert all("arXiv" in method.reference for method in table.values())
+    assert table["no-context"].trained_by == "none: z = 0"
+    assert table["oracle"].trained_by == "none: z = the task's parameters"
+    assert (table["bc"].backbone, table["spc"].backbone) == ("bc", "iql")
+    floors = {"no-context", "oracle"}
+    assert all("arXiv" in method.reference for method in table.values() if method.name not in floors)
 
 
 def test_a_users_method_extends_bundled_ones_and_its_own(tmp_path: Path) -> None:

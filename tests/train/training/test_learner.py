@@ -32,7 +32,7 @@ def make(
     data = load_task_data(TASKS, config.data)
     agent = Agent(config, seeds, 2, 2)
     return (
-        Learner(config, agent, len(data.positions("train")), compiles=compiles),
+        Learner(config, agent, [data.tasks[place] for place in data.positions("train")], compiles=compiles),
         TaskBatchSampler(data, config.batch, seeds, next_observation=agent.next_observation),
         RandomStreams(seeds),
     )

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -80,8 +81,8 @@ def update(method: str, *overrides: str, compiles: bool = False, before_iql: Any
     """Four updates of two seeds, with everything on the device."""
     config = small_config(method, "tiny", *overrides)
     data = load_task_data(TASKS, config.data)
-    agent = Agent(config, [0, 1], 2, 2)
-    learner = Learner(config, agent, len(TASKS), compiles=compiles).to(DEVICE)
+    agent = Agent(config, [0, 1], 2, 2, np.eye(4, dtype=np.float32))
+    learner = Learner(config, agent, list(TASKS), compiles=compiles).to(DEVICE)
     for optimiser in learner.optimisers.values():  # fused ones are torch's own, and know real devices alone
         optimiser.step = lambda: None
     if before_iql is not None:

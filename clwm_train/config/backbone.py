@@ -1,0 +1,98 @@
+"""The policy, and what trains it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from clwm_data.strict import StrictModel
+from clwm_train.config.types import Count, Rate, Real, Share, Sizes, Weight
+
+
+class PolicyConfig(StrictModel):
+    """How the policy's network is read as a distribution over actions; ``policy: mixture`` is short for
+    ``policy: {head: mixture}``.
+
+    Attributes:
+        head: ``gaussian`` (published), ``mixture`` of Gaussians, or ``deterministic`` (of ``td3bc`` alone);
+            ``auto``: the published one of the backbone.
+        components: Gaussians of a mixture.
+        log_std_min: lower end of the log standard deviations.
+        log_std_max: upper end.
+    """
+
+    head: Literal["auto", "gaussian", "mixture", "deterministic"] = "auto"
+    components: Count = 5
+    log_std_min: Real = -5.0
+    log_std_max: Real = 2.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return {"head": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.log_std_min >= self.log_std_max:
+            raise ValueError(f"log_std_min {self.log_std_min} is not below log_std_max {self.log_std_max}")
+        return self
+
+
+class BackboneConfig(StrictModel):
+    """What every backbone has.
+
+    Attributes:
+        transitions: of each window, learn from ``all`` steps or the ``first`` alone; windows then begin at
+            every transition of an episode as often.
+        hidden: hidden layers of the policy, and of the critics and the value network where there are any.
+        learning_rate: of Adam.
+    """
+
+    transitions: Literal["all", "first"] = "all"
+    hidden: Sizes = (256, 256)
+    learning_rate: Rate = 3e-4
+
+
+class ActorCriticConfig(BackboneConfig):
+    """What every backbone with critics has.
+
+    Attributes:
+        discount: gamma.
+        target_tau: EMA rate of the target networks.
+    """
+
+    discount: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    target_tau: Share = 0.005
+
+
+class IqlConfig(ActorCriticConfig):
+    """Implicit Q-learning (Kostrikov et al. 2022).
+
+    Attributes:
+        expectile: of the value loss.
+        inverse_temperature: of the advantage weights.
+        max_weight: advantage weights are clipped here.
+    """
+
+    expectile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
+    inverse_temperature: Weight = 3.0
+    max_weight: Rate = 100.0
+
+
+class Td3BcConfig(ActorCriticConfig):
+    """TD3+BC (Fujimoto & Gu 2021).
+
+    Attributes:
+        alpha: weight of the values against the distance from the data's actions.
+        policy_noise: standard deviation of the noise on the target policy's actions.
+        noise_clip: its largest size.
+    """
+
+    alpha: Weight = 2.5
+    policy_noise: Weight = 0.2
+    noise_clip: Weight = 0.5
+
+
+class BcConfig(BackboneConfig):
+    """Behaviour cloning."""

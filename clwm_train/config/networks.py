@@ -1,0 +1,95 @@
+"""Networks: their style, the context encoder and the world model."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from clwm_data.strict import StrictModel
+from clwm_train.config.types import (
+    Consistency,
+    ContextSource,
+    Count,
+    Init,
+    Levels,
+    NetworkStyle,
+    Rate,
+    Share,
+    Sizes,
+    Weight,
+)
+
+
+class NetworkConfig(StrictModel):
+    """Style of every MLP.
+
+    Attributes:
+        style: hidden layers ``layernorm-mish`` (Linear, LayerNorm, Mish) or ``relu``.
+        init: ``truncated-normal-0.02`` (published), ``fan-in``, ``group-fan-in`` or ``orthogonal``; see
+            :class:`clwm_train.model.nn.Initialiser`.
+    """
+
+    style: NetworkStyle = "layernorm-mish"
+    init: Init = "truncated-normal-0.02"
+
+
+class ContextConfig(StrictModel):
+    """Where the task representation z comes from.
+
+    Attributes:
+        source: ``encoder`` of context transitions; ``none``: z = 0, the floor of comparisons; ``parameters``:
+            the task's own, scaled to [-1, 1], the ceiling (z then has as many entries as there are).
+        dim: entries of z.
+        hidden: hidden layers.
+        next_observation: transitions hold s' as well; ``auto``: where the family's dynamics vary.
+        learning_rate: of Adam.
+    """
+
+    source: ContextSource = "encoder"
+    dim: Count = 5
+    hidden: Sizes = (256, 256)
+    next_observation: bool | Literal["auto"] = "auto"
+    learning_rate: Rate = 1e-4
+
+
+class WorldModelConfig(StrictModel):
+    """The latent world model; a method without one gives policy and critics the raw observation.
+
+    Attributes:
+        latent: ``discrete`` (FSQ), ``simnorm`` or ``continuous``.
+        consistency: ``cross-entropy`` (discrete only), ``mse`` or ``cosine``.
+        latent_dim: latent dimensions; a discrete one holds ``len(levels)`` channels.
+        levels: FSQ levels of each channel.
+        simnorm_group: entries of a SimNorm group.
+        temperature: of the straight-through Gumbel-softmax.
+        encoder_hidden: hidden layers of the encoder.
+        dynamics_hidden: hidden layers of the latent dynamics.
+        reward_hidden: hidden layers of the reward head.
+        target_tau: EMA rate of the target encoder.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+    """
+
+    latent: Literal["discrete", "simnorm", "continuous"] = "discrete"
+    consistency: Consistency = "cross-entropy"
+    latent_dim: Count = 512
+    levels: Levels = (5, 3)
+    simnorm_group: Count = 8
+    temperature: Rate = 1.0
+    encoder_hidden: Sizes = (512,)
+    dynamics_hidden: Sizes = (512, 512)
+    reward_hidden: Sizes = (512, 512)
+    target_tau: Share = 0.005
+    learning_rate: Rate = 1e-4
+    weight_decay: Weight = 0.01
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.consistency == "cross-entropy" and self.latent != "discrete":
+            raise ValueError(f"consistency cross-entropy needs latent discrete, found latent {self.latent}")
+        if self.latent == "simnorm" and self.latent_dim % self.simnorm_group:
+            raise ValueError(
+                f"latent_dim {self.latent_dim} is not a multiple of simnorm_group {self.simnorm_group}"
+            )
+        return self

@@ -1,0 +1,184 @@
+"""What a run is; the defaults are the published constants of SPC."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from clwm_data.families import Split
+from clwm_data.strict import StrictModel
+from clwm_train.config.backbone import BackboneConfig, BcConfig, IqlConfig, PolicyConfig, Td3BcConfig
+from clwm_train.config.networks import ContextConfig, NetworkConfig, WorldModelConfig
+from clwm_train.config.objectives import ObjectivesConfig
+from clwm_train.config.types import (
+    BACKBONES,
+    BackboneName,
+    Count,
+    Features,
+    PolicyHead,
+    Precision,
+    Protocol,
+    Rate,
+)
+
+
+class BatchConfig(StrictModel):
+    """What one update sees.
+
+    Attributes:
+        tasks: tasks of a meta-batch T, drawn with replacement.
+        windows: windows per task B.
+        horizon: steps per window H.
+        context: context transitions per task K.
+    """
+
+    tasks: Count = 16
+    windows: Count = 64
+    horizon: Count = 5
+    context: Count = 64
+
+
+class DataConfig(StrictModel):
+    """How stored arrays are scaled before anything sees them.
+
+    Attributes:
+        standardise_observation: subtract the mean and divide by the standard deviation over the train tasks.
+        std_floor: entries of the observation are divided by at least this share of the observation's size
+            (see :class:`clwm_train.data.normaliser.Normaliser`), so that a simulator's jitter stays small.
+        clip_observation: scaled entries are kept within plus and minus this; ``null``: they are not.
+        reward_scale: rewards are multiplied by this; ``auto``: one over their standard deviation over
+            the train tasks.
+    """
+
+    standardise_observation: bool = False
+    std_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    clip_observation: Rate | None = None
+    reward_scale: Rate | Literal["auto"] = 1.0
+
+
+class EvaluationConfig(StrictModel):
+    """Evaluations while training.
+
+    Attributes:
+        every: updates from one to the next.
+        protocols: what is evaluated; ``checkpoints/best`` is chosen by the first one.
+        splits: on which tasks; ``checkpoints/best`` is chosen by the first one.
+        episodes: per task.
+    """
+
+    every: Count
+    protocols: Annotated[tuple[Protocol, ...], Field(strict=False, min_length=1)] = ("few-shot",)
+    splits: Annotated[tuple[Split, ...], Field(strict=False, min_length=1)] = ("id",)
+    episodes: Count = 3
+
+
+class TrainConfig(StrictModel):
+    """Everything that decides what is trained, apart from the store and the seeds.
+
+    Attributes:
+        steps: iterations; every one updates policy and critics.
+        representation_every: iterations per update of context encoder and world model.
+        log_every: iterations per row of metrics.
+        checkpoint_every: iterations per checkpoint.
+        keep_checkpoints: older ones are removed.
+        learning_rate_decay: over this share of the steps, the last, all learning rates fall linearly to 0.
+        evaluation: while training; ``null``: none.
+        precision: of matrix products while training: ``fp32``; ``mixed``: their factors may be rounded, to
+            TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
+        features: what policy and critics see beside z: ``codes`` (published for SPC), ``observation`` or
+            ``both``; ``auto``: codes where there is a world model.
+        policy: how actions are distributed.
+        backbone: what trains policy and critics; its constants stand under its own name.
+    """
+
+    steps: Count = 500_000
+    representation_every: Count = 2
+    log_every: Count = 1000
+    checkpoint_every: Count = 5000
+    keep_checkpoints: Count = 2
+    learning_rate_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    precision: Precision = "fp32"
+    evaluation: EvaluationConfig | None = None
+    batch: BatchConfig = BatchConfig()
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    context: ContextConfig = ContextConfig()
+    world_model: WorldModelConfig | None = None
+    objectives: ObjectivesConfig = ObjectivesConfig()
+    features: Features = "auto"
+    policy: PolicyConfig = PolicyConfig()
+    backbone: BackboneName = "iql"
+    iql: IqlConfig | None = None
+    td3bc: Td3BcConfig | None = None
+    bc: BcConfig | None = None
+
+    @property
+    def learning(self) -> BackboneConfig:
+        """The constants of the backbone."""
+        constants: BackboneConfig = getattr(self, self.backbone)
+        return constants
+
+    @property
+    def sees(self) -> Literal["codes", "observation", "both"]:
+        """``features``, with ``auto`` resolved."""
+        if self.features == "auto":
+            return "observation" if self.world_model is None else "codes"
+        return self.features
+
+    @property
+    def policy_head(self) -> PolicyHead:
+        """``policy.head``, with ``auto`` resolved."""
+        if self.policy.head == "auto":
+            return "deterministic" if self.backbone == "td3bc" else "gaussian"
+        return self.policy.head
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_constants(cls, data: Any) -> Any:
+        """A backbone whose constants are not named has its defaults."""
+        if isinstance(data, dict):
+            name = data.get("backbone", "iql")
+            if name in BACKBONES and name not in data:
+                return {**data, name: {}}
+        return data
+
+    @model_validator(mode="after")
+    def _one_backbone(self) -> Self:
+        if getattr(self, self.backbone) is None:
+            raise ValueError(
+                f"backbone is {self.backbone}, and {self.backbone} is null: give it keys, or {{}}"
+            )
+        for name in BACKBONES:
+            if name != self.backbone and getattr(self, name) is not None:
+                raise ValueError(f"{name} has keys, but backbone is {self.backbone}: remove {name}")
+        if (self.policy_head == "deterministic") != (self.backbone == "td3bc"):
+            fitting = "deterministic" if self.backbone == "td3bc" else "gaussian or mixture"
+            raise ValueError(
+                f"backbone {self.backbone} cannot train a {self.policy_head} policy: make policy {fitting}"
+            )
+        if self.world_model is None and self.sees != "observation":
+            raise ValueError(
+                f"features {self.features} needs a world_model, and there is none: make it observation"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_have_their_networks(self) -> Self:
+        if self.objectives.temporal_consistency is not None and self.world_model is None:
+            raise ValueError("objectives.temporal_consistency needs a world_model: add the key world_model")
+        if self.world_model is not None and self.objectives.temporal_consistency is None:
+            raise ValueError(
+                "nothing trains the world_model: add objectives.temporal_consistency, or world_model: null"
+            )
+        named = [name for name, value in self.objectives if value is not None]
+        if self.context.source != "encoder":
+            for name in named:
+                if name != "temporal_consistency":
+                    raise ValueError(
+                        f"context.source {self.context.source} has no encoder that objectives.{name} "
+                        f"could train: remove it"
+                    )
+        elif not named:
+            raise ValueError("nothing trains the context encoder: name at least one of the objectives")
+        return self

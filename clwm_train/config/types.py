@@ -1,0 +1,39 @@
+"""Types of the keys of a configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+Count = Annotated[int, Field(ge=1)]
+#: Beyond it single precision has no numbers.
+LARGEST = 3e38
+Rate = Annotated[float, Field(gt=0.0, le=LARGEST, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0.0, le=LARGEST, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+#: Hidden layers of a network: each is built in turn, so a configuration of very many would take minutes.
+MOST_LAYERS = 64
+#: YAML knows only lists; sizes are kept as tuples.
+Sizes = Annotated[tuple[Count, ...], Field(strict=False, max_length=MOST_LAYERS)]
+#: How weights are drawn, see :class:`clwm_train.model.nn.Initialiser`.
+Init = Literal["truncated-normal-0.02", "fan-in", "group-fan-in", "orthogonal"]
+#: Hidden layers of an MLP: Linear -> LayerNorm -> Mish, or Linear -> ReLU.
+NetworkStyle = Literal["layernorm-mish", "relu"]
+#: What the latent dynamics are trained with, see :mod:`clwm_train.model.prediction`.
+Consistency = Literal["mse", "cosine", "cross-entropy"]
+#: Of matrix products while training, see :mod:`clwm_train.training.precision`.
+Precision = Literal["fp32", "mixed", "bf16"]
+#: What policy and critics see, beside z; ``auto``: the codes where there is a world model.
+Features = Literal["auto", "codes", "observation", "both"]
+#: See :mod:`clwm_train.model.context_encoder`.
+ContextSource = Literal["encoder", "none", "parameters"]
+#: See :mod:`clwm_train.model.policy`.
+PolicyHead = Literal["gaussian", "mixture", "deterministic"]
+#: See :mod:`clwm_train.model.backbones`.
+BackboneName = Literal["iql", "td3bc", "bc"]
+BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
+#: Where the context of an evaluated task comes from, see :mod:`clwm_train.evaluate.protocols`.
+Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
+Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]
