@@ -9,7 +9,7 @@ from clwm_train.config import FocalConfig, InfoNCEConfig, TemporalConsistencyCon
 from clwm_train.data.sampler import TaskBatch
 from clwm_train.kernels.streams import Draws, Purpose, RandomStreams
 from clwm_train.objectives import Focal, InfoNCE, Objective, Representation, Sizes, TemporalConsistency
-from clwm_train.objectives.infonce import mean_by_task
+from clwm_train.objectives.infonce import merge_by_task
 
 
 def representation(z: Tensor, task: list[list[int]], **batch: Tensor) -> Representation:
@@ -120,11 +120,11 @@ def test_infonce_reaches_the_queries_and_not_the_means() -> None:
     assert list(objective.parameters()) == []
 
 
-def test_mean_by_task() -> None:
+def test_merge_by_task() -> None:
     z = torch.tensor([[[1.0], [3.0], [10.0]]])
-    mean, present = mean_by_task(z, torch.tensor([[2, 2, 0]]), 4)
-    assert mean.tolist() == [[[10.0], [0.0], [2.0], [0.0]]]
-    assert present.tolist() == [[True, False, True, False]]
+    mean, count = merge_by_task(z, torch.tensor([[2, 2, 0]]))
+    assert mean.tolist() == [[[2.0], [2.0], [10.0]]]
+    assert count.tolist() == [[2.0, 2.0, 1.0]]
 
 
 class FakePrediction:
