@@ -20,6 +20,7 @@ from clwm_train.report.learned import (
     probe_figure,
     representation_figure,
 )
+from clwm_train.report.learning import learning_figures
 from clwm_train.report.returns import returns_figures
 from clwm_train.report.scores import (
     CSV_HEADER,
@@ -90,6 +91,7 @@ def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | 
     found = [
         *returns_figures(scores, methods, formulation),
         datasets_figure(scores, methods),
+        *learning_figures(groups, methods),
         open_loop_figure(groups, methods),
         disentanglement_figure(groups, methods),
         probe_figure(groups, methods),

@@ -1,0 +1,131 @@
+"""The figure of an agent whose tasks ask for a quantity, such as a speed: asked against reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clwm_data.errors import InvalidInputError
+from clwm_data.families import SPLITS, TaskFamily
+from clwm_data.pages.charts import Chart, LegendEntry
+from clwm_data.pages.numbers import number
+from clwm_data.pages.panels import Axis, Panel, span
+from clwm_data.pages.svg import Shape
+from clwm_data.pages.task_axis import parameter_title
+from clwm_data.store.atomic import replacing
+from clwm_train.data.task_data import DataTask
+from clwm_train.evaluate import FixedBelief, PolicyActor, infer_from_data, roll_out
+from clwm_train.model.agent import Agent
+from clwm_train.settings import CONTEXT_SIZE
+
+SHAPES: dict[str, Shape] = {"train": "dot", "id": "square", "ood": "triangle"}
+WIDTH, HEIGHT = 460.0, 340.0
+
+
+def reached_by(
+    agent: Agent, family: TaskFamily, tasks: Mapping[int, DataTask], *, episodes: int = 2, seed: int = 0
+) -> dict[int, NDArray[np.float64]]:
+    """What an agent makes of the quantity that each task asks for, adapted to a context from its data.
+
+    Args:
+        agent: of S seeds.
+        family: one that tracks a parameter, see :attr:`TaskFamily.tracked`.
+        tasks: data of the tasks, for their contexts.
+        episodes: of each task.
+        seed: of contexts and episodes.
+
+    Returns:
+        task -> [S, episodes] means over the episode, in the parameter's unit.
+
+    Raises:
+        InvalidInputError: a family without such a parameter.
+    """
+    if family.tracked is None:
+        raise InvalidInputError(
+            f"{family.name}: its tasks ask for no single quantity that an episode could be measured by"
+        )
+    indices = sorted(tasks)
+    z = torch.stack([infer_from_data(agent, tasks[index], CONTEXT_SIZE, seed) for index in indices], 1)
+    reached: dict[int, list[NDArray[np.float64]]] = {index: [] for index in indices}
+    for episode in range(episodes):
+        rolled = roll_out(
+            PolicyActor(agent), family, indices, FixedBelief(z), [seed + episode] * len(indices)
+        )
+        for lane, index in enumerate(indices):
+            of_seeds = [
+                family.reached(rolled.observations[copy, lane, : rolled.lengths[copy, lane] + 1])
+                for copy in range(len(agent.seeds))
+            ]
+            reached[index].append(np.asarray(of_seeds))
+    return {index: np.stack(values, 1) for index, values in reached.items()}
+
+
+def tracking_chart(family: TaskFamily, reached: Mapping[int, NDArray[np.float64]]) -> Chart:
+    """Asked on the horizontal, reached on the vertical axis: means, and ranges over seeds and episodes.
+
+    Args:
+        family: one that tracks a parameter.
+        reached: as :func:`reached_by` gives it.
+    """
+    name = family.tracked or ""
+    asked = {index: family.task(index).number(name) for index in reached}
+    title = parameter_title(family.name, name)
+    ends = span([*asked.values(), *(float(value) for values in reached.values() for value in values.flat)])
+    panel = Panel(
+        Axis(*ends, f"{title} that the task asks for"),
+        Axis(*ends, f"mean {title} of the agent", grid=True),
+        width=WIDTH,
+        height=HEIGHT,
+    )
+    panel.line([(ends[0], ends[0]), (ends[1], ends[1])], "soft d1 thin")
+    for split in SPLITS:
+        for index in (index for index in asked if family.task(index).split == split):
+            low, mean, high = (float(f(reached[index])) for f in (np.min, np.mean, np.max))
+            panel.line([(asked[index], low), (asked[index], high)], f"{split} thin")
+            panel.symbol(
+                (asked[index], mean),
+                split,
+                shape=SHAPES[split],
+                size=3.6,
+                title=f"task {index}, {split}: {number(asked[index])} asked, {number(mean)} reached",
+            )
+    shown = [split for split in SPLITS if any(family.task(index).split == split for index in asked)]
+    legend = [*(LegendEntry(split, _legend_label(split), SHAPES[split]) for split in shown)]
+    legend.append(LegendEntry("soft d1", "as asked", "line"))
+    return Chart([panel], f"{family.name}: asked and reached {name}", legend, columns=1)
+
+
+def tracking_figure(
+    agent: Agent, family: TaskFamily, tasks: Mapping[int, DataTask], path: Path, *, title: str = ""
+) -> None:
+    """Roll an agent out on all tasks and draw what it reaches, as an SVG file.
+
+    Raises:
+        InvalidInputError: as :func:`reached_by`.
+    """
+    chart = tracking_chart(family, reached_by(agent, family, tasks))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(chart.svg(title), encoding="utf-8")
+
+
+def _legend_label(split: str) -> str:
+    return {"train": "train tasks", "id": "id: held out", "ood": "ood: held out"}[split]
+
+
+def mean_errors(family: TaskFamily, reached: Mapping[int, NDArray[np.float64]]) -> dict[str, float]:
+    """Mean distance between asked and reached for each split."""
+    name = family.tracked or ""
+    errors: dict[str, Sequence[float]] = {
+        split: [
+            float(np.abs(values - family.task(index).number(name)).mean())
+            for index, values in reached.items()
+            if family.task(index).split == split
+        ]
+        for split in SPLITS
+    }
+    return {split: float(np.mean(values)) for split, values in errors.items() if values}
