@@ -13,13 +13,12 @@ from clwm_data.manifest import load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 
 from .common import default_store, echo_store, progress_bar
+from .options import TargetPath
 
 
 @click.command()
 @click.argument("manifest")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the store.  [default: data/NAME.zarr]"
-)
+@click.option("--out", type=TargetPath(), help="Folder of the store.  [default: data/NAME.zarr]")
 @click.option("--tasks", help="Only these of the manifest's tasks, e.g. 0-4,7; the others can follow later.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes that simulate.  [default: 1, or all of a cluster]"

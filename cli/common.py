@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,6 +147,18 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def progress_bar(total: int | None, unit: str, description: str) -> tqdm[Any]:
     """A progress bar on stderr; silent when that is not a terminal."""
     return tqdm(total=total, unit=unit, desc=description, disable=None, dynamic_ncols=True)
+
+
+@contextmanager
+def counting_bar(description: str, unit: str = "task") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as a callback of (done, total)."""
+    with progress_bar(None, unit, description) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield on_progress
 
 
 def human_bytes(number: int) -> str:

@@ -2,60 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import click
 
+from clwm_data.convert.hdf5 import hdf5_source
 from clwm_data.convert.minari import from_minari, to_minari
-from clwm_data.convert.npz import to_npz
-from clwm_data.convert.tensors import from_tensors
+from clwm_data.convert.npz import npz_source, to_npz
+from clwm_data.convert.tables import MAX_TASKS, TaskTable, parse_splits, read_parameters
+from clwm_data.convert.target import Conversion, write_converted
+from clwm_data.convert.tensors import from_tensors, to_tensors
 from clwm_data.ranges import parse_indices
 
-from .common import echo_store, find_store
+from .common import counting_bar, echo_json, echo_store, echo_table, find_store
+from .options import TargetPath, json_option
 
-MOST_TASKS = 100_000
+ORIGINS = ("minari", "tensors", "npz", "hdf5")
+GOALS = ("minari", "tensors", "npz")
 
 
 @click.command()
 @click.argument("source")
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--from", "origin", type=click.Choice(["minari", "tensors"]), help="Format of SOURCE.")
-@click.option("--to", "goal", type=click.Choice(["minari", "npz"]), help="Format of TARGET.")
-@click.option("--family", help="With --from: task family of the data.")
-@click.option("--tasks", help="With --from: its tasks, e.g. 0-4,7.")
-def convert(
-    source: str, target: Path, origin: str | None, goal: str | None, family: str | None, tasks: str | None
-) -> None:
+@click.argument("target", type=TargetPath())
+@click.option("--from", "origin", type=click.Choice(ORIGINS), help="Format of SOURCE.")
+@click.option("--to", "goal", type=click.Choice(GOALS), help="Format of TARGET.")
+@click.option("--family", help="With --from: task family of the data, or a new name.")
+@click.option("--tasks", help="With --from: task of each dataset, or only these tasks, e.g. 0-4,7.")
+@click.option("--splits", help="With --from: splits of a new family, e.g. train:0-29,id:30-39.")
+@click.option(
+    "--parameters",
+    type=click.Path(path_type=Path),
+    help="With --from: parameters of a new family: a CSV file with a column task and one per parameter.",
+)
+@json_option
+def convert(source: str, target: Path, origin: str | None, goal: str | None, **options: Any) -> None:
     """Convert SOURCE to TARGET: to a store with --from, from a store with --to.
 
     \b
     minari    datasets of Minari, one per task; to Minari and back gives the same store
     tensors   a folder of torch tensors, one per task, of rows [s, a, r, s', terminated]
-    npz       one file of flat NumPy arrays
+    npz       flat NumPy arrays: one file of all tasks, or a file of others per task
+    hdf5      a file per task: flat arrays as in D4RL, or groups data/demo_0 as in robomimic
 
-    What a format does not record (episode ends, seeds, behaviours) is inferred or left unknown, and the new
-    store says so.
+    Datasets and files become tasks in natural order (t2 before t10); a table says what became of each. Every
+    episode is checked, and the store is validated before it is put in its place. What a format does not
+    record (episode ends, seeds, behaviours) is inferred or left unknown, and the new store says so.
 
     \b
     Examples:
       clwm convert point-robot ~/.minari/datasets --to minari
       clwm convert ~/.minari/datasets/point-robot data/again.zarr --from minari
       clwm convert published/ data/cheetah.zarr --from tensors --family cheetah-vel
+      clwm convert mine/ data/mine.zarr --from hdf5 --family my-robot --splits train:0-7,id:8-9
       clwm convert point-robot point-robot.npz --to npz
     """
+    as_json = options.pop("as_json")
     if (origin is None) == (goal is None):
         raise click.UsageError("give either --from or --to")
-    if goal is not None and (family is not None or tasks is not None):
-        raise click.UsageError("--family and --tasks are for --from")
-    chosen = None if tasks is None else parse_indices(tasks, range(MOST_TASKS))
-    if origin == "tensors":
-        if family is None:
-            raise click.UsageError("--from tensors needs --family")
-        echo_store(from_tensors(source, target, family, chosen))
-    elif origin == "minari":
-        echo_store(from_minari(source, target, family, chosen))
-    elif goal == "minari":
-        for name in to_minari(find_store(source), target):
-            click.echo(name)
-    else:
-        click.echo(to_npz(find_store(source), target))
+    if goal is not None:
+        for name, value in options.items():
+            if value is not None:
+                raise click.UsageError(f"--{name} is for --from")
+        written = _export(find_store(source), target, goal)
+        if as_json:
+            echo_json({"written": written})
+        else:
+            click.echo("\n".join(written))
+        return
+    conversion = _import(source, target, str(origin), **options)
+    if as_json:
+        echo_json({"store": str(conversion.store.path), "tasks": [vars(task) for task in conversion.tasks]})
+        return
+    rows = [
+        [t.source, str(t.task), t.split, str(t.episodes), str(t.transitions), f"{t.mean_return:.2f}"]
+        for t in conversion.tasks
+    ]
+    echo_table(["source", "task", "split", "episodes", "transitions", "mean return"], rows)
+    echo_store(conversion.store)
+
+
+def _export(store: Path, target: Path, goal: str) -> list[str]:
+    """Names of what was written."""
+    if goal == "npz":
+        return [str(to_npz(store, target))]
+    with counting_bar(f"writing {target}") as on_progress:
+        if goal == "minari":
+            return to_minari(store, target, on_progress=on_progress)
+        return [str(path) for path in to_tensors(store, target, on_progress=on_progress)]
+
+
+def _import(
+    source: str,
+    target: Path,
+    origin: str,
+    *,
+    family: str | None,
+    tasks: str | None,
+    splits: str | None,
+    parameters: Path | None,
+) -> Conversion:
+    if family is None and origin != "minari":
+        raise click.UsageError(f"--from {origin} needs --family")
+    if origin == "tensors" and (splits is not None or parameters is not None):
+        raise click.UsageError("--from tensors takes splits and parameters from the family")
+    chosen: Collection[int] | None = None if tasks is None else parse_indices(tasks, range(MAX_TASKS))
+    table = None
+    if splits is not None or parameters is not None:
+        table = TaskTable(
+            None if splits is None else parse_splits(splits),
+            None if parameters is None else read_parameters(parameters),
+        )
+    with counting_bar(f"converting {source}") as on_progress:
+        if origin == "minari":
+            return from_minari(source, target, family, chosen, table=table, on_progress=on_progress)
+        if origin == "tensors":
+            return from_tensors(source, target, str(family), chosen, on_progress=on_progress)
+        data = npz_source(source, chosen) if origin == "npz" else hdf5_source(source, chosen)
+        return write_converted(data, target, str(family), table=table, on_progress=on_progress)

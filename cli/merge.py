@@ -9,11 +9,12 @@ import click
 from clwm_data.edit import merge as merge_stores
 
 from .common import echo_store, find_store
+from .options import TargetPath
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new store.")
+@click.option("--out", type=TargetPath(), required=True, help="Folder of the new store.")
 def merge(sources: tuple[str, ...], out: Path) -> None:
     """Make one store of SOURCES, which are of the same family.
 

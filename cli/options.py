@@ -17,3 +17,20 @@ run_store_option: Decorator = click.option("--store", help="Where the run's data
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead."
 )
+
+
+class TargetPath(click.Path):
+    """A path to be written to; ``""`` would mean the current folder, which nobody intends by it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path.
+
+        Raises:
+            click.BadParameter: it is empty.
+        """
+        if not str(value).strip():
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)

@@ -12,12 +12,13 @@ from clwm_data.families.base import Split
 from clwm_data.opening import open_store
 from clwm_data.ranges import parse_indices
 
-from .common import echo_store, find_store
+from .common import counting_bar, echo_store, find_store
+from .options import TargetPath
 
 
 @click.command()
 @click.argument("source")
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=TargetPath())
 @click.option("--tasks", help="Only these tasks, e.g. 0-4,7.")
 @click.option(
     "--split",
@@ -52,13 +53,15 @@ def select(
     path = find_store(source)
     store = open_store(path)
     most = max((task.record.episodes for task in store.tasks.values()), default=0)
-    result = select_store(
-        path,
-        target,
-        tasks=None if tasks is None else parse_indices(tasks, list(store.tasks)),
-        splits=splits or None,
-        behaviours=behaviours or None,
-        min_return=min_return,
-        episodes=None if episodes is None else parse_indices(episodes, range(most), "episode"),
-    )
+    with counting_bar(f"selecting from {source}") as on_progress:
+        result = select_store(
+            path,
+            target,
+            tasks=None if tasks is None else parse_indices(tasks, list(store.tasks)),
+            splits=splits or None,
+            behaviours=behaviours or None,
+            min_return=min_return,
+            episodes=None if episodes is None else parse_indices(episodes, range(most), "episode"),
+            on_progress=on_progress,
+        )
     echo_store(result)

@@ -12,17 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from clwm_data.convert.target import write_converted
+from clwm_data.convert.source import (
+    ForeignTask,
+    RawEpisode,
+    Source,
+    digest_of,
+    files_below,
+    plain_text,
+    reading,
+    task_indices,
+)
+from clwm_data.convert.tables import TaskTable
+from clwm_data.convert.target import (
+    Conversion,
+    ProgressCallback,
+    check_valid,
+    converted_task,
+    write_converted,
+)
 from clwm_data.edit.building import building
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.families import Task, family_names, get_family
+from clwm_data.families import Task, family_names
 from clwm_data.opening import open_store
+from clwm_data.paths import target_path
 from clwm_data.store.arrays import Episode, TaskArrays
-from clwm_data.store.digest import array_sha256, file_sha256, json_sha256
+from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import StoreRecord, TaskRecord
 from clwm_data.store.reader import Store, StoredTask
 from clwm_data.store.writer import write_root, write_task
@@ -31,60 +48,100 @@ from clwm_data.store.writer import write_root, write_task
 KEY = "clwm"
 
 
-def to_minari(source: Path | str, target: Path | str) -> list[str]:
+def to_minari(
+    source: Path | str, target: Path | str, *, on_progress: ProgressCallback | None = None
+) -> list[str]:
     """Write every task of a store as a Minari dataset, in Minari's HDF5 format.
 
     Args:
         source: the store.
         target: folder for the datasets, as Minari's MINARI_DATASETS_PATH; ``<name>/task-0007-v0`` below it.
+        on_progress: called after each task.
 
     Returns:
         the ids of the datasets.
 
     Raises:
-        ClwmError: no such store, or a dataset is there already.
+        NotFoundError: no such store.
+        ConflictError: a dataset is there already.
+        DamagedDataError: the store is damaged.
         MissingExtraError: minari is not installed.
     """
     _minari("converting to Minari")
     store = open_store(source)
-    folder = Path(target).resolve() / store.name  # Minari stumbles over relative paths
-    if folder.exists():
-        raise ClwmError(f"{folder}: is there already: choose another folder, or remove it first")
+    folder = target_path(target) / store.name  # Minari stumbles over relative paths
     with building(folder) as aside:
-        for task in store.tasks.values():
+        for done, task in enumerate(store.tasks.values()):
+            if on_progress is not None:
+                on_progress(done, len(store.tasks))
             _write_dataset(store, task, aside / f"task-{task.index:04d}-v0" / "data")
+        if on_progress is not None:
+            on_progress(len(store.tasks), len(store.tasks))
     return [f"{store.name}/task-{index:04d}-v0" for index in store.tasks]
 
 
 def from_minari(
-    source: Path | str, target: Path | str, family: str | None = None, tasks: Collection[int] | None = None
-) -> Store:
+    source: Path | str,
+    target: Path | str,
+    family: str | None = None,
+    tasks: Collection[int] | None = None,
+    *,
+    table: TaskTable | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Conversion:
     """Make a store of Minari datasets.
 
     Datasets that :func:`to_minari` wrote give the store that they came from. Of others, observations become
     float32, actions are scaled from the bounds of their space to [-1, 1], and the datasets below ``source``
-    are the tasks ``tasks`` of ``family``, in the order of their names.
+    are the tasks ``tasks`` of ``family``, in the natural order of their folders.
 
     Args:
-        source: folder of one Minari dataset, or of several.
+        source: folder of one Minari dataset, or of several; links are followed.
         target: folder of the store.
-        family: task family; one that is not known here is possible: its tasks have no parameters then.
+        family: task family; one that is not known here is possible.
         tasks: task of each dataset; 0, 1, 2, ... by default.
+        table: splits and parameters of tasks of a family that is not known here.
+        on_progress: called after each task.
 
     Raises:
-        ClwmError: no datasets there, spaces that are not vectors, or a family is needed and not given.
+        NotFoundError: no datasets there, or not as many as tasks.
+        InvalidInputError: spaces that are not vectors, something wrong with an episode, or a family is needed
+            and not given.
+        DamagedDataError: a file cannot be read.
+        ConflictError: ``target`` is there already.
         MissingExtraError: minari is not installed.
     """
     _minari("converting from Minari")
-    folders = sorted(file.parent for file in Path(source).rglob("metadata.json") if _is_dataset(file))
+    source = Path(source)
+    folders = [file.parent for file in files_below(source, {".json"}) if _is_dataset(file)]
     if not folders:
-        raise ClwmError(f"{source}: holds no Minari dataset (a folder data with metadata.json)")
-    known = [_raw_metadata(folder).get(KEY) for folder in folders]
-    if all(isinstance(about, dict) for about in known) and family is None and tasks is None:
-        return _restore(folders, [about for about in known if isinstance(about, dict)], Path(target))
+        raise NotFoundError(f"{source}: holds no Minari dataset (a folder data with metadata.json)")
+    about = [_raw_metadata(folder) for folder in folders]
+    known = [metadata.get(KEY) for metadata in about]
+    if all(isinstance(own, dict) for own in known) and family is None and tasks is None:
+        return _restore(folders, [own for own in known if isinstance(own, dict)], target)
     if family is None:
-        raise ClwmError(f"{source}: name the task family of these datasets with --family")
-    return _convert(folders, Path(source), Path(target), family, tasks)
+        raise InvalidInputError(f"{source}: name the task family of these datasets with --family")
+    names = [str(metadata.get("dataset_id", folder)) for folder, metadata in zip(folders, about, strict=True)]
+    indices = task_indices(folders, tasks, source)
+    files = {
+        f"{index}/{file.relative_to(folder)}": file
+        for index, folder in zip(indices, folders, strict=True)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    foreign = Source(
+        name=", ".join(names),
+        tasks={
+            index: _foreign_task(folder, metadata)
+            for index, folder, metadata in zip(indices, folders, about, strict=True)
+        },
+        sha256=digest_of(files),
+        options={"from": "minari", "values": "float32, actions scaled to [-1, 1]"},
+        description=" ".join(dict.fromkeys(str(m["description"]) for m in about if m.get("description"))),
+        authors=sorted({str(author) for metadata in about for author in _list(metadata.get("author"))}),
+    )
+    return write_converted(foreign, target, family, table=table, on_progress=on_progress)
 
 
 def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
@@ -139,109 +196,123 @@ def _own_metadata(episode: Episode) -> dict[str, Any]:
     return {"behaviour": episode.behaviour, **({} if state is None else {"initial_state": state})}
 
 
-def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path) -> Store:
+def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | str) -> Conversion:
     """Make the store again that Minari datasets were written from."""
     try:
         record = StoreRecord.model_validate(known[0]["store"])
-        tasks = {about["task"]["index"]: TaskRecord.model_validate(about["task"]) for about in known}
+        tasks = {own["task"]["index"]: TaskRecord.model_validate(own["task"]) for own in known}
     except (ValidationError, KeyError, TypeError) as error:
-        raise ClwmError(
+        raise DamagedDataError(
             f"{folders[0]}: its metadata under {KEY!r} is damaged: convert with --family"
         ) from error
+    if len(tasks) != len(folders):
+        raise InvalidInputError(
+            f"{folders[0].parent.parent}: holds a task twice: convert one store at a time"
+        )
     with building(target) as aside:
-        aside.mkdir(exist_ok=True)
         for folder, (index, task) in zip(folders, tasks.items(), strict=True):
-            arrays = TaskArrays.from_episodes(list(_episodes(folder, scale=False)))
+            with reading(folder):
+                arrays = TaskArrays.from_episodes(list(_own_episodes(folder)))
             if {name: array_sha256(array) for name, array in arrays.named().items()} != task.arrays:
-                raise ClwmError(
+                raise DamagedDataError(
                     f"{folder.parent}: its data is not what was written there: convert with --family and "
                     "--tasks as any other Minari dataset"
                 )
             described = Task(index, task.split, {k: _parameter(v) for k, v in task.parameters.items()})
             write_task(aside, described, task.behaviours, arrays, record.manifest.storage)
         write_root(aside, record.manifest, record.provenance, record.origin, record.edited)
-    return open_store(target)
-
-
-def _convert(
-    folders: list[Path], source: Path, target: Path, family: str, tasks: Collection[int] | None
-) -> Store:
-    indices = list(range(len(folders)) if tasks is None else tasks)
-    if len(indices) != len(folders):
-        raise ClwmError(f"{source}: holds {len(folders)} datasets, {len(indices)} tasks were named")
-    about = [_raw_metadata(folder) for folder in folders]
-
-    def converted() -> Iterator[tuple[Task, str, TaskArrays]]:
-        for index, folder, metadata in zip(indices, folders, about, strict=True):
-            task = get_family(family).task(index) if family in family_names() else Task(index, "train", {})
-            policy = str(metadata.get("algorithm_name") or "unknown")
-            yield task, policy, TaskArrays.from_episodes(list(_episodes(folder, scale=True)))
-
-    digest = json_sha256(
-        {
-            str(index): {file.name: file_sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()}
-            for index, folder in zip(indices, folders, strict=True)
-        }
-    )
-    names = [
-        str(metadata.get("dataset_id", folder.name)) for folder, metadata in zip(folders, about, strict=True)
-    ]
-    authors = sorted({str(author) for metadata in about for author in metadata.get("author", [])})
-    return write_converted(
-        target,
-        family,
-        converted(),
-        ", ".join(names),
-        digest,
-        {"from": "minari", "values": "float32, actions scaled to [-1, 1]"},
-        authors=authors,
-        text="\n".join(dict.fromkeys(str(m["description"]) for m in about if m.get("description"))),
+        check_valid(aside, target, folders[0].parent.parent)
+    store = open_store(target)
+    names = {index: folder.parent.name for index, folder in zip(tasks, folders, strict=True)}
+    return Conversion(
+        store, [converted_task(names[index], task.record) for index, task in store.tasks.items()]
     )
 
 
-def _episodes(folder: Path, *, scale: bool) -> Iterator[Episode]:
-    """The episodes of a Minari dataset; ``scale``: actions from the bounds of their space to [-1, 1]."""
+def _foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
+    """A dataset of others, whose spaces are vectors with bounds on actions."""
+    space = _spaces(folder)
+    return ForeignTask(
+        name=str(metadata.get("dataset_id", folder)),
+        episodes=lambda: _foreign_episodes(folder),
+        policy=str(metadata.get("algorithm_name") or "unknown"),
+        action_bounds=(space.low.tolist(), space.high.tolist()),
+    )
+
+
+def _spaces(folder: Path) -> Any:
+    """The space of a dataset's actions; that of observations is a vector, too."""
     from gymnasium.spaces import Box
+
+    storage = _storage(folder)
+    space = storage.action_space
+    for name, part in (("observations", storage.observation_space), ("actions", space)):
+        if not isinstance(part, Box) or len(part.shape) != 1:
+            raise InvalidInputError(
+                f"{folder}: its {name} are not vectors but {plain_text(part)[:200]}: they cannot be converted"
+            )
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise InvalidInputError(f"{folder}: its actions have no bounds: they cannot be scaled to [-1, 1]")
+    return space
+
+
+def _storage(folder: Path) -> Any:
     from minari.dataset.minari_storage import MinariStorage
 
     if not {"observation_space", "action_space"} <= _raw_metadata(folder).keys():
         # Minari would ask an environment for them, whose code the metadata names.
-        raise ClwmError(f"{folder}/metadata.json: names no spaces: it cannot be converted")
-    storage = MinariStorage.read(folder)
-    space = storage.action_space
-    for name, found in (("observations", storage.observation_space), ("actions", space)):
-        if not isinstance(found, Box) or len(found.shape) != 1:
-            raise ClwmError(f"{folder}: its {name} are not vectors but {found}: they cannot be converted")
-    low, high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
-    if scale and not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ClwmError(f"{folder}: its actions have no bounds: they cannot be scaled to [-1, 1]")
-    numbers = range(storage.total_episodes)
-    for found, metadata in zip(
-        storage.get_episodes(numbers), storage.get_episode_metadata(numbers), strict=True
-    ):
-        action: NDArray[Any] = np.asarray(found["actions"])
-        if scale:
-            action = np.clip((action.astype(np.float64) - low) / (high - low) * 2.0 - 1.0, -1.0, 1.0)
-        infos = found.get("infos") or {}
-        success = np.asarray(infos["success"], np.bool_)[1:] if "success" in infos else None
-        terminated = np.asarray(found["terminations"], np.bool_)
-        state = metadata.get("initial_state")
-        seed = metadata.get("seed")
+        raise InvalidInputError(f"{folder}/metadata.json: names no spaces: it cannot be converted")
+    with reading(folder):
+        return MinariStorage.read(folder)
+
+
+def _read_episodes(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every episode as Minari gives it, with its metadata."""
+    storage = _storage(folder)
+    for number in range(storage.total_episodes):
+        with reading(f"{folder}: episode {number}"):
+            (episode,) = storage.get_episodes([number])
+            (metadata,) = storage.get_episode_metadata([number])
+        yield episode, metadata
+
+
+def _foreign_episodes(folder: Path) -> Iterator[RawEpisode]:
+    for number, (episode, _) in enumerate(_read_episodes(folder)):
+        with reading(f"{folder}: episode {number}"):
+            success = (episode.get("infos") or {}).get("success")
+            raw = RawEpisode(
+                observation=episode["observations"],
+                action=episode["actions"],
+                reward=episode["rewards"],
+                terminated=episode["terminations"],
+                truncated=episode["truncations"],
+                success=None if success is None else np.asarray(success)[1:],  # infos begin at the reset
+            )
+        yield raw
+
+
+def _own_episodes(folder: Path) -> Iterator[Episode]:
+    """The episodes of a dataset that :func:`to_minari` wrote."""
+    for episode, metadata in _read_episodes(folder):
+        terminated = np.asarray(episode["terminations"], np.bool_)
+        infos = episode.get("infos") or {}
+        state, seed = metadata.get("initial_state"), metadata.get("seed")
         yield Episode(
-            observation=np.asarray(found["observations"], np.float32),
-            action=action.astype(np.float32),
-            reward=np.asarray(found["rewards"], np.float32),
+            observation=np.asarray(episode["observations"], np.float32),
+            action=np.asarray(episode["actions"], np.float32),
+            reward=np.asarray(episode["rewards"], np.float32),
             terminated=terminated,
-            truncated=np.asarray(found["truncations"], np.bool_) & ~terminated,
-            success=success,
-            # Seeds and states of another program's reset would not give the same episode in ours.
-            initial_state=None if scale or state is None else np.asarray(state, np.float64),
-            seed=None if scale or seed is None else int(seed),
-            behaviour=0 if scale else int(metadata.get("behaviour", 0)),
+            truncated=np.asarray(episode["truncations"], np.bool_) & ~terminated,
+            success=np.asarray(infos["success"], np.bool_)[1:] if "success" in infos else None,
+            initial_state=None if state is None else np.asarray(state, np.float64),
+            seed=None if seed is None else int(seed),
+            behaviour=int(metadata.get("behaviour", 0)),
         )
 
 
 def _is_dataset(file: Path) -> bool:
+    if file.name != "metadata.json":
+        return False
     metadata = _raw_metadata(file.parent)
     return "data_format" in metadata and "total_episodes" in metadata
 
@@ -249,9 +320,15 @@ def _is_dataset(file: Path) -> bool:
 def _raw_metadata(folder: Path) -> dict[str, Any]:
     try:
         metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ClwmError(f"{folder}/metadata.json: cannot be read: {error}") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise DamagedDataError(
+            f"{folder}/metadata.json: cannot be read: {plain_text(error)[:200]}"
+        ) from error
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _parameter(value: float | list[float]) -> float | tuple[float, ...]:

@@ -1,15 +1,38 @@
-"""To one plain ``.npz`` file of flat arrays."""
+"""From and to ``.npz`` files of flat arrays.
+
+What :func:`to_npz` writes holds several tasks, and says which row is of which task and episode. Of files of
+others, each is one task.
+"""
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.convert.flat import find_columns, flat_episodes, last_observations
+from clwm_data.convert.source import (
+    ForeignTask,
+    RawEpisode,
+    Source,
+    digest_of,
+    files_below,
+    reading,
+    task_indices,
+)
+from clwm_data.convert.tables import SPLITS, TaskTable
+from clwm_data.disk import disk_errors
+from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError
+from clwm_data.families.base import Split
 from clwm_data.opening import open_store
+from clwm_data.paths import target_path
 from clwm_data.store.atomic import replacing
+
+PARAMETER = "parameter_"
 
 
 def to_npz(source: Path | str, target: Path | str) -> Path:
@@ -19,11 +42,13 @@ def to_npz(source: Path | str, target: Path | str) -> Path:
     ``task_split`` [K] and every parameter as ``parameter_<name>`` [K, ...] (NaN where a task has none).
 
     Raises:
-        ClwmError: no such store, ``target`` is there already, or the disk is full.
+        NotFoundError: no such store.
+        ConflictError: ``target`` is there already.
+        UnavailableError: the disk is full, or write-protected.
     """
-    store, target = open_store(source), Path(target)
-    if target.exists():
-        raise ClwmError(f"{target}: is there already: choose another name, or remove it first")
+    store, place = open_store(source), target_path(target)
+    if place.exists():
+        raise ConflictError(f"{target}: is there already: choose another name, or remove it first")
     arrays: dict[str, Any] = store.to_arrays()
     arrays["task_index"] = np.array(list(store.tasks), np.int64)
     arrays["task_split"] = np.array([task.split for task in store.tasks.values()])
@@ -31,11 +56,125 @@ def to_npz(source: Path | str, target: Path | str) -> Path:
     for name in sorted(names):
         values = [task.parameters.get(name) for task in store.tasks.values()]
         missing = np.full_like(next(np.asarray(value) for value in values if value is not None), np.nan)
-        arrays[f"parameter_{name}"] = np.array([missing if value is None else value for value in values])
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary, temporary.open("wb") as stream:
+        arrays[f"{PARAMETER}{name}"] = np.array([missing if value is None else value for value in values])
+    with disk_errors(place, "nothing was changed"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)
-    except OSError as error:
-        raise ClwmError(f"{target}: cannot be written: {error.strerror or error}") from error
-    return target
+    return Path(target)
+
+
+def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source:
+    """``.npz`` files as tasks.
+
+    Args:
+        path: a file, or a folder of files in natural order.
+        tasks: task of each file; 0, 1, 2, ... by default. Of a file of several tasks: only these.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: a file has no flat arrays.
+        DamagedDataError: a file cannot be read.
+    """
+    files = files_below(Path(path), (".npz",))
+    headers = [_headers(file) for file in files]
+    columns = [find_columns(header, str(file)) for file, header in zip(files, headers, strict=True)]
+    options = {
+        "from": "npz",
+        "observations after last steps": "; ".join(sorted({last_observations(found) for found in columns})),
+    }
+    name = Path(path).resolve().name
+    if len(files) == 1 and {"task", "episode"} <= headers[0].keys():
+        arrays = _read(files[0])
+        indices = np.unique(arrays["task"]).tolist()
+        return Source(
+            name=name,
+            tasks={
+                index: ForeignTask(
+                    f"{files[0].name}: task {index}",
+                    lambda index=index: _rows_of(arrays, columns[0], index),  # type: ignore[misc]
+                )
+                for index in indices
+                if tasks is None or index in tasks
+            },
+            sha256=digest_of({name: files[0]}),
+            options=options,
+            table=_table(arrays, files[0]),
+        )
+    indices = task_indices(files, tasks, path)
+    return Source(
+        name=name,
+        tasks={
+            index: ForeignTask(
+                file.name,
+                lambda file=file, found=found: flat_episodes(_read(file), found, str(file)),  # type: ignore[misc]
+            )
+            for index, file, found in zip(indices, files, columns, strict=True)
+        },
+        sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
+        options=options,
+    )
+
+
+def _rows_of(
+    arrays: Mapping[str, NDArray[Any]], columns: Mapping[str, str], task: int
+) -> Iterator[RawEpisode]:
+    """The episodes of one task of a file of several, cut where the number of the episode changes."""
+    rows = np.flatnonzero(arrays["task"] == task)
+    for part in np.split(rows, np.flatnonzero(np.diff(arrays["episode"][rows])) + 1):
+        chosen = {name: arrays[name][part] for name in columns.values()}
+        yield from flat_episodes(chosen, columns, f"task {task}")
+
+
+def _table(arrays: Mapping[str, NDArray[Any]], file: Path) -> TaskTable | None:
+    if "task_index" not in arrays or "task_split" not in arrays:
+        return None
+    indices = arrays["task_index"].tolist()
+    splits: dict[int, Split] = {}
+    for index, name in zip(indices, arrays["task_split"].tolist(), strict=True):
+        if name not in SPLITS:
+            raise InvalidInputError(f"{file}: task_split holds {name!r}, not one of {', '.join(SPLITS)}")
+        splits[index] = name
+    names = [name for name in arrays if name.startswith(PARAMETER)]
+    parameters = {
+        index: {
+            name.removeprefix(PARAMETER): tuple(value) if isinstance(value, list) else float(value)
+            for name in names
+            if np.isfinite(value := arrays[name][row].tolist()).all()
+        }
+        for row, index in enumerate(indices)
+    }
+    return TaskTable(splits, parameters)
+
+
+def _headers(file: Path) -> dict[str, int]:
+    """Name of every array of a file -> bytes that its header claims, which were compared with the file's.
+
+    Raises:
+        DamagedDataError: the file is no ``.npz``, or a header claims more than the file holds.
+    """
+    claims = {}
+    with reading(file), zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            with archive.open(info) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(stream)
+            claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+            name = info.filename.removesuffix(".npy")
+            if dtype.hasobject or claimed > info.file_size:
+                raise DamagedDataError(
+                    f"{file}: {name}: claims {claimed} bytes, the file holds {info.file_size}"
+                )
+            claims[name] = claimed
+    return claims
+
+
+def _read(file: Path) -> dict[str, NDArray[Any]]:
+    _headers(file)
+    with reading(file), np.load(file, allow_pickle=False) as loaded:
+        return {name: loaded[name] for name in loaded.files}

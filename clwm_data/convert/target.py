@@ -1,77 +1,175 @@
-"""Where converted data goes: a store that says where it comes from, and that its collection is not known."""
+"""Where foreign data goes: a store that says where it comes from, and that its collection is not known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
+from clwm_data.convert.border import Border
+from clwm_data.convert.source import Source, plain_text
+from clwm_data.convert.tables import TaskTable
 from clwm_data.edit.building import building, description
-from clwm_data.families.base import Task
+from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
+from clwm_data.families import family_names, get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
-from clwm_data.store.arrays import TaskArrays
-from clwm_data.store.format import Edit, Provenance, Source
+from clwm_data.ranges import format_indices
+from clwm_data.store.format import Edit, Provenance, TaskRecord
+from clwm_data.store.format import Source as SourceRecord
 from clwm_data.store.provenance import current_provenance
 from clwm_data.store.reader import Store
+from clwm_data.store.validate import validate
 from clwm_data.store.writer import write_root, write_task
 
 #: Of data whose collection nobody recorded.
 UNKNOWN = Provenance(created="", command="", packages={}, platform="")
 
+#: Called with (tasks done, tasks in all).
+ProgressCallback = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class ConvertedTask:
+    """What became of a dataset, a file or a group of the source.
+
+    Attributes:
+        source: its name.
+        task: index of the task that it became.
+        split: of the task.
+        episodes: how many.
+        transitions: how many.
+        mean_return: mean undiscounted return of the episodes.
+    """
+
+    source: str
+    task: int
+    split: str
+    episodes: int
+    transitions: int
+    mean_return: float
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A store made of foreign data.
+
+    Attributes:
+        store: the store.
+        tasks: what it was made of, in the order of the tasks.
+    """
+
+    store: Store
+    tasks: list[ConvertedTask]
+
 
 def write_converted(
-    target: Path,
+    source: Source,
+    target: Path | str,
     family: str,
-    tasks: Iterable[tuple[Task, str, TaskArrays]],
-    source: str,
-    sha256: str,
-    options: dict[str, str],
     *,
-    licence: str | None = None,
-    authors: list[str] | None = None,
-    text: str = "",
-) -> Store:
-    """Write a store of converted tasks.
+    tasks: Collection[int] | None = None,
+    table: TaskTable | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Conversion:
+    """Make a store of foreign data: checked, written and validated beside the target, then moved there.
 
     Args:
+        source: the data.
         target: folder of the store; nothing may be there.
-        family: name of the task family.
-        tasks: each with the name of the policy that acted, and its episodes.
-        source: name of what was converted.
-        sha256: digest of what was converted.
-        options: how it was converted.
-        licence: of the data, where it is known.
-        authors: of the data, where they are known.
-        text: what the data is.
+        family: task family; one that is not known here is possible.
+        tasks: only these of the source.
+        table: splits and parameters of the tasks of a family that is not known here; by default all tasks
+            are train tasks without parameters.
+        on_progress: called after each task.
 
     Raises:
-        ClwmError: ``target`` is there already, or the disk is full.
+        InvalidInputError: something is wrong with an episode, or ``family`` cannot be a name.
+        NotFoundError: a task that the source or the family does not have.
+        ConflictError: ``target`` is there already.
+        UnavailableError: the disk is full.
     """
-    mixtures: dict[int, list[BehaviourEntry]] = {}
-    with building(target) as aside:
-        aside.mkdir(exist_ok=True)
-        template = Manifest(
-            name="converted",
-            family=family,
-            description=text,
-            behaviours=[BehaviourEntry(policy="unknown", episodes=1)],
-            licence=licence,
-            authors=authors or [],
+    known = get_family(family) if family in family_names() else None
+    if known is not None and table is not None:
+        raise InvalidInputError(f"family {family} has splits and parameters of its own: leave them out")
+    if missing := sorted(set(tasks or ()) - set(source.tasks)):
+        raise NotFoundError(
+            f"{source.name}: has no task {format_indices(missing)}; it has {format_indices(source.tasks)}"
         )
-        for task, policy, arrays in tasks:
-            mixtures[task.index] = [BehaviourEntry(policy=policy, episodes=arrays.episodes)]
-            write_task(aside, task, mixtures[task.index], arrays, template.storage)
+    table = table or source.table or TaskTable()
+    chosen = sorted(source.tasks if tasks is None else set(tasks))
+    described = {index: known.task(index) if known is not None else table.task(index) for index in chosen}
+    template = _template(source, family)
+    mixtures: dict[int, list[BehaviourEntry]] = {}
+    border = Border(known)
+    with building(target) as aside:
+        for done, index in enumerate(chosen):
+            if on_progress is not None:
+                on_progress(done, len(chosen))
+            foreign = source.tasks[index]
+            arrays = border.admit(foreign)
+            mixtures[index] = [
+                BehaviourEntry(policy=plain_text(foreign.policy) or "unknown", episodes=arrays.episodes)
+            ]
+            write_task(aside, described[index], mixtures[index], arrays, template.storage)
         edited = Edit(
             operation="convert",
-            options=options,
+            options={
+                **source.options,
+                **{f"task {index}": plain_text(source.tasks[index].name) for index in chosen},
+            },
             by=current_provenance(),
-            sources=[Source(name=source, content_sha256=sha256, manifest=None, provenance=None)],
+            sources=[
+                SourceRecord(
+                    name=plain_text(source.name), content_sha256=source.sha256, manifest=None, provenance=None
+                )
+            ],
         )
-        write_root(
-            aside,
-            description(dataset_name(target, template.name), template, mixtures),
-            UNKNOWN,
-            edited=edited,
+        name = dataset_name(target, template.name)
+        write_root(aside, description(name, template, mixtures), UNKNOWN, edited=edited)
+        check_valid(aside, target, source.name)
+        if on_progress is not None:
+            on_progress(len(chosen), len(chosen))
+    store = open_store(target)
+    return Conversion(
+        store, [converted_task(source.tasks[index].name, task.record) for index, task in store.tasks.items()]
+    )
+
+
+def converted_task(name: str, record: TaskRecord) -> ConvertedTask:
+    """What became of a dataset of this name."""
+    return ConvertedTask(
+        source=plain_text(name),
+        task=record.index,
+        split=record.split,
+        episodes=record.episodes,
+        transitions=record.transitions,
+        mean_return=record.statistics.returns.mean,
+    )
+
+
+def check_valid(store: Path, target: Path | str, source: object) -> None:
+    """Refuse a store that ``clwm validate`` would find fault with, before it is put in its place.
+
+    Raises:
+        DamagedDataError: the first finding.
+    """
+    for finding in validate(store):
+        what = str(finding).replace(str(store), str(target))
+        raise DamagedDataError(f"{source}: would not become a valid store: {what}")
+
+
+def _template(source: Source, family: str) -> Manifest:
+    try:
+        return Manifest(
+            name="converted",
+            family=family,
+            description=plain_text(source.description),
+            behaviours=[BehaviourEntry(policy="unknown", episodes=1)],
+            authors=[plain_text(author) for author in source.authors],
         )
-    return open_store(target)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{family!r}: cannot be the name of a family: use letters, digits, . _ -"
+        ) from error

@@ -1,4 +1,4 @@
-"""From the layout of the published SPC datasets: one torch tensor per task.
+"""From and to the layout of the published SPC datasets: one torch tensor per task.
 
 A file holds a float32 tensor of rows [s, a, r, s', terminated]: 2 obs + act + 2 columns. Neither the ends of
 episodes nor seeds nor behaviours are recorded. An episode ends after a row that is terminated, whose s' is
@@ -15,20 +15,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.convert.target import write_converted
-from clwm_data.errors import ClwmError
+from clwm_data.convert.source import ForeignTask, RawEpisode, Source, digest_of
+from clwm_data.convert.target import Conversion, ProgressCallback, write_converted
+from clwm_data.edit.building import building
+from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.families import Task, TaskFamily, get_family
-from clwm_data.store.arrays import Episode, TaskArrays
-from clwm_data.store.digest import file_sha256, json_sha256
-from clwm_data.store.reader import Store
+from clwm_data.families import TaskFamily, get_family
+from clwm_data.opening import open_store
+from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.litter import is_litter
 
 SUFFIXES = (".pt", ".pth")
 
 
 def from_tensors(
-    source: Path | str, target: Path | str, family: str, tasks: Collection[int] | None = None
-) -> Store:
+    source: Path | str,
+    target: Path | str,
+    family: str,
+    tasks: Collection[int] | None = None,
+    *,
+    on_progress: ProgressCallback | None = None,
+) -> Conversion:
     """Make a store of a folder of tensors.
 
     Args:
@@ -36,24 +43,70 @@ def from_tensors(
         target: folder of the store.
         family: task family, whose sizes, horizon, splits and parameters hold.
         tasks: only these.
+        on_progress: called after each task.
 
     Raises:
-        ClwmError: no such family or files, a tensor of another shape or type, or values out of range.
+        NotFoundError: no such family, files or tasks.
+        InvalidInputError: a tensor of another shape or type, or values out of range.
+        DamagedDataError: a file that is no plain tensor.
+        ConflictError: ``target`` is there already.
     """
     known = get_family(family)
     files = _files(Path(source))
-    for index in tasks or ():
-        if index not in files:
-            raise ClwmError(f"{source}: has no file of task {index}")
-    files = {index: file for index, file in files.items() if tasks is None or index in tasks}
+    foreign = Source(
+        name=Path(source).resolve().name,
+        tasks={
+            index: ForeignTask(file.name, lambda file=file: _episodes(known, file))  # type: ignore[misc]
+            for index, file in files.items()
+        },
+        sha256=digest_of({str(index): file for index, file in files.items()}),
+        options={"from": "tensors", "episode ends": f"inferred, horizon {known.horizon}"},
+    )
+    return write_converted(foreign, target, family, tasks=tasks, on_progress=on_progress)
 
-    def converted() -> Iterator[tuple[Task, str, TaskArrays]]:
-        for index, file in files.items():
-            yield known.task(index), "unknown", TaskArrays.from_episodes(_episodes(known, file))
 
-    digest = json_sha256({str(index): file_sha256(file) for index, file in files.items()})
-    options = {"from": "tensors", "episode ends": f"inferred, horizon {known.horizon}"}
-    return write_converted(Path(target), family, converted(), Path(source).name, digest, options)
+def to_tensors(
+    source: Path | str, target: Path | str, *, on_progress: ProgressCallback | None = None
+) -> list[Path]:
+    """Write every task of a store as ``task-0007.pt``: a float32 tensor of rows [s, a, r, s', terminated].
+
+    This is how public code for offline meta-RL reads its data. Time limits, seeds and behaviours are lost.
+
+    Args:
+        source: the store.
+        target: folder of the files; nothing may be there.
+        on_progress: called after each task.
+
+    Raises:
+        NotFoundError: no such store.
+        ConflictError: ``target`` is there already.
+        DamagedDataError: the store is damaged.
+        MissingExtraError: torch is not installed.
+    """
+    torch = require("torch", "train", "writing torch tensors")
+    store, names = open_store(source), []
+    with building(target) as aside:
+        for done, (index, task) in enumerate(store.tasks.items()):
+            if on_progress is not None:
+                on_progress(done, len(store.tasks))
+            names.append(f"task-{index:04d}.pt")
+            torch.save(torch.from_numpy(transition_rows(task.load(verify=True))), aside / names[-1])
+        if on_progress is not None:
+            on_progress(len(store.tasks), len(store.tasks))
+    return [Path(target) / name for name in names]
+
+
+def transition_rows(arrays: TaskArrays) -> NDArray[np.float32]:
+    """[N, 2 obs + act + 2] rows [s, a, r, s', terminated]."""
+    row = arrays.observation_row()
+    columns = (
+        arrays.observation[row],
+        arrays.action,
+        arrays.reward[:, None],
+        arrays.observation[row + 1],
+        arrays.terminated[:, None].astype(np.float32),
+    )
+    return np.hstack(columns)
 
 
 def episode_lengths(
@@ -82,25 +135,25 @@ def episode_lengths(
 def _files(folder: Path) -> dict[int, Path]:
     """Task -> file, ascending."""
     if not folder.is_dir():
-        raise ClwmError(f"{folder}: is not a folder of tensors, one file per task")
+        raise NotFoundError(f"{folder}: is not a folder of tensors, one file per task")
     files: dict[int, Path] = {}
     for file in sorted(folder.iterdir()):
-        if file.suffix not in SUFFIXES:
+        if file.suffix not in SUFFIXES or is_litter(file):
             continue
         numbers = re.findall(r"\d+", file.stem)
         if not numbers:
-            raise ClwmError(f"{file}: its name has no number, which would tell its task: rename it")
+            raise InvalidInputError(f"{file}: its name has no number, which would tell its task: rename it")
         if int(numbers[-1]) in files:
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{file}: is of task {numbers[-1]}, as {files[int(numbers[-1])].name} is: rename one"
             )
         files[int(numbers[-1])] = file
     if not files:
-        raise ClwmError(f"{folder}: holds no {' or '.join(SUFFIXES)} files")
+        raise NotFoundError(f"{folder}: holds no {' or '.join(SUFFIXES)} files")
     return dict(sorted(files.items()))
 
 
-def _episodes(family: TaskFamily, file: Path) -> list[Episode]:
+def _episodes(family: TaskFamily, file: Path) -> Iterator[RawEpisode]:
     rows = _rows(family, file)
     obs, act = family.observation_size, family.action_size
     observation, action, reward, next_observation, terminated = np.split(
@@ -113,27 +166,19 @@ def _episodes(family: TaskFamily, file: Path) -> list[Episode]:
     ):
         if not good.all():
             row = int(np.argmin(good.all(axis=1)))
-            raise ClwmError(f"{file}: row {row}: {name} is not {expected}")
+            raise InvalidInputError(f"{file}: row {row}: {name} is not {expected}")
     done = terminated[:, 0] == 1.0
     lengths = episode_lengths(observation, next_observation, done, family.horizon)
-    episodes = []
     for end, length in zip(np.cumsum(lengths).tolist(), lengths.tolist(), strict=True):
         part = slice(end - length, end)
         last = np.arange(length) == length - 1
-        episodes.append(
-            Episode(
-                observation=np.vstack([observation[part], next_observation[end - 1]]),
-                action=action[part],
-                reward=reward[part, 0],
-                terminated=done[part],
-                truncated=last & (length == family.horizon) & ~done[part],
-                success=None,
-                initial_state=None,
-                seed=None,
-                behaviour=0,
-            )
+        yield RawEpisode(
+            observation=np.vstack([observation[part], next_observation[end - 1]]),
+            action=action[part],
+            reward=reward[part, 0],
+            terminated=done[part],
+            truncated=last & (length == family.horizon) & ~done[part],
         )
-    return episodes
 
 
 def _rows(family: TaskFamily, file: Path) -> NDArray[np.float32]:
@@ -142,12 +187,14 @@ def _rows(family: TaskFamily, file: Path) -> NDArray[np.float32]:
         tensor = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or a hostile file: errors of many types
         reason = " ".join(str(error).split())[:200]
-        raise ClwmError(f"{file}: cannot be read as a plain tensor: {reason}") from error
+        raise DamagedDataError(f"{file}: cannot be read as a plain tensor: {reason}") from error
+    if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().nbytes() < 4 * tensor.numel():
+        raise InvalidInputError(f"{file}: is an expanded tensor, larger than the file: save a contiguous one")
     width = 2 * family.observation_size + family.action_size + 2
     if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32 or tensor.ndim != 2:
-        raise ClwmError(f"{file}: expected one float32 tensor of rows [s, a, r, s', terminated]")
+        raise InvalidInputError(f"{file}: expected one float32 tensor of rows [s, a, r, s', terminated]")
     if tensor.shape[0] == 0 or tensor.shape[1] != width:
-        raise ClwmError(
+        raise InvalidInputError(
             f"{file}: has shape {list(tensor.shape)}; {family.name} needs rows of {width} columns: "
             "is it of another family?"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ def select(
     behaviours: Collection[str] | None = None,
     min_return: float | None = None,
     episodes: Collection[int] | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> Store:
     """Make a store of the episodes that pass all of the given conditions.
 
@@ -42,6 +43,7 @@ def select(
         behaviours: only episodes by these policies (names as in the manifest).
         min_return: only episodes with at least this undiscounted return.
         episodes: only these episodes of each task, by their numbers from 0.
+        on_progress: called with (tasks done, tasks to look at).
 
     Raises:
         NotFoundError: no such store, or a task or a policy that it does not have.
@@ -63,11 +65,14 @@ def select(
     }
     mixtures: dict[int, list[BehaviourEntry]] = {}
     with building(target) as aside:
-        for index, task in store.tasks.items():
-            if (tasks is not None and index not in tasks) or (
-                splits is not None and task.split not in splits
-            ):
-                continue
+        candidates = {
+            index: task
+            for index, task in store.tasks.items()
+            if (tasks is None or index in tasks) and (splits is None or task.split in splits)
+        }
+        for done, (index, task) in enumerate(candidates.items()):
+            if on_progress is not None:
+                on_progress(done, len(candidates))
             if behaviours is None and min_return is None and episodes is None:
                 copy_task(store, task, aside)
                 mixtures[index] = task.record.behaviours
@@ -78,6 +83,8 @@ def select(
                 arrays = arrays.take(kept)
                 write_episodes(aside, task, task.record.behaviours, arrays, store.manifest)
                 mixtures[index], _ = present(task.record.behaviours, arrays)
+        if on_progress is not None:
+            on_progress(len(candidates), len(candidates))
         if not mixtures:
             raise InvalidInputError(f"{source}: no episode passes: nothing was written")
         options = {option: value for option, value in conditions.items() if value is not None}

@@ -1,0 +1,174 @@
+"""The border that foreign episodes cross: what is wrong with one is said with dataset, episode and step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clwm_data.convert.source import ForeignTask, RawEpisode
+from clwm_data.errors import InvalidInputError
+from clwm_data.families import TaskFamily
+from clwm_data.store.arrays import Episode, TaskArrays
+
+#: Actions may be outside their bounds by this share of the range: bounds in float64, actions in float32.
+ROUNDING = 1e-5
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class Border:
+    """Checks every episode of a source, and that its tasks fit together.
+
+    Args:
+        family: the family of the tasks; ``None``: not known here, the first episode gives the sizes.
+    """
+
+    def __init__(self, family: TaskFamily | None) -> None:
+        self._horizon = None if family is None else family.horizon
+        self._widths: dict[str, int] = {}
+        self._expected_by = "the first episode"
+        if family is not None:
+            self._widths = {"observation": family.observation_size, "action": family.action_size}
+            self._expected_by = f"family {family.name}"
+        self._has_success: bool | None = None if family is None or family.has_success else False
+
+    def admit(self, task: ForeignTask) -> TaskArrays:
+        """All episodes of a task: float32, actions in [-1, 1].
+
+        Raises:
+            InvalidInputError: something is wrong with one; dataset, episode and step are named.
+        """
+        episodes = [
+            self._episode(f"{task.name}: episode {number}", raw, task.action_bounds)
+            for number, raw in enumerate(task.episodes())
+        ]
+        if not episodes:
+            raise InvalidInputError(f"{task.name}: holds no episodes")
+        return TaskArrays.from_episodes(episodes)
+
+    def _episode(
+        self, where: str, raw: RawEpisode, bounds: tuple[Sequence[float], Sequence[float]] | None
+    ) -> Episode:
+        observation = self._rows(where, "observation", raw.observation)
+        action = self._rows(where, "action", raw.action)
+        steps = len(action)
+        if steps == 0:
+            raise InvalidInputError(f"{where}: has no steps")
+        if self._horizon is not None and steps > self._horizon:
+            raise InvalidInputError(
+                f"{where}: has {steps} steps, {self._expected_by} ends after {self._horizon}"
+            )
+        if len(observation) != steps + 1:
+            raise InvalidInputError(
+                f"{where}: has {len(observation)} observations and {steps} actions: there must be one "
+                "observation more than actions, the one after the last step"
+            )
+        terminated = _flags(where, "terminated", raw.terminated, steps)
+        truncated = np.zeros(steps, np.bool_)
+        if raw.truncated is not None:
+            truncated = _flags(where, "truncated", raw.truncated, steps) & ~terminated
+        for name, flags in (("terminated", terminated), ("truncated", truncated)):
+            if flags[:-1].any():
+                raise InvalidInputError(
+                    f"{where}: step {int(np.argmax(flags))}: is {name}, but the episode goes on to step "
+                    f"{steps - 1}"
+                )
+        return Episode(
+            observation=observation,
+            action=_scaled(where, action, bounds),
+            reward=_finite(where, "reward", _column(where, "reward", raw.reward, steps)),
+            terminated=terminated,
+            truncated=truncated,
+            success=self._success(where, raw.success, steps),
+            # Seeds and states of another program's reset would not give the same episode in ours.
+            initial_state=None,
+            seed=None,
+            behaviour=0,
+        )
+
+    def _rows(self, where: str, name: str, values: ArrayLike) -> NDArray[np.float32]:
+        rows = _numbers(where, name, values)
+        if rows.ndim != 2:
+            raise InvalidInputError(
+                f"{where}: {name}: has shape {list(rows.shape)}, expected one vector per step"
+            )
+        width = self._widths.setdefault(name, rows.shape[1])
+        if rows.shape[1] != width or width == 0:
+            raise InvalidInputError(
+                f"{where}: {name}: has {rows.shape[1]} entries, {self._expected_by} has {width}"
+            )
+        return _finite(where, name, rows)
+
+    def _success(self, where: str, values: ArrayLike | None, steps: int) -> NDArray[np.bool_] | None:
+        if self._has_success is None:
+            self._has_success = values is not None
+        if self._has_success != (values is not None):
+            here, others = ("no success", "have") if values is None else ("a success", "have none")
+            by = self._expected_by if self._expected_by.startswith("family") else "episodes before it"
+            raise InvalidInputError(f"{where}: has {here}, {by} {others}: all episodes or none must have it")
+        return None if values is None else _flags(where, "success", values, steps)
+
+
+def _numbers(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise InvalidInputError(f"{where}: {name}: holds {array.dtype}, not real numbers")
+    return array
+
+
+def _column(where: str, name: str, values: ArrayLike, steps: int) -> NDArray[Any]:
+    """[n], also of [n, 1]."""
+    array = _numbers(where, name, values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (steps,):
+        raise InvalidInputError(
+            f"{where}: {name}: has shape {list(array.shape)}, the actions have {steps} steps"
+        )
+    return array
+
+
+def _flags(where: str, name: str, values: ArrayLike, steps: int) -> NDArray[np.bool_]:
+    array = _column(where, name, values, steps)
+    wrong = ~((array == 0) | (array == 1))
+    if wrong.any():
+        step = int(np.argmax(wrong))
+        raise InvalidInputError(f"{where}: step {step}: {name} is {array[step]}, expected 0 or 1")
+    return array.astype(np.bool_)
+
+
+def _finite(where: str, name: str, array: NDArray[Any]) -> NDArray[np.float32]:
+    wrong = ~(np.abs(array.astype(np.float64)) <= LARGEST)
+    if wrong.any():
+        step = int(np.argmax(wrong.reshape(len(array), -1).any(axis=1)))
+        value = array[step].reshape(-1)[np.argmax(wrong[step].reshape(-1))]
+        raise InvalidInputError(
+            f"{where}: step {step}: {name} holds {value}, expected finite numbers within float32's range"
+        )
+    return array.astype(np.float32)
+
+
+def _scaled(
+    where: str, action: NDArray[np.float32], bounds: tuple[Sequence[float], Sequence[float]] | None
+) -> NDArray[np.float32]:
+    """Actions from their bounds to [-1, 1]; an entry that can have one value only becomes 0."""
+    ones = np.ones(action.shape[1])
+    low, high = (-ones, ones) if bounds is None else (np.asarray(b, np.float64).reshape(-1) for b in bounds)
+    if low.shape != ones.shape or high.shape != ones.shape:
+        raise InvalidInputError(f"{where}: action: has {len(ones)} entries, its bounds {len(low)}")
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
+        raise InvalidInputError(f"{where}: action: has no finite bounds: they cannot be scaled to [-1, 1]")
+    slack = ROUNDING * np.maximum(high - low, np.abs(high))
+    wrong = (action < low - slack) | (action > high + slack)
+    if wrong.any():
+        step = int(np.argmax(wrong.any(axis=1)))
+        entry = int(np.argmax(wrong[step]))
+        raise InvalidInputError(
+            f"{where}: step {step}: action entry {entry} is {action[step, entry]:g}, outside its bounds "
+            f"[{low[entry]:g}, {high[entry]:g}]"
+        )
+    extent = np.where(high > low, high - low, 1.0)
+    scaled = np.where(high > low, (action.astype(np.float64) - low) / extent * 2.0 - 1.0, 0.0)
+    return np.asarray(np.clip(action if bounds is None else scaled, -1.0, 1.0), np.float32)

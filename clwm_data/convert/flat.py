@@ -1,0 +1,114 @@
+"""Flat arrays, one row per step, as D4RL and many others have them, cut into episodes.
+
+An episode ends after a row that is terminated or timed out, and where the next observation is not the one of
+the next row. Where next observations are not recorded, the observation after an episode's last step is not
+known: the step is dropped, unless it is terminated. Then nothing is learned from what follows, and the last
+observation is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.convert.source import RawEpisode
+from clwm_data.errors import InvalidInputError
+
+#: Our name of a column -> names that others give it.
+SPELLINGS = {
+    "observation": ("observations", "observation", "obs", "states"),
+    "action": ("actions", "action"),
+    "reward": ("rewards", "reward"),
+    "next_observation": ("next_observations", "next_observation", "next_obs"),
+    "terminated": ("terminals", "terminated", "terminations", "dones"),
+    "truncated": ("timeouts", "truncated", "truncations"),
+    "success": ("success", "successes"),
+}
+REQUIRED = ("observation", "action", "reward")
+
+
+def find_columns(names: Mapping[str, object], where: str) -> dict[str, str]:
+    """Our name of a column -> its name in the source.
+
+    Raises:
+        InvalidInputError: observations, actions or rewards are not there.
+    """
+    columns = {
+        column: next(name for name in spellings if name in names)
+        for column, spellings in SPELLINGS.items()
+        if any(name in names for name in spellings)
+    }
+    for column in REQUIRED:
+        if column not in columns:
+            there = ", ".join(sorted(names)[:20]) or "nothing"
+            raise InvalidInputError(
+                f"{where}: has no {SPELLINGS[column][0]}; it has: {there} (as expected: one row per step)"
+            )
+    return columns
+
+
+def flat_episodes(
+    arrays: Mapping[str, NDArray[Any]], columns: Mapping[str, str], where: str
+) -> Iterator[RawEpisode]:
+    """The episodes of flat arrays.
+
+    Args:
+        arrays: [N, ...] by the source's names.
+        columns: as :func:`find_columns` gives them.
+        where: how to name the source in messages.
+
+    Raises:
+        InvalidInputError: arrays of different length, or no rows.
+    """
+    parts = {column: np.asarray(arrays[name]) for column, name in columns.items()}
+    rows = len(parts["action"]) if parts["action"].ndim else 0
+    for column, array in parts.items():
+        if array.ndim == 0 or len(array) != rows or rows == 0:
+            count = len(array) if array.ndim else "no"
+            raise InvalidInputError(
+                f"{where}: {columns[column]} has {count} rows, {columns['action']} has {rows}: "
+                "expected one row per step, and at least one"
+            )
+    terminated = _flags(parts.get("terminated"), rows)
+    truncated = _flags(parts.get("truncated"), rows)
+    if columns.get("terminated") == "dones":
+        terminated &= ~truncated  # which often says that an episode is over, for whatever reason
+    following = parts.get("next_observation")
+    ends = terminated | truncated
+    if following is not None and following.shape == parts["observation"].shape:
+        ends[:-1] |= (following[:-1] != parts["observation"][1:]).reshape(rows - 1, -1).any(axis=1)
+    ends[-1] = True
+    start = 0
+    for last in np.flatnonzero(ends).tolist():
+        if following is None and not terminated[last]:
+            stop, after = last, parts["observation"][last]
+        else:
+            stop = last + 1
+            after = parts["observation"][last] if following is None else following[last]
+        if stop > start:
+            steps = slice(start, stop)
+            yield RawEpisode(
+                observation=np.concatenate([parts["observation"][steps], after[None]]),
+                action=parts["action"][steps],
+                reward=parts["reward"][steps],
+                terminated=terminated[steps],
+                truncated=truncated[steps],
+                success=None if "success" not in parts else parts["success"][steps],
+            )
+        start = last + 1
+
+
+def last_observations(columns: Mapping[str, str]) -> str:
+    """What the store's record says of the observations after last steps."""
+    if "next_observation" in columns:
+        return "recorded"
+    return "not recorded: last steps dropped unless terminated, there the last observation repeated"
+
+
+def _flags(array: NDArray[Any] | None, rows: int) -> NDArray[np.bool_]:
+    if array is None:
+        return np.zeros(rows, np.bool_)
+    return np.asarray(array.reshape(rows, -1).any(axis=1), np.bool_)

@@ -1,0 +1,151 @@
+"""What a foreign format has to offer to become a store: named tasks, each with its episodes.
+
+A format is one file beside this one, with a function that returns a :class:`Source`. It only reads: what it
+yields is checked in one place, :mod:`clwm_data.convert.border`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+
+from clwm_data.convert.tables import TaskTable
+from clwm_data.errors import ClwmError, DamagedDataError, NotFoundError
+from clwm_data.store.digest import file_sha256, json_sha256
+from clwm_data.store.litter import is_litter
+
+
+@dataclass(frozen=True)
+class RawEpisode:
+    """An episode of n steps as its source has it, of whatever type and shape.
+
+    Attributes:
+        observation: [n + 1, obs], the one after the last step included.
+        action: [n, act].
+        reward: [n].
+        terminated: [n].
+        truncated: [n]; ``None``: nobody recorded it.
+        success: [n], or ``None``.
+    """
+
+    observation: ArrayLike
+    action: ArrayLike
+    reward: ArrayLike
+    terminated: ArrayLike
+    truncated: ArrayLike | None = None
+    success: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
+class ForeignTask:
+    """A task of a source.
+
+    Attributes:
+        name: of the file, the dataset or the group that it comes from, for people.
+        episodes: reads its episodes, one after another.
+        policy: name of what acted.
+        action_bounds: lowest and highest value of each action entry, which become -1 and 1; ``None``: actions
+            are in [-1, 1] already.
+    """
+
+    name: str
+    episodes: Callable[[], Iterator[RawEpisode]]
+    policy: str = "unknown"
+    action_bounds: tuple[Sequence[float], Sequence[float]] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Foreign data, ready to be read.
+
+    Attributes:
+        name: of the data.
+        tasks: task index -> task.
+        sha256: digest of the files.
+        options: how it is converted, for the store's record.
+        description: what the data is.
+        authors: of the data.
+        table: splits and parameters of the tasks, where the data tells them.
+    """
+
+    name: str
+    tasks: Mapping[int, ForeignTask]
+    sha256: str
+    options: Mapping[str, str]
+    description: str = ""
+    authors: Sequence[str] = ()
+    table: TaskTable | None = None
+
+
+def natural_key(name: str | Path) -> list[tuple[int, int, str]]:
+    """Sorts as people count: ``t2`` before ``t10``."""
+    parts = re.split(r"(\d+)", str(name))
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files with one of the suffixes in a folder or below, links followed, in natural order.
+
+    A file instead of a folder is the only one.
+
+    Raises:
+        NotFoundError: there is no such file.
+    """
+    if folder.is_file():
+        return [folder]
+    found: list[Path] = []
+    seen: set[str] = set()
+    for current, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(current)
+        folders[:] = [] if real in seen else [name for name in folders if not is_litter(Path(name))]
+        if real not in seen:
+            paths = (Path(current) / name for name in names)
+            found += [path for path in paths if path.suffix in suffixes and not is_litter(path)]
+        seen.add(real)
+    if not found:
+        what = "does not exist" if not folder.exists() else f"holds no file {' or '.join(sorted(suffixes))}"
+        raise NotFoundError(f"{folder}: {what}")
+    return sorted(found, key=lambda path: natural_key(path.relative_to(folder)))
+
+
+def digest_of(files: Mapping[str, Path]) -> str:
+    """Digest over some files and their names."""
+    return json_sha256({name: file_sha256(path) for name, path in files.items()})
+
+
+def plain_text(text: object) -> str:
+    """Text of others without control characters, which play tricks on terminals."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", str(text)).strip()
+
+
+@contextmanager
+def reading(name: str | Path) -> Iterator[None]:
+    """A block that parses a file of others: whatever its library raises becomes one line that names the file.
+
+    Raises:
+        DamagedDataError: it cannot be read.
+    """
+    try:
+        yield
+    except (ClwmError, MemoryError):
+        raise
+    except Exception as error:
+        reason = plain_text(error)[:200] or type(error).__name__
+        raise DamagedDataError(f"{name}: cannot be read: {reason}") from error
+
+
+def task_indices(names: Sequence[object], tasks: Collection[int] | None, source: object) -> list[int]:
+    """The task of each dataset: 0, 1, 2, ... unless they are given.
+
+    Raises:
+        NotFoundError: there are more or fewer datasets than tasks.
+    """
+    if tasks is not None and len(tasks) != len(names):
+        raise NotFoundError(f"{source}: holds {len(names)} datasets, {len(tasks)} tasks were named")
+    return list(range(len(names)) if tasks is None else tasks)

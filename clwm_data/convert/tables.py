@@ -1,0 +1,121 @@
+"""Splits and parameters of foreign tasks, as users give them: ``train:0-29,id:30-39`` and a table."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.families import Task
+from clwm_data.families.base import Parameters, Split
+from clwm_data.ranges import parse_indices
+
+SPLITS = get_args(Split)
+MAX_TASKS = 100_000
+MAX_TABLE_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """What is known of the tasks.
+
+    Attributes:
+        splits: task -> split; ``None``: all are train tasks.
+        parameters: task -> its parameters (numbers, or tuples of numbers); ``None``: they are not known.
+    """
+
+    splits: Mapping[int, Split] | None = None
+    parameters: Mapping[int, Parameters] | None = None
+
+    def task(self, index: int) -> Task:
+        """The description of a task.
+
+        Raises:
+            NotFoundError: there are splits or parameters, but none of this task.
+        """
+        for what, known in (("--splits", self.splits), ("--parameters", self.parameters)):
+            if known is not None and index not in known:
+                raise NotFoundError(f"{what}: says nothing about task {index}")
+        split: Split = "train" if self.splits is None else self.splits[index]
+        return Task(index, split, {} if self.parameters is None else self.parameters[index])
+
+
+def parse_splits(text: str) -> dict[int, Split]:
+    """Task -> split of ``train:0-29,33,id:30-32``; a part without a name belongs to the split before it.
+
+    Raises:
+        InvalidInputError: another text, or a task in two splits.
+    """
+    splits: dict[int, Split] = {}
+    current: Split | None = None
+    for part in text.split(","):
+        name, colon, selection = part.rpartition(":")
+        if colon:
+            if name.strip() not in SPLITS:
+                raise InvalidInputError(
+                    f"--splits {text!r}: {name.strip()!r} is not one of {', '.join(SPLITS)}"
+                )
+            current = next(split for split in SPLITS if split == name.strip())
+        if current is None:
+            raise InvalidInputError(f"--splits {text!r}: write the splits as in train:0-29,id:30-39")
+        for index in parse_indices(selection, range(MAX_TASKS)):
+            if index in splits:
+                raise InvalidInputError(f"--splits {text!r}: task {index} is in it twice")
+            splits[index] = current
+    return splits
+
+
+def read_parameters(path: Path) -> dict[int, dict[str, float]]:
+    """Task -> parameters of a CSV file with a header: a column ``task``, and one column per parameter.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: it is not such a table; the line is named.
+    """
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise InvalidInputError(f"{path}: has more than {MAX_TABLE_BYTES} bytes")
+        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except OSError as error:
+        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
+    header = [name.strip() for name in lines[0]] if lines else []
+    names = [name for name in header if name != "task"]
+    if header.count("task") != 1 or len(set(header)) != len(header) or not names:
+        raise InvalidInputError(f"{path}: line 1: expected a column task and one column per parameter")
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_][\w.-]{0,63}", name):
+            raise InvalidInputError(f"{path}: line 1: {name!r} cannot be the name of a parameter")
+    table: dict[int, dict[str, float]] = {}
+    for number, cells in enumerate(lines[1:], 2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise InvalidInputError(
+                f"{path}: line {number}: has {len(cells)} cells, the header {len(header)}"
+            )
+        values = {
+            name: _number(cell, f"{path}: line {number}: {name}")
+            for name, cell in zip(header, cells, strict=True)
+        }
+        index = values.pop("task")
+        if index != int(index) or not 0 <= index < MAX_TASKS or int(index) in table:
+            raise InvalidInputError(f"{path}: line {number}: task {index:g} is no index, or is there twice")
+        table[int(index)] = values
+    return table
+
+
+def _number(cell: str, where: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InvalidInputError(f"{where}: {cell.strip()!r} is not a finite number")
+    return value
