@@ -20,7 +20,8 @@ from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
 from clwm_data.store import Episode, TaskArrays
 from clwm_data.store.provenance import current_provenance
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store.root_writer import write_root
+from clwm_data.store.writer import write_task
 
 FAMILY = "cheetah-vel"
 #: What training needs of a task.

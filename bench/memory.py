@@ -21,7 +21,8 @@ from synthetic import synthetic_task
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.store.provenance import current_provenance
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store.root_writer import write_root
+from clwm_data.store.writer import write_task
 
 FAMILY = "cheetah-vel"
 

@@ -9,9 +9,9 @@ import click
 
 from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices
-from clwm_data.store.checks import Finding
 from clwm_data.store.replay import ReplayReport
 from clwm_data.store.replay import replay as replay_store
+from clwm_data.store.soundness import Finding
 from clwm_data.store.summary import missing_provenance
 from clwm_data.store.validate import validate as validate_store
 

@@ -33,7 +33,8 @@ from clwm_data.store.replacement import (
     replace_store,
     settle,
 )
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store.root_writer import RootWriter
+from clwm_data.store.writer import write_task
 
 #: Called with (episodes on disk, episodes that this collection needs in all, as far as is known by now).
 ProgressCallback = Callable[[int, int], object]
@@ -129,31 +130,35 @@ def _collect_into(
             "same, choose another --out, or --overwrite it"
         )
     _remove_leftovers(store)
-    write_root(store, manifest.published(), provenance)
+    root = RootWriter(store, manifest.published(), provenance)
     collections = {task: TaskCollection(store, manifest, task) for task in pending}
-    done = 0
+    done = planned = 0  # episodes; kept up to date, for their sum over thousands of tasks takes its time
 
     def report() -> None:
         if on_progress is not None:
-            on_progress(done, sum(collection.episodes for collection in collections.values()))
+            on_progress(done, planned)
 
     def advance(collection: TaskCollection) -> list[Segment]:
+        nonlocal planned
+        before = collection.episodes
         more = collection.plan()
+        planned += collection.episodes - before
         if not more:
             _assemble(store, manifest, collection)
-            write_root(store, manifest.published(), provenance)
+            root.add(collection.task)
         return more
 
-    queue = deque(segment for collection in collections.values() for segment in advance(collection))
-    done = sum(collection.episodes for collection in collections.values()) - sum(s.episodes for s in queue)
-    report()
-    for segment in run_segments(manifest, store, queue, engine, workers):
-        collection = collections[segment.task]
-        collection.missing.discard(segment)
-        done += segment.episodes
-        if not collection.missing:
-            queue.extendleft(reversed(advance(collection)))
+    with root.adding():
+        queue = deque(segment for collection in collections.values() for segment in advance(collection))
+        done = planned - sum(segment.episodes for segment in queue)
         report()
+        for segment in run_segments(manifest, store, queue, engine, workers):
+            collection = collections[segment.task]
+            collection.missing.discard(segment)
+            done += segment.episodes
+            if not collection.missing:
+                queue.extendleft(reversed(advance(collection)))
+            report()
 
 
 def _assemble(store: Path, manifest: Manifest, collection: TaskCollection) -> None:

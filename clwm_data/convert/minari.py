@@ -41,8 +41,10 @@ from clwm_data.paths import target_path
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import StoreRecord, TaskRecord
-from clwm_data.store.reader import Store, StoredTask
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store.reader import Store
+from clwm_data.store.root_writer import write_root
+from clwm_data.store.stored_task import StoredTask
+from clwm_data.store.writer import write_task
 
 #: Key of Minari's metadata that holds what only clwm knows.
 KEY = "clwm"
@@ -149,7 +151,7 @@ def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
     from minari.data_collector.episode_buffer import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
 
-    arrays = task.load(verify=True)
+    arrays = task.load()
     folder.mkdir(parents=True)
     spec = None
     if store.family in family_names():

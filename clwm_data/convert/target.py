@@ -20,8 +20,9 @@ from clwm_data.store.format import Edit, Provenance, TaskRecord
 from clwm_data.store.format import Source as SourceRecord
 from clwm_data.store.provenance import current_provenance
 from clwm_data.store.reader import Store
+from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store.writer import write_task
 
 #: Of data whose collection nobody recorded.
 UNKNOWN = Provenance(created="", command="", packages={}, platform="")

@@ -21,7 +21,7 @@ from clwm_data.store.format import METADATA, STAGING, TASKS, Edit, Operation, So
 from clwm_data.store.litter import carry_over
 from clwm_data.store.lock import locked
 from clwm_data.store.provenance import current_provenance
-from clwm_data.store.reader import Store, StoredTask
+from clwm_data.store.reader import Store
 from clwm_data.store.replacement import (
     beside,
     clear,
@@ -30,6 +30,7 @@ from clwm_data.store.replacement import (
     remove_replaced,
     replace_store,
 )
+from clwm_data.store.stored_task import StoredTask
 from clwm_data.store.validate import check_files
 from clwm_data.store.writer import write_task
 

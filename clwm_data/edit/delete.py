@@ -11,7 +11,7 @@ from clwm_data.opening import open_store
 from clwm_data.paths import real_path
 from clwm_data.ranges import format_indices
 from clwm_data.store.reader import Store
-from clwm_data.store.writer import write_root
+from clwm_data.store.root_writer import write_root
 
 
 def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -> Store:
@@ -42,7 +42,7 @@ def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -
                 copy_task(store, task, aside, link=True)
                 mixtures[index] = task.record.behaviours
                 continue
-            arrays = task.load(verify=True)
+            arrays = task.load()
             arrays = arrays.take([e for e in range(arrays.episodes) if e not in episodes[index]])
             write_episodes(aside, task, task.record.behaviours, arrays, store.manifest)
             mixtures[index], _ = present(task.record.behaviours, arrays)

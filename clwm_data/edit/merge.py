@@ -23,8 +23,9 @@ from clwm_data.paths import dataset_name
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import Provenance
-from clwm_data.store.reader import Store, StoredTask
-from clwm_data.store.writer import write_root
+from clwm_data.store.reader import Store
+from clwm_data.store.root_writer import write_root
+from clwm_data.store.stored_task import StoredTask
 
 Part = tuple[Store, StoredTask]
 
@@ -109,7 +110,7 @@ def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
         for entry in task.record.behaviours:
             mixture.setdefault(policy_key(entry), entry)
         places = [list(mixture).index(policy_key(entry)) for entry in task.record.behaviours]
-        for number, episode in enumerate(task.load(verify=True)):
+        for number, episode in enumerate(task.load()):
             key = _identity(episode)
             if key in seen:
                 other, actions = seen[key]

@@ -16,8 +16,9 @@ from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
-from clwm_data.store.reader import Store, StoredTask
-from clwm_data.store.writer import write_root
+from clwm_data.store.reader import Store
+from clwm_data.store.root_writer import write_root
+from clwm_data.store.stored_task import StoredTask
 
 
 def select(
@@ -77,7 +78,7 @@ def select(
                 copy_task(store, task, aside)
                 mixtures[index] = task.record.behaviours
                 continue
-            arrays = task.load(verify=True)
+            arrays = task.load()
             kept = np.flatnonzero(_chosen(task, arrays, behaviours, min_return, episodes)).tolist()
             if kept:
                 arrays = arrays.take(kept)

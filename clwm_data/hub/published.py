@@ -15,7 +15,6 @@ from clwm_data.hub.client import api, call
 from clwm_data.hub.reference import HubReference
 from clwm_data.store.format import METADATA, TASKS, Origin, TaskRecord, task_folder
 from clwm_data.store.root import MAX_METADATA_BYTES, Root, parse_root
-from clwm_data.store.writer import content_sha256, root_sha256
 
 SUFFIX = ".zarr"
 
@@ -171,10 +170,5 @@ def open_published(reference: HubReference, commit: str, folder: str) -> Publish
     )
     root = parse_root(Path(file).read_bytes(), where)
     published = PublishedStore(reference, commit, folder, root)
-    if root_sha256(root.document) != root.record.root_sha256:
-        raise ClwmError(f"{where}/{METADATA}: was altered: it differs from its own digest")
-    if content_sha256({str(index): record for index, record in published.records.items()}) != (
-        root.record.content_sha256
-    ):
-        raise ClwmError(f"{where}/{METADATA}: content digest differs from the digests of the arrays")
+    root.verify(where)
     return published

@@ -22,8 +22,8 @@ from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.lock import locked
 from clwm_data.store.reader import Store, open_local
+from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import check_files
-from clwm_data.store.writer import write_root
 
 #: Called with (bytes newly there, bytes needed in all).
 Progress = Callable[[int, int], object]

@@ -21,8 +21,9 @@ from clwm_data.report.films import films
 from clwm_data.report.sample import Sample, gather
 from clwm_data.store.atomic import replacing
 from clwm_data.store.format import Edit, TaskRecord
+from clwm_data.store.overview import store_bytes
 from clwm_data.store.reader import Store
-from clwm_data.store.summary import missing_provenance, store_bytes
+from clwm_data.store.summary import missing_provenance
 
 
 def write_report(

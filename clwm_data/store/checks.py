@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,24 +13,9 @@ from clwm_data.families import TaskFamily
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.digest import array_sha256
-from clwm_data.store.reader import StoredTask
+from clwm_data.store.soundness import Finding, index_findings, value_findings
 from clwm_data.store.statistics import task_statistics
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong with a store.
-
-    Attributes:
-        where: file, array, task or episode.
-        what: what is wrong with it, and what was expected.
-    """
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+from clwm_data.store.stored_task import StoredTask
 
 
 def check_arrays(
@@ -48,22 +32,13 @@ def check_arrays(
     for name, array in arrays.named().items():
         if array_sha256(array) != task.record.arrays.get(name):
             yield Finding(f"{where}: {name}", "values differ from their digest")
-    yield from _check_values(where, arrays)
+    yield from value_findings(where, arrays, task.record.behaviours)
     if family is not None:
         yield from _check_family(where, task, arrays, family)
-    index = list(_check_index(where, arrays))
-    yield from index
-    if not index:  # else nothing below has a meaning
+    if not any(index_findings(where, arrays)):  # else nothing below has a meaning
         yield from _check_episodes(where, arrays)
         yield from _check_behaviours(where, arrays, task.record.behaviours)
         yield from _check_statistics(where, task, arrays)
-
-
-def _check_index(where: str, arrays: TaskArrays) -> Iterator[Finding]:
-    length = arrays.episode_length
-    start = np.concatenate([[0], np.cumsum(length)[:-1]])
-    if (length < 1).any() or length.sum() != arrays.transitions or (start != arrays.episode_start).any():
-        yield Finding(f"{where}: episode index", "does not cover the transitions one after another")
 
 
 def _check_episodes(where: str, arrays: TaskArrays) -> Iterator[Finding]:
@@ -85,12 +60,8 @@ def _check_episodes(where: str, arrays: TaskArrays) -> Iterator[Finding]:
 
 
 def _check_behaviours(where: str, arrays: TaskArrays, mixture: Sequence[BehaviourEntry]) -> Iterator[Finding]:
-    behaviour, entries = arrays.episode_behaviour, len(mixture)
-    if not ((behaviour >= 0) & (behaviour < entries)).all():
-        yield Finding(f"{where}: episode_behaviour", f"holds a number outside 0 to {entries - 1}")
-        return
     for entry, wanted in enumerate(mixture):
-        lengths = arrays.episode_length[behaviour == entry]
+        lengths = arrays.episode_length[arrays.episode_behaviour == entry]
         if wanted.transitions is None and len(lengths) != wanted.episodes:
             made, expected = f"{len(lengths)} episodes", f"{wanted.episodes}"
         elif wanted.transitions is not None and not (
@@ -101,16 +72,6 @@ def _check_behaviours(where: str, arrays: TaskArrays, mixture: Sequence[Behaviou
         else:
             continue
         yield Finding(f"{where}: behaviour {entry}", f"made {made}, expected {expected}")
-
-
-def _check_values(where: str, arrays: TaskArrays) -> Iterator[Finding]:
-    for name, array in arrays.named().items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-            yield Finding(f"{where}: {name}", f"row {row} holds a value that is not finite")
-    if (np.abs(arrays.action) > 1.0).any():
-        row = int(np.flatnonzero((np.abs(arrays.action) > 1.0).any(axis=1))[0])
-        yield Finding(f"{where}: action", f"row {row} is outside [-1, 1]")
 
 
 def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: TaskFamily) -> Iterator[Finding]:
@@ -147,6 +108,10 @@ def _check_statistics(where: str, task: StoredTask, arrays: TaskArrays) -> Itera
     if record.episodes != arrays.episodes or record.transitions != arrays.transitions:
         yield Finding(where, "counts of episodes or transitions differ from the arrays")
     expected = task_statistics(arrays, len(record.behaviours)).model_dump()
+    if record.statistics.observation_mean is not None:
+        observation = arrays.observation.astype(np.float64)
+        expected["observation_mean"] = observation.mean(axis=0).tolist()
+        expected["observation_std"] = observation.std(axis=0).tolist()
     if not _close(record.statistics.model_dump(), expected):
         yield Finding(f"{where}: statistics", "differ from the data")
 

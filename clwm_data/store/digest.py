@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,18 @@ def json_sha256(value: Any) -> str:
     """Digest of a JSON value in canonical form: sorted keys, no spaces, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content_sha256(arrays: Mapping[str, Mapping[str, str]]) -> str:
+    """Digest of all values of a store.
+
+    Args:
+        arrays: index of a task, as text -> name of an array -> digest of its values.
+    """
+    return json_sha256(arrays)
+
+
+def root_sha256(root: Mapping[str, Any]) -> str:
+    """Digest of a root ``zarr.json`` without its own entry."""
+    attributes = {key: value for key, value in root["attributes"].items() if key != "root_sha256"}
+    return json_sha256({**root, "attributes": attributes})

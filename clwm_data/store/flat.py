@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import NotFoundError
 from clwm_data.families.base import Split
-from clwm_data.store.arrays import TaskArrays
+from clwm_data.memory import TooLargeError, available_memory
+from clwm_data.ranges import format_indices
 
 if TYPE_CHECKING:
     from clwm_data.store.reader import Store
+
+#: Of a transition: its task, episode and behaviour.
+INDEX_BYTES = 8 + 8 + 2
 
 
 def chosen_tasks(store: Store, tasks: Collection[int] | None, split: Split | None) -> list[int]:
     """Indices of the store's tasks that are among ``tasks`` and of ``split``, ascending.
 
     Raises:
-        ClwmError: a task that the store does not hold.
+        NotFoundError: a task that the store does not hold.
     """
     for index in tasks or ():
         if index not in store.tasks:
-            raise ClwmError(
-                f"{store.path}: holds no task {index}; it has: {', '.join(map(str, store.tasks))}"
-            )
+            raise NotFoundError(f"{store.path}: holds no task {index}; it has: {format_indices(store.tasks)}")
     return [
         index
-        for index, task in store.tasks.items()
-        if (tasks is None or index in tasks) and (split is None or task.split == split)
+        for index in store.tasks
+        if (tasks is None or index in tasks) and (split is None or store.tasks[index].split == split)
     ]
 
 
-def flat_arrays(loaded: Iterable[tuple[int, TaskArrays]]) -> dict[str, NDArray[Any]]:
+def flat_arrays(store: Store, indices: Sequence[int], *, verify: bool = True) -> dict[str, NDArray[Any]]:
     """All transitions of some tasks; see :meth:`clwm_data.store.Store.to_arrays`.
 
     Raises:
-        ClwmError: no tasks.
+        NotFoundError: no tasks.
+        TooLargeError: they do not fit into the memory that this process may use.
+        ClwmError: as :meth:`clwm_data.store.StoredTask.load`.
     """
+    if not indices:
+        raise NotFoundError(f"{store.path}: no task of the store was chosen: there are no transitions")
+    needed, memory = _flat_bytes(store, indices), available_memory()
+    if needed > memory:
+        raise TooLargeError(
+            f"{store.path}: its transitions take {needed} bytes as flat arrays, more than the memory of "
+            f"{memory} bytes that this process may use: choose fewer tasks, or go through store.episodes()"
+        )
     parts: list[dict[str, NDArray[Any]]] = []
-    for index, arrays in loaded:
+    for index in indices:
+        arrays = store.tasks[index].load(verify=verify)
         row = arrays.observation_row()
         part: dict[str, NDArray[Any]] = {
             "observation": arrays.observation[row],
@@ -57,7 +70,16 @@ def flat_arrays(loaded: Iterable[tuple[int, TaskArrays]]) -> dict[str, NDArray[A
         if arrays.success is not None:
             part["success"] = arrays.success
         parts.append(part)
-    if not parts:
-        raise ClwmError("no task of the store was chosen: there are no transitions")
     names = [name for name in parts[0] if all(name in part for part in parts)]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _flat_bytes(store: Store, indices: Sequence[int]) -> int:
+    """What the flat arrays take, with every task's part beside what it is joined to."""
+    sizes = [
+        store.tasks[index].nbytes
+        + store.tasks[index].arrays["observation"].nbytes  # once before and once after each action
+        + INDEX_BYTES * store.tasks[index].record.transitions
+        for index in indices
+    ]
+    return 2 * sum(sizes)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from clwm_data.families.base import Split
 from clwm_data.manifest import BehaviourEntry, Manifest
@@ -55,15 +55,21 @@ class TaskStatistics(StrictModel):
         returns: of all episodes.
         returns_by_behaviour: one entry per behaviour of the mixture; ``None`` where it has no episodes.
         success_rate: share of episodes with at least one successful step, where the family has success.
-        observation_mean: [obs].
-        observation_std: [obs].
+        observation_mean: [obs]; in older stores only: a root holds the statistics of all tasks.
+        observation_std: [obs]; in older stores only.
     """
 
     returns: ReturnStatistics
     returns_by_behaviour: list[ReturnStatistics | None]
     success_rate: float | None
-    observation_mean: list[float]
-    observation_std: list[float]
+    observation_mean: list[float] | None = None
+    observation_std: list[float] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        old = ("observation_mean", "observation_std")
+        return {name: value for name, value in values.items() if name not in old or value is not None}
 
 
 class TaskRecord(StrictModel):

@@ -1,151 +1,45 @@
 """Reading a store: metadata at once, arrays when asked for.
 
-Nothing in a store is trusted: its metadata is checked when it is opened, and its data files before they are
-decoded (see :mod:`~clwm_data.store.root`, :mod:`~clwm_data.store.array_metadata` and
-:mod:`~clwm_data.store.chunks`).
+Nothing in a store is trusted: its metadata is checked when it is opened, its data files before they are
+decoded, and their values before anything is computed from them (see :mod:`~clwm_data.store.root`,
+:mod:`~clwm_data.store.array_metadata`, :mod:`~clwm_data.store.chunks` and
+:mod:`~clwm_data.store.stored_task`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import NotFoundError
 from clwm_data.families import TaskFamily, family_names, get_family
-from clwm_data.families.base import Parameters, Split
+from clwm_data.families.base import Split
 from clwm_data.families.declared import declared_family
 from clwm_data.manifest import Manifest
 from clwm_data.paths import real_path
-from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
-from clwm_data.store.arrays import DTYPES, OPTIONAL, Episode, TaskArrays
-from clwm_data.store.chunks import check_chunks
-from clwm_data.store.decode import decode, decodes
-from clwm_data.store.digest import array_sha256
+from clwm_data.ranges import format_indices
+from clwm_data.store.arrays import Episode
 from clwm_data.store.flat import chosen_tasks, flat_arrays
-from clwm_data.store.format import (
-    METADATA,
-    TASKS,
-    FileRecord,
-    Origin,
-    Provenance,
-    StoreRecord,
-    TaskRecord,
-    task_folder,
-)
+from clwm_data.store.format import TASKS, Origin, Provenance, StoreRecord, task_folder
+from clwm_data.store.overview import as_html, as_line
 from clwm_data.store.replacement import settle
-from clwm_data.store.root import Root, parse_json, read_root
+from clwm_data.store.root import Root, read_root
+from clwm_data.store.stored_task import Fetch, StoredTask
 
-#: The writer's take half a kilobyte.
-MAX_ARRAY_METADATA_BYTES = 2**20
-
-#: Brings the files of a task, by its index, to where the store keeps them.
-Fetch = Callable[[int], object]
-
-
-class StoredTask:
-    """One task of a store.
-
-    Attributes:
-        record: its metadata.
-        arrays: metadata of its arrays, by name.
-    """
-
-    def __init__(
-        self, record: TaskRecord, arrays: Mapping[str, ArrayMetadata], folder: Path, fetch: Fetch | None
-    ) -> None:
-        self.record = record
-        self.arrays = arrays
-        self._folder = folder
-        self._fetch = fetch
-
-    @property
-    def index(self) -> int:
-        """Task index in the family."""
-        return self.record.index
-
-    @property
-    def split(self) -> Split:
-        """``train``, ``id`` or ``ood``."""
-        return self.record.split
-
-    @property
-    def parameters(self) -> Parameters:
-        """The task's parameters."""
-        return {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in self.record.parameters.items()
-        }
-
-    def array(self, name: str) -> zarr.Array[Any]:
-        """The Zarr array of a name, not yet read; its files were checked to hold what its metadata says.
-
-        Raises:
-            ClwmError: the array is missing or damaged.
-        """
-        folder, metadata, files = self._checked(name)
-        if (folder / METADATA).stat().st_size > MAX_ARRAY_METADATA_BYTES:
-            raise ClwmError(f"{folder}/{METADATA}: has more than {MAX_ARRAY_METADATA_BYTES} bytes")
-        # zarr will read the array's own metadata: it must be what was checked.
-        document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
-        if array_metadata(document, name, metadata.shape[0], files, str(folder)) != metadata:
-            raise ClwmError(f"{folder}/{METADATA}: differs from the consolidated metadata in the root")
-        return zarr.open_array(store=folder, mode="r", zarr_format=3)
-
-    def _checked(self, name: str) -> tuple[Path, ArrayMetadata, dict[str, FileRecord]]:
-        """Folder, metadata and files of an array; the files are here, and hold what the metadata says."""
-        if self._fetch is not None:
-            self._fetch(self.index)
-            self._fetch = None
-        folder = self._folder / name
-        if name not in self.arrays or not (folder / METADATA).is_file():
-            raise ClwmError(f"{folder}: array is missing: download or collect it again")
-        metadata, files = self.arrays[name], self.record.array_files(name)
-        check_chunks(folder, metadata, files)
-        return folder, metadata, files
-
-    def load(self, *, verify: bool = False) -> TaskArrays:
-        """All arrays of the task, decoded into memory.
-
-        Args:
-            verify: also compare the values with their digests.
-
-        Raises:
-            ClwmError: an array is missing, damaged, or too large for this machine.
-        """
-        size, memory = sum(array.nbytes for array in self.arrays.values()), _memory_bytes()
-        if size > memory:
-            raise ClwmError(
-                f"{self._folder}: decodes to {size} bytes, more than the memory of {memory} bytes"
-            )
-        values: dict[str, Any] = {name: self._read(name, verify) for name in DTYPES if name in self.arrays}
-        return TaskArrays(**{**dict.fromkeys(OPTIONAL), **values})
-
-    def _read(self, name: str, verify: bool) -> NDArray[Any]:
-        folder, metadata, files = self._checked(name)
-        try:
-            if decodes(metadata):
-                values = decode(folder, metadata, files)
-            else:
-                values = np.asarray(self.array(name)[...])
-        except (ClwmError, MemoryError):
-            raise
-        except Exception as error:  # codecs raise errors of many types on damaged bytes
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ClwmError(f"{self._folder}/{name}: cannot be decoded: {reason}") from error
-        if verify and array_sha256(values) != self.record.arrays.get(name):
-            raise ClwmError(f"{self._folder}/{name}: values differ from their digest: the data was altered")
-        return values
+if TYPE_CHECKING:
+    from clwm_data.families.envs import TaskEnv
 
 
 class Store:
     """A dataset on disk: tasks with their episodes, the manifest that made them, and provenance.
+
+    ``len(store)`` is the number of its tasks, ``store[7]`` the task of index 7 in the family, and iteration
+    goes through the tasks in the order of their indices. A store can be pickled; what is read later must
+    still be what was there when it was opened.
 
     Attributes:
         path: folder of the store.
@@ -205,42 +99,87 @@ class Store:
         return self.record.origin
 
     @cached_property
-    def tasks(self) -> dict[int, StoredTask]:
-        """Tasks by index, ascending.
+    def tasks(self) -> Mapping[int, StoredTask]:
+        """Tasks by index, ascending; the metadata of each is checked when it is first asked for.
+
+        Asking for one raises a ``DamagedDataError`` if the root lists it but its metadata is missing or
+        damaged.
+        """
+        return _Tasks(self)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __iter__(self) -> Iterator[StoredTask]:
+        return iter(self.tasks.values())
+
+    def __bool__(self) -> bool:
+        """A store without tasks is one, too."""
+        return True
+
+    def __contains__(self, index: object) -> bool:
+        return index in self.tasks
+
+    def __getitem__(self, index: int) -> StoredTask:
+        """The task of an index in the family.
 
         Raises:
-            ClwmError: a task that the index lists is missing or damaged.
+            NotFoundError: the store does not hold it.
+            DamagedDataError: its metadata is damaged.
         """
-        return {index: self._open_task(index) for index in sorted(int(key) for key in self.record.tasks)}
+        if index not in self.tasks:
+            raise NotFoundError(f"{self.path}: holds no task {index}; it has {format_indices(self.tasks)}")
+        return self.tasks[index]
+
+    def __repr__(self) -> str:
+        return as_line(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path, Root, Fetch | None]]:
+        return Store, (self.path, self.root, self._fetch)
 
     def split(self, split: Split) -> tuple[int, ...]:
         """Indices of the tasks of one split that are here, ascending."""
         return tuple(chosen_tasks(self, None, split))
 
+    def make_env(self, task: int, *, render_mode: str | None = None) -> TaskEnv:
+        """The Gymnasium environment of one of the store's tasks.
+
+        Raises:
+            NotFoundError: the store does not hold the task, or its family is not known here.
+            MissingExtraError: the simulator is not installed.
+        """
+        return self.task_family.make_env(self[task].index, render_mode=render_mode)
+
     def episodes(
-        self, tasks: Collection[int] | None = None, split: Split | None = None
+        self, tasks: Collection[int] | None = None, split: Split | None = None, *, verify: bool = True
     ) -> Iterator[tuple[int, Episode]]:
         """Every episode with the index of its task; one task at a time is in memory.
 
         Args:
             tasks: only these.
             split: only tasks of this split.
+            verify: as :meth:`StoredTask.load` does.
 
         Raises:
-            ClwmError: a task that is not here, or damaged data.
+            NotFoundError: a task that is not here.
+            ClwmError: as :meth:`StoredTask.load`.
         """
         for index in chosen_tasks(self, tasks, split):
-            for episode in self.tasks[index].load():
+            for episode in self.tasks[index].load(verify=verify):
                 yield index, episode
 
     def to_arrays(
-        self, tasks: Collection[int] | None = None, split: Split | None = None
+        self, tasks: Collection[int] | None = None, split: Split | None = None, *, verify: bool = True
     ) -> dict[str, NDArray[Any]]:
         """All transitions, one row each, copied into flat arrays of the M transitions of all chosen tasks.
 
         Args:
             tasks: only these.
             split: only tasks of this split.
+            verify: as :meth:`StoredTask.load` does.
 
         Returns:
             ``observation`` [M, obs], ``action`` [M, act], ``reward`` [M], ``next_observation`` [M, obs],
@@ -249,9 +188,11 @@ class Store:
             transition is [M].
 
         Raises:
-            ClwmError: no task is chosen, one that is not here, or damaged data.
+            NotFoundError: no task is chosen, or one that is not here.
+            TooLargeError: the arrays do not fit into the memory that this process may use.
+            ClwmError: as :meth:`StoredTask.load`.
         """
-        return flat_arrays((index, self.tasks[index].load()) for index in chosen_tasks(self, tasks, split))
+        return flat_arrays(self, chosen_tasks(self, tasks, split), verify=verify)
 
     @property
     def missing_tasks(self) -> tuple[int, ...]:
@@ -263,18 +204,50 @@ class Store:
 
     def _open_task(self, index: int) -> StoredTask:
         record, arrays = self.root.task(index, str(self.path))
-        return StoredTask(record, arrays, self.path / TASKS / task_folder(index), self._fetch)
+        return StoredTask(
+            record,
+            arrays,
+            self.path / TASKS / task_folder(index),
+            sha256=self.record.tasks[str(index)],
+            verify_root=partial(self.root.verify, str(self.path)),
+            fetch=self._fetch,
+        )
+
+
+class _Tasks(Mapping[int, StoredTask]):
+    """The tasks of a store; thousands of them are not all checked where one is asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._open = store._open_task
+        self._indices = dict.fromkeys(store.root.indices)  # ordered, and quick to ask
+        self._opened: dict[int, StoredTask] = {}
+
+    def __getitem__(self, index: int) -> StoredTask:
+        if index not in self._indices:
+            raise KeyError(index)
+        if index not in self._opened:
+            self._opened[index] = self._open(index)
+        return self._opened[index]
+
+    def __contains__(self, index: object) -> bool:
+        return index in self._indices
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __repr__(self) -> str:
+        return f"<tasks {format_indices(self._indices)}>"
 
 
 def open_local(path: Path) -> Store:
     """Open a store on this machine's disk for reading; no array is read yet.
 
     Raises:
-        ClwmError: no store there, or one that this version of clwm cannot read.
+        NotFoundError: no store there.
+        DamagedDataError: its metadata is damaged, or not what this version of clwm can read.
     """
     settle(real_path(path))
     return Store(path, read_root(path))
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

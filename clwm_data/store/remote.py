@@ -23,7 +23,6 @@ from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, TASKS, FileRecord, task_folder
 from clwm_data.store.reader import Store
 from clwm_data.store.root import MAX_METADATA_BYTES, parse_root
-from clwm_data.store.writer import root_sha256
 
 TIMEOUT_SECONDS = 30.0
 DOWNLOADS = 8
@@ -42,8 +41,7 @@ def open_url(url: str) -> Store:
     if len(text) > MAX_METADATA_BYTES:
         raise ClwmError(f"{url}/{METADATA}: has more than {MAX_METADATA_BYTES} bytes")
     root = parse_root(text, url)
-    if root_sha256(root.document) != root.record.root_sha256:
-        raise ClwmError(f"{url}/{METADATA}: differs from its own digest: it was altered")
+    root.verify(url)
     path = _cache() / root.record.root_sha256 / f"{root.record.manifest.name}.zarr"
 
     def fetch(index: int) -> None:

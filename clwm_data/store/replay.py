@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.store.arrays import Episode, TaskArrays
-from clwm_data.store.checks import Finding
 from clwm_data.store.provenance import simulator_differences
-from clwm_data.store.reader import Store, StoredTask, open_local
+from clwm_data.store.reader import Store, open_local
+from clwm_data.store.soundness import Finding
+from clwm_data.store.stored_task import StoredTask
 
 if TYPE_CHECKING:
     from clwm_data.families.vector_env import TaskVectorEnv

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError, NotFoundError
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL
+from clwm_data.store.digest import content_sha256, root_sha256
 from clwm_data.store.format import (
     FORMAT,
     FORMAT_VERSION,
@@ -26,8 +28,10 @@ from clwm_data.store.format import (
 )
 from clwm_data.strict import first_mistake
 
-#: A thousand tasks need about 30 MB.
+#: A thousand tasks need about 12 MB.
 MAX_METADATA_BYTES = 2**28
+#: Of keys, values, lists and objects: a task has about 800, which take some 60 bytes each when parsed.
+MAX_METADATA_VALUES = 2**24
 
 NODE = re.compile(rf"{TASKS}(/[0-9]{{4,9}}(/[a-z_]+)?)?")
 
@@ -48,6 +52,50 @@ class Root:
     document: Mapping[str, Any]
     text: bytes
 
+    def verify(self, where: str) -> None:
+        """Compare the root with its own digest, and the content's digest with those of the arrays.
+
+        Args:
+            where: how to name the store in messages.
+
+        Raises:
+            DamagedDataError: they differ.
+        """
+        if self._mistake is not None:
+            raise DamagedDataError(
+                f"{where}/{METADATA}: {self._mistake}: collect or download the store again (`clwm validate` "
+                "shows all that is wrong)"
+            )
+
+    @cached_property
+    def _mistake(self) -> str | None:
+        if root_sha256(self.document) != self.record.root_sha256:
+            return "was altered: it differs from its own digest"
+        arrays: dict[str, Any] = {}
+        for index in self.indices:
+            attributes = self._node(index, "root").get("attributes")
+            arrays[str(index)] = attributes.get("arrays") if isinstance(attributes, dict) else None
+        if content_sha256(arrays) != self.record.content_sha256:
+            return "was altered: its content digest differs from the digests of the arrays"
+        return None
+
+    def __reduce__(self) -> tuple[Callable[[bytes, str], Root], tuple[bytes, str]]:
+        return parse_root, (self.text, self.record.manifest.name)
+
+    @property
+    def indices(self) -> list[int]:
+        """Indices of the tasks that the store holds, ascending."""
+        return sorted(map(int, self.record.tasks))
+
+    def _node(self, index: int, where: str) -> dict[str, Any]:
+        key = f"{TASKS}/{task_folder(index)}"
+        node = self.nodes.get(key)
+        if not isinstance(node, dict):
+            raise DamagedDataError(
+                f"{where}/{key}: task {index} is listed but missing: collect or download it"
+            )
+        return node
+
     def task(self, index: int, where: str) -> tuple[TaskRecord, dict[str, ArrayMetadata]]:
         """The checked metadata of a task and of its arrays.
 
@@ -56,22 +104,21 @@ class Root:
             where: how to name the store in messages.
 
         Raises:
-            ClwmError: it is not there, damaged, or not what the format says.
+            DamagedDataError: it is not there, damaged, or not what the format says.
         """
         key = f"{TASKS}/{task_folder(index)}"
-        node = self.nodes.get(key)
-        if not isinstance(node, dict):
-            raise ClwmError(f"{where}/{key}: task {index} is listed but missing: collect or download it")
         try:
-            record = TaskRecord.model_validate(node.get("attributes"))
+            record = TaskRecord.model_validate(self._node(index, where).get("attributes"))
         except ValidationError as error:
-            raise ClwmError(f"{where}/{key}/{METADATA}: {first_mistake(error)}") from error
+            raise DamagedDataError(f"{where}/{key}/{METADATA}: {first_mistake(error)}") from error
         if record.index != index:
-            raise ClwmError(f"{where}/{key}/{METADATA}: does not describe task {index}")
+            raise DamagedDataError(f"{where}/{key}/{METADATA}: does not describe task {index}")
         if not DTYPES.keys() - OPTIONAL <= record.arrays.keys() <= DTYPES.keys():
-            raise ClwmError(f"{where}/{key}/{METADATA}: lists other arrays than the format has")
+            raise DamagedDataError(f"{where}/{key}/{METADATA}: lists other arrays than the format has")
         if any(file.split("/")[0] not in record.arrays for file in record.files):
-            raise ClwmError(f"{where}/{key}/{METADATA}: lists files of other arrays than the format has")
+            raise DamagedDataError(
+                f"{where}/{key}/{METADATA}: lists files of other arrays than the format has"
+            )
         arrays = {
             name: array_metadata(
                 self.nodes.get(f"{key}/{name}"),
@@ -89,18 +136,21 @@ def read_root(store: Path) -> Root:
     """Read a store's root.
 
     Raises:
-        ClwmError: there is none, or as :func:`parse_root`.
+        NotFoundError: there is none.
+        DamagedDataError: as :func:`parse_root`.
     """
     file = store / METADATA
     if not file.is_file():
         what = "is not a store: it has no zarr.json" if store.exists() else "does not exist"
-        raise ClwmError(f"{store}: store {what}; `clwm collect` makes one")
+        raise NotFoundError(f"{store}: store {what}; `clwm collect` makes one")
     if file.stat().st_size > MAX_METADATA_BYTES:
-        raise ClwmError(f"{file}: has more than {MAX_METADATA_BYTES} bytes: it is not the root of a store")
+        raise DamagedDataError(
+            f"{file}: has more than {MAX_METADATA_BYTES} bytes: it is not the root of a store"
+        )
     try:
         text = file.read_bytes()
     except OSError as error:
-        raise ClwmError(f"{file}: cannot be read: {error.strerror}") from error
+        raise DamagedDataError(f"{file}: cannot be read: {error.strerror}") from error
     return parse_root(text, str(store))
 
 
@@ -108,20 +158,20 @@ def parse_root(text: bytes, where: str) -> Root:
     """Parse and check a root ``zarr.json``; the tasks are checked when they are asked for.
 
     Raises:
-        ClwmError: not a clwm store, another format version, or damaged metadata.
+        DamagedDataError: not a clwm store, another format version, or damaged metadata.
     """
     document = parse_json(text, f"{where}/{METADATA}")
     if document.get("zarr_format") != 3 or document.get("node_type") != "group":
-        raise ClwmError(f"{where}/{METADATA}: is not the metadata of a Zarr v3 group")
+        raise DamagedDataError(f"{where}/{METADATA}: is not the metadata of a Zarr v3 group")
     attributes = document.get("attributes")
     record = store_record(attributes if isinstance(attributes, dict) else {}, where)
     consolidated = document.get("consolidated_metadata")
     nodes = consolidated.get("metadata") if isinstance(consolidated, dict) else None
     if not isinstance(nodes, dict):
-        raise ClwmError(f"{where}/{METADATA}: is damaged: it has no consolidated metadata")
+        raise DamagedDataError(f"{where}/{METADATA}: is damaged: it has no consolidated metadata")
     for key in nodes:
         if not NODE.fullmatch(key):
-            raise ClwmError(f"{where}/{METADATA}: {key[:100]!r} is no part of a store")
+            raise DamagedDataError(f"{where}/{METADATA}: {key[:100]!r} is no part of a store")
     return Root(record, nodes, document, text)
 
 
@@ -129,39 +179,58 @@ def store_record(attributes: Mapping[str, Any], where: str) -> StoreRecord:
     """The root's attributes as a checked record.
 
     Raises:
-        ClwmError: not a clwm store, another format version, or damaged attributes.
+        DamagedDataError: not a clwm store, another format version, or damaged attributes.
     """
     if attributes.get("format") != FORMAT:
-        raise ClwmError(f"{where}: is a Zarr group but not a clwm store (attribute format is not {FORMAT!r})")
+        raise DamagedDataError(
+            f"{where}: is a Zarr group but not a clwm store (attribute format is not {FORMAT!r})"
+        )
     version = attributes.get("format_version")
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         mend = (
             "upgrade clwm to read it" if newer else "collect it again, or use the clwm release that wrote it"
         )
-        raise ClwmError(
+        raise DamagedDataError(
             f"{where}: store has format version {version}, this clwm reads version {FORMAT_VERSION}: {mend}"
         )
     try:
         return StoreRecord.model_validate(attributes)
     except ValidationError as error:
-        raise ClwmError(f"{where}/{METADATA}: {first_mistake(error)}") from error
+        raise DamagedDataError(f"{where}/{METADATA}: {first_mistake(error)}") from error
 
 
-def parse_json(text: bytes, where: str) -> dict[str, Any]:
+def parse_json(text: bytes, where: str, most_values: int = MAX_METADATA_VALUES) -> dict[str, Any]:
     """Parse one JSON object of finite numbers.
 
+    Args:
+        text: UTF-8.
+        where: how to name it in messages.
+        most_values: what holds more keys and values is refused before anything is built.
+
     Raises:
-        ClwmError: it is something else.
+        DamagedDataError: it is something else.
     """
+    if count_values(text) > most_values:
+        raise DamagedDataError(f"{where}: holds more than {most_values:,} values: it was not written by clwm")
     try:
         document = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise ClwmError(f"{where}: is damaged: {reason}") from error
+        raise DamagedDataError(f"{where}: is damaged: {reason}") from error
     if not isinstance(document, dict):
-        raise ClwmError(f"{where}: is damaged: expected a JSON object, found {type(document).__name__}")
+        raise DamagedDataError(
+            f"{where}: is damaged: expected a JSON object, found {type(document).__name__}"
+        )
     return document
+
+
+def count_values(text: bytes) -> int:
+    """At least the number of objects, lists and values of a JSON text; quick, without parsing it.
+
+    A list of empty lists takes twenty times the memory of its text.
+    """
+    return sum(map(text.count, (b",", b"[", b"{", b":")))
 
 
 def _finite(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clwm_data.ranges import format_indices
+from clwm_data.store.overview import store_bytes
 from clwm_data.store.reader import Store
 
 
@@ -53,12 +54,6 @@ def missing_provenance(store: Store) -> list[str]:
         lacking = [index for index, task in store.tasks.items() if name not in task.record.arrays]
         missing[f"no {what} in tasks {format_indices(lacking)}: they cannot be re-simulated"] = not lacking
     return [text for text, there in missing.items() if not there]
-
-
-def store_bytes(store: Store) -> int:
-    """Size of the store's files."""
-    files = sum(file.bytes for task in store.tasks.values() for file in task.record.files.values())
-    return files + len(store.root.text)
 
 
 def _task(store: Store, index: int) -> dict[str, Any]:

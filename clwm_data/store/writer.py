@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +13,17 @@ from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, ZstdCodec
 
 from clwm_data.families.base import Task
-from clwm_data.manifest import BehaviourEntry, Manifest, Storage
+from clwm_data.manifest import BehaviourEntry, Storage
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import move_folder, write_json
-from clwm_data.store.digest import array_sha256, file_sha256, json_sha256
+from clwm_data.store.digest import array_sha256, file_sha256
 from clwm_data.store.format import (
     CHUNK_BYTES,
-    FORMAT,
-    FORMAT_VERSION,
     METADATA,
     SHARD_BYTES,
     STAGING,
     TASKS,
-    Edit,
     FileRecord,
-    Origin,
-    Provenance,
-    StoreRecord,
     TaskRecord,
     task_folder,
 )
@@ -44,7 +36,7 @@ def write_task(
 ) -> None:
     """Write a task's group: built aside and moved into place in one step.
 
-    The task becomes a part of the store with the next :func:`write_root`.
+    The task becomes a part of the store with the next root (:mod:`clwm_data.store.root_writer`).
 
     Raises:
         OSError: the task is there already, or the disk is full.
@@ -74,76 +66,6 @@ def write_task(
     target = store / TASKS / folder
     target.parent.mkdir(exist_ok=True)
     move_folder(building, target)
-
-
-def write_root(
-    store: Path,
-    manifest: Manifest,
-    provenance: Provenance,
-    origin: Origin | None = None,
-    edited: Edit | None = None,
-) -> StoreRecord:
-    """Write the root ``zarr.json``: the index of the task groups there, and consolidated metadata.
-
-    Unfinished files lie in the staging folder only, which is no part of the store: a process that is killed
-    leaves nothing in it that does not belong there.
-
-    Args:
-        store: folder of the store.
-        manifest: resolved; it may list tasks that are not there.
-        provenance: how the tasks were collected.
-        origin: where all of them were downloaded from.
-        edited: how the store was made from others.
-    """
-    staging = store / STAGING
-    staging.mkdir(exist_ok=True)
-    tasks: dict[str, str] = {}
-    records: dict[str, TaskRecord] = {}
-    nodes: dict[str, Any] = {}
-    if (store / TASKS).is_dir():
-        nodes[TASKS] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-        write_json(store / TASKS / METADATA, nodes[TASKS], aside=staging)
-        for group in sorted(path.parent for path in (store / TASKS).glob(f"*/{METADATA}")):
-            node = json.loads((group / METADATA).read_text(encoding="utf-8"))
-            record = TaskRecord.model_validate(node["attributes"])
-            tasks[str(record.index)] = file_sha256(group / METADATA)
-            records[str(record.index)] = record
-            nodes[f"{TASKS}/{group.name}"] = node
-            for array in sorted(record.arrays):
-                text = (group / array / METADATA).read_text(encoding="utf-8")
-                nodes[f"{TASKS}/{group.name}/{array}"] = json.loads(text)
-    attributes = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "manifest": manifest.model_dump(mode="json"),
-        "provenance": provenance.model_dump(mode="json"),
-        **({} if origin is None else {"origin": origin.model_dump(mode="json")}),
-        **({} if edited is None else {"edited": edited.model_dump(mode="json")}),
-        "tasks": tasks,
-        "content_sha256": content_sha256(records),
-    }
-    root: dict[str, Any] = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": attributes,
-        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": nodes},
-    }
-    attributes["root_sha256"] = root_sha256(root)
-    write_json(store / METADATA, root, aside=staging)
-    with suppress(OSError):  # a collection goes on and needs it
-        staging.rmdir()
-    return StoreRecord.model_validate(attributes)
-
-
-def content_sha256(records: Mapping[str, TaskRecord]) -> str:
-    """Digest of all values of a store: over the array digests of its tasks."""
-    return json_sha256({index: record.arrays for index, record in records.items()})
-
-
-def root_sha256(root: Mapping[str, Any]) -> str:
-    """Digest of a root ``zarr.json`` without its own entry."""
-    attributes = {key: value for key, value in root["attributes"].items() if key != "root_sha256"}
-    return json_sha256({**root, "attributes": attributes})
 
 
 def file_records(group: Path) -> dict[str, FileRecord]:

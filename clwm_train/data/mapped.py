@@ -23,12 +23,11 @@ from torch import Tensor
 
 from clwm_data.errors import ClwmError
 from clwm_data.locks import exclusive
+from clwm_data.memory import available_memory
 from clwm_data.store import Store
 from clwm_data.store.atomic import move_folder
-from clwm_data.store.digest import json_sha256
-from clwm_data.store.writer import content_sha256
+from clwm_data.store.digest import content_sha256, json_sha256
 from clwm_train.config import DataConfig
-from clwm_train.data.memory import available_memory
 from clwm_train.data.normaliser import Normaliser
 from clwm_train.data.task_data import COLUMNS, TaskData, load_task_data, task_offsets, train_splits
 from clwm_train.settings import Memory
@@ -99,7 +98,7 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
     key = {
         "layout": LAYOUT,
         # Not what the root claims: a store must not put its data in another's place.
-        "content": content_sha256({str(index): store.tasks[index].record for index in indices}),
+        "content": content_sha256({str(index): store.tasks[index].record.arrays for index in indices}),
         "splits": splits,
         "scaling": config.model_dump(mode="json"),
     }
@@ -165,7 +164,7 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
             streams[name] = stream
         first = 0
         for task in tasks:
-            arrays = task.load(verify=True)  # what is damaged now must not outlive its mend
+            arrays = task.load()  # verified: what is damaged now must not outlive its mend
             named: dict[str, Any] = {name: getattr(arrays, name) for name in COLUMNS}
             named["observation"] = normaliser.observation(torch.from_numpy(arrays.observation)).numpy()
             named["reward"] = normaliser.reward(torch.from_numpy(arrays.reward)).numpy()

@@ -278,6 +278,15 @@ def open_run(path: Path) -> Run:
     return Run(path, config, build_model(RunRecord, document))
 
 
+def discard_unbegun(run: Run) -> None:
+    """Remove the folder of a run that nothing was trained in yet, so that it does not bar the next try."""
+    files = {path.name for path in run.path.iterdir()}
+    if files <= {CONFIG, RECORD}:
+        for name in sorted(files):
+            (run.path / name).unlink()
+        run.path.rmdir()
+
+
 def check_same_data(run: Run, store: Store) -> None:
     """Refuse to go on with other data than the run began with.
 

@@ -9,7 +9,7 @@ import torch
 from clwm_data.errors import ClwmError
 from clwm_data.store import Store
 from clwm_train.data.mapped import read_task_data
-from clwm_train.runs.run import Run, check_same_data
+from clwm_train.runs.run import Run, check_same_data, discard_unbegun
 from clwm_train.settings import DEFAULT_EXECUTION, Execution
 from clwm_train.training.allocator import keep_freed_memory
 from clwm_train.training.decide import decide_execution
@@ -61,7 +61,11 @@ def train_run(
         )
     decided = decide_execution(execution, store, most)
     device = torch.device(decided.device)
-    data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
+    try:
+        data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
+    except ClwmError:
+        discard_unbegun(run)  # it would attest the digest of data that could not be read
+        raise
     trainer = Trainer(run, data, device, compiles=decided.compile)
     agent, batch = trainer.learner.agent, run.config.batch
     if device.type == "cpu" and is_large(agent, batch):

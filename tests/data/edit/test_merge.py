@@ -17,7 +17,8 @@ from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
 from clwm_data.store import TaskArrays
 from clwm_data.store.replay import replay
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store.root_writer import write_root
+from clwm_data.store.writer import write_task
 from tests.conftest import tiny_manifest
 from tests.data.edit.editing import assert_sound, episodes
 

@@ -10,8 +10,8 @@ import pytest
 from clwm_data.errors import ClwmError
 from clwm_data.opening import open_store
 from clwm_data.store.lock import locked
+from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
-from clwm_data.store.writer import write_root
 from tests.conftest import tree
 from tests.data.hub.conftest import files_of
 from tests.data.hub.pulling import change_and_publish, download, travelled

@@ -17,8 +17,8 @@ from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
 from clwm_data.manifest import load_manifest
 from clwm_data.opening import open_store
+from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
-from clwm_data.store.writer import write_root
 from tests.conftest import tree
 from tests.data.hub.conftest import files_of, publish
 from tests.data.hub.pulling import change_and_publish

@@ -17,7 +17,7 @@ from clwm_data.opening import open_store
 from clwm_data.pages.numbers import column
 from clwm_data.report import write_report
 from clwm_data.report.sample import projection, spread
-from clwm_data.store.writer import write_root
+from clwm_data.store.root_writer import write_root
 from tests.conftest import Clwm, tiny_manifest
 
 VOID = {"meta", "img", "br", "line", "rect"}

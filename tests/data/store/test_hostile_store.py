@@ -8,7 +8,7 @@ import pickle
 import resource
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.manifest import Storage
 from clwm_data.opening import open_store
-from clwm_data.store import writer
-from clwm_data.store.digest import file_sha256
+from clwm_data.store import stored_task, writer
+from clwm_data.store.digest import content_sha256, file_sha256, root_sha256
 from clwm_data.store.reader import Store
+from clwm_data.store.root_writer import write_root
 from tests.data.store.test_store import random_episode, write_store
 
 TEN_TB = 10**13
@@ -37,10 +38,16 @@ def read_all(path: Path) -> None:
 
 
 def change_root(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """A store whose root was edited by somebody who knows the format."""
+    """A store whose root was edited by somebody who knows the format, and mends its digests."""
     file = path / "zarr.json"
     root = json.loads(file.read_text())
     change(root)
+    nodes = root.get("consolidated_metadata", {}).get("metadata", {})
+    attributes = root["attributes"]
+    with suppress(KeyError, ValueError):  # where a task is missing
+        arrays = {key: nodes[f"tasks/{int(key):04d}"]["attributes"]["arrays"] for key in attributes["tasks"]}
+        attributes["content_sha256"] = content_sha256(arrays)
+    attributes["root_sha256"] = root_sha256(root)
     file.write_text(json.dumps(root))
     return path
 
@@ -208,8 +215,8 @@ def test_an_array_file_other_than_the_checked_metadata_is_refused(store_path: Pa
 
 
 def test_a_task_larger_than_the_memory_is_refused(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sysconf", lambda name: 10)
-    with pytest.raises(ClwmError, match="more than the memory of 100 bytes"):
+    monkeypatch.setattr(stored_task, "available_memory", lambda: 100)
+    with pytest.raises(UnavailableError, match="more than the memory of 100 bytes"):
         open_store(store_path).tasks[6].load()
 
 
@@ -239,7 +246,7 @@ def replace_file(path: Path, name: str, text: bytes) -> Path:
     node["attributes"]["files"][name] = {"bytes": len(text), "sha256": file_sha256(file)}
     group.write_text(json.dumps(node))
     store = open_store(path)
-    writer.write_root(path, store.manifest, store.provenance)
+    write_root(path, store.manifest, store.provenance)
     return path
 
 

@@ -17,8 +17,9 @@ from clwm_data.opening import open_store
 from clwm_data.store import TaskArrays
 from clwm_data.store.arrays import episode_return
 from clwm_data.store.replay import replay
+from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
-from clwm_data.store.writer import write_root, write_task
+from clwm_data.store.writer import write_task
 from tests.conftest import Clwm
 
 ALL = 1000

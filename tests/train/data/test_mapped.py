@@ -17,13 +17,14 @@ import pytest
 import torch
 
 from clwm_data.collect.collector import collect
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
 from clwm_data.store import Store, TaskArrays, writer
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.provenance import current_provenance
+from clwm_data.store.root_writer import write_root
 from clwm_train.config import DataConfig
 from clwm_train.data import mapped
 from clwm_train.data.mapped import cache_root, choose_memory, map_task_data
@@ -110,7 +111,8 @@ def test_a_store_cannot_pass_for_another(store: Store, tmp_path: Path) -> None:
     claim = other.record.model_copy(update={"content_sha256": store.record.content_sha256})
     other.root.__dict__["record"] = claim
     assert other.record.content_sha256 == store.record.content_sha256
-    map_task_data(other, CONFIG)
+    with pytest.raises(DamagedDataError, match="content digest differs"):
+        map_task_data(other, CONFIG)
     assert_equal(map_task_data(store, CONFIG), load_task_data(store.tasks, CONFIG))
 
 
@@ -118,7 +120,7 @@ def test_damaged_data_never_gets_into_the_files(store: Store, tmp_path: Path, ca
     damaged = Path(shutil.copytree(store.path, tmp_path / "damaged.zarr"))
     file = damaged / "tasks/0012/observation/c.0.0"
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
-    with pytest.raises(ClwmError, match="observation: values differ from their digest"):
+    with pytest.raises(ClwmError, match=r"observation/c\.0\.0: values differ from their digest"):
         map_task_data(open_store(damaged), CONFIG)
     assert_equal(map_task_data(store, CONFIG), load_task_data(store.tasks, CONFIG))
 
@@ -197,11 +199,12 @@ import resource, sys
 import torch._dynamo  # what optimisers import when they are first used
 from clwm_cli.main import main
 from clwm_train import execution as api
-from clwm_train.data.memory import STATUS, _kibibytes
+from pathlib import Path
+from clwm_data.memory import _kibibytes
 
 def pick_device(name):
     # From here on: what the imports take is none of the data's.
-    size = _kibibytes(STATUS, "VmData") + int(sys.argv[1]) * 2**20
+    size = _kibibytes(Path('/proc/self/status'), "VmData") + int(sys.argv[1]) * 2**20
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
     return pick(name)
 
@@ -237,7 +240,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
             episode_initial_state=None,
         )
         writer.write_task(path, get_family("point-robot").task(index), mixture, arrays, manifest.storage)
-    writer.write_root(path, manifest, current_provenance())
+    write_root(path, manifest, current_provenance())
     return path
 
 

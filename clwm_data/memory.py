@@ -1,0 +1,89 @@
+"""How much memory this process may still take."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from clwm_data.errors import UnavailableError
+
+#: Where control groups of version 2 and of version 1 are mounted, and the files with the memory that a group
+#: may use, and that it does use.
+CONTROL_GROUPS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current"),
+    ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+#: Limits of ``ulimit -d`` and ``ulimit -v``, and what counts towards them.
+PROCESS_LIMITS = ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize"))
+
+
+class TooLargeError(UnavailableError, MemoryError):
+    """Data does not fit into the memory that this process may use."""
+
+
+def available_memory(
+    system: Path = Path("/"), limits: Callable[[int], tuple[int, int]] = resource.getrlimit
+) -> int:
+    """Bytes that this process can still take before it swaps or is killed, as far as the system tells.
+
+    The least of: what the machine has left, what the container (each control group of the process, and those
+    around it) has left, and what ``ulimit -d`` and ``ulimit -v`` leave.
+
+    Args:
+        system: root of the file system that the figures are read from.
+        limits: the process's limits, soft and hard, as :func:`resource.getrlimit` gives them.
+    """
+    candidates = [_kibibytes(system / "proc/meminfo", "MemAvailable"), *_left_by_control_groups(system)]
+    for limit, counted in PROCESS_LIMITS:
+        most = limits(limit)[0]
+        if most != resource.RLIM_INFINITY:
+            candidates.append(max(0, most - (_kibibytes(system / "proc/self/status", counted) or 0)))
+    known = [candidate for candidate in candidates if candidate is not None]
+    return min(known, default=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _left_by_control_groups(system: Path) -> Iterator[int]:
+    own = _own_groups(system)
+    for mount, limit, usage in CONTROL_GROUPS:
+        folders = {system / mount}
+        for group in own:
+            folder = system / mount / group
+            if folder.is_dir():
+                folders.update(
+                    path for path in (folder, *folder.parents) if path.is_relative_to(system / mount)
+                )
+        for folder in folders:
+            most = _number(folder / limit)
+            if most is not None:
+                # Cached files count as used, and give way.
+                used = (_number(folder / usage) or 0) - (_entry(folder / "memory.stat", "inactive_file") or 0)
+                yield max(0, most - max(0, used))
+
+
+def _own_groups(system: Path) -> list[str]:
+    """Paths of the groups of this process below where they are mounted; none where that is not known."""
+    file = system / "proc/self/cgroup"  # one line per hierarchy: number:controllers:path
+    lines = file.read_text().splitlines() if file.is_file() else []
+    paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
+    return [path.lstrip("/") for path in paths if ".." not in path.split("/")]
+
+
+def _number(path: Path) -> int | None:
+    text = path.read_text().strip() if path.is_file() else ""
+    return int(text) if text.isdigit() else None
+
+
+def _entry(path: Path, key: str) -> int | None:
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            words = line.split()
+            if words[:1] == [key]:
+                return int(words[1])
+    return None
+
+
+def _kibibytes(path: Path, key: str) -> int | None:
+    value = _entry(path, f"{key}:")
+    return None if value is None else value * 1024

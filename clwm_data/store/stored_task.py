@@ -1,0 +1,209 @@
+"""One task of a store: metadata at once, arrays when asked for, verified unless told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
+from clwm_data.families.base import Parameters, Split
+from clwm_data.memory import TooLargeError, available_memory
+from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
+from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays
+from clwm_data.store.chunks import check_chunks
+from clwm_data.store.decode import decode, decodes
+from clwm_data.store.digest import array_sha256, file_sha256
+from clwm_data.store.format import METADATA, FileRecord, TaskRecord
+from clwm_data.store.root import parse_json
+from clwm_data.store.soundness import value_findings
+
+#: The writer's take half a kilobyte.
+MAX_ARRAY_METADATA_BYTES = 2**20
+
+#: Brings the files of a task, by its index, to where the store keeps them.
+Fetch = Callable[[int], object]
+
+
+class StoredTask:
+    """One task of a store.
+
+    Attributes:
+        record: its metadata.
+        arrays: metadata of its arrays, by name.
+    """
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        arrays: Mapping[str, ArrayMetadata],
+        folder: Path,
+        *,
+        sha256: str,
+        verify_root: Callable[[], None],
+        fetch: Fetch | None = None,
+    ) -> None:
+        """A task whose metadata was checked.
+
+        Args:
+            record: its metadata.
+            arrays: metadata of its arrays, by name.
+            folder: of its group.
+            sha256: of the group's ``zarr.json``, as the store's root has it.
+            verify_root: raises an error where the store's root differs from its digests.
+            fetch: brings its files; ``None`` where they are here.
+        """
+        self.record = record
+        self.arrays = arrays
+        self._folder = folder
+        self._sha256 = sha256
+        self._verify_root = verify_root
+        self._fetch = fetch
+        self._local = fetch is None
+
+    @property
+    def index(self) -> int:
+        """Task index in the family."""
+        return self.record.index
+
+    @property
+    def split(self) -> Split:
+        """``train``, ``id`` or ``ood``."""
+        return self.record.split
+
+    @property
+    def parameters(self) -> Parameters:
+        """The task's parameters."""
+        return {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in self.record.parameters.items()
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its arrays in memory."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def __repr__(self) -> str:
+        record = self.record
+        parameters = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
+        return (
+            f"<StoredTask {record.index} ({record.split}): {parameters}; {record.episodes:,} episodes, "
+            f"{record.transitions:,} transitions, mean return {record.statistics.returns.mean:.4g}>"
+        )
+
+    def array(self, name: str, *, verify: bool = True) -> zarr.Array[Any]:
+        """The Zarr array of a name, not yet decoded; its files hold what its metadata says.
+
+        Args:
+            name: of the array.
+            verify: compare the files with their digests, which reads them once.
+
+        Raises:
+            DamagedDataError: the array is missing or damaged.
+        """
+        self._prepare(verify)
+        folder, metadata, files = self._checked(name)
+        if (folder / METADATA).stat().st_size > MAX_ARRAY_METADATA_BYTES:
+            raise DamagedDataError(f"{folder}/{METADATA}: has more than {MAX_ARRAY_METADATA_BYTES} bytes")
+        # zarr will read the array's own metadata: it must be what was checked.
+        document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
+        if array_metadata(document, name, metadata.shape[0], files, str(folder)) != metadata:
+            raise DamagedDataError(
+                f"{folder}/{METADATA}: differs from the consolidated metadata in the root: collect or "
+                "download the task again"
+            )
+        for file, expected in files.items():
+            if verify and file_sha256(folder / file) != expected.sha256:
+                raise DamagedDataError(_altered(folder / file))
+        return zarr.open_array(store=folder, mode="r", zarr_format=3)
+
+    def load(self, *, verify: bool = True) -> TaskArrays:
+        """All arrays of the task, decoded into memory.
+
+        Args:
+            verify: compare the values with their digests, and check that they are what the format promises:
+                finite, actions in bounds, episodes one after another.
+
+        Raises:
+            DamagedDataError: an array is missing or damaged, or holds what no sound store does.
+            ConflictError: the task was written anew since the store was opened.
+            TooLargeError: it does not fit into the memory that this process may use.
+        """
+        memory = available_memory()
+        if self.nbytes > memory:
+            raise TooLargeError(self._too_large(memory))
+        self._prepare(verify)
+        try:
+            values: dict[str, Any] = {
+                name: self._read(name, verify) for name in DTYPES if name in self.arrays
+            }
+            arrays = TaskArrays(**{**dict.fromkeys(OPTIONAL), **values})
+            if verify:
+                for finding in value_findings(str(self._folder), arrays, self.record.behaviours):
+                    raise DamagedDataError(f"{finding}: `clwm validate` shows all that is wrong")
+        except MemoryError as error:
+            raise TooLargeError(self._too_large(memory)) from error
+        return arrays
+
+    def _too_large(self, memory: int) -> str:
+        return (
+            f"{self._folder}: decodes to {self.nbytes} bytes, more than the memory of {memory} bytes that "
+            "this process may use"
+        )
+
+    def _prepare(self, verify: bool) -> None:
+        """Have the files here, and be sure that they are those of this metadata.
+
+        A store that was replaced since it was opened must not lend its values to the old metadata.
+        """
+        if verify:
+            self._verify_root()
+        if self._fetch is not None:
+            self._fetch(self.index)
+            self._fetch = None
+        file = self._folder / METADATA
+        if self._local and (not file.is_file() or file_sha256(file) != self._sha256):
+            raise ConflictError(
+                f"{file}: is not what the store's root said when it was opened: open the store again if the "
+                "task was collected or edited since; else it is damaged: collect or download it again"
+            )
+
+    def _checked(self, name: str) -> tuple[Path, ArrayMetadata, dict[str, FileRecord]]:
+        """Folder, metadata and files of an array; the files hold what the metadata says."""
+        folder = self._folder / name
+        if name not in self.arrays or not (folder / METADATA).is_file():
+            raise DamagedDataError(f"{folder}: array is missing: download or collect it again")
+        metadata, files = self.arrays[name], self.record.array_files(name)
+        check_chunks(folder, metadata, files)
+        return folder, metadata, files
+
+    def _read(self, name: str, verify: bool) -> NDArray[Any]:
+        folder, metadata, files = self._checked(name)
+        try:
+            if decodes(metadata):
+                values = decode(folder, metadata, files)
+            else:
+                values = np.asarray(self.array(name, verify=verify)[...])
+        except (ClwmError, MemoryError):
+            raise
+        except Exception as error:  # codecs raise errors of many types on damaged bytes
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DamagedDataError(f"{self._folder}/{name}: cannot be decoded: {reason}") from error
+        if verify and array_sha256(values) != self.record.arrays.get(name):
+            damaged = (
+                folder / file for file, sound in files.items() if file_sha256(folder / file) != sound.sha256
+            )
+            raise DamagedDataError(_altered(next(damaged, folder)))
+        return values
+
+
+def _altered(path: Path) -> str:
+    return (
+        f"{path}: values differ from their digest: the data was altered: collect or download its task again "
+        "(`clwm validate` shows all that is wrong)"
+    )
