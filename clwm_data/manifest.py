@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import string
 from collections.abc import Sequence
 from importlib.resources import files
@@ -25,12 +26,16 @@ from clwm_data.families.declared.reading import with_declared_family
 from clwm_data.families.registry import working_families
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
+from clwm_data.yaml_text import shown
 from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo, shipped_folder
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
 #: Name of the behaviour that is trained, see :mod:`clwm_data.zoo`.
 LEARNED = "learned"
+
+#: ``user/name`` as the Hub allows them: no part begins or ends with a dot or a dash.
+REPOSITORY = re.compile(r"(?a:\w([\w.-]{0,94}\w)?/\w([\w.-]{0,94}\w)?)")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
@@ -184,7 +189,7 @@ class Manifest(StrictModel):
     storage: Storage = Storage()
     licence: Text | None = None
     authors: list[Text] = Field(default_factory=list)
-    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    hub: Text | None = None
     declared_family: FamilyDeclaration | None = None
 
     @model_serializer(mode="wrap")
@@ -194,6 +199,13 @@ class Manifest(StrictModel):
         if document.get("declared_family") is None:
             document.pop("declared_family", None)
         return document
+
+    @field_validator("hub")
+    @classmethod
+    def _is_a_repository(cls, hub: str | None) -> str | None:
+        if hub is not None and not (REPOSITORY.fullmatch(hub) and ".." not in hub and "--" not in hub):
+            raise ValueError(f"expected user/name of a repository on the Hub, found {shown(hub)}")
+        return hub
 
     @field_validator("tasks", mode="before")
     @classmethod

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
+from clwm_data.yaml_text import (
+    MAX_NUMBER_LENGTH,
+    Path_,
+    YamlDocument,
+    dotted,
+    parse_scalar,
+    parse_yaml,
+    printable,
+    read_yaml,
+    shown,
+)
+
+__all__ = [
+    "StrictModel",
+    "Text",
+    "YamlDocument",
+    "build_model",
+    "first_mistake",
+    "parse_yaml",
+    "read_yaml",
+]
 
 
 class StrictModel(BaseModel):
@@ -21,127 +38,75 @@ class StrictModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
-Path_ = tuple[str | int, ...]
 
 #: Text without control characters but tab and newline: others play tricks on the terminal that shows them.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 
-#: A YAML document may have this many keys and items; aliases make a few lines unfold to billions.
-MAX_YAML_NODES = 100_000
-
-
-@dataclass(frozen=True)
-class YamlDocument:
-    """A parsed YAML mapping that remembers where its keys stood.
-
-    Attributes:
-        source: name for messages, usually the file's path.
-        data: plain dicts, lists and scalars.
-        lines: line (from 1) of every key path and list item.
-    """
-
-    source: str
-    data: dict[str, Any]
-    lines: Mapping[Path_, int]
-
-    def where(self, path: Path_) -> str:
-        """``file:line`` of a key path, or of its nearest ancestor that stands in the file."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return f"{self.source}:{self.lines[path]}" if path else self.source
-
-
-def parse_yaml(text: str, source: str) -> YamlDocument:
-    """Parse YAML (safe loader) that holds one mapping.
-
-    Raises:
-        ClwmError: not YAML, not a mapping, a key that stands twice, or more than people write.
-    """
-    lines: dict[Path_, int] = {}
-
-    def visit(node: yaml.Node, path: Path_) -> None:
-        if len(lines) > MAX_YAML_NODES:
-            raise ClwmError(f"{source}: holds more than {MAX_YAML_NODES} keys and items: split it")
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                child = (*path, str(key.value))
-                if child in lines:
-                    raise ClwmError(
-                        f"{source}:{key.start_mark.line + 1}: key {_dotted(child)} stands twice "
-                        f"(first in line {lines[child]}): keep one"
-                    )
-                lines[child] = key.start_mark.line + 1
-                visit(value, child)
-        elif isinstance(node, yaml.SequenceNode):
-            for index, item in enumerate(node.value):
-                lines[(*path, index)] = item.start_mark.line + 1
-                visit(item, (*path, index))
-
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is not None:
-            visit(root, ())
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f":{error.problem_mark.line + 1}"
-        raise ClwmError(f"{source}{line}: not valid YAML: {error.problem or error}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ClwmError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise ClwmError(f"{source}: not valid YAML: nested too deeply or in a circle") from error
-    if not isinstance(data, dict):
-        raise ClwmError(f"{source}: expected keys with values at the top level, found {type(data).__name__}")
-    return YamlDocument(source, data, lines)
-
-
-def read_yaml(path: Path) -> YamlDocument:
-    """Read and parse a YAML file.
-
-    Raises:
-        ClwmError: as :func:`parse_yaml`, or the file cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ClwmError(f"{path}: cannot be read: {reason}") from error
-    return parse_yaml(text, str(path))
+#: Keys by which a file is known for what it is, and what takes such a file.
+KINDS = {
+    "behaviours": "a manifest: `clwm collect` takes it",
+    "methods": "an experiment: `clwm sweep` takes it",
+    "extends": "a method: `clwm train --method` takes it",
+    "objectives": "a method or a configuration: `clwm train --method` takes it",
+}
 
 
 def build_model(model: type[Model], document: YamlDocument) -> Model:
     """Validate a document as a model.
 
     Raises:
-        ClwmError: the first mistake, with file, line, key and what is allowed.
+        InvalidInputError: the first mistake, with file, line, key and what is allowed; unknown keys come
+            first, for what they were meant to be may be missing.
     """
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        first = min(errors, key=lambda mistake: mistake["type"] != "extra_forbidden")
         path: Path_ = tuple(first["loc"])
-        more = "" if error.error_count() == 1 else f" (and {error.error_count() - 1} more)"
-        message = _message(model, document, path, first)
-        raise ClwmError(f"{document.where(path)}: {message}{more}") from error
+        more = "" if len(errors) == 1 else f" (and {len(errors) - 1} more)"
+        message = _message(model, path, first) + more
+        foreign = [key for key in KINDS if key in document.data and key not in model.model_fields]
+        if foreign:
+            path, message = (foreign[0],), f"unknown key {foreign[0]}: this is {KINDS[foreign[0]]}"
+        raise InvalidInputError(f"{document.where(path)}: {message}") from error
 
 
 def first_mistake(error: ValidationError) -> str:
     """The first mistake of metadata that no person wrote: where it is, and what was expected."""
     first = error.errors(include_url=False)[0]
-    return f"attribute {_dotted(tuple(first['loc']))}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    message = printable(first["msg"], 300)
+    return f"attribute {printable(dotted(tuple(first['loc'])), 300)}: {message[:1].lower()}{message[1:]}"
 
 
-def _message(model: type[BaseModel], document: YamlDocument, path: Path_, error: Any) -> str:
-    key = _dotted(path)
+def _message(model: type[BaseModel], path: Path_, error: Any) -> str:
+    key = printable(dotted(path), 300)
     if error["type"] == "extra_forbidden":
         known = sorted(_keys_at(model, path[:-1]))
-        close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        close = difflib.get_close_matches(str(path[-1])[:100], known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key {key}: {hint}"
     if error["type"] == "missing":
         return f"key {key} is missing"
     if error["type"] == "value_error":
-        return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
-    return f"{key}: {error['msg'][:1].lower()}{error['msg'][1:]}, found {error['input']!r}"
+        text = printable(str(error["ctx"]["error"]), 500)
+        return f"{key}: {text}" if key else text
+    message = printable(error["msg"], 300)
+    return f"{key}: {message[:1].lower()}{message[1:]}, found {shown(error['input'])}{_hint(error)}"
+
+
+def _hint(error: Any) -> str:
+    """How to write what YAML 1.1 or Python would have taken for the number or truth value that is wanted."""
+    given = error["input"]
+    if not isinstance(given, str):
+        return ""
+    if error["type"] == "bool_type" and given.lower() in ("yes", "no", "on", "off", "y", "n"):
+        return f": write {'true' if given.lower() in ('yes', 'on', 'y') else 'false'}"
+    if error["type"] in ("int_type", "float_type"):
+        plain = given.replace("_", "").replace(",", "")[:MAX_NUMBER_LENGTH]
+        if isinstance(parse_scalar(plain), int | float):
+            return f": write {plain}, without quotes"
+    return ""
 
 
 def _keys_at(model: Any, path: Path_) -> set[str]:
@@ -158,10 +123,3 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)]
-
-
-def _dotted(path: Path_) -> str:
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
-    return text

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from clwm_data.collect.plan import Segment
 from clwm_data.collect.rollout import roll_out
@@ -17,6 +16,7 @@ from clwm_data.ranges import format_indices
 from clwm_data.references import ReferenceRecord
 from clwm_data.store.atomic import replacing
 from clwm_data.store.provenance import current_provenance
+from clwm_data.yaml_text import dump_yaml
 from clwm_data.zoo.card import read_card
 from clwm_data.zoo.shipped import shipped_folder
 
@@ -116,7 +116,7 @@ def write_references(folder: Path, record: ReferenceRecord) -> Path:
     """Write ``<family>.yaml``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.family}.yaml"
-    text = yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
+    text = dump_yaml(record.model_dump(mode="json"), default_flow_style=None, width=110)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import yaml
-
 from clwm_data.errors import ClwmError
 from clwm_data.hub.card import CardStore, dataset_card
 from clwm_data.hub.figure import returns_figure
@@ -18,6 +16,7 @@ from clwm_data.pages.markdown import CARD
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.validate import validate
+from clwm_data.yaml_text import dump_yaml
 
 
 def publishable(path: Path) -> Store:
@@ -60,7 +59,7 @@ def plan_push(store: Store, reference: HubReference, head: str | None) -> Plan:
     manifest = store.manifest.model_dump(mode="json", exclude_none=True)
     last = [
         planned(f"{folder}/{METADATA}", store.root.text, remote),
-        planned(f"{store.name}.yaml", yaml.safe_dump(manifest, sort_keys=False).encode(), remote),
+        planned(f"{store.name}.yaml", dump_yaml(manifest).encode(), remote),
         planned(f"{store.name}.svg", _figure(store).encode(), remote),
         planned(CARD, _card(store, reference, head, remote).encode(), remote),
     ]

@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from clwm_data.strict import parse_yaml
+from clwm_data.yaml_text import dump_yaml
 
 CARD = "README.md"
 BEGIN = "<!-- clwm: generated from here on; text before and after these two marks is kept -->"
@@ -34,7 +33,7 @@ def merge_card(
     """
     front, before, after = split_card(existing)
     front = {**front, **front_matter(front)}
-    header = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
+    header = dump_yaml(front, allow_unicode=True, width=100)
     text = "\n".join([BEGIN, *body, END])
     return "\n".join(part for part in (f"---\n{header}---", before, text, after) if part).rstrip() + "\n"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -16,6 +15,7 @@ from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
 from clwm_data.strict import StrictModel, build_model, read_yaml
+from clwm_data.yaml_text import dump_yaml
 from clwm_data.zoo.policy_set import PolicySet
 
 CARD = "card.yaml"
@@ -175,7 +175,7 @@ def same_inputs(
 
 def write_card(folder: Path, card: Card) -> None:
     """Write the card of a zoo folder."""
-    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
+    text = dump_yaml(card.model_dump(mode="json"), default_flow_style=None, width=110)
     (folder / CARD).write_text(text, encoding="utf-8")
 
 

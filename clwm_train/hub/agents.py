@@ -8,7 +8,6 @@ from pathlib import Path
 
 import huggingface_hub
 import torch
-import yaml
 from huggingface_hub.hf_api import RepoFile
 
 from clwm_data.errors import ClwmError
@@ -21,6 +20,7 @@ from clwm_data.hub.reference import HubReference, parse_reference, repository_re
 from clwm_data.pages.markdown import CARD
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import Origin
+from clwm_data.yaml_text import dump_yaml
 from clwm_train.evaluate.results import EARLIER, EVALUATIONS, evaluation_text, read_evaluations
 from clwm_train.hub.model_card import CardAgent, model_card
 from clwm_train.model.agent import Agent
@@ -128,7 +128,7 @@ def _plan(run: Run, checkpoint: Path, card: CardAgent, reference: HubReference, 
     last = [
         planned(f"{inside}/{INDEX}", checkpoint / INDEX, remote),
         planned(CONFIG, run.path / CONFIG, remote),
-        planned(RECORD, yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False).encode(), remote),
+        planned(RECORD, dump_yaml(record.model_dump(mode="json")).encode(), remote),
         *(
             planned(f"{EVALUATIONS}/{one.name}", evaluation_text(one).encode(), remote)
             for one in card.evaluations

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.strict import YamlDocument, build_model, read_yaml
+from clwm_data.yaml_text import parse_yaml_value
 from clwm_train.config import BACKBONES, TrainConfig
 from clwm_train.methods.method_file import find, merge, names, read_method
 
@@ -70,21 +69,11 @@ def parse_override(override: str, option: str = "--set", example: str = "batch.t
     if not equals or not all(key.split(".")):
         raise ClwmError(f"{option} {override}: expected key=value, such as {example}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_yaml_value(text, option)
+    except InvalidInputError as error:
         raise ClwmError(f"{option} {override}: {text!r} is not a YAML value") from error
-    if isinstance(value, str):
-        value = _number(value)
     *parents, last = key.split(".")
     nested: dict[str, Any] = {last: value}
     for parent in reversed(parents):
         nested = {parent: nested}
     return nested
-
-
-def _number(text: str) -> str | float:
-    """YAML 1.1 takes 1e-4 (no dot) for a string; people mean a number."""
-    try:
-        return float(text)
-    except ValueError:
-        return text

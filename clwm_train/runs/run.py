@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, Field
 
 from clwm_data.disk import disk_errors
@@ -32,6 +31,7 @@ from clwm_data.store.atomic import replacing
 from clwm_data.store.format import Origin
 from clwm_data.store.provenance import current_provenance
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
+from clwm_data.yaml_text import dump_yaml
 from clwm_train.config import TrainConfig
 
 CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
@@ -303,6 +303,6 @@ def check_same_data(run: Run, store: Store) -> None:
 
 def write_model(path: Path, model: BaseModel) -> None:
     """Write a model as YAML, atomically."""
-    text = yaml.safe_dump(model.model_dump(mode="json"), sort_keys=False)
+    text = dump_yaml(model.model_dump(mode="json"))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

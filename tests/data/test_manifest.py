@@ -16,6 +16,7 @@ from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import build_model, parse_yaml
 from clwm_data.zoo.card import read_card, write_card
 from clwm_data.zoo.shipped import shipped_folder
+from tests.conftest import ROOT, Clwm
 
 GOOD = """\
 name: mine
@@ -58,6 +59,15 @@ def test_defaults(tmp_path: Path) -> None:
         (("family: point-robot", "family: point-robot\ntasks: [1, 77]"), 3, ["tasks", "no task 77"]),
         (("family: point-robot", "family: point-robot\nsede: 3"), 3, ["unknown key sede", "mean seed"]),
         (("name: mine", "name: ../mine"), 1, ["name", "pattern"]),
+        (("name: mine", "name: mine\nseed: 12:30"), 2, ["seed: ", "valid integer", "'12:30'"]),
+        (("name: mine", "name: mine\nseed: 1_000"), 2, ["seed: ", "'1_000'", "write 1000"]),
+        (("episodes: 3", "deterministic: yes\n    episodes: 3"), 6, ["valid boolean", "write true"]),
+        (("behaviours:", "behaviors:"), 3, ["unknown key behaviors: did you mean behaviours?"]),
+        (("name: mine", "name: mine\nhub: ../.."), 2, ["hub", "user/name"]),
+        (("name: mine", "name: mine\nhub: user/.."), 2, ["hub", "user/name"]),
+        (("name: mine", "name: mine\nhub: a/b/c"), 2, ["hub", "user/name"]),
+        (("name: mine", "name: mine\nhub: -u/name"), 2, ["hub", "user/name"]),
+        (("name: mine", "name: mine\nmethods: {}"), 2, ["an experiment: `clwm sweep` takes it"]),
         (("name: mine", "name: mine\nname: yours"), 2, ["stands twice", "line 1"]),
         (("name: mine", "name: [mine"), 2, ["not valid YAML"]),
         (("    noise: 0.5\n", ""), None, []),
@@ -78,6 +88,32 @@ def test_mistakes_name_file_line_and_key(
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_numbers_are_those_of_yaml_1_2(tmp_path: Path) -> None:
+    manifest = load(
+        tmp_path, GOOD.replace("noise: 0.5", "noise: 1e-1") + "seed: 010\nhub: user/point-robot.v1\n"
+    )
+    assert manifest.behaviours[0].noise == 0.1
+    assert manifest.seed == 10
+    assert manifest.hub == "user/point-robot.v1"
+
+
+def test_a_file_of_another_kind_is_told_what_it_is(clwm: Clwm, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(GOOD)
+    (tmp_path / "e.yaml").write_text((ROOT / "experiments/quick.yaml").read_text())
+    (tmp_path / "f.yaml").write_text("extends: spc\n")
+    for command, kind in (
+        (
+            ("sweep", "m.yaml"),
+            "m.yaml:3: unknown key behaviours: this is a manifest: `clwm collect`",
+        ),
+        (("collect", "e.yaml"), "this is an experiment: `clwm sweep` takes it"),
+        (("collect", "f.yaml"), "this is a method: `clwm train --method` takes it"),
+    ):
+        result = clwm(*command)
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        assert kind in result.stderr
 
 
 def test_policies_of_some_tasks_collect_no_others(tmp_path: Path) -> None:
