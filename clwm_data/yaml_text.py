@@ -206,7 +206,7 @@ class _Builder:
         return value
 
     def _mistake(self, event: yaml.Event, what: str) -> InvalidInputError:
-        return InvalidInputError(f"{self._source}:{event.start_mark.line + 1}: not valid YAML: {what}")
+        return InvalidInputError(f"{self._source}:{_line(event)}: not valid YAML: {what}")
 
     def _add(self, count: int) -> None:
         self._count += count
@@ -218,6 +218,8 @@ class _Builder:
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path_) -> Any:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
+        if not isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            raise self._mistake(event, "a value is missing")
         self._add(1)
         if len(path) > MAX_YAML_DEPTH:
             raise self._mistake(event, "nested too deeply")
@@ -253,7 +255,7 @@ class _Builder:
             if not isinstance(event, yaml.ScalarEvent) or event.tag not in TEXT_TAGS:
                 raise self._mistake(event, "a key must be a plain text")
             key, child = event.value, (*path, event.value)
-            line = event.start_mark.line + 1
+            line = _line(event)
             if key in values:
                 raise InvalidInputError(
                     f"{self._source}:{line}: key {dotted(child)} stands twice (first in line "
@@ -267,7 +269,7 @@ class _Builder:
         values: list[Any] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             child = (*path, len(values))
-            self.lines[child] = event.start_mark.line + 1
+            self.lines[child] = _line(event)
             values.append(self._node(event, events, child))
         return values
 
@@ -281,6 +283,10 @@ class _Builder:
             return parse_scalar(text)
         except ValueError as error:
             raise self._mistake(event, str(error)) from None
+
+
+def _line(event: yaml.Event) -> int:
+    return 0 if event.start_mark is None else event.start_mark.line + 1
 
 
 class _Dumper(yaml.SafeDumper):
