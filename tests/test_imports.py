@@ -39,7 +39,11 @@ def test_environments_are_registered_in_either_order_of_imports(order: str) -> N
 
 
 def test_importing_the_package_imports_neither_gymnasium_nor_zarr() -> None:
-    assert not imported_by("import clwm_data") & {"gymnasium", "zarr", "huggingface_hub"}
+    assert not imported_by("import clwm_data.opening, clwm_cli.info") & {
+        "gymnasium",
+        "zarr",
+        "huggingface_hub",
+    }
 
 
 def test_the_data_package_does_not_know_the_trainer() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
@@ -21,6 +20,9 @@ from clwm_data.store.digest import array_sha256, file_sha256
 from clwm_data.store.format import METADATA, FileRecord, TaskRecord
 from clwm_data.store.root import parse_json
 from clwm_data.store.soundness import value_findings
+
+if TYPE_CHECKING:
+    import zarr
 
 #: The writer's take half a kilobyte.
 MAX_ARRAY_METADATA_BYTES = 2**20
@@ -120,6 +122,8 @@ class StoredTask:
         for file, expected in files.items():
             if verify and file_sha256(folder / file) != expected.sha256:
                 raise DamagedDataError(_altered(folder / file))
+        import zarr  # here, since it takes longer to import than all else
+
         return zarr.open_array(store=folder, mode="r", zarr_format=3)
 
     def load(self, *, verify: bool = True) -> TaskArrays:
