@@ -19,16 +19,27 @@ from .common import echo_json, find_store, progress_bar
 from .options import json_option
 
 
+def _episodes(ctx: click.Context, option: click.Parameter, text: str | None) -> int | str | None:
+    """A number of episodes, or ``all``."""
+    return text if text is None or text == "all" else int(click.IntRange(1)(text, option, ctx))
+
+
 @click.command()
 @click.argument("store")
 @click.option(
     "--replay",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Also simulate N episodes of every task again, from their seeds and actions, and compare.",
+    metavar="N|all",
+    callback=_episodes,
+    help="Also simulate N episodes of every task, drawn at random, or all of them again, from their seeds "
+    "and actions, and compare.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="--replay: draw the same episodes again.  [default: another one each time; it is printed]",
 )
 @json_option
-def validate(store: str, replay: int | None, as_json: bool) -> None:
+def validate(store: str, replay: int | str | None, seed: int | None, as_json: bool) -> None:
     """Check STORE: schema, episode index, digests, finite values, ranges.
 
     Prints one line per finding and exits with 1 when there are any. With --replay the simulator itself is the
@@ -38,13 +49,18 @@ def validate(store: str, replay: int | None, as_json: bool) -> None:
     Examples:
       clwm validate point-robot
       clwm validate point-robot --replay 3
+      clwm validate point-robot --replay all
       clwm validate data/point-robot.zarr --json
     """
     path = find_store(store)
     opened = open_store(path)
     with progress_bar(len(opened.record.tasks), "task", "validating") as bar:
         findings = validate_store(path, progress=lambda _: bar.update())
-    report = _replay(path, replay, len(opened.tasks)) if replay and not findings else None
+    report = (
+        _replay(path, None if replay == "all" else int(replay), seed, len(opened.tasks))
+        if replay and not findings
+        else None
+    )
     findings += report.findings if report else []
     if as_json:
         echo_json(
@@ -69,9 +85,9 @@ def validate(store: str, replay: int | None, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _replay(path: Path, episodes: int, tasks: int) -> ReplayReport:
+def _replay(path: Path, episodes: int | None, seed: int | None, tasks: int) -> ReplayReport:
     with progress_bar(tasks, "task", "re-simulating") as bar:
-        return replay_store(path, episodes, progress=lambda _: bar.update())
+        return replay_store(path, episodes, lambda _: bar.update(), seed=seed)
 
 
 def _echo(path: Path, findings: list[Finding], tasks: int, report: ReplayReport | None) -> None:
@@ -87,6 +103,9 @@ def _summary(report: ReplayReport) -> dict[str, object]:
     return {
         "episodes": report.episodes,
         "steps": report.steps,
-        "bit_exact": not report.differences,
+        "total_steps": report.total,
+        "steps_equal_to_the_bit": report.to_the_bit,
+        "seed": report.seed,
+        "bit_exact": report.to_the_bit == report.total,
         "differences": list(report.differences),
     }

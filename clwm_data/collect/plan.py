@@ -86,12 +86,6 @@ def episodes_kept(manifest: Manifest, behaviour: int, lengths: Sequence[int]) ->
     return int(np.searchsorted(np.cumsum(lengths), wanted)) + 1
 
 
-def episode_seed(manifest_seed: int, family: str, task: int, episode: int) -> int:
-    """Seed of an episode, in [0, 2^63): a function of these four alone."""
-    entropy = [manifest_seed, zlib.crc32(family.encode()), task, episode]
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def noise_generator(seed: int) -> np.random.Generator:
     """Generator of a behaviour's noise in an episode, apart from what the simulator draws."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(b"behaviour")])))

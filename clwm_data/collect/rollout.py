@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviours import make_behaviour
-from clwm_data.collect.plan import Segment, episode_seed, noise_generator
+from clwm_data.collect.plan import Segment, noise_generator
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
 from clwm_data.manifest import Manifest
+from clwm_data.seeds import episode_seed
 from clwm_data.store.arrays import Episode
 from clwm_data.zoo.threads import single_threaded
 

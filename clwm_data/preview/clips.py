@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviours import make_behaviour
-from clwm_data.collect.plan import episode_seed, noise_generator
+from clwm_data.collect.plan import noise_generator
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.base import SPLITS, Task, TaskFamily
 from clwm_data.manifest import LEARNED, BehaviourEntry
+from clwm_data.seeds import episode_seed
 from clwm_data.store.arrays import Episode, TaskArrays, episode_return
 from clwm_data.store.reader import Store
 from clwm_data.zoo.shipped import shipped_folder

@@ -4,10 +4,15 @@ The one check that digests cannot make: a store whose values were edited and who
 differs from what its simulator says. Bits are compared where the simulator is the one that collected
 (package versions and machine type in the provenance). Elsewhere rounding differs, and a chaotic simulation
 multiplies it: an episode is then compared, within a tolerance, for as long as its observations agree.
+
+What the provenance claims cannot talk the check down: rounding grows step by step, so observations that part
+at once were edited; a reward may be off by no more than its observations explain; and a task of whose steps
+fewer than a quarter could be compared does not count as checked.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
+from clwm_data.seeds import episode_seed
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.provenance import simulator_differences
 from clwm_data.store.reader import Store, open_local
@@ -30,8 +36,17 @@ if TYPE_CHECKING:
 #: Relative to 1 + abs(value), where bits need not agree.
 OBSERVATION_TOLERANCE = 1e-5
 REWARD_TOLERANCE = 1e-4
-#: Two simulators that differ in rounding only agree at least this long.
+#: A reward may be off by this without its observations being off, and by so many times as much as they are:
+#: rewards are differences of positions, divided by a time step.
+REWARD_ROUNDING = 2e-6
+REWARD_GAIN = 100.0
+#: Two simulators that differ in rounding only agree at least this long,
 AGREEING_STEPS = 5
+#: and in no step do they part by more than so many times what they did before, or what float32 can tell.
+GROWTH = 1e4
+FLOAT32_ROUNDING = 2.0**-24
+#: Share of the steps of a task that must be compared.
+LEAST_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,10 @@ class ReplayReport:
         findings: differences between the store and its simulator; empty when there are none.
         episodes: re-simulated.
         steps: compared; fewer than the episodes have where rounding made them part.
-        differences: why bits were not compared (versions, machine); empty when they were.
+        differences: why bits need not agree (versions, machine); empty when they must.
+        seed: that the episodes were drawn with.
+        total: steps that the episodes have.
+        to_the_bit: steps that agreed to the bit.
         from_states: episodes began in the stored simulator states; else with their seeds alone.
     """
 
@@ -50,81 +68,143 @@ class ReplayReport:
     episodes: int
     steps: int
     differences: tuple[str, ...]
+    seed: int = 0
+    total: int = 0
+    to_the_bit: int = 0
     from_states: bool = True
 
     def __str__(self) -> str:
         start = "" if self.from_states else " from seeds and actions"
-        done = f"re-simulated {self.episodes} episodes, {self.steps:,} steps{start}"
-        if not self.differences:
+        share = f" of {self.total:,} ({_per_cent(self.steps, self.total)})" if self.steps < self.total else ""
+        drawn = f"{self.episodes} episodes (drawn with seed {self.seed})"
+        done = f"re-simulated {drawn}, {self.steps:,} steps{share}{start}"
+        if self.to_the_bit == self.total:
             return f"{done}: compared bit for bit"
+        if not self.differences:
+            return f"{done}: compared bit for bit, {self.to_the_bit:,} agree"
         return (
-            f"{done}: compared within {REWARD_TOLERANCE:g} (rewards) and {OBSERVATION_TOLERANCE:g} "
-            f"(observations), since the simulator differs: {'; '.join(self.differences)}"
+            f"{done}: {self.to_the_bit:,} agree to the bit, the others were compared within "
+            f"{REWARD_TOLERANCE:g} (rewards) and {OBSERVATION_TOLERANCE:g} (observations), since the "
+            f"simulator differs: {'; '.join(self.differences)}"
         )
 
 
-def replay(path: Path | str, episodes: int, progress: Callable[[int], object] | None = None) -> ReplayReport:
+def replay(
+    path: Path | str,
+    episodes: int | None,
+    on_progress: Callable[[int], object] | None = None,
+    *,
+    seed: int | None = None,
+) -> ReplayReport:
     """Re-simulate episodes of every task and compare them with what is stored.
 
     Args:
         path: the store; see :func:`clwm_data.store.validate.validate` for its other checks.
-        episodes: per task, spread evenly from the first to the last.
-        progress: called after each task with its index.
+        episodes: per task, drawn at random; ``None`` for all.
+        on_progress: called after each task with its index.
+        seed: the same seed draws the same episodes; by default nobody knows beforehand which.
 
     Raises:
-        ClwmError: no such store, its family or simulator is not here, or it holds no simulator states.
+        NotFoundError: no such store, or its family is not known here.
+        InvalidInputError: less than one episode.
+        UnavailableError: its simulator is not here, or it holds nothing that could be simulated.
     """
-    if episodes < 1:
-        raise ClwmError(f"the number of episodes to re-simulate must be at least 1, not {episodes}")
+    if episodes is not None and episodes < 1:
+        raise InvalidInputError(f"the number of episodes to re-simulate must be at least 1, not {episodes}")
     store = open_local(Path(path))
     if store.known_family is None:
-        raise ClwmError(f"{path}: its family {store.family} is not known here: it cannot be re-simulated")
+        raise NotFoundError(f"{path}: its family {store.family} is not known here: it cannot be re-simulated")
     if not store.known_family.deterministic:
         raise UnavailableError(
             f"{path}: the environments of {store.family} are recorded as not deterministic: episodes do not "
             "follow from their seeds and actions, and cannot be re-simulated"
         )
     differences = simulator_differences(store.provenance)
-    report = ReplayReport([], 0, 0, differences, from_states=store.known_family.has_states)
-    for index, task in store.tasks.items():
-        findings, count, steps = _replay_task(store, task, episodes, exact=not differences)
+    drawn = secrets.randbelow(2**32) if seed is None else seed
+    report = ReplayReport([], 0, 0, differences, drawn, from_states=store.known_family.has_states)
+    for index in store.tasks:
+        part = _replay_task(store, store.tasks[index], episodes, drawn, exact=not differences)
         report = replace(
             report,
-            findings=report.findings + findings,
-            episodes=report.episodes + count,
-            steps=report.steps + steps,
+            findings=report.findings + part.findings,
+            episodes=report.episodes + part.episodes,
+            steps=report.steps + part.steps,
+            total=report.total + part.total,
+            to_the_bit=report.to_the_bit + part.to_the_bit,
         )
-        if progress is not None:
-            progress(index)
+        if on_progress is not None:
+            on_progress(index)
     return report
 
 
 def _replay_task(
-    store: Store, task: StoredTask, episodes: int, *, exact: bool
-) -> tuple[list[Finding], int, int]:
-    """Findings, episodes and steps compared of one task."""
+    store: Store, task: StoredTask, episodes: int | None, seed: int, *, exact: bool
+) -> ReplayReport:
+    """What re-simulation found in one task."""
     where = f"{store.path}: task {task.index}"
     arrays = task.load()
     if arrays.episode_seed is None or arrays.episode_initial_state is None:
-        raise ClwmError(f"{where}: holds no seeds and simulator states: it cannot be re-simulated")
-    chosen = np.unique(
-        np.linspace(0, arrays.episodes - 1, min(episodes, arrays.episodes)).round().astype(int)
-    )
-    lanes = min(len(chosen), store.task_family.lanes)
+        raise UnavailableError(f"{where}: holds no seeds and simulator states: it cannot be re-simulated")
+    count = arrays.episodes if episodes is None else min(episodes, arrays.episodes)
+    generator = np.random.default_rng([seed, task.index])
+    chosen = np.sort(generator.choice(arrays.episodes, count, replace=False))
+    lanes = min(count, store.task_family.lanes)
     env = store.task_family.make_vec_env([task.index] * lanes)
     findings: list[Finding] = []
-    steps = 0
+    steps = to_the_bit = 0
     try:
-        for first in range(0, len(chosen), lanes):
+        for first in range(0, count, lanes):
             numbers = chosen[first : first + lanes].tolist()
             for number, simulated in zip(numbers, _simulate(env, arrays, numbers), strict=True):
-                finding, compared = _compare(arrays.episode(number), simulated, exact)
+                stored = arrays.episode(number)
+                finding, compared = _compare(stored, simulated, exact)
                 steps += compared
+                to_the_bit += _equal_steps(stored, simulated)
                 if finding is not None:
                     findings.append(Finding(f"{where}: episode {number}", finding))
     finally:
         env.close()
-    return findings, len(chosen), steps
+    findings += _label_findings(store, task.index, arrays)
+    total = int(arrays.episode_length[chosen].sum())
+    if not findings and steps < LEAST_SHARE * total:
+        findings.append(
+            Finding(
+                where,
+                f"only {_per_cent(steps, total)} of its steps could be compared, at least "
+                f"{100 * LEAST_SHARE:.0f} % are needed: validate it where the simulator is the same",
+            )
+        )
+    return ReplayReport(findings, count, steps, (), seed, total, to_the_bit)
+
+
+def _label_findings(store: Store, task: int, arrays: TaskArrays) -> list[Finding]:
+    """Episodes whose seeds are not those that the manifest gives the behaviours that they are labelled with.
+
+    Edited stores have episodes of other manifests, or not all of them.
+    """
+    if store.record.edited is not None or arrays.episode_seed is None:
+        return []
+    manifest, offset = store.manifest, 0
+    findings: list[Finding] = []
+    for behaviour, entry in enumerate(manifest.behaviours):
+        numbers = np.flatnonzero(arrays.episode_behaviour == behaviour).tolist()
+        for place, number in enumerate(numbers):
+            seed = episode_seed(manifest.seed, manifest.family, task, offset + place)
+            if seed != arrays.episode_seed[number]:
+                findings.append(
+                    Finding(
+                        f"{store.path}: task {task}: episode {number}",
+                        f"its seed is not the one that the manifest gives to episode {place} of behaviour "
+                        f"{behaviour} ({entry.label})",
+                    )
+                )
+                break
+        offset += entry.most_episodes
+    return findings
+
+
+def _per_cent(part: int, whole: int) -> str:
+    return f"{100.0 * part / max(whole, 1):.0f} %"
 
 
 def _simulate(env: TaskVectorEnv, arrays: TaskArrays, numbers: Sequence[int]) -> list[Episode]:
@@ -174,14 +254,21 @@ def _simulate(env: TaskVectorEnv, arrays: TaskArrays, numbers: Sequence[int]) ->
 def _compare(stored: Episode, simulated: Episode, exact: bool) -> tuple[str | None, int]:
     """The first difference in words, or ``None``; and the number of steps that were compared."""
     tolerance = 0.0 if exact else OBSERVATION_TOLERANCE
-    there, here = stored.initial_state, simulated.initial_state
-    if there is None or here is None or there.shape != here.shape or not _agree(there, here, tolerance).all():
+    recorded, given = stored.initial_state, simulated.initial_state
+    if (
+        recorded is None
+        or given is None
+        or recorded.shape != given.shape
+        or (_gap(recorded, given) > tolerance).any()
+    ):
         return f"its initial state is not the one that seed {stored.seed} gives", 0
     length = len(simulated.reward)
-    agree = _agree(stored.observation[: length + 1], simulated.observation, tolerance).all(axis=1)
-    parted = length + 1 if agree.all() else int(np.argmin(agree))  # row of the first observation that differs
+    gaps = _gap(stored.observation[: length + 1], simulated.observation)
+    gap = gaps.max(axis=1)  # [length + 1]
+    parted = length + 1 if (gap <= tolerance).all() else int(np.argmax(gap > tolerance))
     compared = max(0, parted - 1)  # transitions that lead to observations that agree
-    same = {"reward": _agree(stored.reward[:length], simulated.reward, 0.0 if exact else REWARD_TOLERANCE)}
+    allowed = np.minimum(REWARD_ROUNDING + REWARD_GAIN * np.maximum(gap[:-1], gap[1:]), REWARD_TOLERANCE)
+    same = {"reward": _gap(stored.reward[:length], simulated.reward) <= (0.0 if exact else allowed)}
     for name in ("terminated", "truncated", "success"):
         if getattr(stored, name) is not None:
             same[name] = getattr(stored, name)[:length] == getattr(simulated, name)
@@ -191,22 +278,34 @@ def _compare(stored: Episode, simulated: Episode, exact: bool) -> tuple[str | No
     if wrong:
         row, name = min(wrong)
         return _differs(name, row, getattr(stored, name)[row], getattr(simulated, name)[row]), row
-    if parted <= length and (exact or parted <= AGREEING_STEPS):
-        column = int(np.argmin(_agree(stored.observation[parted], simulated.observation[parted], tolerance)))
-        values = (array[parted, column] for array in (stored.observation, simulated.observation))
-        return _differs(f"observation column {column}", parted, *values), compared
+    if parted <= length:
+        before = max(gap[parted - 1] if parted else 0.0, FLOAT32_ROUNDING)
+        suddenly = gap[parted] > GROWTH * before
+        if exact or parted <= AGREEING_STEPS or suddenly:
+            column = int(np.argmax(gaps[parted]))
+            values = (array[parted, column] for array in (stored.observation, simulated.observation))
+            why = "; too suddenly for rounding" if suddenly and not exact else ""
+            return _differs(f"observation column {column}", parted, *values) + why, compared
     if parted > length and length < len(stored.reward):
         return f"goes on after step {length - 1}, where the simulator ends it", compared
     return None, compared
 
 
-def _agree(left: NDArray[Any], right: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+def _gap(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """Elementwise distance, relative to 1 + abs(right)."""
     a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
-    return np.asarray(np.abs(a - b) <= tolerance * (1.0 + np.abs(b)))
+    return np.asarray(np.abs(a - b) / (1.0 + np.abs(b)))
+
+
+def _equal_steps(stored: Episode, simulated: Episode) -> int:
+    """Number of steps whose reward and next observation agree to the bit."""
+    length = len(simulated.reward)
+    observation = (stored.observation[1 : length + 1] == simulated.observation[1:]).all(axis=1)
+    return int((observation & (stored.reward[:length] == simulated.reward)).sum())
 
 
 def _differs(name: str, row: int, stored: Any, simulated: Any) -> str:
-    there, here = (
+    recorded, given = (
         f"{value:.9g}" if isinstance(value, np.floating) else str(value) for value in (stored, simulated)
     )
-    return f"{name}, row {row}, is {there}; the simulator gives {here}"
+    return f"{name}, row {row}, is {recorded}; the simulator gives {given}"

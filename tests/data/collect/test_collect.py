@@ -13,12 +13,13 @@ import pytest
 import yaml
 
 from clwm_data.collect.collector import collect
-from clwm_data.collect.plan import Segment, episode_seed, next_segments
+from clwm_data.collect.plan import Segment, next_segments
 from clwm_data.collect.rollout import roll_out
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest, load_manifest
 from clwm_data.opening import open_store
+from clwm_data.seeds import episode_seed
 from clwm_data.store import provenance
 from clwm_data.store.lock import locked
 from clwm_data.store.provenance import current_provenance
