@@ -10,7 +10,8 @@ from torch import Tensor
 
 from clwm_data.errors import InvalidInputError
 from clwm_train.acting.belief import Belief
-from clwm_train.kernels.streams import Purpose, RandomStreams, derive
+from clwm_train.acting.noise import EpisodeNoise
+from clwm_train.kernels.streams import Purpose
 from clwm_train.model.agent import Agent
 
 
@@ -24,8 +25,13 @@ class Actor(ABC):
     agent: Agent
 
     @abstractmethod
-    def begin(self, started: NDArray[np.bool_]) -> None:
-        """Told which lanes [S, L] begin an episode, before the first action in it."""
+    def begin(self, started: NDArray[np.bool_], episodes: NDArray[np.int64]) -> None:
+        """Told which lanes begin an episode, before the first action in it.
+
+        Args:
+            started: [S, L].
+            episodes: [S, L], seeds of the episodes; what is random in an episode depends on its own alone.
+        """
 
     @abstractmethod
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
@@ -38,27 +44,26 @@ class PolicyActor(Actor):
     Args:
         agent: of S seeds.
         noise: standard deviation of the actions, in those of the policy; 1 is the policy as it was trained.
-        seed: of the noise.
 
     Raises:
         InvalidInputError: noise is asked of a deterministic policy.
     """
 
-    def __init__(self, agent: Agent, noise: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, agent: Agent, noise: float = 0.0) -> None:
         if noise and not agent.policy.stochastic:
             raise InvalidInputError("--noise: the agent's policy is deterministic: evaluate it without")
         self.agent = agent
-        self._noise, self._seed, self._step = noise, seed, 0
-        self._streams = RandomStreams(agent.seeds, agent.normaliser.mean.device)
+        self._noise = noise
+        self._draws = EpisodeNoise(agent.seeds, Purpose.ACTION, agent.normaliser.mean.device)
 
-    def begin(self, started: NDArray[np.bool_]) -> None:
-        """The policy remembers nothing."""
+    def begin(self, started: NDArray[np.bool_], episodes: NDArray[np.int64]) -> None:
+        """See :class:`Actor`."""
+        if self._noise:
+            self._draws.begin(started, episodes)
 
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
         """See :class:`Actor`."""
         if not self._noise:
             return self.agent.act(observation, belief.z)
-        draws = self._streams.at(Purpose.ACTION, derive(self._seed, self._step))
-        self._step += 1
-        noise = draws.normal(observation.shape[1], self.agent.policy.noise_size)
+        noise = self._draws.normal(self.agent.policy.noise_size)
         return self.agent.act(observation, belief.z, noise, self._noise)

@@ -55,7 +55,8 @@ class Lanes:
             self.observation, _ = self._env.reset(seed=[*seeds])
         else:
             self.observation, _ = self._env.reset(seed=[*seeds], options={"reset_mask": lanes})
-        actor.begin(lanes.reshape(self.copies, self.count))
+        shape = (self.copies, self.count)
+        actor.begin(lanes.reshape(shape), np.asarray(seeds, np.int64).reshape(shape))
 
     def act(self, actor: Actor, belief: Belief) -> NDArray[np.float32]:
         """The actor's actions [S * L, act]."""

@@ -128,9 +128,7 @@ class _Evaluator:
         self._settings, self._threads = settings, threads
         seed = settings.seed
         self._actor: Actor = (
-            PolicyActor(agent, settings.noise, seed)
-            if settings.planner is None
-            else MPPI(agent, settings.planner, seed)
+            PolicyActor(agent, settings.noise) if settings.planner is None else MPPI(agent, settings.planner)
         )
         self._prior = make_prior(agent, tasks, settings.prior, settings.prior_weight, seed)
         #: [S, P, z], where the world model chooses among them.

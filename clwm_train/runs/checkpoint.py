@@ -63,6 +63,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.name.removeprefix("step-")))
 
 
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint at an update is, or would be."""
+    return folder / f"step-{step:09d}"
+
+
 def latest_checkpoint(folder: Path) -> Path:
     """The newest checkpoint.
 
@@ -108,8 +113,9 @@ def save_checkpoint(
     agent: Mapping[str, Tensor],
     learner: Mapping[str, Tensor],
     keep: int,
+    final: int | None = None,
 ) -> Path:
-    """Write a checkpoint, then remove the oldest beyond ``keep``.
+    """Write a checkpoint, then remove the oldest beyond ``keep``, but not that at update ``final``.
 
     Args:
         folder: of the run's checkpoints.
@@ -118,6 +124,7 @@ def save_checkpoint(
         agent: what acting needs.
         learner: what else training needs.
         keep: number of checkpoints that stay.
+        final: the update that the run was begun for; what comes after it does not push it out.
 
     Returns:
         the checkpoint's folder.
@@ -125,10 +132,12 @@ def save_checkpoint(
     Raises:
         UnavailableError: it cannot be written; the checkpoints that were there still are.
     """
-    target = folder / f"step-{step:09d}"
+    target = checkpoint_folder(folder, step)
     _write(target, {AGENT: agent, LEARNER: learner}, step=step, seeds=list(seeds))
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    kept = {*list_checkpoints(folder)[-keep:], *([] if final is None else [checkpoint_folder(folder, final)])}
+    for old in list_checkpoints(folder):
+        if old not in kept:
+            shutil.rmtree(old)
     return target
 
 

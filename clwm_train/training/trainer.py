@@ -258,6 +258,7 @@ class Trainer:
             agent=self.learner.agent.state_dict(),
             learner=learner,
             keep=self.run.config.keep_checkpoints,
+            final=self.run.config.steps,
         )
 
     def _load(self, checkpoint: Path) -> None:

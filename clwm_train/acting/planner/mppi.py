@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,8 +12,9 @@ from torch import Tensor
 from clwm_data.errors import InvalidInputError
 from clwm_train.acting.actor import Actor
 from clwm_train.acting.belief import Belief
+from clwm_train.acting.noise import EpisodeNoise
 from clwm_train.acting.planner.imagination import Scene
-from clwm_train.kernels.streams import Draws, Purpose, RandomStreams, derive
+from clwm_train.kernels.streams import Purpose
 from clwm_train.model.agent import Agent
 from clwm_train.model.backbones.base import ActorCritic
 from clwm_train.model.nn import Linear
@@ -31,13 +34,12 @@ class MPPI(Actor):
     Args:
         agent: with a world model, of S seeds.
         config: constants.
-        seed: of the sampling; the same seed gives the same plans.
 
     Raises:
         InvalidInputError: the agent has no world model, no critics, or a policy that sees more than codes.
     """
 
-    def __init__(self, agent: Agent, config: PlannerConfig, seed: int = 0) -> None:
+    def __init__(self, agent: Agent, config: PlannerConfig) -> None:
         if agent.world_model is None:
             raise InvalidInputError(
                 "the agent's method has no world model to plan with: evaluate it without --planner mppi"
@@ -60,13 +62,12 @@ class MPPI(Actor):
         widest = max((layer.weight.shape[-1] for layer in layers), default=1)
         #: Lanes that are planned for at once.
         self._lanes = max(1, CHUNK // (len(agent.seeds) * config.samples * widest))
-        self._streams = RandomStreams(agent.seeds, agent.normaliser.mean.device)
-        self._seed = seed
-        self._step = 0
+        self._draws = EpisodeNoise(agent.seeds, Purpose.PLANNING, agent.normaliser.mean.device)
         self._plan = torch.zeros(0)
 
-    def begin(self, started: NDArray[np.bool_]) -> None:
-        """Forget the plans of lanes [S, L] that begin an episode."""
+    def begin(self, started: NDArray[np.bool_], episodes: NDArray[np.int64]) -> None:
+        """Forget the plans of lanes that begin an episode, see :class:`Actor`."""
+        self._draws.begin(started, episodes)
         shape = (*started.shape, self._config.horizon, self.agent.action_size)
         device = self.agent.normaliser.mean.device
         if self._plan.shape != shape:
@@ -78,29 +79,36 @@ class MPPI(Actor):
         """See :class:`Actor`."""
         agent = self.agent
         code = self._world_model.encode(agent.normaliser.observation(observation))
-        draws = self._streams.at(Purpose.PLANNING, derive(self._seed, self._step))
-        self._step += 1
+        config, steps = self._config, self._plan.shape[2:]
+        proposed = self._draws.normal(config.policy_samples, steps[0], self._backbone.policy.noise_size)
+        others = config.samples - config.policy_samples
+        drawn = [self._draws.normal(others, *steps) for _ in range(config.iterations)]
         parts = []
         for start in range(0, code.shape[1], self._lanes):
             chunk = slice(start, start + self._lanes)
             scene = Scene(self._backbone, self._world_model, code[:, chunk], belief.z[:, chunk])
-            parts.append(self._refine(scene, self._plan[:, chunk], draws))
+            noise = [numbers[:, chunk] for numbers in drawn]
+            parts.append(self._refine(scene, self._plan[:, chunk], proposed[:, chunk], noise))
         plan = torch.cat(parts, 1)
         self._plan = torch.cat([plan[:, :, 1:], torch.zeros_like(plan[:, :, :1])], 2)
         return plan[:, :, 0]
 
-    def _refine(self, scene: Scene, mean: Tensor, draws: Draws) -> Tensor:
-        """Plans [S, L, H, act] for a scene of L lanes, from earlier ones."""
+    def _refine(self, scene: Scene, mean: Tensor, proposed: Tensor, drawn: Sequence[Tensor]) -> Tensor:
+        """Plans [S, L, H, act] for a scene of L lanes, from earlier ones.
+
+        Args:
+            scene: to plan in.
+            mean: [S, L, H, act], where the search begins.
+            proposed: [S, L, P, H, act], noise of the policy's sequences.
+            drawn: noise [S, L, N, H, act] of the other sequences in each iteration.
+        """
         config = self._config
-        lanes, *steps = mean.shape[1:]
-        proposed = scene.propose(
-            draws.normal(lanes, config.policy_samples, steps[0], self._backbone.policy.noise_size)
-        )
-        others = config.samples - config.policy_samples
+        steps = mean.shape[2:]
+        from_policy = scene.propose(proposed)
         std = torch.full_like(mean, config.max_std)
-        for _ in range(config.iterations):
-            drawn = mean.unsqueeze(2) + std.unsqueeze(2) * draws.normal(lanes, others, *steps)
-            actions = torch.cat([proposed, drawn.clamp(-1.0, 1.0)], 2)
+        for noise in drawn:
+            sampled = mean.unsqueeze(2) + std.unsqueeze(2) * noise
+            actions = torch.cat([from_policy, sampled.clamp(-1.0, 1.0)], 2)
             value = scene.value(actions)
             best, index = value.topk(config.elites, dim=-1)
             elites = actions.gather(2, index[..., None, None].expand(-1, -1, -1, *steps))

@@ -104,8 +104,8 @@ def best_first_action(x: float, goal: float) -> tuple[float, float]:
 
 
 def planner(config: PlannerConfig = LINES, seed: int = 0, lanes: int = 3) -> MPPI:
-    made = MPPI(LineAgent(), config, seed)  # type: ignore[arg-type]
-    made.begin(np.ones((2, lanes), np.bool_))
+    made = MPPI(LineAgent(), config)  # type: ignore[arg-type]
+    made.begin(np.ones((2, lanes), np.bool_), np.full((2, lanes), seed))
     return made
 
 
@@ -159,7 +159,7 @@ def test_plans_go_on_until_an_episode_begins() -> None:
     for _ in range(4):
         going.act(PLACES, belief)
         begun.act(PLACES, belief)
-    begun.begin(np.array([[True, False, False], [False, False, False]]))
+    begun.begin(np.array([[True, False, False], [False, False, False]]), np.zeros((2, 3), np.int64))
     before, after = going.act(PLACES, belief), begun.act(PLACES, belief)
     assert not torch.equal(before[0, 0], after[0, 0])
     assert torch.equal(before[1], after[1])
@@ -169,7 +169,7 @@ def test_plans_go_on_until_an_episode_begins() -> None:
 def test_lanes_in_chunks_find_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     together = planner().act(PLACES, FixedBelief(GOALS))
     monkeypatch.setattr("clwm_train.acting.planner.mppi.CHUNK", 1)
-    torch.testing.assert_close(planner().act(PLACES, FixedBelief(GOALS)), together, atol=0.15, rtol=0.0)
+    torch.testing.assert_close(planner().act(PLACES, FixedBelief(GOALS)), together, atol=1e-4, rtol=0.0)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from clwm_train.evaluate.lanes import Lanes
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent
 from clwm_train.report.curve_figure import curve_figure
+from clwm_train.settings import PlannerConfig
 from tests.train.helpers import MemoryTask, point_robot_tasks, random_task, small_config
 
 FAMILY = get_family("point-robot")
@@ -312,6 +313,27 @@ def test_tasks_in_groups_have_the_results_of_all_at_once(
         for protocol, splits in one.items():
             for split, entry in splits.items():
                 assert entry["tasks"] == pytest.approx(other[protocol][split]["tasks"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"noise": 0.5},
+        {"planner": PlannerConfig(horizon=2, iterations=2, samples=16, policy_samples=4, elites=4)},
+    ],
+    ids=str,
+)
+def test_a_task_does_not_depend_on_its_companions(
+    agent: Agent, tasks: dict[int, MemoryTask], way: dict[str, Any]
+) -> None:
+    """Alone, beside others, and with more episodes: the same episodes have the same returns."""
+    shared: dict[str, Any] = {"protocols": PROTOCOLS, "episodes": 1, "context_size": 45, **way}
+    whole = evaluate(agent, FAMILY, tasks, EvaluationSettings(**shared))
+    alone = evaluate(agent, FAMILY, {6: tasks[6]}, EvaluationSettings(splits=("id",), **shared))
+    for row in (0, 1):
+        for protocol in PROTOCOLS:
+            one, other = (found[row][protocol]["id"]["tasks"] for found in (alone, whole))
+            assert one[6] == pytest.approx(other[6], rel=1e-4), (row, protocol)
 
 
 def test_contexts_are_drawn_without_replacement(agent: Agent) -> None:
