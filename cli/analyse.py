@@ -10,7 +10,7 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
-from .common import chosen_of, echo_json, echo_table, find_run, is_own, store_of_run
+from .common import chosen_of, echo_json, echo_table, find_run, is_own, progress_bar, store_of_run
 from .options import checkpoint_option, json_option, run_store_option
 from .settings_options import analysis_options, execution_options
 
@@ -68,15 +68,22 @@ def analyse(
 
     path = find_run(run)
     opened = open_run(path)
-    analysis = analyse_run(
-        opened,
-        open_store(store_of_run(opened, store)),
-        settings,
-        parts=chosen_of("--metrics", metrics, PARTS),
-        checkpoint=choose_checkpoint(opened.checkpoints, checkpoint),
-        device=pick_device(execution.device),
-        warn=lambda message: click.echo(f"clwm: {message}", err=True),
-    )
+    with progress_bar(None, "part", "analysing") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        analysis = analyse_run(
+            opened,
+            open_store(store_of_run(opened, store)),
+            settings,
+            parts=chosen_of("--metrics", metrics, PARTS),
+            checkpoint=choose_checkpoint(opened.checkpoints, checkpoint),
+            device=pick_device(execution.device),
+            warn=lambda message: click.echo(f"clwm: {message}", err=True),
+            on_progress=progress,
+        )
     if as_json:
         echo_json(analysis.model_dump(mode="json", exclude_none=True))
     else:
@@ -94,15 +101,21 @@ def analyse(
 
 def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
     """Metric, what it is of, value; the same metrics for every seed of a run."""
+    from clwm_train.analyse.results import DisentanglementScores
+
     rows = [
         ("probe R^2", f"{name}, {split}", f"{value:.3f}")
         for split, of in (analysis.probe or {}).items()
         for name, value in of.items()
     ]
     if analysis.disentanglement is not None:
-        scores = analysis.disentanglement.model_dump(exclude={"factors", "importance", "information"})
-        factors = ", ".join(analysis.disentanglement.factors)
-        rows += [(name, factors, "-" if value is None else f"{value:.3f}") for name, value in scores.items()]
+        found = analysis.disentanglement
+        factors = ", ".join(found.factors)
+        held_against = (("noise codes", found.noise), ("entangled codes", found.entangled))
+        for whose, scores in ((factors, found), *held_against):
+            for name in DisentanglementScores.model_fields if scores is not None else ():
+                value = getattr(scores, name)
+                rows.append((name, whose, "-" if value is None else f"{value:.3f}"))
     for split, errors in (analysis.open_loop or {}).items():
         last = len(errors.code)
         for name, of in (("code error", errors.code), ("reward error", errors.reward)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,8 +18,16 @@ from .common import find_store, progress_bar
 @click.command()
 @click.argument("what", metavar="STORE | RUN...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="HTML file.  [default: NAME.html]")
+@click.option(
+    "--evaluation",
+    "asked",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Show the evaluations of runs with this setting, e.g. noise=0.3; repeatable.  [default: the "
+    "published ones]",
+)
 @click.option("--pictures/--no-pictures", default=True, help="Film some episodes of a store.  [default: yes]")
-def report(what: tuple[str, ...], out: Path | None, pictures: bool) -> None:
+def report(what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], pictures: bool) -> None:
     """Show a store, or runs beside each other, on one self-contained page.
 
     Of a STORE (a path, or the name of one under data/): provenance, tasks, returns, coverage, rewards,
@@ -33,9 +42,10 @@ def report(what: tuple[str, ...], out: Path | None, pictures: bool) -> None:
       clwm report data/cheetah-vel.zarr --out cheetah.html --no-pictures
       clwm report runs/point-robot-spc-s0 runs/point-robot-focal-s0 --out compared.html
       clwm report runs/learns --out learns.html
+      clwm report runs/learns --evaluation noise=0.3
     """
     if any(_holds_runs(Path(text)) for text in what):
-        _report_runs([Path(text) for text in what], out)
+        _report_runs([Path(text) for text in what], out, asked)
         return
     if len(what) > 1:
         raise ClwmError(f"{what[0]}: several names must be runs, and this is none: name one store at a time")
@@ -51,11 +61,29 @@ def _holds_runs(path: Path) -> bool:
     return (path / "run.yaml").is_file() or any(path.glob("*/run.yaml"))
 
 
-def _report_runs(paths: list[Path], out: Path | None) -> None:
+def _report_runs(paths: list[Path], out: Path | None, asked: tuple[str, ...]) -> None:
     require("torch", "train", "a report of runs")
+    from clwm_train.report.choosing import choose_evaluations
     from clwm_train.report.page import find_runs, write_run_report
 
     runs = find_runs(paths)
     target = out or Path(f"{paths[0].resolve().name if len(paths) == 1 else 'runs'}.html")
-    for file in write_run_report(runs, target):
+    chosen = choose_evaluations(runs, _settings(asked))
+    for note in chosen.notes:
+        click.echo(f"clwm: {note}", err=True)
+    for file in write_run_report(runs, target, chosen):
         click.echo(file)
+
+
+def _settings(asked: tuple[str, ...]) -> dict[str, Any]:
+    """The settings to choose evaluations by, each as :class:`EvaluationSettings` has it."""
+    from clwm_data.strict import YamlDocument, build_model
+    from clwm_train.methods.method_file import merge
+    from clwm_train.methods.resolve import parse_override
+    from clwm_train.settings import EvaluationSettings
+
+    data: dict[str, Any] = {}
+    for override in asked:
+        data = merge(data, parse_override(override, "--evaluation", "noise=0.3"))
+    settings = build_model(EvaluationSettings, YamlDocument("--evaluation", data, {}))
+    return {name: getattr(settings, name) for name in data}

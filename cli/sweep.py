@@ -113,13 +113,23 @@ def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
         for job in work:
             if stopped() or (until is not None and time.time() > until):
                 return
-            with progress_bar(None, "update", job.run.name) as bar:
+            with progress_bar(_steps(job), "update", job.run.name) as bar:
 
                 def progress(done: int, figures: dict[str, float], bar: tqdm[Any] = bar) -> None:
                     bar.update(done - bar.n)
 
                 error = attempt(job, until, stop=stopped, progress=progress)
             yield job, error
+
+
+def _steps(job: Job) -> int | None:
+    """Updates of a run in all; ``None`` where something is wrong with it, which it will say itself."""
+    from clwm_train.sweep import job_state
+
+    try:
+        return job_state(job).steps
+    except ClwmError:
+        return None
 
 
 def _has_factors(store: Path) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.file_state import FileState, file_state
 from clwm_data.strict import StrictModel, build_model, read_yaml
 
 FOLDER = Path(__file__).parent
@@ -65,24 +66,30 @@ def reference_record(family: str) -> ReferenceRecord:
     """The reference returns of a family: those that ship with clwm, or else those measured here.
 
     Raises:
-        ClwmError: they were not measured yet, or the file is damaged.
+        NotFoundError: they were not measured yet.
+        ClwmError: the file is damaged.
     """
     path = _file(family)
     if not path.is_file():
-        raise ClwmError(
+        raise NotFoundError(
             f"family {family} has no reference returns: `clwm behaviour reference {family}` measures them "
             "(without a scripted policy, `clwm behaviour train` one and name it with --zoo)"
         )
     return read_references(path)
 
 
-@lru_cache
 def read_references(path: Path) -> ReferenceRecord:
     """A file of reference returns.
 
     Raises:
-        ClwmError: it is damaged.
+        ClwmError: it cannot be read, or is damaged.
     """
+    return _read(path, file_state(path))
+
+
+@lru_cache
+def _read(path: Path, state: FileState) -> ReferenceRecord:
+    """A file as long as it stays as it is: what is measured again is read again."""
     return build_model(ReferenceRecord, read_yaml(path))
 
 
@@ -95,8 +102,8 @@ def normalised_return(returns: ArrayLike, random: float, expert: float) -> NDArr
     """(R - random) / (expert - random), of returns of one task in any shape.
 
     Raises:
-        ClwmError: the references are equal: there is no scale.
+        InvalidInputError: the references are equal: there is no scale.
     """
     if random == expert:
-        raise ClwmError(f"a random and an expert return of {random} both give no scale")
+        raise InvalidInputError(f"a random and an expert return of {random} both give no scale")
     return (np.asarray(returns, np.float64) - random) / (expert - random)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clwm_data.errors import ConflictError, NotFoundError
 from clwm_data.families.base import TaskFamily
+from clwm_data.file_state import FileState, file_state
 from clwm_data.zoo.card import CARD, Card, CheckpointRecord, load_policies, read_card
 from clwm_data.zoo.policy_set import PolicySet
 
@@ -47,7 +48,6 @@ def find_checkpoint(family: TaskFamily, zoo: str | None, quality: int) -> Checkp
     return find_zoo(family, zoo)[1].checkpoint(quality)
 
 
-@lru_cache(maxsize=16)
 def find_policies(family: TaskFamily, zoo: str | None, quality: int, sha256: str | None) -> PolicySet:
     """The policies of a checkpoint, ready to act.
 
@@ -60,6 +60,17 @@ def find_policies(family: TaskFamily, zoo: str | None, quality: int, sha256: str
     Raises:
         ClwmError: it cannot be found, or is another one.
     """
+    folder = shipped_folder(family) if zoo is None else Path(zoo)
+    state = None if folder is None else file_state(folder / CARD)
+    return _policies(family, zoo, (quality, sha256), state)
+
+
+@lru_cache(maxsize=16)
+def _policies(
+    family: TaskFamily, zoo: str | None, asked: tuple[int, str | None], state: FileState
+) -> PolicySet:
+    """Policies as long as their card, which holds their digests, stays as it is."""
+    quality, sha256 = asked
     folder, card = find_zoo(family, zoo)
     checkpoint = card.checkpoint(quality)
     if sha256 not in (None, checkpoint.sha256):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +12,26 @@ import torch
 from clwm_data.families import SPLITS, TaskFamily
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
-from clwm_train.analyse.codes import Codes, factors_of, parameter_values, sample_codes
+from clwm_train.analyse.codes import Codes, parameter_values, sample_codes
+from clwm_train.analyse.factors import disentanglement_of, disentangles
 from clwm_train.analyse.open_loop import open_loop_error, tasks_with_episodes
 from clwm_train.analyse.probe import linear_probe
 from clwm_train.analyse.results import (
     PARTS,
     Analysis,
-    Disentanglement,
     OpenLoop,
     Part,
     SeedAnalysis,
 )
 from clwm_train.data.mapped import read_task_data
 from clwm_train.data.task_data import TaskData
-from clwm_train.metrics.disentanglement import dci, infomec
-from clwm_train.model.agent import Agent
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run, check_same_data
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
 
 
-def analyse_run(
+def analyse_run(  # eight parameters: two of them are only listened with
     run: Run,
     store: Store,
     settings: AnalysisSettings = DEFAULT_ANALYSIS,
@@ -41,6 +40,7 @@ def analyse_run(
     checkpoint: Path | None = None,
     device: torch.device | str = "cpu",
     warn: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Analysis:
     """Probe, disentanglement and open-loop errors of a run's agent.
 
@@ -52,6 +52,7 @@ def analyse_run(
         checkpoint: the latest unless given.
         device: to compute on.
         warn: told what is left out.
+        on_progress: told how many of how many pieces of work are done.
 
     Raises:
         ClwmError: no checkpoint, or other data than the run was trained on.
@@ -63,24 +64,41 @@ def analyse_run(
     data = read_task_data(store, run.config.data, device=device)
     family = run.task_family
     seeds = [SeedAnalysis() for _ in agent.seeds]
-    if "probe" in parts or "disentanglement" in parts:
+    with_factors = disentangles(run.config.context.dim, family, data.tasks)
+    from_codes = [part for part in ("probe", "disentanglement") if part in parts]
+    splits = [split for split in SPLITS if "open-loop" in parts and agent.world_model is not None]
+    total = len(from_codes) * len(seeds) + len(splits)
+    done = count(1)
+    if from_codes:
         codes = sample_codes(
             agent, data, contexts=settings.contexts, size=settings.context_size, seed=settings.seed
         )
         for row in range(len(seeds)):
-            if "probe" in parts:
-                seeds[row] = seeds[row].model_copy(update={"probe": _probe(family, codes, row)})
-            if "disentanglement" in parts:
-                scores = None
-                if _disentangles(run.config.context.dim, family, data.tasks):
-                    scores = _disentanglement(family, codes, row, settings.seed)
-                seeds[row] = seeds[row].model_copy(update={"disentanglement": scores})
-    if "open-loop" in parts and agent.world_model is not None:
-        errors = _open_loop(agent, data, settings, warn)
-        seeds = [
-            part.model_copy(update={"open_loop": by_split})
-            for part, by_split in zip(seeds, errors, strict=True)
-        ]
+            for part in from_codes:
+                if part == "probe":
+                    seeds[row] = seeds[row].model_copy(update={part: _probe(family, codes, row)})
+                elif with_factors:
+                    scores = disentanglement_of(family, codes, row, settings.seed)
+                    seeds[row] = seeds[row].model_copy(update={part: scores})
+                on_progress(next(done), total)
+    if splits:
+        _warn_of_short_episodes(data, settings.horizon, warn)
+        long_enough = {
+            data.splits[data.tasks.index(task)] for task in tasks_with_episodes(data, settings.horizon)
+        }
+        by_split = {}
+        for split in splits:
+            if split in long_enough:
+                by_split[split] = open_loop_error(
+                    agent, data, split, horizon=settings.horizon, seed=settings.seed
+                )
+            on_progress(next(done), total)
+        for row in range(len(seeds)):
+            errors = {
+                split: OpenLoop(code=error.code[row].tolist(), reward=error.reward[row].tolist())
+                for split, error in by_split.items()
+            }
+            seeds[row] = seeds[row].model_copy(update={"open_loop": errors})
     return Analysis(
         checkpoint=folder.name,
         step=read_record(folder).step,
@@ -97,8 +115,7 @@ def is_whole(analysis: Analysis, run: Run, store: Store) -> bool:
     return (
         first.probe is not None
         and (
-            first.disentanglement is not None
-            or not _disentangles(run.config.context.dim, family, store.tasks)
+            first.disentanglement is not None or not disentangles(run.config.context.dim, family, store.tasks)
         )
         and (first.open_loop is not None or run.config.world_model is None)
     )
@@ -122,57 +139,9 @@ def _probe(family: TaskFamily, codes: Codes, row: int) -> dict[str, dict[str, fl
     return result
 
 
-def _disentangles(entries: int, family: TaskFamily, tasks: Iterable[int]) -> bool:
-    """Whether z has several entries, and the id tasks that have data combine factors that vary."""
-    found = factors_of(family, list(tasks))
-    return found is not None and entries > 1
-
-
-def _disentanglement(family: TaskFamily, codes: Codes, row: int, seed: int) -> Disentanglement | None:
-    factors = factors_of(family, codes.tasks)
-    if factors is None:
-        return None
-    names, values = factors
-    data = (
-        codes.of(row, "train"),
-        codes.truth("train", values),
-        codes.of(row, "id"),
-        codes.truth("id", values),
-    )
-    trees, information = dci(*data, seed=seed), infomec(*data, seed=seed)
-    return Disentanglement(
-        factors=list(names),
-        disentanglement=trees.disentanglement,
-        completeness=trees.completeness,
-        informativeness=trees.informativeness,
-        modularity=information.modularity,
-        explicitness=information.explicitness,
-        compactness=information.compactness,
-        importance=trees.importance.tolist(),
-        information=information.information.tolist(),
-    )
-
-
-def _open_loop(
-    agent: Agent, data: TaskData, settings: AnalysisSettings, warn: Callable[[str], object]
-) -> list[dict[str, OpenLoop]]:
-    """Errors by split, for every seed; tasks without an episode of so many steps are left out."""
-    horizon = settings.horizon
-    long_enough = tasks_with_episodes(data, horizon)
-    if missing := sorted(set(data.tasks) - set(long_enough)):
+def _warn_of_short_episodes(data: TaskData, horizon: int, warn: Callable[[str], object]) -> None:
+    if missing := sorted(set(data.tasks) - set(tasks_with_episodes(data, horizon))):
         warn(
-            f"open-loop: tasks {format_indices(missing)} have no episode of {horizon} steps: left out "
-            "(or ask for a shorter horizon)"
+            f"open-loop: tasks {format_indices(missing)} have no episode of {horizon} steps: left out (or "
+            "ask for a shorter horizon)"
         )
-    errors = {
-        split: open_loop_error(agent, data, split, horizon=horizon, seed=settings.seed)
-        for split in SPLITS
-        if any(data.splits[data.tasks.index(task)] == split for task in long_enough)
-    }
-    return [
-        {
-            split: OpenLoop(code=error.code[row].tolist(), reward=error.reward[row].tolist())
-            for split, error in errors.items()
-        }
-        for row in range(len(agent.seeds))
-    ]

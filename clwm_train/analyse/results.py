@@ -23,30 +23,42 @@ PARTS: tuple[Part, ...] = get_args(Part)
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Disentanglement(StrictModel):
-    """DCI and InfoMEC of z, see :mod:`clwm_train.metrics.disentanglement`: fitted to the train tasks.
+class DisentanglementScores(StrictModel):
+    """DCI and InfoMEC, see :mod:`clwm_train.metrics.disentanglement`: fitted to the train tasks.
 
     Attributes:
-        factors: names of the task parameters.
         disentanglement: of DCI.
         completeness: of DCI.
         informativeness: of DCI, R^2 on the id tasks.
         modularity: of InfoMEC.
         explicitness: of InfoMEC, on the id tasks.
         compactness: of InfoMEC; absent with one active entry.
-        importance: [z][factors].
-        information: [factors][z].
     """
 
-    factors: list[Text]
     disentanglement: Finite
     completeness: Finite
     informativeness: Finite
     modularity: Finite
     explicitness: Finite
     compactness: Finite | None = None
+
+
+class Disentanglement(DisentanglementScores):
+    """Scores of z, and of codes to hold them against.
+
+    Attributes:
+        factors: names of the task parameters.
+        importance: [z][factors].
+        information: [factors][z].
+        noise: what codes get that know nothing of their task.
+        entangled: what codes get that know all of it, and mix it in every entry.
+    """
+
+    factors: list[Text]
     importance: list[list[Finite]]
     information: list[list[Finite]]
+    noise: DisentanglementScores | None = None
+    entangled: DisentanglementScores | None = None
 
 
 class OpenLoop(StrictModel):

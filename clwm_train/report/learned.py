@@ -85,11 +85,35 @@ def disentanglement_figure(groups: Groups, methods: Sequence[str]) -> Figure | N
         "disentanglement",
         "Disentanglement",
         "How far single entries of z stand for single factors of the tasks (families of length and speed), "
-        "scored on the unseen id tasks: mean and range over seeds.",
+        f"scored on the unseen id tasks: mean and range over seeds.{_held_against(groups)}",
         _grid(found, DISENTANGLEMENT, "score", methods),
         ("dataset", "metric", "method", "mean", "low", "high"),
         _rows(found),
     )
+
+
+def _held_against(groups: Groups) -> str:
+    """What codes get that know nothing of their task, and such that mix all of it."""
+    found = [
+        of.disentanglement
+        for runs in groups.values()
+        for of in _analyses(runs)
+        if of.disentanglement is not None
+    ]
+    parts = []
+    for name, scores in (
+        ("codes of noise", [one.noise for one in found if one.noise is not None]),
+        ("entangled codes", [one.entangled for one in found if one.entangled is not None]),
+    ):
+        values = [
+            f"{metric} {np.mean([value for value in column if value is not None]):.2f}"
+            for metric in DISENTANGLEMENT
+            for column in [[getattr(one, metric) for one in scores]]
+            if any(value is not None for value in column)
+        ]
+        if values:
+            parts.append(f" To hold it against, {name} get: {', '.join(values)}.")
+    return "".join(parts)
 
 
 def probe_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.pages.html import document, header, section, table, warning
@@ -59,7 +58,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return list(runs.values())
 
 
-def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | None = None) -> list[Path]:
+def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = None) -> list[Path]:
     """Write the page, and its tables and figures as ``<name>_files/<figure>.csv`` and ``.svg`` beside it.
 
     Figures that the runs have nothing for are left out.
@@ -67,8 +66,8 @@ def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | 
     Args:
         runs: at least one.
         out: HTML file.
-        asked: settings of the evaluations to show, see
-            :func:`~clwm_train.report.choosing.choose_evaluations`.
+        chosen: the evaluations to show; those that
+            :func:`~clwm_train.report.choosing.choose_evaluations` takes unless given.
 
     Returns:
         the files written, the page first.
@@ -80,7 +79,7 @@ def write_run_report(runs: Sequence[Run], out: Path, asked: Mapping[str, Any] | 
     if not runs:
         raise InvalidInputError("there are no runs to report on: name at least one")
     methods = list(dict.fromkeys(run.label for run in runs))
-    chosen = choose_evaluations(runs, asked)
+    chosen = choose_evaluations(runs) if chosen is None else chosen
     scores = gather_scores(chosen.evaluations)
     groups = group_runs(runs)
     formulation = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,27 +59,45 @@ def attempt(
 
 
 def local(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
-    """Processes on this machine. They end with this one, however it ends.
-
-    Raises:
-        ClwmError: a process died.
+    """A process of this machine for each job. They end with this one, however it ends; one that dies (killed
+    for want of memory, say) is the failure of its own job.
     """
     # Spawned, not forked: torch and simulators hold threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
-        futures: dict[Future[str | None], Job] = {pool.submit(attempt, job, until): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise ClwmError(
-                "a process that trained died (out of memory?): run the same command again with fewer --jobs; "
-                "it resumes"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
+    waiting = list(jobs)
+    running: dict[Any, tuple[Job, SpawnProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop(0)
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(job, until, sender))
+                process.start()
+                sender.close()  # the process alone holds it now: its death closes it
+                running[receiver] = job, process
+            for ended in wait(list(running)):
+                job, process = running.pop(ended)
+                yield job, _outcome(job, ended, process)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+
+
+def _work(job: Job, until: float | None, sender: Connection[Any, Any]) -> None:
+    end_with_parent()
+    sender.send(attempt(job, until))
+
+
+def _outcome(job: Job, receiver: Any, process: SpawnProcess) -> str | None:
+    try:
+        error: str | None = receiver.recv()
+    except EOFError:
+        process.join()
+        code = process.exitcode or 0
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{job.run}: its process died ({how}; out of memory?): train fewer at once with --jobs"
+    process.join()
+    return error
 
 
 def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:

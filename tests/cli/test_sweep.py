@@ -180,6 +180,62 @@ def test_pool_and_a_run_that_fails(folder: Path, call: Call) -> None:
     assert (taken / "thesis.tex").read_text() == "precious"
 
 
+def test_a_process_that_is_killed_is_the_failure_of_its_run(folder: Path) -> None:
+    """SIGKILL, as the system does it for want of memory, while two runs are trained at once."""
+    write(folder, {**TINY, "steps": 100_000, "analysis": None, "stacked": False, "methods": {"focal": None}})
+    command = [sys.executable, "-c", "from clwm_cli.main import main; main()", "sweep", "tiny.yaml"]
+    process = subprocess.Popen(
+        [*command, "--jobs", "2", "--threads", "1", "--no-compile", "--minutes", "0.5"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    runs = [folder / f"runs/tiny/six-focal-s{seed}" for seed in (0, 1)]
+    deadline = time.monotonic() + 120
+    while not all(list(run.glob("checkpoints/step-*")) for run in runs) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [
+        int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    lines = out.splitlines()
+    assert sum("its process died (killed by SIGKILL; out of memory?)" in line for line in lines) == 1
+    assert sum(": trained " in line for line in lines) == 1  # until its minutes were over
+    assert "1 of 2 runs failed" in err
+    assert "Traceback" not in err
+
+
+def test_a_run_that_was_trained_further_counts_at_the_experiments_update(folder: Path, call: Call) -> None:
+    settings = {**SETTINGS, "log_every": 2, "checkpoint_every": 2, "keep_checkpoints": 1}
+    write(folder, {**SHORT, "set": settings, "analysis": None, "methods": {"focal": None}})
+    assert call()[0] == 0
+    results = (folder / "runs/tiny/results.csv").read_text()
+    run = folder / "runs/tiny/six-focal-s0-1"
+    for arguments in (
+        ("train", "six.zarr", "--out", str(run), "--resume", "--steps", "10"),
+        ("eval", str(run), "--episodes", "1", "--context-size", "20"),
+        ("eval", str(run), "--episodes", "1", "--context-size", "20", "--noise", "3"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(list(arguments))
+        assert not stopped.value.code
+    names = sorted(path.name for path in run.glob("checkpoints/*"))
+    assert names == ["step-000000004", "step-000000010"]  # that of the experiment is kept
+    assert call()[0] == 0
+    assert (folder / "runs/tiny/results.csv").read_text() == results
+    # Without it and its evaluation there is nothing to show: refused.
+    shutil.rmtree(run / "checkpoints/step-000000004")
+    code, out, _ = call()
+    assert code == 1
+    assert "was trained beyond the experiment's 4 updates, and the checkpoint at that update is gone" in out
+
+
 def test_a_run_that_fails_by_no_mistake_of_the_users_does_not_end_the_others(
     folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

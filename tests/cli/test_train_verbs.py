@@ -7,49 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from clwm_cli.main import main
 
 from clwm_data.errors import ClwmError
-from clwm_train.evaluate.results import read_evaluations
-from clwm_train.runs.run import open_run
-from clwm_train.settings import EvaluationSettings, Execution
+from clwm_train.settings import Execution
 from clwm_train.training import compiler
 from clwm_train.training import train as api
+from tests.cli.conftest import SMALL_OPTIONS, Call
 from tests.conftest import Clwm
-from tests.train.helpers import COMPILER, SMALL
-
-SMALL_OPTIONS = tuple(part for text in SMALL for part in ("--set", text))
-
-#: (arguments) -> exit code, stdout, stderr
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """The command in this process, in a fresh folder: importing torch anew takes seconds."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path | int) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def run_path(call: Call, store_path: Path, tmp_path: Path) -> Path:
-    code, out, err = call("train", store_path, "--out", tmp_path / "run", *SMALL_OPTIONS)
-    assert code == 0, err
-    assert "8 updates done" in out
-    return tmp_path / "run"
+from tests.train.helpers import COMPILER
 
 
 def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
@@ -65,94 +34,12 @@ def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
     assert "no context for tasks" in done.stderr
 
 
-def test_eval_prints_a_table_and_chosen_parts(call: Call, run_path: Path) -> None:
-    _, out, _ = call("eval", run_path, "--episodes", 1)
-    assert out.splitlines()[1].startswith(
-        "protocols few-shot, zero-shot; splits train, id, ood; episodes 1; "
-    )
-    assert out.splitlines()[2].split() == ["protocol", "split", "return", "normalised", "(mean)", "tasks"]
-    _, out, _ = call("eval", run_path, "--protocol", "zero-shot", "--split", "ood", "--json")
-    part = json.loads(out)
-    assert {protocol: list(splits) for protocol, splits in part.items()} == {"zero-shot": ["ood"]}
-
-
 def test_list_methods_needs_no_store(call: Call) -> None:
     code, out, _ = call("train", "--list-methods")
     assert code == 0
     header, _, *rows = out.splitlines()
     assert header.split()[0] == "method"
     assert {"spc", "csro-ln", "tc-only"} <= {row.split()[0] for row in rows}
-
-
-def test_eval_with_every_option_keeps_its_settings(call: Call, run_path: Path) -> None:
-    options = ["--context-size=5", "--split=id", "--prior=mean", "--prior-weight=2.5", "--noise=0.3"]
-    code, out, err = call(
-        "eval", run_path, *options, "--episodes=1", "--protocol=zero-shot,non-prior,online-context", "--json"
-    )
-    assert code == 0, err
-    assert list(json.loads(out)) == ["online-context", "non-prior", "zero-shot"]
-    (kept,) = read_evaluations(open_run(run_path))
-    assert kept.settings == EvaluationSettings(
-        protocols=("online-context", "non-prior", "zero-shot"),
-        splits=("id",),
-        episodes=1,
-        context_size=5,
-        prior="mean",
-        prior_weight=2.5,
-        noise=0.3,
-    )
-
-
-def test_what_a_planner_does_is_kept_beside_what_the_policy_does(call: Call, run_path: Path) -> None:
-    policy = ("eval", run_path, "--episodes", 1, "--split", "id", "--protocol", "zero-shot")
-    assert call(*policy)[0] == 0
-    before = read_evaluations(open_run(run_path))
-    constants = [
-        f"--planner-set={text}" for text in ("samples=8", "elites=2", "policy_samples=2", "iterations=1")
-    ]
-    code, _, err = call(*policy, "--planner", "mppi", *constants)
-    assert code == 0, err
-    kept = read_evaluations(open_run(run_path))
-    assert kept[0] == before[0]
-    assert kept[1].settings.planner is not None
-    assert kept[1].settings.planner.samples == 8
-    assert kept[1].results != before[0].results
-
-
-def test_a_method_without_a_world_model_does_not_plan(call: Call, store_path: Path) -> None:
-    assert (
-        call("train", store_path, "--out", "f", "--method", "focal", "--set", "iql.hidden=[8]", "--steps", 1)[
-            0
-        ]
-        == 0
-    )
-    code, _, err = call("eval", "f", "--planner", "mppi")
-    assert code == 1
-    assert "the agent's method has no world model to plan with: evaluate it without --planner mppi" in err
-    assert len(err.strip().splitlines()) == 1
-
-
-def test_curves_over_the_context(call: Call, run_path: Path) -> None:
-    options = ("--context-sizes", "5,0", "--episodes", 1, "--split", "train,id")
-    code, out, err = call("eval", run_path, *options)
-    assert code == 0, err
-    assert out.splitlines()[0].split() == ["protocol", "split", "K=0", "K=5"]
-    document = json.loads((run_path / "context-curve.json").read_text())
-    assert document["seeds"] == [0]
-    (curve,) = document["curves"]
-    assert curve["context_sizes"] == [0, 5]
-    assert list(curve["few-shot"]) == ["train", "id"]
-    assert len(curve["few-shot"]["id"]["normalised_mean"]) == 2
-    assert isinstance(curve["zero-shot"]["id"]["return_mean"], float)
-    assert (run_path / "context-curve.svg").stat().st_size > 5000
-    kept = read_evaluations(open_run(run_path))
-    assert {(one.settings.protocols, one.settings.context_size) for one in kept} == {
-        (("few-shot",), 0),
-        (("few-shot",), 5),
-        (("zero-shot",), 0),
-    }
-    code, out, _ = call("eval", run_path, *options, "--json")
-    assert json.loads(out) == curve
 
 
 def test_train_prints_its_default_folder_and_resumes(call: Call, store_path: Path, tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from clwm_data.families import get_family
-from clwm_train.analyse.results import Analysis, Disentanglement, OpenLoop, SeedAnalysis, save_analysis
+from clwm_train.analyse.results import (
+    Analysis,
+    Disentanglement,
+    DisentanglementScores,
+    OpenLoop,
+    SeedAnalysis,
+    save_analysis,
+)
 from clwm_train.evaluate.results import Evaluation, save_evaluation
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.run import (
@@ -118,6 +125,14 @@ def _analysis(run: Run, level: float, rng: np.random.Generator) -> None:
                     **{name: noise() - 0.1 for name in ("modularity", "compactness", "explicitness")},
                     importance=[[1.0, 0.0]],
                     information=[[1.0], [0.0]],
+                    noise=DisentanglementScores(
+                        disentanglement=0.0,
+                        completeness=0.0,
+                        informativeness=-0.1,
+                        modularity=0.94,
+                        explicitness=0.0,
+                        compactness=0.73,
+                    ),
                 )
                 if "vel" in run.record.family
                 else None,

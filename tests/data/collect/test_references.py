@@ -92,6 +92,18 @@ def test_what_is_measured_here_is_found_and_what_ships_holds(
     assert family.reference_returns(3) == (own.random[3], 0.0)
 
 
+def test_references_that_are_measured_again_are_seen_in_the_same_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, family = reference_record("point-robot"), get_family("point-robot")
+    monkeypatch.setenv("CLWM_REFERENCES", str(tmp_path))
+    monkeypatch.setattr(references, "FOLDER", tmp_path / "none")
+    for expert in (-1.0, -2.0, -3.0):
+        write_references(tmp_path, record.model_copy(update={"expert": [expert] * len(record.expert)}))
+        assert family.reference_returns(3) == (record.random[3], expert)
+        assert family.normalised_return(3, expert) == 1.0
+
+
 def test_an_expert_that_is_none_gives_no_scale() -> None:
     record = reference_record("point-robot")
     check_scale(record)

@@ -175,7 +175,6 @@ def test_directions_are_continuous_round_the_circle() -> None:
 )
 def test_damage_is_named(zoo: Path, damage: object, words: str) -> None:
     damage(zoo)  # type: ignore[operator]
-    find_policies.cache_clear()
     with pytest.raises(ClwmError, match=words) as error:
         find_policies(FAMILY, str(zoo), 50, None)
     assert "\n" not in str(error.value)
@@ -261,7 +260,6 @@ def test_collection_with_a_policy_pins_it_and_resumes(zoo: Path, tmp_path: Path)
     assert store.manifest.behaviours[0].sha256 == digest
     assert store.tasks[20].record.behaviours[0].sha256 == digest
     collect(open_store(path).manifest.model_copy(update={"behaviours": learned(moved).behaviours}), path)
-    find_policies.cache_clear()
     swapped = write_zoo(tmp_path / "swapped")
     data = yaml.safe_load((swapped / CARD).read_text())
     data["checkpoints"][2].update({key: data["checkpoints"][1][key] for key in ("sha256", "file")})

@@ -20,7 +20,8 @@ from clwm_data.families import SPLITS, get_family
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.opening import open_store
 from clwm_train.analyse.analysis import analyse_run
-from clwm_train.analyse.codes import factors_of, sample_codes
+from clwm_train.analyse.codes import Codes, factors_of, sample_codes
+from clwm_train.analyse.factors import entangled_codes, noise_codes
 from clwm_train.analyse.open_loop import open_loop_error
 from clwm_train.analyse.probe import linear_probe
 from clwm_train.analyse.results import read_analyses, save_analysis
@@ -250,17 +251,35 @@ Floats = NDArray[np.float64]
 def test_disentanglement_of_a_length_speed_run() -> None:
     """The parts that the analysis puts together, on codes that are the factors of cheetah-ls themselves."""
     pytest.importorskip("sklearn")
-    from clwm_train.analyse.analysis import _disentanglement
-    from clwm_train.analyse.codes import Codes
+    from clwm_train.analyse.factors import disentanglement_of
 
     family = get_family("cheetah-ls")
     tasks = tuple(range(38))
     values: Floats = np.asarray([list(task.parameters.values()) for task in family.tasks])
     unit = (values - values.mean(0)) / values.std(0)
     z = unit[None, :, None] + 0.01 * np.random.default_rng(0).normal(size=(1, 38, 6, 2))
-    found = _disentanglement(family, Codes(z, tasks, tuple(task.split for task in family.tasks)), 0, 0)
+    found = disentanglement_of(family, Codes(z, tasks, tuple(task.split for task in family.tasks)), 0, 0)
     assert found is not None
     assert found.factors == ["speed", "length"]
     assert found.disentanglement > 0.95
     assert found.informativeness > 0.95
     assert found.modularity > 0.85
+    assert found.entangled is not None
+    assert found.entangled.disentanglement < 0.1 < 0.9 < found.entangled.explicitness
+
+
+@pytest.mark.parametrize("entries", [2, 5])
+def test_noise_and_entangled_codes_are_what_they_are_called(entries: int) -> None:
+    family = get_family("cheetah-ls")
+    tasks = tuple(range(38))
+    codes = Codes(np.zeros((1, 38, 6, entries)), tasks, tuple(task.split for task in family.tasks))
+    values: Floats = np.asarray([list(task.parameters.values()) for task in family.tasks])
+    unit = (values - values.mean(0)) / values.std(0)
+    noise, mixed = noise_codes(codes, 0).z[0].mean(1), entangled_codes(codes, values, 0).z[0].mean(1)
+    assert np.abs(np.corrcoef(np.c_[noise, unit].T)[:entries, entries:]).max() < 0.5
+    # Every entry holds as much of either factor, and together they hold all of both.
+    share = np.corrcoef(np.c_[mixed, unit].T)[:entries, entries:]
+    np.testing.assert_allclose(np.abs(share[:, 0]), np.abs(share[:, 1]), atol=0.05)
+    assert np.abs(share).min() > 0.4
+    found, *_ = np.linalg.lstsq(mixed, unit, rcond=None)
+    assert np.square(mixed @ found - unit).mean() < 0.01

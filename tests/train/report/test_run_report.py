@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from clwm_cli.main import main
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.families import get_family
-from clwm_train.evaluate.results import read_evaluations
+from clwm_train.evaluate.results import read_evaluations, save_evaluation
 from clwm_train.metrics.aggregate import aggregate, iqm, mean
 from clwm_train.report.choosing import choose_evaluations
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.page import find_runs, write_run_report
 from clwm_train.report.scores import Score, compare, gather_scores, results_csv, results_table
-from clwm_train.runs.run import Run, open_run
+from clwm_train.runs.checkpoint import INDEX, CheckpointRecord
+from clwm_train.runs.run import Run, open_run, write_model
 from tests.train.invented_runs import invent_run
 
 SIMNORM = ("world_model.latent=simnorm", "world_model.consistency=mse")
@@ -128,6 +129,11 @@ def test_the_page_and_what_is_beside_it(written: list[Path]) -> None:
     assert len(names) == len(set(names))
     assert "<b>sim" not in page
     assert "&lt;b&gt;sim" in page
+    assert (
+        "codes of noise get: disentanglement 0.00, completeness 0.00, informativeness -0.10, modularity 0.94"
+        in page
+    )
+    assert "Every result below: protocols few-shot, zero-shot; splits train, id, ood; episodes 3;" in page
     assert not re.search(r'src="(?!data:)|<script|https?://(?!www\.w3\.org)', page)
     for path in written:
         if path.suffix == ".svg":
@@ -245,3 +251,44 @@ def test_command_and_mistakes(
     twice = invent_run(tmp_path / "other", "point-robot", "spc", 0.5)
     with pytest.raises(ClwmError, match="both hold seed 0 of spc on point-robot: leave one out"):
         write_run_report([*find_runs([spc]), twice], tmp_path / "x.html")
+
+
+def test_what_learned_otherwise_is_not_pooled(tmp_path: Path) -> None:
+    """The same name for another configuration, other data or another update is refused; logging is not."""
+    first = invent_run(tmp_path, "cheetah-vel", "spc", 0.9, seeds=[0])
+    logging = ["log_every=7", "keep_checkpoints=9"]
+    alike = invent_run(tmp_path / "a", "cheetah-vel", "spc", 0.9, seeds=[1], overrides=logging)
+    assert len(choose_evaluations([first, alike]).evaluations) == 2
+    other = invent_run(tmp_path / "b", "cheetah-vel", "spc", 0.9, seeds=[1], overrides=["iql.expectile=0.9"])
+    with pytest.raises(ConflictError, match=r"are both called spc and differ in iql\.expectile: give one"):
+        choose_evaluations([first, other])
+    longer = invent_run(tmp_path / "c", "cheetah-vel", "spc", 0.9, seeds=[1], overrides=["steps=50"])
+    assert first.config.learning_rate_decay > 0.0  # over the steps
+    with pytest.raises(ConflictError, match="differ in steps"):
+        choose_evaluations([first, longer])
+    constant = [
+        Run(run.path, run.config.model_copy(update={"learning_rate_decay": 0.0}), run.record)
+        for run in (first, longer)
+    ]
+    assert len(choose_evaluations(constant).evaluations) == 2
+    record = alike.record.model_copy(update={"store_sha256": "cd" * 32})
+    with pytest.raises(ConflictError, match="learned from different data that is called cheetah-vel"):
+        choose_evaluations([first, Run(alike.path, alike.config, record)])
+    (evaluation,) = read_evaluations(alike)
+    shutil.rmtree(alike.path / "evaluations")
+    save_evaluation(alike, evaluation.model_copy(update={"step": 30_000, "checkpoint": "step-000030000"}))
+    with pytest.raises(ConflictError, match=r"at update 40,000, .* at update 30,000, and both are spc"):
+        choose_evaluations([first, alike])
+    # Of one run both updates are kept; the later one is shown.
+    save_evaluation(first, evaluation.model_copy(update={"step": 30_000, "checkpoint": "step-000030000"}))
+    ((_, shown),) = choose_evaluations([first]).evaluations
+    assert shown.step == 40_000
+
+
+def test_the_reader_is_told_of_a_run_that_has_learned_on(tmp_path: Path) -> None:
+    run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    later = run.checkpoints / "step-000050000"
+    later.mkdir(parents=True)
+    write_model(later / INDEX, CheckpointRecord(step=50_000, seeds=[0, 1, 2]))
+    (note,) = choose_evaluations([run]).notes
+    assert note == f"{run.path.name}: shown at update 40,000, and trained to update 50,000"
