@@ -21,9 +21,9 @@ from clwm_data.pages.markdown import CARD
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import Origin
 from clwm_data.yaml_text import dump_yaml
+from clwm_train.acting.adaptive import AdaptiveAgent
 from clwm_train.evaluate.results import EARLIER, EVALUATIONS, evaluation_text, read_evaluations
 from clwm_train.hub.model_card import CardAgent, model_card
-from clwm_train.model.agent import Agent
 from clwm_train.runs.checkpoint import AGENT, INDEX, latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD, Run, open_run
@@ -90,7 +90,7 @@ def cached_run(reference: HubReference) -> Path:
     return _folder(reference, commit)
 
 
-def load_published(text: str, device: str = "cpu") -> Agent:
+def load_published(text: str, device: str = "cpu") -> AdaptiveAgent:
     """The agent of a published run.
 
     Args:

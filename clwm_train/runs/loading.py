@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from clwm_data.errors import InvalidInputError
-from clwm_train.model.agent import Agent, parameters_to_tell
+from clwm_train.acting.adaptive import AdaptiveAgent
+from clwm_train.model.agent import parameters_to_tell
 from clwm_train.runs.checkpoint import (
     AGENT,
     check_shapes,
@@ -21,7 +22,7 @@ from clwm_train.runs.run import Run, open_run
 
 def load_agent(
     run: Run | str | Path, *, checkpoint: str | Path | None = None, device: torch.device | str = "cpu"
-) -> Agent:
+) -> AdaptiveAgent:
     """The agent of a run's checkpoint.
 
     Args:
@@ -45,13 +46,14 @@ def load_agent(
     # A configuration may come from anywhere: it is built only when the tensors in the file are seen to fit.
     try:
         with torch.device("meta"):
-            shapes = {name: tuple(tensor.shape) for name, tensor in Agent(*sizes).state_dict().items()}
+            described = AdaptiveAgent(*sizes).state_dict()
+        shapes = {name: tuple(tensor.shape) for name, tensor in described.items()}
     except (RuntimeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInputError(
             f"{run.path}: config.yaml describes no agent that can be built: {reason}"
         ) from error
     check_shapes(folder / AGENT, state, shapes)
-    agent = Agent(*sizes)
+    agent = AdaptiveAgent(*sizes)
     load_module(agent, state, folder / AGENT)
     return agent.to(device).eval()

@@ -1,0 +1,165 @@
+"""An agent in three lines: adapt it to a task, ask it for actions, tell it what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from clwm_data.errors import InvalidInputError
+from clwm_data.store.arrays import Episode, TaskArrays
+from clwm_train.acting.belief import zero_prior
+from clwm_train.model.agent import Agent
+
+Floats = NDArray[np.float32]
+#: Transitions that are embedded at once.
+CHUNK = 2**16
+
+
+class StoredTask(Protocol):
+    """A task of a store, as far as adapting needs it."""
+
+    def load(self) -> TaskArrays:
+        """All its episodes."""
+
+
+Transitions = TaskArrays | Episode | StoredTask | Sequence[Episode]
+
+
+class AdaptiveAgent(Agent):
+    """An agent that adapts to a task from transitions of it::
+
+    policy = agent.adapt(store.tasks[7])
+    action = policy.act(observation)
+    """
+
+    def adapt(self, transitions: Transitions | None = None, *, seed: int | None = None) -> AdaptedPolicy:
+        """The policy for the task that transitions come from; all of them count alike.
+
+        Args:
+            transitions: a task's arrays, an episode or several, or a stored task, in the environment's scale;
+                ``None``: nothing is known of the task yet (zero-shot: tell the policy what it
+                ``observe``\\ s).
+            seed: which of the agent's seeds acts; the first unless given.
+
+        Raises:
+            InvalidInputError: no such seed, no transitions, or arrays that do not fit the agent.
+        """
+        if seed is not None and seed not in self.seeds:
+            raise InvalidInputError(
+                f"the agent has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}"
+            )
+        policy = AdaptedPolicy(self, 0 if seed is None else self.seeds.index(seed))
+        if transitions is None:
+            return policy
+        episodes = list(_episodes(transitions))
+        if not sum(len(episode.reward) for episode in episodes):
+            raise InvalidInputError("there are no transitions to adapt to: give some, or none at all (None)")
+        for episode in episodes:
+            policy.observe(episode.observation[:-1], episode.action, episode.reward, episode.observation[1:])
+        return policy
+
+
+class AdaptedPolicy:
+    """The policy of one seed of an agent, in one task. NumPy in and out, in the environment's scale.
+
+    z is the mean of what the context encoder says of all transitions of the task that were seen; z = 0 before
+    the first one.
+
+    Args:
+        agent: that acts.
+        row: of its seeds.
+    """
+
+    def __init__(self, agent: Agent, row: int = 0) -> None:
+        self._agent, self._row = agent, row
+        self._device = agent.normaliser.mean.device
+        prior = zero_prior(agent)
+        self._prior, self._total = prior, torch.zeros_like(prior.z)
+        self.seen = 0
+
+    @property
+    def z(self) -> Floats:
+        """[z] what the task is taken to be."""
+        z = self._prior.posterior(self._total, self.seen)[self._row]
+        return z.cpu().numpy()
+
+    def act(self, observation: ArrayLike) -> Floats:
+        """The policy's action in [-1, 1]: [act] for an observation [obs], [n, act] for n of them [n, obs].
+
+        Raises:
+            InvalidInputError: observations of another size, or not finite.
+        """
+        agent = self._agent
+        rows = self._rows("observation", observation, agent.observation_size)
+        z = self._prior.posterior(self._total, self.seen)
+        spread = rows.reshape(1, -1, agent.observation_size).expand(len(agent.seeds), -1, -1)
+        action = agent.act(spread, z.unsqueeze(1).expand(-1, spread.shape[1], -1))[self._row]
+        actions: Floats = action.cpu().numpy()
+        return actions.reshape(*rows.shape[:-1], agent.action_size)
+
+    @torch.no_grad()
+    def observe(
+        self, observation: ArrayLike, action: ArrayLike, reward: ArrayLike, next_observation: ArrayLike
+    ) -> None:
+        """Take in a transition of the task, or several.
+
+        Args:
+            observation: [obs], or [n, obs].
+            action: [act], or [n, act], as it was executed.
+            reward: a number, or [n].
+            next_observation: [obs], or [n, obs].
+
+        Raises:
+            InvalidInputError: arrays that do not fit the agent or each other, or are not finite.
+        """
+        agent = self._agent
+        parts = [
+            self._rows("observation", observation, agent.observation_size),
+            self._rows("action", action, agent.action_size),
+            self._rows("reward", reward, None),
+            self._rows("next_observation", next_observation, agent.observation_size),
+        ]
+        shapes = [part.shape[: part.dim() - (number != 2)] for number, part in enumerate(parts)]
+        if len(set(shapes)) > 1:
+            sizes = ", ".join(str(list(shape)) for shape in shapes)
+            raise InvalidInputError(
+                f"observation, action, reward and next_observation are of {sizes} transitions: they must be "
+                "of the same ones"
+            )
+        columns = [part.reshape(-1, *part.shape[len(shapes[0]) :]) for part in parts]
+        for start in range(0, len(columns[0]), CHUNK):
+            context = agent.transition(*(column[start : start + CHUNK] for column in columns))
+            votes = agent.context_encoder.embed(context.expand(len(agent.seeds), *context.shape))
+            self._total = self._total + votes.sum(1)
+        self.seen += len(columns[0])
+
+    def _rows(self, name: str, value: ArrayLike, size: int | None) -> torch.Tensor:
+        """[..., size] float32 on the agent's device, or [...] where ``size`` is ``None``."""
+        try:
+            array = np.ascontiguousarray(value, np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(f"{name}: is no array of numbers: {error}") from error
+        inner = array.shape if size is None else array.shape[:-1]
+        if len(inner) > 1 or (size is not None and array.shape[-1:] != (size,)):
+            wanted = "a number or [n]" if size is None else f"[{size}] or [n, {size}]"
+            raise InvalidInputError(f"{name}: has the shape {list(array.shape)}, the agent takes {wanted}")
+        if not np.isfinite(array).all():
+            raise InvalidInputError(f"{name}: holds a value that is not finite")
+        return torch.from_numpy(array.reshape(np.shape(value))).to(self._device)
+
+
+def _episodes(transitions: Transitions) -> Sequence[Episode]:
+    if isinstance(transitions, Episode):
+        return [transitions]
+    if isinstance(transitions, TaskArrays):
+        return list(transitions)
+    if hasattr(transitions, "load"):
+        return list(transitions.load())
+    episodes = list(transitions)
+    if not all(isinstance(episode, Episode) for episode in episodes):
+        raise InvalidInputError("transitions: give a task's arrays, episodes, or a stored task")
+    return episodes
