@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from clwm_data.families import TaskFamily, get_family
-from clwm_train.evaluate import EpisodeBelief, roll_out
+from clwm_train.evaluate import PolicyActor, RunningBelief, roll_out
 from clwm_train.methods.resolve import resolve
 from clwm_train.model.agent import Agent
 from clwm_train.runs.run import resolve_for
@@ -24,7 +24,8 @@ def seconds(agent: Agent, family: TaskFamily, groups: Sequence[Sequence[int]], e
     begin = time.perf_counter()
     for group in groups:
         lanes = [index for index in group for _ in range(episodes)]
-        roll_out(agent, family, lanes, EpisodeBelief(agent, len(lanes)), range(len(lanes)))
+        belief = RunningBelief(agent, len(lanes))
+        roll_out(PolicyActor(agent), family, lanes, belief, range(len(lanes)))
     return time.perf_counter() - begin
 
 
