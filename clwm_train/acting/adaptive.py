@@ -52,7 +52,16 @@ class AdaptiveAgent(Agent):
             raise InvalidInputError(
                 f"the agent has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}"
             )
-        policy = AdaptedPolicy(self, 0 if seed is None else self.seeds.index(seed))
+        row = 0 if seed is None else self.seeds.index(seed)
+        if self.known_z([0]) is not None:  # it is told its tasks
+            index = getattr(transitions, "index", None)
+            if not isinstance(index, int):
+                raise InvalidInputError(
+                    "the agent is told the parameters of its task (context.source: parameters): adapt it to "
+                    "a stored task, whose index it can look up"
+                )
+            return AdaptedPolicy(self, row, self.known_z([index]))
+        policy = AdaptedPolicy(self, row)
         if transitions is None:
             return policy
         episodes = list(_episodes(transitions))
@@ -72,10 +81,11 @@ class AdaptedPolicy:
     Args:
         agent: that acts.
         row: of its seeds.
+        known: z [S, 1, z] of an agent that is told its task; it learns nothing from transitions.
     """
 
-    def __init__(self, agent: Agent, row: int = 0) -> None:
-        self._agent, self._row = agent, row
+    def __init__(self, agent: Agent, row: int = 0, known: torch.Tensor | None = None) -> None:
+        self._agent, self._row, self._known = agent, row, known
         self._device = agent.normaliser.mean.device
         prior = zero_prior(agent)
         self._prior, self._total = prior, torch.zeros_like(prior.z)
@@ -84,8 +94,14 @@ class AdaptedPolicy:
     @property
     def z(self) -> Floats:
         """[z] what the task is taken to be."""
-        z = self._prior.posterior(self._total, self.seen)[self._row]
-        return z.cpu().numpy()
+        z: Floats = self._z()[self._row].cpu().numpy()
+        return z
+
+    def _z(self) -> torch.Tensor:
+        """[S, z]."""
+        if self._known is not None:
+            return self._known.squeeze(1)
+        return self._prior.posterior(self._total, self.seen)
 
     def act(self, observation: ArrayLike) -> Floats:
         """The policy's action in [-1, 1]: [act] for an observation [obs], [n, act] for n of them [n, obs].
@@ -95,7 +111,7 @@ class AdaptedPolicy:
         """
         agent = self._agent
         rows = self._rows("observation", observation, agent.observation_size)
-        z = self._prior.posterior(self._total, self.seen)
+        z = self._z()
         spread = rows.reshape(1, -1, agent.observation_size).expand(len(agent.seeds), -1, -1)
         action = agent.act(spread, z.unsqueeze(1).expand(-1, spread.shape[1], -1))[self._row]
         actions: Floats = action.cpu().numpy()
@@ -131,7 +147,7 @@ class AdaptedPolicy:
                 "of the same ones"
             )
         columns = [part.reshape(-1, *part.shape[len(shapes[0]) :]) for part in parts]
-        for start in range(0, len(columns[0]), CHUNK):
+        for start in range(0, len(columns[0]) if self._known is None else 0, CHUNK):
             context = agent.transition(*(column[start : start + CHUNK] for column in columns))
             votes = agent.context_encoder.embed(context.expand(len(agent.seeds), *context.shape))
             self._total = self._total + votes.sum(1)

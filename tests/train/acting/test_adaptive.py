@@ -124,3 +124,18 @@ def test_one_observation_or_a_batch(agent: AdaptiveAgent) -> None:
 def test_mistakes(agent: AdaptiveAgent, wrong: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         wrong(agent)
+
+
+def test_an_agent_that_is_told_its_tasks() -> None:
+    parameters = FAMILY.conditioning.vectors
+    config = small_config("oracle")
+    agent = AdaptiveAgent(config, [0], 2, 2, parameters).eval()
+    task = random_task(6, [4])
+    policy = agent.adapt(task)
+    np.testing.assert_array_equal(policy.z, parameters[6])
+    policy.observe(np.zeros(2), np.zeros(2), 0.0, np.zeros(2))
+    np.testing.assert_array_equal(policy.z, parameters[6])
+    assert policy.act(np.zeros(2)).shape == (2,)
+    for unknown in (None, task.arrays):
+        with pytest.raises(InvalidInputError, match="is told the parameters of its task"):
+            agent.adapt(unknown)
