@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 from clwm_data.report import write_report
@@ -48,7 +48,9 @@ def report(what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], pict
         _report_runs([Path(text) for text in what], out, asked)
         return
     if len(what) > 1:
-        raise ClwmError(f"{what[0]}: several names must be runs, and this is none: name one store at a time")
+        raise InvalidInputError(
+            f"{what[0]}: several names must be runs, and this is none: name one store at a time"
+        )
     path = find_store(what[0])
     opened = open_store(path)
     target = out or Path(f"{opened.name}.html")

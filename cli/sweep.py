@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
@@ -99,7 +99,7 @@ def sweep(
     unfinished = sum(_status(job) != "done" for job in work)
     _show_results(folder, work)
     if failed:
-        raise ClwmError(f"{failed} of {len(work)} runs failed; the same command tries them again")
+        raise UnavailableError(f"{failed} of {len(work)} runs failed; the same command tries them again")
     if unfinished:
         click.echo(f"clwm: {unfinished} of {len(work)} runs are left: the same command goes on", err=True)
         sys.exit(130)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 
 
 def pick_device(name: str) -> torch.device:
     """A device by name; ``auto`` is a GPU where there is one.
 
     Raises:
-        ClwmError: no such device here.
+        UnavailableError: no such device here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -19,5 +19,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ClwmError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise UnavailableError(
+            f"device {name!r} cannot be used here: {str(error).splitlines()[0]}"
+        ) from error
     return device

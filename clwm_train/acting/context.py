@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_train.acting.belief import Prior, zero_prior
 from clwm_train.data.task_data import DataTask
 from clwm_train.kernels.streams import Purpose, derive
@@ -64,13 +64,15 @@ def make_prior(
         seed: of the contexts of the train tasks.
 
     Raises:
-        ClwmError: the mean is asked for, and no train task has data.
+        InvalidInputError: the mean is asked for, and no train task has data.
     """
     zero = zero_prior(agent)
     if name == "zero":
         return Prior(zero.z, weight)
     train = [task for task in tasks.values() if task.split == "train"]
     if not train:
-        raise ClwmError("--prior mean: no train task has data to take the mean z of: use --prior zero")
+        raise InvalidInputError(
+            "--prior mean: no train task has data to take the mean z of: use --prior zero"
+        )
     z = torch.stack([infer_from_data(agent, task, CONTEXT_SIZE, seed) for task in train])
     return Prior(z.mean(0), weight)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_train.acting.belief import Belief, Prior, zero_prior
 from clwm_train.acting.context import infer_from_data
 from clwm_train.data.task_data import DataTask
@@ -42,7 +42,7 @@ class ModelBelief(Belief):
         prior: z before the first step; z = 0 unless given.
 
     Raises:
-        ClwmError: the agent has no world model.
+        InvalidInputError: the agent has no world model.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ModelBelief(Belief):
         prior: Prior | None = None,
     ) -> None:
         if agent.world_model is None:
-            raise ClwmError(
+            raise InvalidInputError(
                 "the agent's method has no world model to infer tasks with: use --inference encoder"
             )
         self._agent = agent
@@ -93,11 +93,13 @@ def candidate_tasks(
     """Candidates [S, P, z]: the train tasks' z from their data, and ``count`` on lines through pairs of them.
 
     Raises:
-        ClwmError: fewer than two train tasks have data.
+        InvalidInputError: fewer than two train tasks have data.
     """
     train = [task for task in tasks.values() if task.split == "train"]
     if len(train) < 2:
-        raise ClwmError("--inference model needs data of two train tasks or more: use --inference encoder")
+        raise InvalidInputError(
+            "--inference model needs data of two train tasks or more: use --inference encoder"
+        )
     known = torch.stack([infer_from_data(agent, task, CONTEXT_SIZE, seed) for task in train], 1)
     draws = RandomStreams(agent.seeds, known.device).at(Purpose.CANDIDATES, seed)
     pair = (draws.uniform(2, count) * len(train)).long().clamp(max=len(train) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 
 
 def linear_probe(
@@ -24,12 +24,12 @@ def linear_probe(
         does not vary.
 
     Raises:
-        ClwmError: shapes that do not fit.
+        InvalidInputError: shapes that do not fit.
     """
     x, y = np.asarray(codes, np.float64), np.asarray(parameters, np.float64)
     x_test, y_test = np.asarray(held_out_codes, np.float64), np.asarray(held_out_parameters, np.float64)
     if len(x) != len(y) or len(x_test) != len(y_test) or x.shape[1] != x_test.shape[1]:
-        raise ClwmError(
+        raise InvalidInputError(
             f"codes {x.shape}, {x_test.shape} and parameters {y.shape}, {y_test.shape} do not fit"
         )
     weights = np.linalg.lstsq(_with_one(x), y, rcond=None)[0]

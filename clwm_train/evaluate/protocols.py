@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_data.families import Split, TaskFamily
 from clwm_data.ranges import format_indices
 from clwm_data.references import has_references
@@ -205,7 +205,7 @@ def _with_context(
     chosen = [index for index in asked if index in tasks]
     missing = sorted(set(asked) - set(chosen))
     if missing and not chosen:
-        raise ClwmError(
+        raise InvalidInputError(
             f"few-shot: none of the tasks asked for has data, so no context: collect tasks of {family.name}, "
             f"or evaluate zero-shot"
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 
 Floats = NDArray[np.float64]
 #: Scores [..., runs, tasks] -> [...].
@@ -86,7 +86,7 @@ def aggregate(
     """A statistic of scores [runs, tasks] with its stratified bootstrap interval.
 
     Raises:
-        ClwmError: no scores, the wrong shape, or a score that is not finite.
+        InvalidInputError: no scores, the wrong shape, or a score that is not finite.
     """
     array = _checked(scores)
     point = float(statistic(array))
@@ -120,11 +120,13 @@ def probability_of_improvement(
         seed: of the bootstrap.
 
     Raises:
-        ClwmError: as :func:`aggregate`, or the number of tasks differs.
+        InvalidInputError: as :func:`aggregate`, or the number of tasks differs.
     """
     x, y = _checked(scores), _checked(over)
     if x.shape[1] != y.shape[1]:
-        raise ClwmError(f"scores of {x.shape[1]} and of {y.shape[1]} tasks cannot be compared: give the same")
+        raise InvalidInputError(
+            f"scores of {x.shape[1]} and of {y.shape[1]} tasks cannot be compared: give the same"
+        )
     point = float(_wins(x, y))
     if len(x) == 1 or len(y) == 1:
         return Interval(point)
@@ -167,7 +169,7 @@ def performance_profile(
     """The run-score distribution of scores [runs, tasks] at thresholds [n].
 
     Raises:
-        ClwmError: as :func:`aggregate`.
+        InvalidInputError: as :func:`aggregate`.
     """
     array, at = _checked(scores), np.asarray(thresholds, np.float64)
     share = _above(array, at)
@@ -184,10 +186,12 @@ def performance_profile(
 def _checked(scores: ArrayLike) -> Floats:
     array = np.asarray(scores, np.float64)
     if array.ndim != 2 or array.size == 0:
-        raise ClwmError(f"scores have shape {array.shape}: expected runs x tasks, at least one of each")
+        raise InvalidInputError(
+            f"scores have shape {array.shape}: expected runs x tasks, at least one of each"
+        )
     if not np.isfinite(array).all():
         run, task = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise ClwmError(
+        raise InvalidInputError(
             f"the score of run {run} on task {task} is {array[run, task]}: leave it out or mend it"
         )
     return array

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 
 Floats = NDArray[np.float64]
@@ -83,7 +83,7 @@ def dci(
         seed: of the trees.
 
     Raises:
-        ClwmError: shapes that do not fit, fewer than two factors or entries, or a constant factor.
+        InvalidInputError: shapes that do not fit, fewer than two factors or entries, or a constant factor.
         MissingExtraError: scikit-learn is not installed.
     """
     x, y = _checked(codes, factors)
@@ -126,7 +126,7 @@ def infomec(
         seed: of the estimator's tie-breaking noise.
 
     Raises:
-        ClwmError: as :func:`dci`, or a held-out value that the first part never has.
+        InvalidInputError: as :func:`dci`, or a held-out value that the first part never has.
         MissingExtraError: scikit-learn is not installed.
     """
     x, y = _checked(codes, factors)
@@ -203,7 +203,7 @@ def _labels(values: Floats, held_out: Floats, number: int) -> tuple[NDArray[np.i
     test = np.searchsorted(known, held_out).clip(max=len(known) - 1)
     unknown = held_out[known[test] != held_out]
     if len(unknown):
-        raise ClwmError(
+        raise InvalidInputError(
             f"factor {number} has the held-out value {unknown[0]:g} that the other part never has"
         )
     return label.astype(np.int64), test.astype(np.int64)
@@ -218,12 +218,12 @@ def _entropy(label: NDArray[np.int64]) -> float:
 def _checked(codes: ArrayLike, factors: ArrayLike) -> tuple[Floats, Floats]:
     x, y = np.asarray(codes, np.float64), np.asarray(factors, np.float64)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
-        raise ClwmError(f"codes {x.shape} and factors {y.shape} do not fit: expected n x D and n x F")
+        raise InvalidInputError(f"codes {x.shape} and factors {y.shape} do not fit: expected n x D and n x F")
     if x.shape[1] < 2 or y.shape[1] < 2:
-        raise ClwmError(
+        raise InvalidInputError(
             f"{x.shape[1]} code entries and {y.shape[1]} factors: disentanglement needs two of each"
         )
     constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
     if len(constant):
-        raise ClwmError(f"factor {constant[0]} is the same everywhere: leave it out")
+        raise InvalidInputError(f"factor {constant[0]} is the same everywhere: leave it out")
     return x, y

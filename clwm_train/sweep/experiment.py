@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.settings import (
     DEFAULT_ANALYSIS,
@@ -101,7 +101,7 @@ def read_experiment(path: Path) -> Experiment:
     """An experiment file.
 
     Raises:
-        ClwmError: it cannot be read, or the first mistake in it with file, line and key.
+        InvalidInputError: it cannot be read, or the first mistake in it with file, line and key.
     """
     return build_model(Experiment, read_yaml(path))
 
@@ -121,13 +121,13 @@ def list_jobs(
         execution: where and how each run is trained.
 
     Raises:
-        ClwmError: two stores of the same name.
+        InvalidInputError: two stores of the same name.
     """
     names: dict[str, str] = {}
     for text in experiment.stores:
         name = stores[text].name.removesuffix(".zarr")
         if name in names:
-            raise ClwmError(f"stores {names[name]} and {text} are both called {name}: rename one")
+            raise InvalidInputError(f"stores {names[name]} and {text} are both called {name}: rename one")
         names[name] = text
     jobs = []
     for name, text in names.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clwm_data.errors import ClwmError, NotFoundError
+from clwm_data.errors import ConflictError, NotFoundError
 from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_train.analyse.analysis import analyse_run, is_whole
@@ -77,7 +77,9 @@ def job_state(job: Job) -> JobState:
     """Where a job stands.
 
     Raises:
-        ClwmError: the run's folder holds something else than this job's run, or is damaged.
+        ConflictError: the run's folder holds something else than this job's run.
+        NotFoundError: the checkpoint that the experiment asks for is gone.
+        ClwmError: the run is damaged.
     """
     store = open_store(job.store)
     config = resolve_for(store.task_family, resolve(job.method, job.preset, job.overrides))
@@ -85,7 +87,7 @@ def job_state(job: Job) -> JobState:
         return JobState("waiting", 0, config.steps)
     run = open_run(job.run)
     if run.config != config or run.record.seeds != job.seeds:
-        raise ClwmError(
+        raise ConflictError(
             f"{job.run}: was begun with another configuration than the experiment file now says: "
             f"restore the file, remove the folder, or rename the method"
         )
@@ -189,7 +191,8 @@ def finished(jobs: Iterable[Job]) -> list[tuple[Run, Evaluation]]:
         if (job.run / RECORD).is_file():
             run = open_run(job.run)
             for evaluation in read_evaluations(run):
-                if (evaluation.step, evaluation.settings) == (run.config.steps, job.evaluation):
+                asked = (run.config.steps, job.evaluation, run.record.store_sha256)
+                if (evaluation.step, evaluation.settings, evaluation.store_sha256) == asked:
                     done.append((run, evaluation))
                     break
     return done
