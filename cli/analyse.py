@@ -105,8 +105,8 @@ def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
 
     rows = [
         ("probe R^2", f"{name}, {split}", f"{value:.3f}")
-        for split, of in (analysis.probe or {}).items()
-        for name, value in of.items()
+        for split, scores in (analysis.probe or {}).items()
+        for name, value in scores.items()
     ]
     if analysis.disentanglement is not None:
         found = analysis.disentanglement
@@ -118,8 +118,8 @@ def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
                 rows.append((name, whose, "-" if value is None else f"{value:.3f}"))
     for split, errors in (analysis.open_loop or {}).items():
         last = len(errors.code)
-        for name, of in (("code error", errors.code), ("reward error", errors.reward)):
+        for name, curve in (("code error", errors.code), ("reward error", errors.reward)):
             rows += [
-                (name, f"{split}, after {step} steps", f"{of[step - 1]:.3f}") for step in sorted({1, last})
+                (name, f"{split}, after {step} steps", f"{curve[step - 1]:.3f}") for step in sorted({1, last})
             ]
     return rows

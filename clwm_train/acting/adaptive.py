@@ -161,8 +161,8 @@ class AdaptedPolicy:
             raise InvalidInputError(f"{name}: is no array of numbers: {error}") from error
         inner = array.shape if size is None else array.shape[:-1]
         if len(inner) > 1 or (size is not None and array.shape[-1:] != (size,)):
-            wanted = "a number or [n]" if size is None else f"[{size}] or [n, {size}]"
-            raise InvalidInputError(f"{name}: has the shape {list(array.shape)}, the agent takes {wanted}")
+            shape = "a number or [n]" if size is None else f"[{size}] or [n, {size}]"
+            raise InvalidInputError(f"{name}: has the shape {list(array.shape)}, the agent takes {shape}")
         if not np.isfinite(array).all():
             raise InvalidInputError(f"{name}: holds a value that is not finite")
         return torch.from_numpy(array.reshape(np.shape(value))).to(self._device)

@@ -35,12 +35,12 @@ class Codes:
 
     def of(self, seed: int, split: str) -> Floats:
         """z of one seed (by position) and one split: [tasks of the split * n, z]."""
-        chosen = [position for position, its in enumerate(self.splits) if its == split]
+        chosen = [position for position, other in enumerate(self.splits) if other == split]
         return self.z[seed, chosen].reshape(-1, self.z.shape[-1])
 
     def truth(self, split: str, values: Floats) -> Floats:
         """Rows of ``values`` [tasks of the family, p] that belong to :meth:`of`: [tasks * n, p]."""
-        chosen = [task for task, its in zip(self.tasks, self.splits, strict=True) if its == split]
+        chosen = [task for task, other in zip(self.tasks, self.splits, strict=True) if other == split]
         return np.repeat(values[chosen], self.z.shape[2], axis=0)
 
 
@@ -92,7 +92,7 @@ def factors_of(family: TaskFamily, tasks: Sequence[int]) -> tuple[tuple[str, ...
     parameters = [task.parameters for task in family.tasks]
     if any(isinstance(value, tuple) for value in parameters[0].values()):
         return None
-    values = np.asarray([list(of.values()) for of in parameters], np.float64)
+    values = np.asarray([list(task.values()) for task in parameters], np.float64)
     train = values[[task for task in tasks if family.task(task).split == "train"]]
     unseen = values[[task for task in tasks if family.task(task).split == "id"]]
     if values.shape[1] < 2 or not len(train) or not len(unseen):

@@ -63,15 +63,19 @@ def _front_matter(repository: str, agent: CardAgent, existing: Mapping[str, Any]
                 "type": record.family if agent.dataset is None else agent.dataset.repository,
             },
             "metrics": [
-                {"type": "mean_reward", "name": "mean return", "value": round(_mean(of, "return_mean"), 4)},
+                {
+                    "type": "mean_reward",
+                    "name": "mean return",
+                    "value": round(_mean(seeds, "return_mean"), 4),
+                },
                 *(
-                    [{"type": "success", "name": "success rate", "value": round(_mean(of, "success"), 4)}]
-                    if of[0].success is not None
+                    [{"type": "success", "name": "success rate", "value": round(_mean(seeds, "success"), 4)}]
+                    if seeds[0].success is not None
                     else []
                 ),
             ],
         }
-        for protocol, split, of in _rows(agent.evaluations[0])
+        for protocol, split, seeds in _rows(agent.evaluations[0])
     ]
     return {
         "library_name": "clwm",
@@ -158,7 +162,7 @@ def _dataset(agent: CardAgent) -> str:
 def _rows(evaluation: Evaluation) -> list[tuple[str, str, list[SplitResult]]]:
     """Protocol, split, and the result of every seed."""
     return [
-        (protocol, split, [of[protocol][split] for of in evaluation.results])
+        (protocol, split, [results[protocol][split] for results in evaluation.results])
         for protocol, parts in evaluation.results[0].items()
         for split in parts
     ]

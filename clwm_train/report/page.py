@@ -166,14 +166,14 @@ def _results(scores: Sequence[Score]) -> list[str]:
     """A table per split, unseen tasks first."""
     sections = []
     for split in ("id", "ood", "train"):
-        of = sorted(
+        shown = sorted(
             (score for score in scores if score.split == split),
             key=lambda score: (score.dataset, score.protocol),
         )
-        if not of:
+        if not shown:
             continue
         kept = [column for column, name in enumerate(HEADER) if name != "split"]
-        rows = [[escape(row[column]) for column in kept] for row in results_table(of)]
+        rows = [[escape(row[column]) for column in kept] for row in results_table(shown)]
         header = [HEADER[column] for column in kept]
         # A column of dashes says nothing.
         full = [c for c in range(len(header)) if any(row[c] != "-" for row in rows)]

@@ -155,28 +155,31 @@ def compare(scores: Sequence[Score], methods: Sequence[str], parts: Sequence[Par
     A method's seeds are those that it has on all of these datasets. Parts without a common dataset, and
     datasets without reference returns, are left out.
     """
-    found: dict[Part, Pooled] = {}
+    pooled: dict[Part, Pooled] = {}
     datasets: dict[str, None] = {}
     for part in parts:
-        of: dict[str, dict[str, Score]] = {}
+        by_method: dict[str, dict[str, Score]] = {}
         for score in scores:
             if (
                 (score.protocol, score.split) == part
                 and score.normalised is not None
                 and score.method in methods
             ):
-                of.setdefault(score.method, {})[score.dataset] = score
-        if not of:
+                by_method.setdefault(score.method, {})[score.dataset] = score
+        if not by_method:
             continue
-        common = [name for name in next(iter(of.values())) if all(name in its for its in of.values())]
+        common = set.intersection(*(set(on_datasets) for on_datasets in by_method.values()))
+        names = [name for name in next(iter(by_method.values())) if name in common]
         joined = {
-            method: _side_by_side([of[method][name] for name in common]) for method in methods if method in of
+            method: _side_by_side([by_method[method][name] for name in names])
+            for method in methods
+            if method in by_method
         }
         kept = {method: array for method, array in joined.items() if array is not None}
         if kept:
-            found[part] = kept
-            datasets |= dict.fromkeys(common)
-    return Comparison(found, tuple(datasets))
+            pooled[part] = kept
+            datasets |= dict.fromkeys(names)
+    return Comparison(pooled, tuple(datasets))
 
 
 def _side_by_side(scores: Sequence[Score]) -> Floats | None:
