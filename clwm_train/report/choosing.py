@@ -13,7 +13,7 @@ from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings, describe, differences, shown
 
 #: Keys of a configuration that change nothing that is learned.
-LOGGING = {"log_every", "checkpoint_every", "keep_checkpoints"}
+LOGGING = {"log_every", "checkpoint_every", "keep_checkpoints", "evaluation"}
 
 
 @dataclass(frozen=True)
