@@ -10,7 +10,8 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
-from .common import chosen_of, echo_json, echo_table, find_run, is_own, progress_bar, store_of_run
+from .common import chosen_of, echo_json, echo_table, progress_bar
+from .finding import find_run, is_own, store_of_run
 from .options import checkpoint_option, json_option, run_store_option
 from .settings_options import analysis_options, execution_options
 
@@ -92,7 +93,7 @@ def analyse(
         columns = [_rows(of_seed) for of_seed in analysis.seeds]
         rows = [(*parts[0][:2], *(value for _, _, value in parts)) for parts in zip(*columns, strict=True)]
         echo_table(("metric", "of", *(f"seed {number}" for number in opened.record.seeds)), rows)
-    if is_own(path, run):  # what was downloaded stays as it is
+    if is_own(run):  # what was downloaded stays as it is
         try:
             save_analysis(opened, analysis)
         except OSError as error:

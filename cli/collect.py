@@ -12,7 +12,8 @@ from clwm_data.collect.engine import Engine
 from clwm_data.manifest import load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 
-from .common import default_store, echo_store, progress_bar
+from .common import echo_store, progress_bar
+from .finding import default_store
 from .options import TargetPath
 
 

@@ -1,117 +1,17 @@
-"""What several verbs share: finding stores, output for people and for machines, progress bars."""
+"""What several verbs share: output for people and for machines, progress bars."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from tqdm import tqdm
 
-from clwm_data.errors import ClwmError
-from clwm_data.hub.reference import PREFIX, looks_like_reference, parse_reference
-from clwm_data.hub.resolve import local_store, locate
-from clwm_data.opening import open_store
-from clwm_data.paths import store_file
 from clwm_data.store import Store
-
-if TYPE_CHECKING:
-    from clwm_train.runs.run import Run
-
-DATA = Path("data")
-RUNS = Path("runs")
-
-
-def default_store(name: str) -> Path:
-    """Where the store of a dataset lies unless the user says otherwise."""
-    return DATA / store_file(name)
-
-
-def find_store(text: str) -> Path:
-    """The store that a user means: a path, the name of one under ``data/``, or one to download from the Hub.
-
-    Raises:
-        ClwmError: there is none.
-    """
-    located = locate(text, DATA)
-    if isinstance(located, Path):
-        return located
-    from clwm_data.hub.cache import cached_store
-
-    quiet_hub()
-    with progress_bar(None, "B", f"downloading {text}") as bar:
-        bar.unit_scale = True
-
-        def progress(size: int, total: int) -> None:
-            bar.total = total
-            bar.update(size)
-
-        return cached_store(located, progress)
-
-
-def find_local_store(text: str) -> Path:
-    """The store that a user wants to change or to publish: a path, or the name of one under ``data/``.
-
-    Raises:
-        ClwmError: there is none.
-    """
-    return local_store(text, DATA)
-
-
-def find_run(text: str) -> Path:
-    """The folder of the run that a user means: a path, the name of one under ``runs/``, or one to download
-    from the Hub.
-
-    Raises:
-        ClwmError: there is none, or it cannot be downloaded.
-    """
-    for path in _own_runs(text):
-        if (path / "run.yaml").is_file():
-            return path
-    if Path(text).exists() or not looks_like_reference(text) or Path(text).parent in (Path(), RUNS):
-        return Path(text)
-    from clwm_train.hub.agents import cached_run
-
-    quiet_hub()
-    return cached_run(parse_reference(text, "model"))
-
-
-def is_own(path: Path, text: str) -> bool:
-    """Whether what :func:`find_run` found is the user's own run, not a download that stays as it is."""
-    return path in _own_runs(text)
-
-
-def _own_runs(text: str) -> tuple[Path, Path]:
-    return Path(text), RUNS / text
-
-
-def look_at_store(text: str) -> Store:
-    """The store that a user means, for a look: of one at an address only the metadata is downloaded.
-
-    Raises:
-        ClwmError: there is none.
-    """
-    if "://" not in text:
-        located = locate(text, DATA)
-        if isinstance(located, Path):
-            return open_store(located)
-        text = str(located)
-    if text.startswith(PREFIX):
-        quiet_hub()
-    return open_store(text)
-
-
-def quiet_hub() -> None:
-    """Have the Hub's client draw no bars and print no warnings: the commands say themselves what is up."""
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -184,18 +84,3 @@ def chosen_of(option: str, text: str, allowed: Any) -> list[Any]:
         if part not in allowed:
             raise click.BadParameter(f"{part!r} is not one of {', '.join(allowed)}", param_hint=option)
     return [part for part in allowed if part in chosen]
-
-
-def store_of_run(run: Run, given: str | None) -> Path:
-    """The data that gives the contexts: where the user says, where it was, or where it was published."""
-    from clwm_train.hub.agents import published_dataset
-
-    if given is not None:
-        return find_store(given)
-    path = Path(run.record.store)
-    if path.is_absolute() and path.exists():
-        return path
-    published = published_dataset(run)
-    if published is None:
-        raise ClwmError(f"{run.path}: its data is no longer at {path}: say where it is with --store")
-    return find_store(str(published))

@@ -16,7 +16,8 @@ from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.convert.tensors import from_tensors, to_tensors
 from clwm_data.ranges import parse_indices
 
-from .common import counting_bar, echo_json, echo_store, echo_table, find_store
+from .common import counting_bar, echo_json, echo_store, echo_table
+from .finding import find_store
 from .options import TargetPath, json_option
 
 ORIGINS = ("minari", "tensors", "npz", "hdf5")

@@ -9,7 +9,8 @@ from clwm_data.errors import ClwmError
 from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices, parse_indices
 
-from .common import echo_store, find_local_store
+from .common import echo_store
+from .finding import find_local_store
 
 
 @click.command()

@@ -11,7 +11,8 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
-from .common import echo_json, echo_table, find_run, is_own, progress_bar, store_of_run
+from .common import echo_json, echo_table, progress_bar
+from .finding import find_run, is_own, store_of_run
 from .options import checkpoint_option, json_option, run_store_option
 from .settings_options import evaluation_options, execution_options
 
@@ -107,7 +108,7 @@ def eval(
                 on_progress=progress,
             )
 
-    own = is_own(path, run)
+    own = is_own(run)
     if sizes is not None:
         _curves(evaluate_with, settings, sizes, opened, own, as_json)
         return

@@ -10,7 +10,8 @@ from clwm_data.listing import format_parameters
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.store.summary import summarise
 
-from .common import echo_json, echo_table, human_bytes, look_at_store
+from .common import echo_json, echo_table, human_bytes
+from .finding import look_at_store
 from .options import json_option
 
 

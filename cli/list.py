@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.opening import DATA, RUNS
 
-from .common import DATA, RUNS, echo_json, echo_table, human_bytes, quiet_hub
+from .common import echo_json, echo_table, human_bytes
 from .options import json_option
+from .transfers import quiet_hub
 
 if TYPE_CHECKING:
     from clwm_data.store import Store

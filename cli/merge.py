@@ -8,7 +8,8 @@ import click
 
 from clwm_data.edit import merge as merge_stores
 
-from .common import echo_store, find_store
+from .common import echo_store
+from .finding import find_store
 from .options import TargetPath
 
 

@@ -13,7 +13,8 @@ from clwm_data.opening import open_store
 from clwm_data.preview import Choice, Clip, check_format, preview_family, preview_store, write_preview
 from clwm_data.ranges import parse_indices
 
-from .common import find_store, progress_bar
+from .common import progress_bar
+from .finding import find_store
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +10,13 @@ import click
 
 from clwm_data.extras import require
 from clwm_data.opening import open_store
+from clwm_data.paths import real_path
 from clwm_data.store.summary import missing_provenance
 
-from .common import (
-    echo_json,
-    echo_table,
-    find_local_store,
-    human_bytes,
-    progress_bar,
-    quiet_hub,
-    resumable,
-)
+from .common import echo_json, echo_table, human_bytes, resumable
+from .finding import find_local_store
 from .options import json_option
+from .transfers import bytes_bar, quiet_hub
 
 if TYPE_CHECKING:
     from clwm_data.hub.plan import Plan
@@ -34,6 +30,15 @@ if TYPE_CHECKING:
 @click.option("--tag", help="Set this tag on the result, e.g. v1: what readers pin.")
 @click.option("--branch", help="Push to this branch instead of the default one.")
 @click.option("--dataset", help="Of a RUN: where its data is published, if it was trained before that.")
+@click.option(
+    "--author", "authors", multiple=True, help="Of a STORE: whom to credit; may be given several times."
+)
+@click.option("--licence", "--license", help="Of a STORE: SPDX identifier, such as CC-BY-4.0.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Push even if published tasks or files would be lost, or another dataset or agent replaced.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list the files and bytes that would be uploaded.")
 @json_option
 def push(
@@ -43,14 +48,17 @@ def push(
     tag: str | None,
     branch: str | None,
     dataset: str | None,
+    authors: tuple[str, ...],
+    licence: str | None,
+    replace: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Publish STORE as a dataset, or RUN as a model, in the repository REPO_ID (user/name) of the Hub.
 
     A store must be valid, the agent of a run evaluated. Only what changed is uploaded; an interrupted push is
-    resumed by the same command. Several stores can live in one repository. Log in with `hf auth login`, or
-    set HF_TOKEN.
+    resumed by the same command. Nothing published is lost unless --replace says so. Several stores can live
+    in one repository. Log in with `hf auth login`, or set HF_TOKEN.
 
     \b
     Examples:
@@ -60,41 +68,47 @@ def push(
       clwm push runs/point-robot-spc-s0 user/point-robot-spc --dataset user/point-robot@v1
     """
     quiet_hub()
-    publication = _publication(source, repo_id, branch, dataset)
+    if (Path(source) / "run.yaml").is_file():
+        if authors or licence is not None:
+            raise click.UsageError(f"--author and --licence are for stores; {source} is a run")
+        publication = _publication_of_run(Path(source), repo_id, branch, dataset)
+    else:
+        if dataset is not None:
+            raise click.UsageError(f"--dataset is for runs; {source} is none")
+        publication = _publication_of_store(source, repo_id, branch, authors, licence)
     if dry_run:
         _show(_plan(publication), repo_id, as_json)
         return
-    with resumable(), progress_bar(None, "B", f"uploading to {repo_id}") as bar:
-        bar.unit_scale = True
-
-        def progress(size: int, total: int) -> None:
-            bar.total = total
-            bar.update(size)
-
-        done = publication.push(private=private, tag=tag, progress=progress)
+    with resumable(), bytes_bar(f"uploading to {repo_id}") as on_progress:
+        done = publication.push(private=private, tag=tag, replace=replace, on_progress=on_progress)
     if as_json:
-        echo_json(
-            {"url": done.url, "commit": done.commit, "tag": tag, "files": done.files, "bytes": done.bytes}
-        )
+        echo_json({**asdict(done), "tag": tag})
         return
-    what = f"{done.files} files, {human_bytes(done.bytes)} uploaded" if done.files else "nothing to upload"
+    parts = [f"{done.files} files, {human_bytes(done.bytes)} uploaded"] if done.files else []
+    if done.deleted:
+        parts.append(f"{done.deleted} files deleted")
+    what = ", ".join(parts) or "nothing to upload"
     click.echo(f"{done.url}: {what}; commit {done.commit[:12]}{f', tag {tag}' if tag else ''}")
 
 
-def _publication(source: str, repo_id: str, branch: str | None, dataset: str | None) -> Publication:
+def _publication_of_run(run: Path, repo_id: str, branch: str | None, dataset: str | None) -> Publication:
+    require("torch", "train", "publishing a run")
+    from clwm_train.hub.agents import publish_run
+
+    return publish_run(real_path(run), repo_id, branch, dataset)
+
+
+def _publication_of_store(
+    source: str, repo_id: str, branch: str | None, authors: tuple[str, ...], licence: str | None
+) -> Publication:
     from clwm_data.hub.push import publish_store
 
-    if (Path(source) / "run.yaml").is_file():
-        require("torch", "train", "publishing a run")
-        from clwm_train.hub.agents import publish_run
-
-        return publish_run(Path(source), repo_id, branch, dataset)
-    if dataset is not None:
-        raise click.BadOptionUsage("dataset", f"--dataset is for runs; {source} is none")
     path = find_local_store(source)
+    publication = publish_store(path, repo_id, branch, authors=authors, licence=licence)
     for gap in missing_provenance(open_store(path)):
-        click.echo(f"clwm: the card will say: {gap}", err=True)
-    return publish_store(path, repo_id, branch)
+        if not (authors and gap.startswith("no authors")) and not (licence and gap.startswith("no licence")):
+            click.echo(f"clwm: the card will say: {gap}", err=True)
+    return publication
 
 
 def _plan(publication: Publication) -> Plan:
@@ -112,13 +126,17 @@ def _plan(publication: Publication) -> Plan:
 def _show(plan: Plan, repo_id: str, as_json: bool) -> None:
     if as_json:
         files = [{"path": f.path, "bytes": f.bytes, "state": f.state} for f in plan.files]
-        echo_json({"repository": repo_id, "bytes": sum(f.bytes for f in plan.uploads), "files": files})
+        size = sum(f.bytes for f in plan.uploads)
+        document = {"repository": repo_id, "bytes": size, "deleted": plan.deletions, "losses": [*plan.losses]}
+        echo_json({**document, "files": files})
         return
-    changing = [file for file in plan.files if file.state != "same"]
+    for loss in plan.losses:
+        click.echo(f"clwm: refused without --replace: {loss}", err=True)
+    changing = plan.changing(plan.files)
     if changing:
         echo_table(("state", "bytes", "file"), [(f.state, str(f.bytes), f.path) for f in changing])
     kept = len(plan.files) - len(changing)
     click.echo(
         f"{repo_id}: {len(plan.uploads)} files, {human_bytes(sum(f.bytes for f in plan.uploads))} to upload, "
-        f"{len(changing) - len(plan.uploads)} to delete, {kept} there already"
+        f"{plan.deletions} to delete, {kept} there already"
     )

@@ -12,7 +12,8 @@ from clwm_data.extras import require
 from clwm_data.opening import open_store
 from clwm_data.report import write_report
 
-from .common import find_store, progress_bar
+from .common import progress_bar
+from .finding import find_store
 
 
 @click.command()

@@ -12,7 +12,8 @@ from clwm_data.families.base import Split
 from clwm_data.opening import open_store
 from clwm_data.ranges import parse_indices
 
-from .common import counting_bar, echo_store, find_store
+from .common import counting_bar, echo_store
+from .finding import find_store
 from .options import TargetPath
 
 

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.extras import require
-from clwm_data.opening import open_store
+from clwm_data.opening import RUNS, open_store
 
-from .common import RUNS, echo_table, find_store, progress_bar
+from .common import echo_table, progress_bar
+from .finding import find_store
 from .settings_options import execution_options
 from .train import StopOnSignal
 

@@ -16,10 +16,11 @@ from click.core import ParameterSource
 
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
-from clwm_data.opening import open_store
+from clwm_data.opening import RUNS, open_store
 from clwm_data.ranges import format_indices, parse_indices
 
-from .common import RUNS, echo_table, find_store, progress_bar
+from .common import echo_table, progress_bar
+from .finding import find_store
 from .settings_options import execution_options
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def train(
       clwm train user/point-robot@v1
     """
     require("torch", "train", "training")
-    from clwm_train.data.mapped import cache_root
+    from clwm_data.cache import cache_folder
     from clwm_train.methods.resolve import resolve
     from clwm_train.runs.run import TRACE, create_run, open_run, resolve_for
     from clwm_train.training.decide import decide_execution
@@ -143,7 +144,7 @@ def train(
     if execution.compile:
         click.echo(f"{target}: the update is compiled first, which may take a minute or two", err=True)
     if execution.memory == "mmap":
-        click.echo(f"{target}: the data is mapped from files in {cache_root()}", err=True)
+        click.echo(f"{target}: the data is mapped from files in {cache_folder('mapped')}", err=True)
     total = steps or run.config.steps
     shares = partial(_echo_shares, target / TRACE) if profile else None
     done = train_with_bar(run, data, execution=execution, steps=total, profiled=shares)

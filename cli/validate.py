@@ -15,7 +15,8 @@ from clwm_data.store.soundness import Finding
 from clwm_data.store.summary import missing_provenance
 from clwm_data.store.validate import validate as validate_store
 
-from .common import echo_json, find_store, progress_bar
+from .common import echo_json, progress_bar
+from .finding import find_store
 from .options import json_option
 
 

@@ -2,28 +2,165 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from clwm_data.errors import NotFoundError, UnavailableError
+from clwm_data.hub.reference import HubReference, is_address, looks_like_reference, parse_reference
+from clwm_data.paths import SUFFIX, real_path
+from clwm_data.store.format import METADATA
 from clwm_data.store.reader import Store, open_local
+from clwm_data.store.replacement import settle
+
+if TYPE_CHECKING:
+    from clwm_data.store.cached import ProgressCallback
+
+#: Where the commands keep stores and runs unless they are told otherwise.
+DATA, RUNS = Path("data"), Path("runs")
+
+#: A folder, a dataset of the Hub, or another address.
+Located = Path | HubReference | str
 
 
 def open_store(path: str | Path) -> Store:
     """Open a store for reading; no array is read yet.
 
     Args:
-        path: its folder, or an address: ``hf://datasets/user/repo[@revision][/x.zarr]``, ``https://...`` or
-            ``s3://...``. The files of a task at an address are downloaded, and kept, when they are asked for.
+        path: its folder; ``user/repo[@revision]`` or ``hf://datasets/user/repo[@revision][/x.zarr]`` on the
+            Hub; ``https://...``; ``s3://...`` or what else fsspec knows. The files of a task that is not on
+            this machine are downloaded, and kept, when they are asked for.
 
     Raises:
-        ClwmError: no store there, or one that this version of clwm cannot read.
+        NotFoundError: there is no store.
+        InvalidInputError: the text is neither a path nor an address.
+        DamagedDataError: the metadata contradicts itself.
+        UnavailableError: it cannot be downloaded now.
     """
-    if isinstance(path, str) and path.startswith("hf://"):
+    return open_located(locate(path), str(path))
+
+
+def open_located(located: Located, text: str) -> Store:
+    """Open what :func:`locate` made of a text; errors as :func:`open_store`."""
+    if isinstance(located, Path):
+        return open_local(located)
+    if isinstance(located, HubReference):
         from clwm_data.hub.cache import open_remote  # the Hub's client takes half a second to import
-        from clwm_data.hub.reference import parse_reference
 
-        return open_remote(parse_reference(path))
-    if isinstance(path, str) and "://" in path:
-        from clwm_data.store.remote import open_url
+        with taken_for(located, text):
+            return open_remote(located)
+    from clwm_data.store.remote import open_url
 
-        return open_url(path)
-    return open_local(Path(path))
+    return open_url(located)
+
+
+def download_located(located: Located, text: str, on_progress: ProgressCallback | None = None) -> Path:
+    """The folder of what :func:`locate` made of a text, once all of the store is on this machine.
+
+    Raises:
+        ClwmError: as :func:`open_store`, or the disk is full.
+    """
+    if isinstance(located, Path):
+        return located
+    if isinstance(located, HubReference):
+        from clwm_data.hub.cache import cached_store
+
+        with taken_for(located, text):
+            return cached_store(located, on_progress)
+    from clwm_data.store.remote import cached_url
+
+    return cached_url(located, on_progress)
+
+
+def locate(text: str | Path, folder: Path | None = None) -> Located:
+    """What somebody means by a store; no server is asked.
+
+    What exists as a path is never looked for elsewhere.
+
+    Args:
+        text: as for :func:`open_store`, or the name of a store in ``folder``.
+        folder: where stores are known by their names.
+
+    Raises:
+        NotFoundError: it is a path at which nothing is.
+        InvalidInputError: it is neither a path nor an address.
+    """
+    if isinstance(text, Path):  # which has swallowed a slash of an address
+        return locate(re.sub(r"^([a-z][a-z0-9+.-]+):/(?!/)", r"\1://", str(text)), folder)
+    if text.startswith("file://"):
+        return real_path(url2pathname(urlsplit(text).path))
+    if is_address(text):
+        return parse_reference(text)
+    if "://" in text:
+        return text
+    path = _local(text, folder)
+    if path is not None:
+        return path
+    if looks_like_reference(text) and not is_meant_as_path(text):
+        return parse_reference(text)
+    raise _no_store(text, folder, " nor user/repo on the Hub")
+
+
+def locate_here(text: str | Path, folder: Path | None = None) -> Path:
+    """The folder of a store on this machine; arguments as for :func:`locate`.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    path = None if "://" in str(text) else _local(str(text), folder)
+    if path is None:
+        raise _no_store(str(text), folder, "")
+    return path
+
+
+def is_meant_as_path(text: str) -> bool:
+    """Whether a text that could name a repository is rather a path that somebody mistyped."""
+    first = text.split("/")[0]
+    return first in (str(DATA), str(RUNS), "", ".", "..", "~") or Path(first).is_dir()
+
+
+@contextmanager
+def taken_for(reference: HubReference, text: str) -> Iterator[None]:
+    """Have errors of the Hub say that a text might have been meant as a path."""
+    try:
+        yield
+    except (NotFoundError, UnavailableError) as error:
+        if is_address(text):
+            raise
+        raise type(error)(f"no path {text!r} here, so it was taken as a name on the Hub: {error}") from error
+
+
+def _local(text: str, folder: Path | None) -> Path | None:
+    path = _settled(text)
+    if (path / METADATA).is_file():
+        return path
+    if folder is not None and Path(text).name == text:
+        # A folder of the same name that is no store does not hide it.
+        for name in dict.fromkeys((text if text.endswith(SUFFIX) else f"{text}{SUFFIX}", f"{text}{SUFFIX}")):
+            if (named := _settled(folder / name)).exists():
+                return named
+    if not path.exists() and Path(text).is_symlink():
+        raise NotFoundError(f"{text}: is a link to {Path(text).readlink()}, where nothing is")
+    return path if path.exists() else None
+
+
+def _settled(path: str | Path) -> Path:
+    """The real path, where a replacement that was killed is brought to an end."""
+    found = real_path(path)
+    settle(found)
+    return found
+
+
+def _no_store(text: str, folder: Path | None, elsewhere: str) -> NotFoundError:
+    if folder is None:
+        return NotFoundError(f"no store {text!r}: neither a path{elsewhere}")
+    names = sorted(entry.stem for entry in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    hint = f"stores under {folder}/: {', '.join(names)}" if names else "`clwm collect MANIFEST` makes one"
+    if close := difflib.get_close_matches(Path(text).name.removesuffix(SUFFIX), names, n=1):
+        hint = f"did you mean {close[0]}? ({hint})"
+    return NotFoundError(f"no store {text!r}, neither a path nor under {folder}/{elsewhere}: {hint}")

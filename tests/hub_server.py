@@ -204,6 +204,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, path: str) -> tuple[int, Any, dict[str, str]]:
         if path == "/api/repos/create":
             return self._create()
+        if path == "/api/whoami-v2":
+            if self._token() is None:
+                raise _AnswerError(401, message="Invalid username or password.")
+            return 200, {"type": "user", "name": "user", "fullname": "Ada Example"}, {}
         if path == "/api/validate-yaml":
             self._need_token(write=False)
             return 200, {"errors": [], "warnings": []}, {}

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from clwm_data.families.base import SPLITS
-from clwm_data.hub.published import SUFFIX
 from clwm_data.listing import format_parameters
 from clwm_data.pages.markdown import cell, merge_card, table
+from clwm_data.paths import SUFFIX
 from clwm_data.ranges import format_indices
-from clwm_data.store.format import TASKS, Edit, StoreRecord, TaskRecord, task_folder
+from clwm_data.store.format import Edit, StoreRecord, TaskRecord
 
+INSTALL = "pip install clwm"
 TAGS = ("offline-reinforcement-learning", "meta-reinforcement-learning", "clwm", "zarr")
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 #: Licences that the Hub knows by the lower-case SPDX identifier.
@@ -73,20 +74,15 @@ def _front_matter(stores: Sequence[CardStore], existing: Mapping[str, Any]) -> d
         "tags": list(dict.fromkeys([*tags, *TAGS, *families])),
         "size_categories": [SIZES[min(max(len(str(number)) - 3, 0), len(SIZES) - 1)]],
         "viewer": False,  # it reads no Zarr
-        "configs": [
-            {
-                "config_name": store.name,
-                "data_files": [
-                    {
-                        "split": split,
-                        "path": [f"{store.name}{SUFFIX}/{TASKS}/{task_folder(i)}/**" for i in indices],
-                    }
-                    for split, indices in _splits(store).items()
-                ],
-            }
-            for store in stores
-        ],
+        "configs": _other_configs(existing),
     }
+
+
+def _other_configs(existing: Mapping[str, Any]) -> list[Any] | None:
+    """What people list for `datasets`, without the files of stores, which it cannot read."""
+    configs = existing.get("configs")
+    kept = [entry for entry in configs if "zarr" not in str(entry)] if isinstance(configs, list) else []
+    return kept or None
 
 
 def _licence(stores: Sequence[CardStore]) -> dict[str, Any]:
@@ -95,7 +91,7 @@ def _licence(stores: Sequence[CardStore]) -> dict[str, Any]:
     if not stated:
         return {}
     if len(known) == len(stated):
-        return {"license": known[0] if len(known) == 1 else known}
+        return {"license": known[0] if len(known) == 1 else known, "license_name": None}
     return {"license": "other", "license_name": " and ".join(map(cell, stated))}
 
 
@@ -122,8 +118,8 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         "## How to load it",
         "",
         "```python",
-        "import clwm_data  # pip install clwm",
-        f'store = clwm_data.open_local("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
+        f"import clwm_data  # {INSTALL}",
+        f'store = clwm_data.open_store("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
         f"arrays = store.tasks[{stores[0].tasks[0].index}].load()  # downloads one task; NumPy arrays",
         "```",
         "",
@@ -150,8 +146,8 @@ def _store(store: CardStore) -> list[str]:
         "splits": splits,
         "not included": f"tasks {format_indices(missing)}" if missing else "",
         "behaviours": "per task: " + "; ".join(entry.summary for entry in manifest.behaviours),
-        "licence": manifest.licence or "not stated",
-        "authors": ", ".join(manifest.authors) or "not stated",
+        "licence": manifest.licence or "unknown",
+        "authors": ", ".join(manifest.authors) or "unknown",
         "collected": f"{provenance.created} on {provenance.platform} by `{provenance.command}`"
         if provenance.created
         else "",
@@ -186,8 +182,8 @@ def _counts(store: CardStore) -> tuple[str, str, str]:
 
 
 def _splits(store: CardStore) -> dict[str, list[int]]:
-    found = {split: [task.index for task in store.tasks if task.split == split] for split in SPLITS}
-    return {split: indices for split, indices in found.items() if indices}
+    indices = {split: [task.index for task in store.tasks if task.split == split] for split in SPLITS}
+    return {split: tasks for split, tasks in indices.items() if tasks}
 
 
 def _recipe(store: CardStore) -> str:
@@ -227,7 +223,7 @@ def _citation(repository: str, stores: Sequence[CardStore]) -> list[str]:
     year = max(store.record.provenance.created for store in stores)[:4]
     fields = {
         "title": f"{repository.split('/')[1]}: a dataset for offline meta-reinforcement learning",
-        "author": " and ".join(f"{{{author}}}" for author in authors) or f"{{{repository.split('/')[0]}}}",
+        "author": " and ".join(f"{{{author}}}" for author in authors) or "unknown",
         "year": year,
         "url": f"https://huggingface.co/datasets/{repository}",
     }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import re
 from collections.abc import Callable
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import huggingface_hub
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -22,8 +23,18 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
     XetDownloadError,
 )
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import (
+    ClwmError,
+    ConflictError,
+    DamagedDataError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
+from clwm_data.hub.reference import HubReference, Kind
+from clwm_data.store.address import retry_after
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +44,10 @@ WAITS = (1.0, 2.0, 4.0)
 MAX_WAIT = 600.0
 #: Whoever waits longer than this is told.
 NOTICE = 5.0
+#: A call that took longer than this until it failed is not repeated.
+PATIENCE = 60.0
+#: Seconds of silence that end a request; what is uploaded takes the Hub longer to digest.
+READ_TIMEOUT, WRITE_TIMEOUT = 20.0, 120.0
 
 TOO_MANY_REQUESTS = 429
 BUSY = (408, TOO_MANY_REQUESTS, 500, 502, 503, 504)
@@ -44,10 +59,13 @@ _TRANSPORT_ERRORS: tuple[type[BaseException], ...] = (
     ConnectionError,
     TimeoutError,
 )
+#: What the Hub's client stumbles over when an answer is not the Hub's.
+_NONSENSE = (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError)
 
 # What a call of the Hub's client may end with; its threads wrap errors in a RuntimeError.
 _ERRORS: tuple[type[BaseException], ...] = (
     *_TRANSPORT_ERRORS,
+    *_NONSENSE,
     OSError,
     RuntimeError,
     ValueError,
@@ -58,11 +76,21 @@ _ERRORS: tuple[type[BaseException], ...] = (
 Result = TypeVar("Result")
 
 
-class UnreachableError(ClwmError):
-    """There is no way to the Hub, or none is wanted."""
+class UnreachableError(UnavailableError):
+    """There is no way to the Hub, none is wanted, or it does not work."""
 
 
-class ConflictError(ClwmError):
+class NoRepositoryError(NotFoundError):
+    """There is no such repository, or it is hidden from this login.
+
+    Attributes:
+        other_kind: of a repository that has the name and is there.
+    """
+
+    other_kind: Kind | None = None
+
+
+class ChangedMeanwhileError(ConflictError):
     """Somebody else changed the repository at the same time."""
 
 
@@ -78,19 +106,26 @@ def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: An
     Raises:
         ClwmError: it failed for good.
     """
+    begun = monotonic()
     for number in range(len(WAITS) + 1):
         try:
             if huggingface_hub.constants.is_offline_mode():
                 raise OfflineModeIsEnabled
+            _bound_waits()
             return function(*args, **kwargs)
+        except ClwmError:
+            raise
         except _ERRORS as error:
             cause = _cause(error)
             # A RuntimeError comes from a thread that uploads, and those repeat by themselves.
             wait = None if isinstance(error, RuntimeError) else _retry_after(cause, number)
-            if number == len(WAITS) or wait is None or wait > MAX_WAIT:
+            impatient = monotonic() - begun > PATIENCE
+            if number == len(WAITS) or wait is None or wait > MAX_WAIT or impatient:
                 raise _translated(subject, cause) from error
             if wait >= NOTICE:
                 logger.warning("%s: the Hub asks to wait: going on in %.0f s", subject, wait)
+            elif monotonic() - begun > NOTICE:
+                logger.warning("%s: the Hub does not answer: trying again", subject)
             sleep(wait)
     raise AssertionError("unreachable")
 
@@ -98,6 +133,48 @@ def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: An
 def api() -> HfApi:
     """The Hub's client; it finds HF_TOKEN or the stored login by itself."""
     return HfApi(library_name="clwm")
+
+
+def read_file(reference: HubReference, commit: str, path: str, limit: int) -> bytes:
+    """A small file of a repository, which goes through no cache.
+
+    Raises:
+        DamagedDataError: it has more than ``limit`` bytes.
+        ClwmError: it cannot be had.
+    """
+    url = hf_hub_url(reference.repository, path, repo_type=reference.kind, revision=commit)
+
+    def read() -> bytes:
+        text = bytearray()
+        headers = build_hf_headers(library_name="clwm")
+        with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:
+            if response.status_code >= 400:
+                response.read()
+            hf_raise_for_status(response)
+            for block in response.iter_bytes():
+                text += block
+                if len(text) > limit:
+                    raise DamagedDataError(f"{reference}/{path}: has more than {limit} bytes")
+        return bytes(text)
+
+    return call(str(reference), read)
+
+
+def _bound_waits() -> None:
+    """Have every request of the Hub's client end, which by itself waits for an answer for ever."""
+    session = get_session()
+    hooks = session.event_hooks
+    if _bound_wait not in hooks["request"]:
+        session.event_hooks = {**hooks, "request": [*hooks["request"], _bound_wait]}
+
+
+def _bound_wait(request: Any) -> None:
+    seconds = READ_TIMEOUT if request.method in ("GET", "HEAD") else WRITE_TIMEOUT
+    stated = request.extensions.get("timeout") or {}
+    request.extensions["timeout"] = {
+        part: seconds if stated.get(part) is None else stated[part]
+        for part in ("connect", "read", "write", "pool")
+    }
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -120,8 +197,7 @@ def _retry_after(error: BaseException, number: int) -> float | None:
     if isinstance(error, HfHubHTTPError):
         if error.response.status_code not in BUSY:
             return None
-        stated = error.response.headers.get("Retry-After", "")
-        return max(float(stated), wait) if stated.isdigit() else wait
+        return max(retry_after(error.response.headers.get("Retry-After", "")), wait)
     if isinstance(error, _TRANSPORT_ERRORS) or _is_inconsistent(error):
         return wait
     return None
@@ -137,49 +213,66 @@ def _translated(subject: str, error: BaseException) -> ClwmError:
     if isinstance(error, HfHubHTTPError):
         return _translated_status(subject, error)
     if isinstance(error, HFValidationError):
-        return ClwmError(f"{subject}: is not a name that the Hub accepts, such as user/repo")
+        return InvalidInputError(f"{subject}: is not a name that the Hub accepts, such as user/repo")
     if _is_inconsistent(error):
-        return ClwmError(f"{subject}: a file arrives incomplete again and again: run the same command later")
+        return UnavailableError(
+            f"{subject}: a file arrives incomplete again and again: run the same command later"
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return ClwmError(
+        return UnavailableError(
             f"{subject}: the disk is full: free space and run the same command again; it resumes"
         )
+    hub = huggingface_hub.constants.ENDPOINT
     if isinstance(error, _TRANSPORT_ERRORS):
         return UnreachableError(
-            f"{subject}: the Hub ({huggingface_hub.constants.ENDPOINT}) cannot be reached: check the "
-            "network and run the same command again; it resumes"
+            f"{subject}: the Hub ({hub}) cannot be reached: check the network and run the same command "
+            "again; it resumes"
         )
-    return ClwmError(f"{subject}: {_one_line(str(error) or type(error).__name__)}")
+    if isinstance(error, _NONSENSE):
+        return UnreachableError(
+            f"{subject}: what answers at {hub} is not a Hub: check HF_ENDPOINT, and whether a proxy or a "
+            "login page lies on the way"
+        )
+    return UnavailableError(f"{subject}: {_one_line(str(error) or type(error).__name__)}")
 
 
 def _translated_status(subject: str, error: HfHubHTTPError) -> ClwmError:
     status = error.response.status_code
     said = _one_line(error.server_message or "")
     if isinstance(error, GatedRepoError):
-        return ClwmError(
+        return UnavailableError(
             f"{subject}: access must be asked for on its page on the Hub: accept there, then log in"
         )
     if isinstance(error, RepositoryNotFoundError):
-        return ClwmError(
+        return NoRepositoryError(
             f"{subject}: no such repository on the Hub, or it is private: check the name; `hf auth login` or "
             "HF_TOKEN shows private ones"
         )
     if isinstance(error, RevisionNotFoundError):
-        return ClwmError(f"{subject}: has no such revision: check the branch, tag or commit")
+        return NotFoundError(f"{subject}: has no such revision: check the branch, tag or commit")
     if isinstance(error, EntryNotFoundError):
-        return ClwmError(f"{subject}: a file is missing in the repository: its upload may not be complete")
+        return NotFoundError(
+            f"{subject}: a file is missing in the repository: its upload may not be complete"
+        )
     if status in CONFLICT:
-        return ConflictError(f"{subject}: was changed by somebody else meanwhile: run the same command again")
-    sayings = {
-        401: "the Hub does not accept the login: `hf auth login`, or set HF_TOKEN",
-        403: "the Hub forbids this to your login: use a token with the right to do it",
-        404: "no such thing on the Hub: check the name",
-        TOO_MANY_REQUESTS: "the Hub limits your requests: run the same command again later; it resumes",
-    }
-    saying = sayings.get(status, "the Hub has a problem: run the same command again later; it resumes")
-    if status not in sayings and status < 500:
-        saying = "the Hub refuses the request"
-    return ClwmError(f"{subject}: {saying} ({status}{f': {said}' if said else ''})")
+        return ChangedMeanwhileError(
+            f"{subject}: was changed by somebody else meanwhile: run the same command again"
+        )
+    kind, saying = {
+        401: (UnavailableError, "the Hub does not accept the login: `hf auth login`, or set HF_TOKEN"),
+        403: (UnavailableError, "the Hub forbids this to your login: use a token with the right to do it"),
+        404: (NotFoundError, "no such thing on the Hub: check the name"),
+        TOO_MANY_REQUESTS: (
+            UnavailableError,
+            "the Hub limits your requests: run the same command again later; it resumes",
+        ),
+    }.get(
+        status,
+        (UnreachableError, "the Hub has a problem: run the same command again later; it resumes")
+        if status >= 500
+        else (UnavailableError, "the Hub refuses the request"),
+    )
+    return kind(f"{subject}: {saying} ({status}{f': {said}' if said else ''})")
 
 
 def _one_line(text: str) -> str:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import huggingface_hub
 from huggingface_hub.hf_api import RepoFile
 
-from clwm_data.errors import ClwmError
-from clwm_data.hub.client import api, call
+from clwm_data.hub.client import api, call, read_file
 from clwm_data.hub.reference import HubReference
 from clwm_data.pages.markdown import CARD
 from clwm_data.store.digest import file_sha256
@@ -48,11 +46,13 @@ class Plan:
         head: commit that it builds upon, or ``None`` where the branch or the repository does not exist yet.
         data: files that go first, in any order.
         last: files that make the data a whole, in one commit with the deletions.
+        losses: what is published and would be lost, one line each.
     """
 
     head: str | None
     data: Sequence[PlannedFile]
     last: Sequence[PlannedFile]
+    losses: Sequence[str] = ()
 
     @property
     def files(self) -> list[PlannedFile]:
@@ -63,6 +63,16 @@ class Plan:
     def uploads(self) -> list[PlannedFile]:
         """Files to upload."""
         return [file for file in self.files if file.state in ("new", "changed")]
+
+    @property
+    def deletions(self) -> int:
+        """How many published files are deleted."""
+        return sum(file.state == "deleted" for file in self.files)
+
+    @staticmethod
+    def changing(files: Sequence[PlannedFile]) -> list[PlannedFile]:
+        """Those of some files that a push has to do with."""
+        return [file for file in files if file.state != "same"]
 
     @property
     def is_empty(self) -> bool:
@@ -113,19 +123,6 @@ def existing_card(reference: HubReference, commit: str) -> str:
     """The card that a repository has at a commit.
 
     Raises:
-        ClwmError: it is too long to have been written by a person.
+        DamagedDataError: it is too long to have been written by a person.
     """
-    file = Path(
-        call(
-            str(reference),
-            huggingface_hub.hf_hub_download,
-            reference.repository,
-            CARD,
-            revision=commit,
-            repo_type=reference.kind,
-            library_name="clwm",
-        )
-    )
-    if file.stat().st_size > MAX_CARD_BYTES:
-        raise ClwmError(f"{reference}/{CARD}: has more than {MAX_CARD_BYTES} bytes: shorten it")
-    return file.read_text(encoding="utf-8", errors="replace")
+    return read_file(reference, commit, CARD, MAX_CARD_BYTES).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Making a planned push happen: data first, in commits of bounded size, then what makes it a whole."""
+"""Making a planned push happen: in one commit where it fits, else data first, then what makes it a whole."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from typing import Any
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-from clwm_data.errors import ClwmError
-from clwm_data.hub.client import ConflictError, api, call
+from clwm_data.errors import ConflictError, UnavailableError
+from clwm_data.hub.client import ChangedMeanwhileError, api, call
 from clwm_data.hub.plan import Plan, PlannedFile
 from clwm_data.hub.reference import HubReference
+from clwm_data.store.cached import ProgressCallback
 
 #: Files and bytes per commit: the Hub gives a commit a minute, and an account 128 commits an hour.
 BATCH_FILES = 250
 BATCH_BYTES = 4 * 10**9
 #: How often a push is planned anew because somebody else changed the repository meanwhile.
 ATTEMPTS = 4
-
-#: Called with (bytes newly uploaded, bytes to upload in all).
-Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,14 @@ class Pushed:
         commit: that holds everything.
         files: uploaded.
         bytes: uploaded.
+        deleted: files that were published and are no longer.
     """
 
     url: str
     commit: str
     files: int
     bytes: int
+    deleted: int
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,15 @@ class Publication:
         reference: repository, and the branch as its revision.
         title: of the commits.
         plan_upon: compares with the repository at a commit; ``None``: with one that is still empty.
+        on_success: called when everything is published.
+        batch_files: more files than this do not go into one commit.
     """
 
     reference: HubReference
     title: str
     plan_upon: Callable[[str | None], Plan]
+    on_success: Callable[[], object] = lambda: None
+    batch_files: int = BATCH_FILES
 
     def plan(self) -> Plan:
         """What there is to do, compared with the repository as it is now.
@@ -64,19 +68,28 @@ class Publication:
         return self.plan_upon(branch_head(self.reference))
 
     def push(
-        self, *, private: bool = False, tag: str | None = None, progress: Progress | None = None
+        self,
+        *,
+        private: bool = False,
+        tag: str | None = None,
+        replace: bool = False,
+        on_progress: ProgressCallback | None = None,
     ) -> Pushed:
         """Upload what the plan says; planned anew where somebody else changes the repository meanwhile.
 
         Args:
             private: make the repository private, if it does not exist yet.
             tag: to set on the result.
-            progress: called after each commit.
+            replace: even where something is lost that is published.
+            on_progress: called after each commit with the bytes that it carried, and those of all.
 
         Raises:
-            ClwmError: it cannot be done; what was uploaded by then is not uploaded again by the next call.
+            ConflictError: something published would be lost, the tag stands for something else, or others
+                keep changing the repository.
+            UnavailableError: the Hub cannot be reached, or refuses; what was uploaded by then is not uploaded
+                again by the next call.
         """
-        self._check(private, tag)
+        self._check(private, tag, replace)
         call(
             str(self.reference),
             api().create_repo,
@@ -87,38 +100,53 @@ class Publication:
         )
         if self.reference.revision is not None:
             self._call(api().create_branch, branch=self.reference.revision, exist_ok=True)
-        upload = _Upload(self.reference, self.title, progress)
+        upload = _Upload(self, on_progress)
         for attempt in range(ATTEMPTS):
+            plan = self.plan()
+            refuse_losses(self.reference, plan, replace)
             try:
-                commit = upload.run(self.plan())
+                commit = upload.run(plan)
                 break
-            except ConflictError:
+            except ChangedMeanwhileError:
                 if attempt == ATTEMPTS - 1:
                     raise
+        self.on_success()
         if tag is not None:
             self._call(api().create_tag, tag=tag, revision=commit, exist_ok=True)
         url = f"{huggingface_hub.constants.ENDPOINT}/{self.reference.page}"
-        return Pushed(url, commit, upload.files, upload.bytes)
+        return Pushed(url, commit, upload.files, upload.bytes, upload.deleted)
 
-    def _check(self, private: bool, tag: str | None) -> None:
+    def _check(self, private: bool, tag: str | None, replace: bool) -> None:
         """Refuse before anything is uploaded what would be refused, or regretted, at the end."""
         if not exists(self.reference):
             return
         if private and not self._call(api().repo_info).private:
-            raise ClwmError(
+            raise ConflictError(
                 f"{self.reference}: is public already: leave --private out, or change it on its page"
             )
-        taken = {ref.name: ref.target_commit for ref in self._call(api().list_repo_refs).tags}
-        if tag in taken:
-            plan = self.plan()
-            if not plan.is_empty or plan.head != taken[tag]:
-                raise ClwmError(
-                    f"{self.reference}: tag {tag} stands for something else: choose another --tag"
-                )
+        plan = self.plan()
+        refuse_losses(self.reference, plan, replace)
+        tags = {ref.name: ref.target_commit for ref in self._call(api().list_repo_refs).tags}
+        if tag in tags and (not plan.is_empty or plan.head != tags[tag]):
+            raise ConflictError(
+                f"{self.reference}: tag {tag} stands for something else: choose another --tag"
+            )
 
     def _call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         kind, repository = self.reference.kind, self.reference.repository
         return call(str(self.reference), function, repository, repo_type=kind, **arguments)
+
+
+def refuse_losses(reference: HubReference, plan: Plan, replace: bool) -> None:
+    """Refuse a push that loses something published, unless it is meant.
+
+    Raises:
+        ConflictError: it does, and ``replace`` is false.
+    """
+    if plan.losses and not replace:
+        raise ConflictError(
+            f"{reference}: {'; '.join(plan.losses)}: nothing was pushed; --replace does it all the same"
+        )
 
 
 def exists(reference: HubReference) -> bool:
@@ -138,12 +166,14 @@ def branch_head(reference: HubReference) -> str | None:
 class _Upload:
     """Commits of one push, and what they carried."""
 
-    def __init__(self, reference: HubReference, title: str, progress: Progress | None) -> None:
-        self._reference = reference
-        self._title = title
-        self._progress = progress
+    def __init__(self, publication: Publication, on_progress: ProgressCallback | None) -> None:
+        self._reference = publication.reference
+        self._title = publication.title
+        self._batch_files = publication.batch_files
+        self._on_progress = on_progress
         self.files = 0
         self.bytes = 0
+        self.deleted = 0
 
     def run(self, plan: Plan) -> str:
         """Carry out a plan.
@@ -152,14 +182,19 @@ class _Upload:
             The commit that holds everything.
         """
         if plan.head is None:
-            raise ClwmError(f"{self._reference}: has no such branch after it was made: run the command again")
+            raise UnavailableError(
+                f"{self._reference}: has no such branch after it was made: run the command again"
+            )
         commit = plan.head
         total = self.bytes + sum(file.bytes for file in plan.uploads)
-        for batch in _batches([file for file in plan.data if file.state != "same"]):
-            commit = self._commit(batch, None, total)
-        last = [file for file in plan.last if file.state != "same"]
+        data, last = plan.changing(plan.data), plan.changing(plan.last)
+        batches = list(_batches([*data, *last], self._batch_files))
+        if len(batches) > 1:  # else readers of the branch never meet data without its root
+            for batch in _batches(data, self._batch_files):
+                commit = self._commit(batch, None, total)
+            batches = [last]
         # The card and the deletions were decided for what the branch pointed to.
-        return self._commit(last, commit, total) if last else commit
+        return self._commit(batches[0], commit, total) if batches and batches[0] else commit
 
     def _commit(self, files: Sequence[PlannedFile], parent: str | None, total: int) -> str:
         def commit() -> str:
@@ -182,20 +217,23 @@ class _Upload:
 
         oid = call(str(self._reference), commit)
         size = sum(file.bytes for file in files)
-        self.files += sum(file.state != "deleted" for file in files)
+        deleted = sum(file.state == "deleted" for file in files)
+        self.files += len(files) - deleted
+        self.deleted += deleted
         self.bytes += size
-        if self._progress is not None:
-            self._progress(size, total)
+        if self._on_progress is not None:
+            self._on_progress(size, total)
         return oid
 
 
-def _batches(files: Sequence[PlannedFile]) -> Iterator[list[PlannedFile]]:
+def _batches(files: Sequence[PlannedFile], most: int) -> Iterator[list[PlannedFile]]:
     batch: list[PlannedFile] = []
+    size = 0
     for file in files:
-        size = sum(other.bytes for other in batch)
-        if batch and (len(batch) == BATCH_FILES or size + file.bytes > BATCH_BYTES):
+        if batch and (len(batch) == most or size + file.bytes > BATCH_BYTES):
             yield batch
-            batch = []
+            batch, size = [], 0
         batch.append(file)
+        size += file.bytes
     if batch:
         yield batch

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import huggingface_hub
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
-from clwm_data.errors import ClwmError
-from clwm_data.hub.client import api, call
-from clwm_data.hub.reference import HubReference
+from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
+from clwm_data.hub.client import NoRepositoryError, UnreachableError, api, call, read_file
+from clwm_data.hub.memory import Memory
+from clwm_data.hub.reference import HubReference, Kind
+from clwm_data.paths import SUFFIX
 from clwm_data.store.format import METADATA, TASKS, Origin, TaskRecord, task_folder
 from clwm_data.store.root import MAX_METADATA_BYTES, Root, parse_root
 
-SUFFIX = ".zarr"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,20 @@ def find_published(reference: HubReference) -> list[PublishedStore]:
     """The stores that a reference names: one, or all of its repository.
 
     Raises:
-        ClwmError: no such repository, revision or store, or a store that cannot be read.
+        NotFoundError: no such repository, revision or store.
+        DamagedDataError: a store that contradicts itself.
+        UnavailableError: the Hub cannot be asked, and it was not asked before.
     """
     commit = resolve_commit(reference)
     folders = store_folders(reference, commit)
     if reference.store is not None:
         if reference.store not in folders:
-            raise ClwmError(
+            raise NotFoundError(
                 f"{reference}: no such store; the repository holds: {', '.join(folders) or 'none'}"
             )
         folders = [reference.store]
     if not folders:
-        raise ClwmError(f"{reference}: holds no clwm store (a folder NAME{SUFFIX} with a {METADATA})")
+        raise NotFoundError(f"{reference}: holds no clwm store (a folder NAME{SUFFIX} with a {METADATA})")
     return [open_published(reference, commit, folder) for folder in folders]
 
 
@@ -91,40 +95,79 @@ def find_one(reference: HubReference) -> PublishedStore:
     """The only store that a reference names.
 
     Raises:
-        ClwmError: there are several, or as :func:`find_published`.
+        InvalidInputError: there are several.
+        ClwmError: as :func:`find_published`.
     """
-    found = find_published(reference)
-    if len(found) > 1:
-        names = ", ".join(f"{reference}/{store.folder}" for store in found)
-        raise ClwmError(f"{reference}: holds several stores, name one of them: {names}")
-    return found[0]
+    commit = resolve_commit(reference)
+    folders = store_folders(reference, commit)
+    if reference.store is None and len(folders) > 1:
+        names = ", ".join(f"{reference}/{folder}" for folder in folders)
+        raise InvalidInputError(f"{reference}: holds several stores, name one of them: {names}")
+    return find_published(reference)[0]
 
 
 def resolve_commit(reference: HubReference) -> str:
-    """The commit that a reference's revision stands for now.
+    """The commit that a reference's revision stands for now, or stood for where the Hub cannot be asked.
 
     Raises:
-        ClwmError: no such repository or revision.
+        NotFoundError: no such repository or revision, or a repository of another kind.
+        UnavailableError: the Hub cannot be asked, and the reference was not asked for before.
     """
-    info = call(
-        str(reference),
-        api().repo_info,
-        reference.repository,
-        revision=reference.revision,
-        repo_type=reference.kind,
-    )
+    memory = Memory.of(reference)
+    if reference.revision is not None and memory.is_known(reference.revision):
+        return reference.revision
+    try:
+        info = call(
+            str(reference),
+            api().repo_info,
+            reference.repository,
+            revision=reference.revision,
+            repo_type=reference.kind,
+        )
+    except NoRepositoryError as error:
+        raise _of_other_kind(reference, error) from error
+    except UnreachableError as error:
+        commit = memory.commit(reference.revision)
+        if commit is None:
+            raise type(error)(f"{error}; it was not downloaded before") from error
+        logger.warning("%s; what was downloaded before is used", error)
+        return commit
     if not info.sha:
-        raise ClwmError(f"{reference}: the Hub names no commit")
+        raise NotFoundError(f"{reference}: the Hub names no commit")
+    memory.remember_commit(reference.revision, info.sha)
     return info.sha
+
+
+def _of_other_kind(reference: HubReference, error: NoRepositoryError) -> NoRepositoryError:
+    """The error that no such repository is there, or that there is one of another kind."""
+    other: Kind = "model" if reference.kind == "dataset" else "dataset"
+    if not call(str(reference), api().repo_exists, reference.repository, repo_type=other):
+        return error
+    uses = {
+        "model": "a trained agent, perhaps: `clwm pull` downloads it, `clwm eval` evaluates it",
+        "dataset": "`clwm pull` downloads it, `clwm train` trains on it",
+    }
+    found = NoRepositoryError(
+        f"{reference}: no such {reference.kind} repository, but hf://{other}s/{reference.repository} is one "
+        f"of the kind {other} ({uses[other]})"
+    )
+    found.other_kind = other
+    return found
 
 
 def store_folders(reference: HubReference, commit: str) -> list[str]:
     """Folders of a repository that are called like stores."""
+    memory = Memory.of(reference)
+    known = memory.contents(commit).get("stores")
+    if isinstance(known, list) and all(isinstance(folder, str) for folder in known):
+        return known
     listing = call(
         str(reference),
         lambda: list(api().list_repo_tree(reference.repository, revision=commit, repo_type=reference.kind)),
     )
-    return sorted(e.path for e in listing if isinstance(e, RepoFolder) and e.path.endswith(SUFFIX))
+    folders = sorted(e.path for e in listing if isinstance(e, RepoFolder) and e.path.endswith(SUFFIX))
+    memory.remember_contents(commit, {"stores": folders})
+    return folders
 
 
 def repository_files(reference: HubReference, commit: str, folder: str) -> dict[str, int]:
@@ -144,31 +187,62 @@ def open_published(reference: HubReference, commit: str, folder: str) -> Publish
     """Read and check the root of a store in a repository.
 
     Raises:
-        ClwmError: there is none, it is too large, damaged, or contradicts itself.
+        NotFoundError: there is none.
+        DamagedDataError: it is too large, damaged, or contradicts itself.
+        UnavailableError: it cannot be downloaded.
     """
+    memory, where = Memory.of(reference), f"{reference.repository}/{folder}"
+    key = f"root of {folder}"
+    digest = memory.contents(commit).get(key)
+    if isinstance(digest, str):
+        try:
+            root = _checked_root(root_file(memory, digest).read_bytes(), where)
+            if root.record.root_sha256 == digest:
+                return PublishedStore(reference, commit, folder, root)
+        except (OSError, ClwmError):
+            pass  # what is damaged in the cache is downloaded again
+    root = _download_root(reference, commit, folder)
+    digest = root.record.root_sha256
+    memory.keep(root_file(memory, digest), root.text)
+    memory.remember_contents(commit, {key: digest})
+    return PublishedStore(reference, commit, folder, root)
+
+
+def root_file(memory: Memory, digest: str) -> Path:
+    """Where a published root is kept, beside the tasks that were downloaded of it."""
+    return store_cache(memory, digest) / "root.json"
+
+
+def store_cache(memory: Memory, digest: str) -> Path:
+    """The folder of a published store in the cache, by the digest of its root."""
+    return memory.folder / digest[:32]
+
+
+def _download_root(reference: HubReference, commit: str, folder: str) -> Root:
     where = f"{reference.repository}/{folder}"
+    path = f"{folder}/{METADATA}"
     entries = call(
         where,
         api().get_paths_info,
         reference.repository,
-        f"{folder}/{METADATA}",
+        path,
         revision=commit,
         repo_type=reference.kind,
     )
     if not entries or not isinstance(entries[0], RepoFile):
-        raise ClwmError(f"{where}: has no {METADATA}: its upload is not complete")
+        raise NotFoundError(f"{where}: has no {METADATA}: its upload is not complete")
     if entries[0].size > MAX_METADATA_BYTES:
-        raise ClwmError(f"{where}/{METADATA}: has {entries[0].size} bytes: it is not the root of a store")
-    file = call(
-        where,
-        huggingface_hub.hf_hub_download,
-        reference.repository,
-        f"{folder}/{METADATA}",
-        revision=commit,
-        repo_type=reference.kind,
-        library_name="clwm",
-    )
-    root = parse_root(Path(file).read_bytes(), where)
-    published = PublishedStore(reference, commit, folder, root)
+        raise DamagedDataError(
+            f"{where}/{METADATA}: has {entries[0].size} bytes: it is not the root of a store"
+        )
+    text = read_file(reference, commit, path, MAX_METADATA_BYTES)
+    try:
+        return _checked_root(text, where)
+    except DamagedDataError:  # perhaps on the way
+        return _checked_root(read_file(reference, commit, path, MAX_METADATA_BYTES), where)
+
+
+def _checked_root(text: bytes, where: str) -> Root:
+    root = parse_root(text, where)
     root.verify(where)
-    return published
+    return root

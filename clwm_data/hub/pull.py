@@ -12,83 +12,109 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from clwm_data.disk import disk_errors
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.families.base import SPLITS
-from clwm_data.hub.fetch import fetch_task, task_files
-from clwm_data.hub.published import PublishedStore
+from clwm_data.hub.fetch import HubSource
+from clwm_data.hub.published import PublishedStore, find_one
+from clwm_data.hub.reference import parse_reference
+from clwm_data.paths import real_path, store_file
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store.atomic import move, move_folder
+from clwm_data.store.cached import ProgressCallback, bring_task, check_space
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.lock import locked
 from clwm_data.store.reader import Store, open_local
-from clwm_data.store.root_writer import write_root
+from clwm_data.store.root_writer import RootWriter
 from clwm_data.store.validate import check_files
-
-#: Called with (bytes newly there, bytes needed in all).
-Progress = Callable[[int, int], object]
 
 #: Folder in the staging folder that holds files until their task is complete.
 DOWNLOADS = "download"
 
 
 def pull(
-    published: PublishedStore,
-    out: Path,
+    reference: str,
+    out: str | Path | None = None,
     *,
     tasks: str | Collection[int] | None = None,
     splits: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Store:
-    """Download a published store, continuing what an earlier call left.
+    """Download a store of the Hub, or some of its tasks, continuing what an earlier call left.
 
     Args:
-        published: what to download.
-        out: folder of the store; tasks of the same published store may be there already.
+        reference: ``user/repo[@revision][/x.zarr]``, with or without ``hf://datasets/`` before it.
+        out: folder of the store; ``data/NAME.zarr`` unless given. Tasks of the same published store may be
+            there already.
         tasks: only these, e.g. ``0-4,7``; others can follow later.
         splits: only tasks of these splits.
-        progress: called whenever a file is there.
+        on_progress: called whenever a file is there.
 
     Returns:
         The store; its ``missing_tasks`` were not chosen, or are not in the published store.
 
     Raises:
-        ClwmError: a wrong choice, ``out`` holds something else, another process writes to it, the disk is
-            full, or a file cannot be had as published.
+        NotFoundError: no such repository, revision or store.
+        InvalidInputError: a task or a split that it does not have.
+        ConflictError: ``out`` holds something else, or another process writes to it.
+        DamagedDataError: what is published contradicts itself, or does not arrive as published.
+        UnavailableError: the Hub cannot be reached, or the disk is full.
     """
+    published = find_one(parse_reference(reference))
+    folder = Path("data") / store_file(published.folder) if out is None else out
+    return download(published, real_path(folder), tasks=tasks, splits=splits, on_progress=on_progress)
+
+
+def download(
+    published: PublishedStore,
+    out: Path,
+    *,
+    tasks: str | Collection[int] | None = None,
+    splits: Sequence[str] | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Store:
+    """As :func:`pull`, of a published store that was found already."""
     chosen = choose_tasks(published, tasks, splits)
     with disk_errors(out, "it resumes"):
         _check_existing(out, published)
         with locked(out):
-            _pull_into(out, published, chosen, progress)
+            _download_into(out, published, chosen, on_progress)
             shutil.rmtree(out / STAGING / DOWNLOADS, ignore_errors=True)
     return open_local(out)
 
 
-def _pull_into(
-    out: Path, published: PublishedStore, chosen: Sequence[int], progress: Progress | None
+def _download_into(
+    out: Path, published: PublishedStore, chosen: Sequence[int], on_progress: ProgressCallback | None
 ) -> None:
     # The root is about to vouch for every task that is there, not only for those chosen now.
     wanted = sorted({*chosen, *_indices_there(out)})
     absent = [index for index in wanted if not _is_sound(out, published, index)]
-    total = sum(file.bytes for index in absent for file in task_files(published, index).values())
-    free = shutil.disk_usage(out).free
-    if total > free:
-        raise ClwmError(f"{out}: needs {total} bytes, the disk has {free}: free space, or choose fewer tasks")
+    for index in absent:  # before anything travels
+        HubSource(published).files(index)
+    total = sum(file.bytes for index in absent for file in published.records[index].files.values())
+    check_space(out, total)
 
     def arrived(size: int) -> None:
-        if progress is not None:
-            progress(size, total)
+        if on_progress is not None:
+            on_progress(size, total)
 
     arrived(0)
-    taken_out = [index for index in absent if _take_out(out, index)]
-    if taken_out or not (out / METADATA).is_file():
-        _write_root(out, published)
     for index in absent:
-        _pull_task(out, published, index, arrived)
+        _take_out(out, index)
+    if not absent and _has_origin(out, published):
+        return
+    record = published.root.record
+    root = RootWriter(out, record.manifest, record.provenance, published.origin, record.edited)
+    with root.adding():
+        for index in absent:
+            _bring(out, published, index, arrived)
+            root.add(index)
+
+
+def _has_origin(out: Path, published: PublishedStore) -> bool:
+    """Whether the root says that all came from this published store."""
     origin = open_local(out).origin
-    if origin is None or origin.root_sha256 != published.root.record.root_sha256:
-        _write_root(out, published)
+    return origin is not None and origin.root_sha256 == published.root.record.root_sha256
 
 
 def choose_tasks(
@@ -97,7 +123,7 @@ def choose_tasks(
     """The published tasks that a selection means, ascending.
 
     Raises:
-        ClwmError: it names a task or a split that the store does not have, or nothing is left.
+        InvalidInputError: it names a task or a split that the store does not have, or nothing is left.
     """
     if isinstance(tasks, str):
         chosen: Iterable[int] = parse_indices(tasks, published.indices)
@@ -105,37 +131,41 @@ def choose_tasks(
         chosen = published.indices if tasks is None else tasks
     for index in chosen:
         if index not in published.records:
-            raise ClwmError(f"{published}: has no task {index}; it has {format_indices(published.indices)}")
+            raise InvalidInputError(
+                f"{published}: has no task {index}; it has {format_indices(published.indices)}"
+            )
     if splits is not None:
-        there = [split for split in SPLITS if split in {r.split for r in published.records.values()}]
+        available = [split for split in SPLITS if split in {r.split for r in published.records.values()}]
         for split in splits:
-            if split not in there:
-                raise ClwmError(f"{published}: has no tasks of split {split!r}; it has {', '.join(there)}")
+            if split not in available:
+                raise InvalidInputError(
+                    f"{published}: has no tasks of split {split!r}; it has {', '.join(available)}"
+                )
         chosen = [index for index in chosen if published.records[index].split in splits]
     if not (result := tuple(sorted(chosen))):
-        raise ClwmError(f"{published}: no task is in both the chosen tasks and the chosen splits")
+        raise InvalidInputError(f"{published}: no task is in both the chosen tasks and the chosen splits")
     return result
 
 
 def _check_existing(out: Path, published: PublishedStore) -> None:
     """Refuse to touch what is not a store, or to mix two stores or two versions of one."""
     if out.exists() and not out.is_dir():
-        raise ClwmError(f"{out}: is a file: choose another --out")
+        raise ConflictError(f"{out}: is a file: choose another --out")
     if not (out / METADATA).is_file():
         if out.exists() and any(path.name != STAGING for path in out.iterdir()):
-            raise ClwmError(f"{out}: is a folder but not a store: choose another --out")
+            raise ConflictError(f"{out}: is a folder but not a store: choose another --out")
         return
-    there = open_local(out)
+    existing = open_local(out)
     for index in _indices_there(out):
         if index not in published.records:
-            raise ClwmError(
+            raise ConflictError(
                 f"{out}: holds task {index}, which {published} does not have: choose another --out"
             )
-    if there.name != published.root.record.manifest.name:
-        raise ClwmError(f"{out}: holds the dataset {there.name}: choose another --out")
-    for key, digest in there.record.tasks.items():
+    if existing.name != published.root.record.manifest.name:
+        raise ConflictError(f"{out}: holds the dataset {existing.name}: choose another --out")
+    for key, digest in existing.record.tasks.items():
         if published.root.record.tasks.get(key) != digest:
-            raise ClwmError(
+            raise ConflictError(
                 f"{out}: holds another version of {published} (task {key} differs): choose another --out"
             )
 
@@ -147,7 +177,7 @@ def _indices_there(out: Path) -> list[int]:
 
 
 def _is_sound(out: Path, published: PublishedStore, index: int) -> bool:
-    """Whether a task is complete on disk, as published."""
+    """Whether a task is complete on disk, as published, and nothing lies beside it."""
     folder = out / TASKS / task_folder(index)
     group = folder / METADATA
     return (
@@ -157,25 +187,17 @@ def _is_sound(out: Path, published: PublishedStore, index: int) -> bool:
     )
 
 
-def _take_out(out: Path, index: int) -> bool:
+def _take_out(out: Path, index: int) -> None:
     """Move a damaged task, if it is there, to the downloads, where its sound files are used again."""
-    target, download = out / TASKS / task_folder(index), out / STAGING / DOWNLOADS / task_folder(index)
-    if not target.exists():
-        return False
-    shutil.rmtree(download, ignore_errors=True)
-    download.parent.mkdir(exist_ok=True)
-    move(target, download)
-    return True
+    target, part = out / TASKS / task_folder(index), out / STAGING / DOWNLOADS / task_folder(index)
+    if target.exists():
+        shutil.rmtree(part, ignore_errors=True)
+        part.parent.mkdir(exist_ok=True)
+        move(target, part)
 
 
-def _pull_task(out: Path, published: PublishedStore, index: int, arrived: Callable[[int], object]) -> None:
-    folder = fetch_task(published, index, out / STAGING / DOWNLOADS, arrived)
-    target = out / TASKS / task_folder(index)
+def _bring(out: Path, published: PublishedStore, index: int, arrived: Callable[[int], object]) -> None:
+    part, target = out / STAGING / DOWNLOADS / task_folder(index), out / TASKS / task_folder(index)
+    bring_task(published.root, index, HubSource(published), part, arrived)
     target.parent.mkdir(exist_ok=True)
-    move_folder(folder, target)
-    _write_root(out, published)
-
-
-def _write_root(out: Path, published: PublishedStore) -> None:
-    record = published.root.record
-    write_root(out, record.manifest, record.provenance, published.origin, record.edited)
+    move_folder(part, target)

@@ -2,48 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, ConflictError, DamagedDataError, InvalidInputError
 from clwm_data.hub.card import CardStore, dataset_card
+from clwm_data.hub.client import api, call
 from clwm_data.hub.figure import returns_figure
+from clwm_data.hub.lineage import reasons_against, remember_push
+from clwm_data.hub.outgoing import credited, outgoing_root
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
-from clwm_data.hub.publication import Publication
-from clwm_data.hub.published import SUFFIX, open_published
+from clwm_data.hub.publication import Publication, Pushed
+from clwm_data.hub.published import open_published
 from clwm_data.hub.reference import HubReference, repository_reference
+from clwm_data.manifest import Manifest
 from clwm_data.pages.markdown import CARD
-from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
+from clwm_data.paths import SUFFIX, real_path, store_file
+from clwm_data.store.cached import ProgressCallback
+from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
 from clwm_data.store.reader import Store, open_local
+from clwm_data.store.root import Root
 from clwm_data.store.validate import validate
 from clwm_data.yaml_text import dump_yaml
 
 
-def publishable(path: Path) -> Store:
-    """A store that may be pushed.
+def push(
+    store: str | Path | Store,
+    repository: str,
+    *,
+    tag: str | None = None,
+    branch: str | None = None,
+    private: bool = False,
+    replace: bool = False,
+    on_progress: ProgressCallback | None = None,
+) -> Pushed:
+    """Publish a store in a dataset repository of the Hub.
+
+    Only what changed is uploaded, so the same call resumes an interrupted push, and does nothing after a
+    finished one.
+
+    Args:
+        store: the store, or its folder.
+        repository: ``user/name``; made if it does not exist.
+        tag: to set on the result: what readers pin.
+        branch: instead of the default one.
+        private: make the repository private, if it does not exist yet.
+        replace: even where published tasks would be deleted, or a store that this one does not descend from.
+        on_progress: called after each commit with the bytes that it carried, and those of all.
 
     Raises:
-        ClwmError: it does not validate, has no task, or is being written.
+        InvalidInputError: the name of the repository is none.
+        DamagedDataError: the store does not validate.
+        ConflictError: something published would be lost, the tag stands for something else, or the store is
+            being written.
+        UnavailableError: the Hub cannot be reached, or refuses.
+    """
+    path = store.path if isinstance(store, Store) else real_path(store)
+    publication = publish_store(path, repository, branch)
+    return publication.push(private=private, tag=tag, replace=replace, on_progress=on_progress)
+
+
+def publish_store(
+    path: Path,
+    repository: str,
+    branch: str | None = None,
+    *,
+    authors: Sequence[str] = (),
+    licence: str | None = None,
+) -> Publication:
+    """A store, ready to be published: its data, its root, manifest and the card, then the tag.
+
+    Where all of it does not fit into one commit, the data goes first. Then readers of the branch may see new
+    data under the old root meanwhile, and are told by the digests; readers of a tag do not.
+
+    Args:
+        path: of the store.
+        repository: dataset repository ``user/name``.
+        branch: instead of the default one.
+        authors: to credit; by default those of the manifest, or the login that pushes.
+        licence: SPDX identifier; by default that of the manifest.
+
+    Raises:
+        ClwmError: the store may not be published, or the repository's name is none.
+    """
+    store = publishable(path)
+    reference = repository_reference(repository, branch, "dataset")
+    manifest = credited(store.manifest, authors, licence)
+    root = _Once(store, manifest)
+    title = f"{store.name}: {len(store.tasks)} tasks"
+    return Publication(
+        reference,
+        title,
+        lambda head: plan_push(store, root(), reference, head),
+        on_success=lambda: remember_push(store, root(), reference),
+    )
+
+
+class _Once:
+    """The root as it is published, for which the Hub may have to be asked who pushes."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self._store = store
+        self._manifest = manifest
+        self._root: Root | None = None
+
+    def __call__(self) -> Root:
+        if self._root is None:
+            manifest = self._manifest
+            if not manifest.authors:
+                manifest = manifest.model_copy(update={"authors": login_names()})
+            self._root = outgoing_root(self._store, manifest)
+        return self._root
+
+
+def login_names() -> list[str]:
+    """The name of whoever is logged in to the Hub; nobody, where it cannot be asked."""
+    try:
+        user = call("the Hub's login", api().whoami)
+    except ClwmError:
+        return []
+    name = user.get("fullname") or user.get("name")
+    return [name] if isinstance(name, str) and name.isprintable() else []
+
+
+def publishable(path: Path) -> Store:
+    """A store that may be pushed; what a user put beside its files stays at home.
+
+    Raises:
+        ConflictError: it is being written.
+        InvalidInputError: it has no task.
+        DamagedDataError: it does not validate.
     """
     store = open_local(path)
     if (path / STAGING).exists():
-        raise ClwmError(
+        raise ConflictError(
             f"{path}: its collection or download is not finished: run that command again, or "
             f"delete {STAGING} in it"
         )
     if not store.tasks:
-        raise ClwmError(f"{path}: holds no task yet: collect it first")
-    if findings := validate(path):
+        raise InvalidInputError(f"{path}: holds no task yet: collect it first")
+    beside = {str(entry) for entry in path.iterdir() if entry.name not in (METADATA, TASKS)}
+    if findings := [finding for finding in validate(path) if finding.where not in beside]:
         more = f" ({len(findings)} findings: see `clwm validate {path}`)"
-        raise ClwmError(f"{path}: is not valid, so it is not pushed: {findings[0]}{more}")
+        raise DamagedDataError(f"{path}: is not valid, so it is not pushed: {findings[0]}{more}")
     return store
 
 
-def plan_push(store: Store, reference: HubReference, head: str | None) -> Plan:
+def plan_push(store: Store, root: Root, reference: HubReference, head: str | None) -> Plan:
     """What a push of a store would upload and delete.
 
     Args:
         store: checked with :func:`publishable`.
+        root: of the store as it is published.
         reference: dataset repository.
         head: commit to compare with; ``None`` where nothing was published yet.
 
@@ -51,41 +161,24 @@ def plan_push(store: Store, reference: HubReference, head: str | None) -> Plan:
         ClwmError: the repository cannot be read.
     """
     remote = {} if head is None else remote_files(reference, head)
-    folder = f"{store.name}{SUFFIX}"
+    folder, records = store_file(store.name), [task.record for task in store.tasks.values()]
     data = [
         planned(f"{folder}/{path.relative_to(store.path).as_posix()}", path, remote)
         for path in _task_files(store)
     ]
-    manifest = store.manifest.model_dump(mode="json", exclude_none=True)
+    manifest = root.record.manifest.model_dump(mode="json", exclude_none=True)
+    card = _card(CardStore(root.record, records), reference, head, remote)
     last = [
-        planned(f"{folder}/{METADATA}", store.root.text, remote),
+        planned(f"{folder}/{METADATA}", root.text, remote),
         planned(f"{store.name}.yaml", dump_yaml(manifest).encode(), remote),
-        planned(f"{store.name}.svg", _figure(store).encode(), remote),
-        planned(CARD, _card(store, reference, head, remote).encode(), remote),
+        planned(f"{store.name}.svg", _figure(store, records), remote),
+        planned(CARD, card.encode(), remote),
     ]
     kept = {file.path for file in [*data, *last]}
     stale = sorted(path for path in remote if path.startswith(f"{folder}/") and path not in kept)
-    return Plan(head, data, [*last, *map(deleted, stale)])
-
-
-def publish_store(path: Path, repository: str, branch: str | None = None) -> Publication:
-    """A store, ready to be published: data first, then its root, manifest and the card, then the tag.
-
-    Only what changed is uploaded, so an interrupted push is resumed by the next. Readers of the branch may
-    see new data under the old root meanwhile, and are told by the digests; readers of a tag do not.
-
-    Args:
-        path: of the store.
-        repository: dataset repository ``user/name``.
-        branch: instead of the default one.
-
-    Raises:
-        ClwmError: the store may not be published, or the repository's name is none.
-    """
-    store = publishable(path)
-    reference = repository_reference(repository, branch, "dataset")
-    title = f"{store.name}: {len(store.tasks)} tasks"
-    return Publication(reference, title, lambda head: plan_push(store, reference, head))
+    published = head is not None and f"{folder}/{METADATA}" in remote
+    losses = reasons_against(store, root, reference, head) if published and head is not None else []
+    return Plan(head, data, [*last, *map(deleted, stale)], losses)
 
 
 def _task_files(store: Store) -> Iterator[Path]:
@@ -97,21 +190,17 @@ def _task_files(store: Store) -> Iterator[Path]:
         yield from (group / file for file in sorted(task.record.files))
 
 
-def _card_store(store: Store) -> CardStore:
-    return CardStore(store.record, [task.record for task in store.tasks.values()])
+def _figure(store: Store, records: Sequence[TaskRecord]) -> bytes:
+    return returns_figure(store.name, store.family, records).encode()
 
 
-def _figure(store: Store) -> str:
-    return returns_figure(store.name, store.family, [task.record for task in store.tasks.values()])
-
-
-def _card(store: Store, reference: HubReference, head: str | None, remote: Collection[str]) -> str:
+def _card(own: CardStore, reference: HubReference, head: str | None, remote: Collection[str]) -> str:
     """The card of the repository: of this store and of the others in it."""
-    stores, existing = [_card_store(store)], ""
+    stores, existing = [own], ""
     if head is not None:
         end = f"{SUFFIX}/{METADATA}"
         roots = {path.removesuffix(f"/{METADATA}") for path in remote if path.endswith(end)}
-        for folder in sorted(roots - {f"{store.name}{SUFFIX}"}):
+        for folder in sorted(roots - {store_file(own.name)}):
             if "/" in folder:
                 continue
             published = open_published(reference, head, folder)

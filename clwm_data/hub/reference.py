@@ -1,19 +1,22 @@
-"""Names of what lies on the Hub."""
+"""Names of what lies on the Hub, in the spelling of ``huggingface_hub``."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 
 Kind = Literal["dataset", "model"]
 
 PREFIX = "hf://"
+#: Pages of the Hub, which are names, too.
+SITES = ("https://huggingface.co/", "https://hf.co/")
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _REPOSITORY = re.compile(rf"{_PART}/{_PART}")
 _STORE = re.compile(rf"{_PART}\.zarr")
+_REVISION = re.compile(r"(?!.*\.\.)[\w][\w./+-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class HubReference:
     kind: Kind = "dataset"
 
     def __str__(self) -> str:
-        revision = "" if self.revision is None else f"@{self.revision}"
+        revision = "" if self.revision is None else f"@{self.revision.replace('/', '%2F')}"
         store = "" if self.store is None else f"/{self.store}"
         return f"{PREFIX}{self.kind}s/{self.repository}{revision}{store}"
 
@@ -43,48 +46,72 @@ class HubReference:
         return f"datasets/{self.repository}" if self.kind == "dataset" else self.repository
 
 
+def is_address(text: str) -> bool:
+    """Whether a text can mean nothing but the Hub: ``hf://...``, or the address of one of its pages."""
+    return text.lower().startswith((PREFIX, *SITES))
+
+
 def looks_like_reference(text: str) -> bool:
     """Whether a text names a repository, or could: ``hf://...``, ``user/repo``, ``user/repo@tag``."""
-    repository, _, revision = text.partition("@")
-    return text.startswith(PREFIX) or bool(
+    repository, at, revision = text.partition("@")
+    return is_address(text) or bool(
         _REPOSITORY.fullmatch(repository)
         and not repository.endswith((".zarr", ".yaml", ".yml"))
-        and ("@" not in text or revision)
+        and (revision or not at)
     )
 
 
-def parse_reference(text: str, kind: Kind = "dataset") -> HubReference:
-    """Parse ``user/repo[@revision][/x.zarr]``, with or without ``hf://`` or ``hf://datasets/`` before it.
+def parse_reference(text: str, kind: Kind | None = "dataset") -> HubReference:
+    """Parse ``user/repo[@revision][/x.zarr]``, or the same after ``hf://datasets/`` or ``hf://models/``.
 
-    A slash in a revision is written ``%2F``.
+    As everywhere on the Hub, ``hf://user/repo`` is a model. A slash in a revision is written ``%2F``.
+
+    Args:
+        text: the name, or the address of a page of the Hub.
+        kind: of the repository that is expected, which a bare ``user/repo`` then means; ``None``: whatever
+            the text says, and a dataset where it does not say.
 
     Raises:
-        ClwmError: it is not such a name.
+        InvalidInputError: it is not such a name, or names a repository of another kind.
     """
-    rest = text.removeprefix(PREFIX).removesuffix("/")
-    parts = rest.split("/")
-    if parts[0] in ("datasets", "models") and text.startswith(PREFIX):
-        if parts[0] != f"{kind}s":
-            raise ClwmError(f"{text}: is a {parts[0][:-1]} repository, expected a {kind} repository")
-        parts = parts[1:]
-    if len(parts) < 2:
-        raise ClwmError(f"{text}: is not a name on the Hub: expected user/repo or {PREFIX}{kind}s/user/repo")
-    name, _, revision = parts[1].partition("@")
-    repository, inside = f"{parts[0]}/{name}", "/".join(parts[2:])
-    if not _REPOSITORY.fullmatch(repository) or parts[1].endswith("@"):
-        raise ClwmError(f"{text}: {repository}{'@' * parts[1].endswith('@')} is not a name like user/repo")
-    if inside and (kind != "dataset" or not _STORE.fullmatch(inside)):
-        raise ClwmError(f"{text}: {inside} is not the name of a store such as {repository}/point-robot.zarr")
-    return HubReference(repository, revision.replace("%2F", "/") or None, inside or None, kind)
+    from huggingface_hub import parse_hf_uri  # takes half a second to import
+    from huggingface_hub.errors import HfUriError
+
+    try:
+        uri = parse_hf_uri(text if is_address(text) else f"{PREFIX}{kind or 'dataset'}s/{text.rstrip('/')}")
+    except HfUriError as error:
+        raise InvalidInputError(
+            f"{text}: is not a name on the Hub: expected user/repo or {PREFIX}{kind or 'dataset'}s/user/repo"
+        ) from error
+    allowed = get_args(Kind) if kind is None else (kind,)
+    if uri.type not in allowed:
+        expected = " or ".join(f"{PREFIX}{other}s/{uri.id}" for other in allowed)
+        raise InvalidInputError(
+            f"{text}: names a {uri.type} repository, not a {' or '.join(allowed)}: {expected}?"
+        )
+    if not _REPOSITORY.fullmatch(uri.id):
+        raise InvalidInputError(f"{text}: {uri.id} is not a name like user/repo")
+    if uri.revision is not None and not _REVISION.fullmatch(uri.revision):
+        raise InvalidInputError(f"{text}: {uri.revision!r} is not the name of a branch, a tag or a commit")
+    store = uri.path_in_repo.rstrip("/") or None
+    if store is not None and (uri.type != "dataset" or not _STORE.fullmatch(store)):
+        raise InvalidInputError(
+            f"{text}: {store} is not the name of a store such as {uri.id}/point-robot.zarr"
+        )
+    return HubReference(uri.id, uri.revision, store, cast(Kind, uri.type))
 
 
 def repository_reference(text: str, branch: str | None, kind: Kind) -> HubReference:
     """A repository to write to.
 
     Raises:
-        ClwmError: the text names no repository, or more than one.
+        InvalidInputError: the text names no repository, or more than one, or the branch is not a name.
     """
     reference = parse_reference(text, kind)
     if reference.revision is not None or reference.store is not None:
-        raise ClwmError(f"{text}: expected the name of a repository, {reference.repository}, and no more")
+        raise InvalidInputError(
+            f"{text}: expected the name of a repository, {reference.repository}, and no more"
+        )
+    if branch is not None and not _REVISION.fullmatch(branch):
+        raise InvalidInputError(f"{branch!r} is not the name of a branch")
     return HubReference(reference.repository, branch, None, kind)

@@ -25,14 +25,15 @@ def merge_card(
 
     Args:
         existing: the card that the repository has, or an empty text.
-        front_matter: from the existing front matter, the keys to set.
+        front_matter: from the existing front matter, the keys to set; those that become ``None`` are removed.
         body: lines of the generated part.
 
     Raises:
-        ClwmError: the existing front matter is not YAML.
+        InvalidInputError: the existing front matter is not YAML.
     """
     front, before, after = split_card(existing)
-    front = {**front, **front_matter(front)}
+    changed = {**front, **front_matter(front)}
+    front = {key: value for key, value in changed.items() if value is not None}
     header = dump_yaml(front, allow_unicode=True, width=100)
     text = "\n".join([BEGIN, *body, END])
     return "\n".join(part for part in (f"---\n{header}---", before, text, after) if part).rstrip() + "\n"
@@ -42,7 +43,7 @@ def split_card(text: str) -> tuple[dict[str, Any], str, str]:
     """Front matter of a card, and the text that people wrote before and after the generated part.
 
     Raises:
-        ClwmError: the front matter is not YAML.
+        InvalidInputError: the front matter is not YAML.
     """
     front: dict[str, Any] = {}
     if match := re.match(r"---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)", text, re.DOTALL):

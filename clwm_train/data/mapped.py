@@ -7,13 +7,10 @@ data shares them.
 
 from __future__ import annotations
 
-import math
 import mmap
-import os
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clwm_data.cache import cache_folder, waiting_lock
 from clwm_data.errors import ClwmError
-from clwm_data.locks import exclusive
 from clwm_data.memory import available_memory
 from clwm_data.store import Store
 from clwm_data.store.atomic import move_folder
@@ -102,11 +99,14 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
         "splits": splits,
         "scaling": config.model_dump(mode="json"),
     }
-    folder = cache_root() / json_sha256(key)
+    folder = cache_folder("mapped") / json_sha256(key)
     try:
-        with _locked(folder):
-            if not folder.is_dir():
-                _build(folder, store, config)
+        if not folder.is_dir():
+            with waiting_lock(folder.with_name(f"{folder.name}.lock"), f"{store.path}: decoding into files"):
+                if not folder.is_dir():
+                    _build(folder, store, config)
+    except ClwmError:
+        raise
     except OSError as error:
         raise ClwmError(
             f"{error.filename or folder}: {error.strerror or error}: free space, or choose another folder "
@@ -125,13 +125,6 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
         normaliser=normaliser,
         **columns,
     )
-
-
-def cache_root() -> Path:
-    """Folder of the files: ``CLWM_CACHE``, or ``clwm`` in the user's cache folder."""
-    if chosen := os.environ.get("CLWM_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clwm"
 
 
 def _build(folder: Path, store: Store, config: DataConfig) -> None:
@@ -204,11 +197,3 @@ def _mapped(path: Path, advice: int) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given (NumPy array|buffer) is not writ", UserWarning)
         return torch.from_numpy(array)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the others wait until the files are there."""
-    lock = folder.with_name(f"{folder.name}.lock")
-    with exclusive(lock, f"{folder}: another process is writing it", seconds=math.inf):
-        yield

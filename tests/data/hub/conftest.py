@@ -13,6 +13,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils import _http
 
 from clwm_data.hub import client
+from clwm_data.store import address
 from tests.hub_repository import Repository
 from tests.hub_server import TOKEN, HubServer
 
@@ -35,6 +36,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that were waited for before repetitions; nobody waits for real."""
     waited: list[float] = []
     monkeypatch.setattr(client, "sleep", waited.append)
+    monkeypatch.setattr(address, "sleep", waited.append)
     monkeypatch.setattr(_http.time, "sleep", waited.append)
     return waited
 
@@ -50,6 +52,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> 
         "HF_HUB_CACHE": str(tmp_path / "hf/hub"),
         "HF_ASSETS_CACHE": str(tmp_path / "hf/assets"),
         "HF_TOKEN": TOKEN,
+        "CLWM_CACHE": str(tmp_path / "cache"),
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from clwm_data.hub import pull
 from clwm_data.hub.published import find_one
-from clwm_data.hub.pull import pull
 from clwm_data.hub.reference import parse_reference
 from clwm_data.store.reader import Store
 from tests.data.hub.conftest import publish
@@ -20,7 +20,7 @@ CHUNKS = r"resolve/.*/tasks/.*/c\."
 
 
 def download(out: Path, text: str = "user/data", **options: object) -> Store:
-    return pull(find_one(parse_reference(text)), out, **options)  # type: ignore[arg-type]
+    return pull.download(find_one(parse_reference(text)), out, **options)  # type: ignore[arg-type]
 
 
 def travelled(hub: HubServer) -> set[str]:

@@ -37,16 +37,19 @@ def test_front_matter(tiny: CardStore) -> None:
     assert front["task_categories"] == ["reinforcement-learning"]
     assert front["size_categories"] == ["n<1K"]  # 600 transitions
     assert {"offline-reinforcement-learning", "point-robot", "zarr"} <= set(front["tags"])  # type: ignore[call-overload]
-    assert front["configs"] == [
-        {
-            "config_name": "tiny",
-            "data_files": [
-                {"split": "train", "path": ["tiny.zarr/tasks/0012/**"]},
-                {"split": "id", "path": ["tiny.zarr/tasks/0006/**"]},
-                {"split": "ood", "path": ["tiny.zarr/tasks/0000/**"]},
-            ],
-        }
-    ]
+    assert "configs" not in front
+
+
+def test_configs_that_datasets_cannot_read_are_removed_and_others_kept(tiny: CardStore) -> None:
+    """Earlier cards listed files of Zarr, over which `datasets.load_dataset` stumbles."""
+    old = {
+        "config_name": "tiny",
+        "data_files": [{"split": "train", "path": ["tiny.zarr/tasks/0012/**"]}],
+    }
+    mine = {"config_name": "mine", "data_files": "extra.parquet"}
+    for listed, kept in (([old], None), ([old, mine], [mine]), ("nonsense", None)):
+        existing = f"---\n{yaml.safe_dump({'configs': listed})}---\n"
+        assert front_matter(dataset_card("user/data", [tiny], existing)).get("configs") == kept
 
 
 def test_body(tiny: CardStore) -> None:
@@ -62,6 +65,7 @@ def test_body(tiny: CardStore) -> None:
     block = card.split("```python\n")[1].split("```")[0]
     assert len(block.splitlines()) == 3
     compile(block, "card", "exec")
+    assert 'open_store("hf://datasets/user/data/tiny.zarr")' in block
     assert "@misc{user-data," in card
 
 

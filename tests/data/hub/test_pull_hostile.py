@@ -25,7 +25,6 @@ from tests.hub_server import HubServer
         ("tasks/0006/reward/c.0", None, "0006/reward/c.0: is missing: its upload is not complete"),
         ("tasks/0006/reward/c.0", b"short", "has 5 bytes, the store says 800"),
         ("tasks/0006/reward/c.0", bytes(10**6), "has 1000000 bytes, the store says 800"),
-        ("tasks/0006/zarr.json", b"{}", "tasks/0006"),
         ("zarr.json", None, "has no zarr.json: its upload is not complete"),
         ("zarr.json", b"[]", "expected a JSON object"),
         ("zarr.json", b"{" * 10**5, "is damaged"),

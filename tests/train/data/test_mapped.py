@@ -27,7 +27,7 @@ from clwm_data.store.provenance import current_provenance
 from clwm_data.store.root_writer import write_root
 from clwm_train.config import DataConfig
 from clwm_train.data import mapped
-from clwm_train.data.mapped import cache_root, choose_memory, map_task_data
+from clwm_train.data.mapped import choose_memory, map_task_data
 from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.runs.checkpoint import latest_checkpoint
 from clwm_train.runs.run import create_run
@@ -48,7 +48,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLWM_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache/mapped"
 
 
 def assert_equal(left: TaskData, right: TaskData) -> None:
@@ -180,14 +180,6 @@ def test_files_are_used_where_memory_is_short(store: Store, monkeypatch: pytest.
     assert choose_memory(store, "cpu", "ram") == "ram"
     monkeypatch.setattr(mapped, "available_memory", lambda: 3 * needed)
     assert choose_memory(store, "cpu") == "ram"
-
-
-def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CLWM_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache_root() == Path("/somewhere/clwm")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_root() == Path("~/.cache/clwm").expanduser()
 
 
 # -- more data than memory ---------------------------------------------------------------------------------

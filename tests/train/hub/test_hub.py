@@ -22,7 +22,9 @@ from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
 from clwm_data.opening import open_store
 from clwm_train.evaluate.results import EVALUATIONS, read_evaluations
-from clwm_train.hub.agents import load_published, publish_run
+from clwm_train.hub.agents import publish_run
+from clwm_train.model.agent import Agent
+from clwm_train.runs.finding import find_run
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import create_run, open_run
 from clwm_train.training.train import train_run
@@ -34,6 +36,10 @@ from tests.train.helpers import small_config
 __all__ = ["hub", "waits"]
 
 AGENT = "checkpoints/step-000000008/agent.safetensors"
+
+
+def load_published(text: str) -> Agent:
+    return load_agent(open_run(find_run(text)))
 
 
 def here(*arguments: object) -> None:
@@ -137,7 +143,7 @@ def test_a_run_on_downloaded_data_knows_its_revision(
     assert "2 seeds" in card
 
     shutil.rmtree(run.path)
-    shutil.rmtree(tmp_path / "hf")
+    shutil.rmtree(tmp_path / "cache")
     capsys.readouterr()
     here("eval", "user/agent", "--episodes", "1", "--context-size", "20", "--json")
     shown = json.loads(capsys.readouterr().out)
@@ -258,7 +264,7 @@ def test_a_lasting_alteration_is_refused(hub: HubServer, run: Path) -> None:
 def test_offline(hub: HubServer, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_run(run, "user/agent").push()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ClwmError, match="HF_HUB_OFFLINE is set and it was not downloaded before"):
+    with pytest.raises(ClwmError, match=r"HF_HUB_OFFLINE is set.*it was not downloaded before"):
         load_published("user/agent")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     load_published("user/agent")

@@ -1,0 +1,95 @@
+"""What commands take for a store or a run: a path, a name under data/ or runs/, or something published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clwm_data.errors import NotFoundError
+from clwm_data.opening import DATA, RUNS, Located, download_located, locate, locate_here, open_located
+from clwm_data.paths import store_file
+
+from .transfers import bytes_bar, quiet_hub
+
+if TYPE_CHECKING:
+    from clwm_data.store import Store
+    from clwm_train.runs.run import Run
+
+
+def default_store(name: str) -> Path:
+    """Where the store of a dataset lies unless the user says otherwise."""
+    return DATA / store_file(name)
+
+
+def find_store(text: str) -> Path:
+    """The folder of the store that a user means; one that is published is downloaded into the cache.
+
+    Raises:
+        ClwmError: there is none, or it cannot be downloaded.
+    """
+    located = locate(text, DATA)
+    if isinstance(located, Path):
+        return located
+    quiet_hub()
+    with bytes_bar(f"downloading {text}") as on_progress:
+        return download_located(located, text, on_progress)
+
+
+def find_local_store(text: str) -> Path:
+    """The store that a user wants to change or to publish: a path, or the name of one under ``data/``.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return locate_here(text, DATA)
+
+
+def look_at_store(text: str) -> Store:
+    """The store that a user means, for a look: of one that is published only the metadata is downloaded.
+
+    Raises:
+        ClwmError: there is none.
+    """
+    located: Located = locate(text, DATA)
+    if not isinstance(located, Path):
+        quiet_hub()
+    return open_located(located, text)
+
+
+def find_run(text: str) -> Path:
+    """The folder of the run that a user means: a path, the name of one under ``runs/``, or a published one.
+
+    Raises:
+        ClwmError: there is none, or it cannot be downloaded.
+    """
+    from clwm_train.runs import finding
+
+    located = finding.locate_run(text, RUNS)
+    if isinstance(located, Path):
+        return located
+    quiet_hub()
+    return finding.find_run(text)
+
+
+def is_own(text: str) -> bool:
+    """Whether a run that a user means is one of their own, not a download that stays as it is."""
+    from clwm_train.runs.finding import locate_run
+
+    return isinstance(locate_run(text, RUNS), Path)
+
+
+def store_of_run(run: Run, given: str | None) -> Path:
+    """The data that gives the contexts: where the user says, where it was, or where it was published.
+
+    Raises:
+        NotFoundError: it is at none of these.
+    """
+    if given is not None:
+        return find_store(given)
+    path = Path(run.record.store)
+    if path.is_absolute() and path.exists():
+        return path
+    origin = run.record.origin
+    if origin is None:
+        raise NotFoundError(f"{run.path}: its data is no longer at {path}: say where it is with --store")
+    return find_store(f"hf://datasets/{origin.repository}@{origin.revision}/{origin.store}")

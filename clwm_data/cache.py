@@ -1,0 +1,79 @@
+"""The folder where clwm keeps what it downloaded or prepared, shared by all processes of a user."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from clwm_data.disk import describe
+from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.locks import exclusive
+from clwm_data.paths import real_path
+
+logger = logging.getLogger(__name__)
+
+#: Whoever waits longer than this for another process gives up.
+WAIT_SECONDS = 3600.0
+
+
+def cache_root() -> Path:
+    """``CLWM_CACHE``, or the folder ``clwm`` in the user's cache folder (``XDG_CACHE_HOME``, ``~/.cache``).
+
+    Raises:
+        UnavailableError: neither is set, and the user has no home folder.
+    """
+    if chosen := os.environ.get("CLWM_CACHE"):
+        return real_path(Path(chosen).expanduser())
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return real_path(base) / "clwm"
+    try:
+        return Path.home() / ".cache" / "clwm"
+    except RuntimeError as error:
+        raise UnavailableError("there is no home folder to keep a cache in: set CLWM_CACHE") from error
+
+
+def cache_folder(part: Literal["hub", "web", "mapped", "pushed"]) -> Path:
+    """A part of the cache, whose folder may not exist yet.
+
+    Args:
+        part: ``hub``: stores and agents of the Hub; ``web``: stores at other addresses; ``mapped``: task data
+            decoded for memory mapping; ``pushed``: notes about what was published from here.
+    """
+    return cache_root() / part
+
+
+@contextmanager
+def waiting_lock(file: Path, purpose: str) -> Iterator[None]:
+    """Let one process or thread at a time into a block; whoever has to wait is told what for.
+
+    Args:
+        file: of the lock; it stays there.
+        purpose: what the block does, for messages, such as ``downloading user/repo``.
+
+    Raises:
+        ConflictError: the other process does not come to an end.
+        UnavailableError: the cache cannot be written.
+    """
+    minutes = f"{WAIT_SECONDS / 60:.0f} minutes"
+    holder = exclusive(
+        file,
+        f"{purpose}: another process has been doing that for {minutes} ({file} is its lock): end it first",
+        seconds=WAIT_SECONDS,
+        on_wait=lambda: logger.warning("%s: another process does that already: waiting for it", purpose),
+    )
+    try:
+        holder.__enter__()
+    except ClwmError:
+        raise
+    except OSError as error:
+        raise UnavailableError(
+            f"{purpose}: {describe(error, file)}, or set CLWM_CACHE to another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        holder.__exit__(None, None, None)

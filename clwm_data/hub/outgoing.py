@@ -1,0 +1,114 @@
+"""What leaves this machine with a store: its metadata, without what is nobody's business elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from clwm_data.errors import InvalidInputError
+from clwm_data.manifest import Manifest
+from clwm_data.store.digest import root_sha256
+from clwm_data.store.reader import Store
+from clwm_data.store.root import Root, parse_root
+
+#: Earlier manifests of clwm credited this to whatever anybody collected with them, under a licence of theirs.
+NOBODY = "The clwm authors"
+
+#: The folders of a path that begins at the root of a file system, in a home folder, or above this folder.
+_FOLDERS = re.compile(
+    r"""(?<![\w.~/\\])(?:(?:file://)?(?:~[\w.-]*|\.\.)?/(?:[^/'",:;=()\\]*/)*"""
+    r"""|(?:[A-Z]:/|[A-Za-z]:\\)(?:[^\\/'",:;=()]*[\\/])*)"""
+)
+_ADDRESS = re.compile(r"\b(?!file:)([a-z][a-z0-9+.-]*://)(?:[^/@\s]*@)?([^?\s]*)(\?\S*)?", re.IGNORECASE)
+_TOKEN = re.compile(r"hf_\w{8,}")
+
+
+def without_folders(text: str) -> str:
+    """A command line in which of every path that leads out of its folder only the name is left.
+
+    Logins and queries of addresses go, too.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:  # an open quotation mark
+        return _without_folders(text)
+    return text if (scrubbed := [_without_folders(word) for word in words]) == words else shlex.join(scrubbed)
+
+
+def _without_folders(word: str) -> str:
+    word = _TOKEN.sub("hf_...", word)
+    if _ADDRESS.search(word):
+        return _ADDRESS.sub(r"\1\2", word)
+    return _FOLDERS.sub("", word)
+
+
+def file_name(text: str) -> str:
+    """The last part of a path; a name stays what it is."""
+    return PurePath(text.replace("\\", "/")).name if text else text
+
+
+def credited(manifest: Manifest, authors: Sequence[str], licence: str | None) -> Manifest:
+    """A manifest with the authors and the licence of whoever publishes, where it does not name any.
+
+    Args:
+        manifest: of a store.
+        authors: to credit; none: whom the manifest names.
+        licence: likewise.
+    """
+    unnamed = manifest.authors == [NOBODY]
+    return manifest.model_copy(
+        update={
+            "authors": list(authors) or ([] if unnamed else manifest.authors),
+            "licence": licence or (None if unnamed else manifest.licence),
+        }
+    )
+
+
+def outgoing_root(store: Store, manifest: Manifest) -> Root:
+    """The root of a store as it is published; the very same file if there is nothing to change in it.
+
+    Args:
+        store: to be published.
+        manifest: as it is published.
+
+    Raises:
+        InvalidInputError: a task's own metadata, which cannot be changed, names a folder of this machine.
+    """
+    for index, task in store.tasks.items():
+        for entry in task.record.behaviours:
+            if entry.zoo is not None and entry.zoo != file_name(entry.zoo):
+                raise InvalidInputError(
+                    f"{store.path}: task {index}: its metadata names the folder {entry.zoo} of this machine: "
+                    "collect it again with this version of clwm"
+                )
+    attributes = store.root.document["attributes"]
+    changed = {} if manifest == store.manifest else {"manifest": manifest.model_dump(mode="json")}
+    outgoing = _scrubbed({**attributes, **changed})
+    if outgoing == attributes:
+        return store.root
+    document = {**store.root.document, "attributes": outgoing}
+    outgoing["root_sha256"] = root_sha256(document)
+    return parse_root(json.dumps(document, indent=1, allow_nan=False).encode(), str(store.path))
+
+
+def _scrubbed(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a root, or of a source that it was made from, without folders of this machine."""
+    result = dict(attributes)
+    if (manifest := result.get("manifest")) is not None:
+        behaviours = [
+            {**entry, "zoo": file_name(entry["zoo"])} if entry.get("zoo") else entry
+            for entry in manifest["behaviours"]
+        ]
+        result["manifest"] = {**manifest, "behaviours": behaviours}
+    for key in ("provenance", "by"):
+        if result.get(key) is not None:
+            result[key] = {**result[key], "command": without_folders(result[key]["command"])}
+    if (edited := result.get("edited")) is not None:
+        options = {name: without_folders(value) for name, value in edited["options"].items()}
+        sources = [_scrubbed(source) for source in edited["sources"]]
+        result["edited"] = {**_scrubbed({**edited, "sources": []}), "options": options, "sources": sources}
+    return result

@@ -1,0 +1,227 @@
+"""Reading files at addresses, with patience that ends and one line for every way to fail."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.client import HTTPException, IncompleteRead
+from time import monotonic, sleep
+from typing import IO, Any, Protocol
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.request import Request, urlopen
+
+from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError, UnavailableError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of silence that end a connection.
+TIMEOUT_SECONDS = 30.0
+#: Seconds to wait before a file is asked for again.
+WAITS = (1.0, 2.0, 4.0)
+#: Whoever has tried in vain for longer than this does not try again.
+PATIENCE_SECONDS = 60.0
+#: A file that arrives more slowly than this, in bytes per second, does not arrive.
+SLOWEST = 1000.0
+BLOCK = 2**20
+#: Answers after which another try may help.
+BUSY = (408, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a file or a folder lies; its text, for messages, leaves out the query, which may hold a secret.
+
+    Attributes:
+        base: scheme, host and path.
+        query: of a web address, such as a signature, which is sent with every request.
+    """
+
+    base: str
+    query: str = ""
+
+    def __str__(self) -> str:
+        return self.base
+
+    def __truediv__(self, path: str) -> Address:
+        return replace(self, base=f"{self.base}/{path}")
+
+    @property
+    def url(self) -> str:
+        """The whole address."""
+        return f"{self.base}?{self.query}" if self.query else self.base
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is read by HTTP."""
+        return self.base.startswith(("http://", "https://"))
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """The address of a store's folder; spaces and letters that the web does not know are encoded.
+
+        Raises:
+            InvalidInputError: it is none.
+        """
+        shown = text.split("?")[0]
+        try:
+            parts = urlsplit(text)
+            if parts.scheme.lower() not in ("http", "https"):
+                return cls(text.rstrip("/"))
+            host = (parts.hostname or "").encode("idna" if not (parts.hostname or "").isascii() else "ascii")
+            port = "" if parts.port is None else f":{parts.port}"
+        except ValueError as error:  # also of names that no host can have
+            raise InvalidInputError(f"{shown.split('@')[-1]}: is not an address: {error}") from error
+        if parts.username is not None:
+            raise InvalidInputError(f"{parts.hostname}: an address with a login in it is not supported")
+        if not host or re.search(rb"[^A-Za-z0-9.:_-]", host):
+            raise InvalidInputError(f"{shown}: is not an address: it names no host")
+        name = host.decode()
+        name = f"[{name}]" if ":" in name else name
+        path = quote(parts.path, safe="/%:@!$&'()*+,;=~").rstrip("/").removesuffix("/zarr.json")
+        query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
+        return cls(urlunsplit((parts.scheme.lower(), f"{name}{port}", path, "", "")), query)
+
+
+class Readable(Protocol):
+    """The part of a file that is used here."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes."""
+
+
+def read_address(address: Address, limit: int) -> bytes:
+    """The content of a small file.
+
+    Raises:
+        ClwmError: as :func:`stream_address`.
+    """
+    out = io.BytesIO()
+    stream_address(address, out, limit)
+    return out.getvalue()
+
+
+def stream_address(address: Address, out: IO[bytes], limit: int) -> None:
+    """Write the content of a file to another, which begins anew where a connection breaks.
+
+    Raises:
+        NotFoundError: there is no such file.
+        DamagedDataError: it has more than ``limit`` bytes.
+        UnavailableError: it cannot be had now.
+    """
+    begun = monotonic()
+    for number in range(len(WAITS) + 1):
+        out.seek(0)
+        out.truncate()
+        try:
+            with _opened(address) as (stream, size):
+                _copy(address, stream, size, out, limit)
+            return
+        except ClwmError:
+            raise
+        except Exception as error:
+            wait = _wait(error, number)
+            if wait is None or monotonic() + wait - begun > PATIENCE_SECONDS:
+                raise _translated(address, error) from error
+            logger.warning("%s: %s: trying again in %.0f s", address, _reason(error), wait)
+        sleep(wait)
+
+
+def retry_after(text: str) -> float:
+    """The seconds that a server asks to wait for; 0 where it says nothing that can be understood."""
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
+
+
+@contextmanager
+def _opened(address: Address) -> Iterator[tuple[Readable, int | None]]:
+    """The bytes at an address, and how many there are where the server says it."""
+    if address.is_web:
+        request = Request(address.url, headers={"User-Agent": "clwm"})
+        with urlopen(request, timeout=TIMEOUT_SECONDS) as stream:
+            size = stream.headers.get("Content-Length", "")
+            yield _Available(stream), int(size) if size.isascii() and size.isdigit() else None
+    else:
+        with _fsspec_open(address) as stream:
+            yield stream, None
+
+
+class _Available:
+    """Reads what is there instead of waiting for a whole block."""
+
+    def __init__(self, stream: Any) -> None:
+        self.read = stream.read1
+
+
+def _copy(address: Address, stream: Readable, size: int | None, out: IO[bytes], limit: int) -> None:
+    begun, received = monotonic(), 0
+    while block := stream.read(BLOCK):
+        received += len(block)
+        if received > limit:
+            raise DamagedDataError(f"{address}: has more than the {limit} bytes that it may have")
+        out.write(block)
+        seconds = monotonic() - begun
+        if seconds > PATIENCE_SECONDS and received < SLOWEST * seconds:
+            raise UnavailableError(
+                f"{address}: arrives at less than {SLOWEST / 1000:g} kB/s: try again later"
+            )
+    if size is not None and received < size:
+        raise IncompleteRead(b"", size - received)
+
+
+def _wait(error: Exception, number: int) -> float | None:
+    """Seconds until another try may help; ``None`` if it cannot, or if there were enough."""
+    if number == len(WAITS):
+        return None
+    if isinstance(error, HTTPError):
+        if error.code not in BUSY:
+            return None
+        return max(WAITS[number], retry_after(error.headers.get("Retry-After", "")))
+    if isinstance(error, URLError) and isinstance(error.reason, ConnectionRefusedError):
+        return None
+    return (
+        WAITS[number] if isinstance(error, (ConnectionError, TimeoutError, HTTPException, URLError)) else None
+    )
+
+
+def _translated(address: Address, error: Exception) -> ClwmError:
+    if isinstance(error, HTTPError):
+        line = f"{address}: the server answers {_reason(error)}"
+        if error.code in (404, 410):
+            return NotFoundError(line)
+        return UnavailableError(f"{line}: it may need a login" if error.code in (401, 403) else line)
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(f"{address}: cannot be read: nothing is there")
+    verb = "reached" if isinstance(error, URLError) else "read"
+    return UnavailableError(f"{address}: cannot be {verb}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        text = f"{error.code} {error.reason}"
+    elif isinstance(error, URLError):
+        text = str(error.reason)
+    elif isinstance(error, IncompleteRead):
+        text = "the connection broke"
+    elif isinstance(error, HTTPException):
+        text = f"the server does not speak HTTP ({type(error).__name__})"
+    else:
+        text = str(error)
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
+def _fsspec_open(address: Address) -> Any:
+    import fsspec  # a dependency of the Hub's client, imported only where it is used
+
+    try:
+        return fsspec.open(address.url, "rb")
+    except ImportError as error:
+        raise UnavailableError(f"{address}: {_reason(error)}") from error
+    except ValueError as error:
+        scheme = address.base.split("://")[0]
+        raise InvalidInputError(
+            f"{address}: {scheme}:// is not an address that can be read: {error}"
+        ) from error

@@ -1,0 +1,113 @@
+"""What somebody means by a run: a folder, the name of one, or a trained agent on the Hub."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+
+from clwm_data.errors import ConflictError, DamagedDataError, NotFoundError
+from clwm_data.hub.reference import HubReference, is_address, looks_like_reference, parse_reference
+from clwm_data.opening import is_meant_as_path, taken_for
+from clwm_data.paths import real_path
+from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD
+
+#: The files of a published run; nothing else is downloaded. Importing their names would import torch.
+NEEDED_FILES = (CONFIG, RECORD)
+EVALUATION_FILE = re.compile(r"evaluations/(step-[0-9]{9})-[0-9a-f]{8}\.json")
+CHECKPOINT_FILE = re.compile(rf"{CHECKPOINTS}/(step-[0-9]{{9}})/(agent\.safetensors|checkpoint\.yaml)")
+TENSORS = ".safetensors"
+#: No text of a run is longer than this.
+MAX_TEXT_BYTES = 10**7
+
+
+def find_run(text: str | Path, folder: Path | None = None) -> Path:
+    """The folder of the run that somebody means; one on the Hub is downloaded into the cache.
+
+    Args:
+        text: as for :func:`locate_run`.
+        folder: likewise.
+
+    Raises:
+        NotFoundError: there is none.
+        DamagedDataError: what is published is no run, or does not arrive as published.
+        UnavailableError: the Hub cannot be reached, and the run was not downloaded before.
+    """
+    located = locate_run(text, folder)
+    if isinstance(located, Path):
+        return located
+    from clwm_data.hub.snapshot import cached_files  # the Hub's client takes half a second to import
+
+    with taken_for(located, str(text)):
+        return cached_files(located, partial(_files_of_run, located))
+
+
+def locate_run(text: str | Path, folder: Path | None = None) -> Path | HubReference:
+    """What somebody means by a run; the Hub is not asked.
+
+    Args:
+        text: a path, the name of a run in ``folder``, or an agent on the Hub: ``user/repo[@revision]``,
+            ``hf://user/repo``. What exists as a path is never looked for on the Hub.
+        folder: where runs are known by their names.
+
+    Raises:
+        NotFoundError: it is a path at which nothing is.
+        InvalidInputError: it is neither a path nor the name of an agent.
+    """
+    if isinstance(text, Path):  # which has swallowed a slash of an address
+        text = re.sub(r"^hf:/(?!/)", "hf://", str(text))
+    if is_address(text):
+        return parse_reference(text, "model")
+    path = real_path(text)
+    named = folder / text if folder is not None and Path(text).name == text else None
+    if named is not None and (named / RECORD).is_file() and not (path / RECORD).is_file():
+        return real_path(named)
+    if path.exists():
+        return path
+    if looks_like_reference(text) and not is_meant_as_path(text):
+        return parse_reference(text, "model")
+    names = sorted(entry.parent.name for entry in (folder or path.parent).glob(f"*/{RECORD}"))
+    close = difflib.get_close_matches(path.name, names, n=1)
+    hint = f": did you mean {close[0]}?" if close else "; `clwm train` makes one"
+    raise NotFoundError(f"{text}: run does not exist{hint}")
+
+
+def pull_run(reference: HubReference, out: Path) -> str:
+    """Download a trained agent from the Hub to a folder of its own.
+
+    Args:
+        reference: of the repository.
+        out: folder of the run.
+
+    Returns:
+        The commit that it is of.
+
+    Raises:
+        ConflictError: ``out`` exists.
+        ClwmError: as :func:`find_run`.
+    """
+    from clwm_data.hub.snapshot import download_files
+
+    if out.exists():
+        raise ConflictError(f"{out}: exists: choose another --out")
+    return download_files(reference, partial(_files_of_run, reference), out)
+
+
+def _files_of_run(reference: HubReference, sizes: Mapping[str, int]) -> Collection[str]:
+    """From the sizes of a repository's files, those of the newest checkpoint in it and of the run."""
+    for name in NEEDED_FILES:
+        if name not in sizes:
+            raise DamagedDataError(f"{reference}: is not a published run: it has no {name}")
+    matches = [match for path in sizes if (match := CHECKPOINT_FILE.fullmatch(path))]
+    if not matches:
+        raise DamagedDataError(f"{reference}: holds no checkpoint: its upload is not complete")
+    newest = max(match[1] for match in matches)
+    files = [match[0] for match in matches if match[1] == newest]
+    results = [match for path in sizes if (match := EVALUATION_FILE.fullmatch(path))]
+    files += [*NEEDED_FILES, *(match[0] for match in results if match[1] == newest)]
+    for name in files:
+        if not name.endswith(TENSORS) and sizes[name] > MAX_TEXT_BYTES:
+            raise DamagedDataError(f"{reference}/{name}: has {sizes[name]} bytes, more than {MAX_TEXT_BYTES}")
+    return files
