@@ -72,7 +72,7 @@ def test_a_stale_copy_does_not_revert_a_newer_push(hub: HubServer, store_path: P
     old = shutil.copytree(store_path, tmp_path / "backup")
     change(store_path)
     push(store_path, "user/data")  # an earlier own push is replaced without ado
-    change(theirs)
+    change(theirs, seed=2)
     refused(theirs, "is neither what", hub)
     shutil.rmtree(store_path)
     shutil.copytree(old, store_path)
