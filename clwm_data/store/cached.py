@@ -113,6 +113,7 @@ class CachedStore:
                 waiting_lock(self._beside("lock"), f"writing the metadata of {self.source}"),
                 disk_errors(self.folder, "it resumes"),
             ):
+                (self.folder / TASKS / METADATA).unlink(missing_ok=True)  # else it would be kept as it is
                 write_root(
                     self.folder,
                     record.manifest,
