@@ -1,5 +1,4 @@
 """The Hugging Face Hub: publishing stores and downloading them.
 
-Only :mod:`clwm_data.hub.reference` and :mod:`clwm_data.hub.resolve` are used for local stores, and neither
-imports the Hub's client.
+Only :mod:`clwm_data.hub.reference` is used for local stores, and it does not import the Hub's client.
 """

@@ -17,6 +17,7 @@ from clwm_train.runs.checkpoint import (
     read_record,
     read_tensors,
 )
+from clwm_train.runs.finding import find_run
 from clwm_train.runs.run import Run, open_run
 
 
@@ -26,7 +27,7 @@ def load_agent(
     """The agent of a run's checkpoint.
 
     Args:
-        run: the run, or the path of its folder.
+        run: the run, the path of its folder, or ``user/repo[@revision]`` on the Hub.
         checkpoint: the latest unless given; as for :func:`~clwm_train.runs.checkpoint.choose_checkpoint`.
         device: to have it on.
 
@@ -36,7 +37,7 @@ def load_agent(
         InvalidInputError: it does not fit the run's configuration, or is another run's.
     """
     if not isinstance(run, Run):
-        run = open_run(Path(run))
+        run = open_run(find_run(run))
     folder = choose_checkpoint(run.checkpoints, checkpoint)
     record = run.record
     read_record(folder, record.seeds)

@@ -21,10 +21,9 @@ from clwm_data.hub.cache import cached_store
 from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
 from clwm_data.opening import open_store
+from clwm_train.acting.adaptive import AdaptiveAgent
 from clwm_train.evaluate.results import EVALUATIONS, read_evaluations
 from clwm_train.hub.agents import publish_run
-from clwm_train.model.agent import Agent
-from clwm_train.runs.finding import find_run
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import create_run, open_run
 from clwm_train.training.train import train_run
@@ -38,8 +37,8 @@ __all__ = ["hub", "waits"]
 AGENT = "checkpoints/step-000000008/agent.safetensors"
 
 
-def load_published(text: str) -> Agent:
-    return load_agent(open_run(find_run(text)))
+def load_published(text: str) -> AdaptiveAgent:
+    return load_agent(text)
 
 
 def here(*arguments: object) -> None:
