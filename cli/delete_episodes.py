@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clwm_data.edit import delete_episodes as delete_from_store
-from clwm_data.errors import ClwmError
+from clwm_data.errors import NotFoundError
 from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices, parse_indices
 
@@ -30,6 +30,6 @@ def delete_episodes(store: str, task: int, episodes: str) -> None:
     path = find_local_store(store)
     opened = open_store(path)
     if task not in opened.tasks:
-        raise ClwmError(f"{path}: has no task {task}; it has {format_indices(opened.tasks)}")
+        raise NotFoundError(f"{path}: has no task {task}; it has {format_indices(opened.tasks)}")
     numbers = parse_indices(episodes, range(opened.tasks[task].record.episodes), "episode")
     echo_store(delete_from_store(path, {task: numbers}))

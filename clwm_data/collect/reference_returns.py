@@ -9,7 +9,7 @@ import numpy as np
 
 from clwm_data.collect.plan import Segment
 from clwm_data.collect.rollout import roll_out
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily
 from clwm_data.manifest import LEARNED, BehaviourEntry, Manifest
 from clwm_data.ranges import format_indices
@@ -26,24 +26,25 @@ def expert_entry(family: TaskFamily, episodes: int, zoo: str | None = None) -> B
     best policy that ships with clwm.
 
     Raises:
-        ClwmError: there is none.
+        NotFoundError: there is none.
+        InvalidInputError: the zoo that is named does not play all tasks.
     """
     if zoo is None and "scripted" in family.behaviours:
         return BehaviourEntry(policy="scripted", episodes=episodes)
     if zoo is None and shipped_folder(family) is None:
-        raise ClwmError(
+        raise NotFoundError(
             f"family {family.name} has neither a script nor a trained policy: `clwm behaviour train "
             f"{family.name} --out RUN` makes one, --zoo RUN/zoo names it"
         )
     if zoo is not None:
         played = read_card(Path(zoo), family).tasks
         if missing := sorted(set(range(len(family.tasks))) - set(played)):
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{zoo}: plays no tasks {format_indices(missing)}: name policies trained on all tasks"
             )
     entry = BehaviourEntry(policy=LEARNED, checkpoint=100, deterministic=True, zoo=zoo, episodes=episodes)
     if (mistake := entry.mistake(family, range(len(family.tasks)))) is not None:
-        raise ClwmError(f"{zoo}: {mistake[1]}")
+        raise InvalidInputError(f"{zoo}: {mistake[1]}")
     return entry
 
 
@@ -65,7 +66,9 @@ def measure_references(
         progress: called after each task.
 
     Raises:
-        ClwmError: there is no expert, it is none, or a simulator is missing.
+        NotFoundError: there is no expert.
+        InvalidInputError: the expert gets no more reward than random actions.
+        MissingExtraError: a simulator is missing.
     """
     expert = expert_entry(family, episodes, zoo)
     manifest = Manifest(
@@ -100,12 +103,12 @@ def check_scale(record: ReferenceRecord) -> None:
     """Refuse references that would turn returns upside down; some of Meta-World's rewards do.
 
     Raises:
-        ClwmError: the expert gets no more than random actions on some task.
+        InvalidInputError: the expert gets no more than random actions on some task.
     """
     pairs = zip(record.random, record.expert, strict=True)
     without = [task for task, (random, expert) in enumerate(pairs) if expert <= random]
     if without:
-        raise ClwmError(
+        raise InvalidInputError(
             f"{record.family}: the expert ({record.expert_policy}) gets no more reward than random actions "
             f"on tasks {format_indices(without)}: there is no scale; compare success rates, or name a better "
             "expert with --zoo"

@@ -3,7 +3,7 @@
 Where the system can, the two change places in one step, so that at every moment the path names one of them.
 Elsewhere the old store is renamed first. A process killed between the two renames leaves no store at the
 path; :func:`settle`, called before any store is opened, brings the old one back. A store that cannot be
-renamed (the mount point of a file system) gets its new content inside, by a few renames that :func:`settle`
+renamed (a mount point, the current folder) gets its new content inside, by a few renames that :func:`settle`
 completes if the process is killed between them.
 """
 
@@ -31,9 +31,16 @@ SETTLE_SECONDS = 30.0
 
 def beside(store: Path, purpose: str) -> Path:
     """Where a store that will be at a path is built: on the same file system, whatever is mounted where."""
-    if store.is_mount():
+    if store.is_mount() or _is_current(store):
         return store / STAGING / purpose
     return store.with_name(f".{store.name}.{purpose}")
+
+
+def _is_current(store: Path) -> bool:
+    """Whether somebody works in the folder itself, and would be left in one that is gone."""
+    with suppress(FileNotFoundError):
+        return Path.cwd().is_relative_to(store)
+    return False
 
 
 def put_in_place(new: StoreLock, target: Path) -> None:

@@ -16,6 +16,9 @@ from clwm_data.store.litter import is_litter, task_files
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.soundness import Finding
 
+#: How often a store is looked at that others replace while it is checked.
+ATTEMPTS = 5
+
 #: Called after each task with its index.
 Progress = Callable[[int], object]
 
@@ -30,7 +33,15 @@ def validate(path: Path | str, progress: Progress | None = None) -> list[Finding
     Raises:
         ClwmError: there is no store, or it has another format version.
     """
-    store = open_local(Path(path))
+    for _ in range(ATTEMPTS):
+        store = open_local(Path(path))
+        findings = _findings(store, progress)
+        if not findings or (store.path / METADATA).read_bytes() == store.root.text:
+            break  # else another process replaced the store meanwhile, and parts of two were compared
+    return findings
+
+
+def _findings(store: Store, progress: Progress | None) -> list[Finding]:
     findings = list(_check_root(store))
     family = store.known_family
     for index in sorted(int(key) for key in store.record.tasks):

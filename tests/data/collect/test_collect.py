@@ -15,7 +15,8 @@ import yaml
 from clwm_data.collect.collector import collect
 from clwm_data.collect.plan import Segment, next_segments
 from clwm_data.collect.rollout import roll_out
-from clwm_data.errors import ClwmError
+from clwm_data.collect.staging import is_sound, load_segment, save_segment, segment_path
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest, load_manifest
 from clwm_data.opening import open_store
@@ -288,3 +289,24 @@ def test_provenance_keeps_no_folders(
 ) -> None:
     monkeypatch.setattr(sys, "argv", arguments)
     assert current_provenance().command == command
+
+
+def test_damaged_segments_are_collected_anew(collected: Path, tmp_path: Path) -> None:
+    """Every kind of damage: bytes, headers that still parse, a cut file, a segment of an earlier format."""
+    manifest = tiny_manifest(tasks=[6])
+    generator = np.random.default_rng(0)
+    for attempt in range(40):
+        path = tmp_path / f"{attempt}.zarr"
+        segments = next_segments(manifest.resolved(), 6, 0, [], 0)
+        save_segment(path, segments[0], roll_out(manifest.resolved(), segments[0]))
+        file = segment_path(path, segments[0])
+        content = bytearray(file.read_bytes())
+        place = int(generator.integers(len(content)))
+        content[place] ^= 1 << int(generator.integers(8))
+        file.write_bytes(content if attempt % 4 else content[:place])
+        assert not is_sound(path, segments[0])
+        with pytest.raises(DamagedDataError, match="segment is damaged"):
+            load_segment(path, segments[0])
+        if attempt < 4:
+            collect(manifest, path)
+            assert digests(path)[6] == digests(collected)[6]
