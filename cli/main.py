@@ -39,6 +39,9 @@ SECTIONS = {
         "sweep": "Train, evaluate and analyse many runs: methods x stores x seeds.",
         "report": "Show a store, or runs beside each other, on one page.",
     },
+    "Help": {
+        "env": "Show versions and folders, to paste into a bug report.",
+    },
 }
 VERBS = [verb for section in SECTIONS.values() for verb in section]
 ALIASES = {

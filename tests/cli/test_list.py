@@ -30,3 +30,11 @@ def test_stores_and_runs_are_listed_with_their_state(clwm: Clwm, collected: Path
     table = clwm("list").stdout
     assert "whole.zarr" in table
     assert "runs/sweep/a" in table
+
+
+def test_what_to_paste_into_a_bug_report(clwm: Clwm) -> None:
+    report = json.loads(clwm("env", "--json").stdout)
+    assert report["packages"]["clwm"]
+    assert report["machine"]["processors"] >= 1
+    text = clwm("env").stdout
+    assert f"clwm               {report['packages']['clwm']}" in text
