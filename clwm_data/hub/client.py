@@ -122,10 +122,10 @@ def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: An
             impatient = monotonic() - begun > PATIENCE
             if number == len(WAITS) or wait is None or wait > MAX_WAIT or impatient:
                 raise _translated(subject, cause) from error
-            if wait >= NOTICE:
-                logger.warning("%s: the Hub asks to wait: going on in %.0f s", subject, wait)
-            elif monotonic() - begun > NOTICE:
+            if monotonic() - begun > NOTICE and not isinstance(cause, HfHubHTTPError):
                 logger.warning("%s: the Hub does not answer: trying again", subject)
+            elif wait >= NOTICE:
+                logger.warning("%s: the Hub asks to wait: going on in %.0f s", subject, wait)
             sleep(wait)
     raise AssertionError("unreachable")
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
+from clwm_data.hub import client
 from clwm_data.hub.cache import cached_store, open_remote
 from clwm_data.hub.published import find_one
 from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
+from clwm_data.opening import open_store
 from tests.hub_repository import Repository
 from tests.hub_server import TOKEN, Fault, HubServer
 
@@ -125,6 +128,67 @@ def test_no_network(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", no_name)
     with pytest.raises(ClwmError, match="cannot be reached: check the network"):
         find_one(DATA)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"<html>log in</html>", b"[]", b"{}", b'"text"', b"{" * 10**5, b'{"id": "user/data"}', b""]
+)
+def test_what_is_no_hub(hub: HubServer, published: Repository, answer: bytes) -> None:
+    hub.faults.append(Fault("GET", "/", times=10**6, alter=lambda body: answer))
+    with pytest.raises(ClwmError) as caught:
+        find_one(DATA)
+    assert "\n" not in str(caught.value)
+    assert "Expecting value" not in str(caught.value)
+    if answer.startswith(b"<"):
+        assert f"what answers at {hub.endpoint} is not a Hub: check HF_ENDPOINT" in str(caught.value)
+
+
+def test_a_hub_that_accepts_and_says_nothing(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every request ends after a while, whichever function of the Hub's client made it."""
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "PATIENCE", 10.0)
+    monkeypatch.setattr(client, "NOTICE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match="cannot be reached"):
+            find_one(DATA)
+        assert time.monotonic() - begun < 30
+    assert "the Hub does not answer: trying again" in caplog.text
+
+
+@pytest.mark.parametrize("stated", ["²", "soon", "-1", "9" * 400])
+def test_a_wait_that_cannot_be_understood(
+    hub: HubServer, published: Repository, waits: list[float], stated: str
+) -> None:
+    headers = {"Retry-After": stated}
+    hub.faults.append(Fault("GET", "/api/datasets/user/data$", status=429, headers=headers))
+    find_one(DATA)
+    assert waits == [1.0]
+
+
+def test_a_model_repository_is_recognised(hub: HubServer) -> None:
+    hub.add("user/agent", "model")
+    with pytest.raises(NotFoundError, match=r"no such dataset .*hf://models/user/agent is one .*clwm pull"):
+        find_one(parse_reference("user/agent"))
+
+
+def test_what_was_meant_as_a_path_is_told_so(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in ("stores/foo", "stores/foo@v1"):
+        with pytest.raises(
+            NotFoundError, match=rf"no path '{text}' here, so it was taken as a name on the Hub: "
+        ):
+            open_store(text)
+    hub.faults.append(Fault("GET", "/", drop="before", times=99))
+    with pytest.raises(UnavailableError, match="no path 'stores/foo' here"):
+        open_store("stores/foo")
+    with pytest.raises(UnavailableError, match=r"^hf://datasets/stores/foo: "):
+        open_store("hf://datasets/stores/foo")
 
 
 def test_offline(
