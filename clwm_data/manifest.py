@@ -23,6 +23,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
 from clwm_data.families.declared.reading import with_declared_family
+from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
@@ -318,6 +319,7 @@ def _bundled_texts() -> dict[str, str]:
     families, _ = working_families()
     groups = {
         "mw": [family for family in families if family.name.startswith(META_WORLD_PREFIX)],
+        "field": [family for family in families if isinstance(family, OpenFieldFamily)],
         "learned": [family for family in families if shipped_folder(family) is not None],
     }
     texts: dict[str, str] = {}

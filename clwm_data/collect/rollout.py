@@ -48,6 +48,7 @@ class _Rollout:
         self._actions = np.zeros((lanes, family.horizon, family.action_size), np.float32)
         self._rewards = np.zeros((lanes, family.horizon), np.float32)
         self._successes = np.zeros((lanes, family.horizon), np.bool_) if family.has_success else None
+        self._dense = np.zeros((lanes, family.horizon), np.float32) if family.has_dense_reward else None
 
     def run(self) -> list[Episode]:
         """All episodes of the segment, in order."""
@@ -67,6 +68,8 @@ class _Rollout:
             self._following[at] = observation[at[0]]
             if self._successes is not None:
                 self._successes[at] = infos["success"][at[0]]
+            if self._dense is not None:
+                self._dense[at] = infos["dense_reward"][at[0]]
             self._step[lanes] += 1
             ended = lanes[(terminated | truncated)[lanes]]
             for lane in ended.tolist():
@@ -122,6 +125,7 @@ class _Rollout:
             initial_state=self._state[lane],
             seed=self._seed(int(self._number[lane])),
             behaviour=self._segment.behaviour,
+            dense_reward=None if self._dense is None else self._dense[lane, :length].copy(),
         )
 
 

@@ -75,6 +75,8 @@ class TaskFamily(ABC):
         horizon: agent steps after which an episode is truncated.
         dynamics_vary: the transition function differs between tasks (else only the reward does).
         has_success: steps report whether the task is solved.
+        has_dense_reward: steps report a dense reward beside the sparse one.
+        policies_of: the family whose trained policies serve here, too: same tasks, same observations.
         behaviours: policies that can collect data here, besides any that are trained later.
         lanes: episodes that one process collects side by side.
         units: parameter -> its unit, such as ``m/s``; parameters without a unit are left out.
@@ -95,6 +97,8 @@ class TaskFamily(ABC):
     horizon: int
     dynamics_vary: bool = False
     has_success: bool = False
+    has_dense_reward: bool = False
+    policies_of: str | None = None
     behaviours: tuple[str, ...] = ("random",)
     lanes: int = 32
     units: Mapping[str, str] = MappingProxyType({})

@@ -90,6 +90,8 @@ class TaskEnv(Copyable, gymnasium.Env[Observation, NDArray[np.float32]]):
         info = self._info() if self._hides else {}
         if result.success is not None:
             info["success"] = result.success.item()
+        if result.dense_reward is not None:
+            info["dense_reward"] = result.dense_reward.item()
         if terminated or truncated:
             self._steps = -1
         return self._observe(), result.reward.item(), terminated, truncated, info

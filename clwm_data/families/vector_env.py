@@ -133,6 +133,8 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         info = self._info()
         if result.success is not None:
             info["success"] = result.success & active
+        if result.dense_reward is not None:
+            info["dense_reward"] = np.where(active, result.dense_reward, 0.0)
         if active.all():
             reward = np.array(result.reward)
             self._observation[...] = self._simulator.observe()

@@ -5,6 +5,7 @@ from clwm_data.preview.clips import (
     Clip,
     clip_of_behaviour,
     clip_of_episode,
+    default_behaviour,
     preview_family,
     preview_store,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "check_format",
     "clip_of_behaviour",
     "clip_of_episode",
+    "default_behaviour",
     "preview_family",
     "preview_store",
     "write_preview",

@@ -38,6 +38,7 @@ class Episode:
         initial_state: [state] float64, the simulator's state after reset, or ``None`` where it is not known.
         seed: seed of the episode, from which everything random in it derives, or ``None``.
         behaviour: index into the task's mixture of behaviours.
+        dense_reward: [n] float32, stored beside a sparse reward, or ``None`` where the family has none.
     """
 
     observation: NDArray[np.float32]
@@ -49,6 +50,7 @@ class Episode:
     initial_state: NDArray[np.float64] | None
     seed: int | None
     behaviour: int
+    dense_reward: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class TaskArrays:
         episode_seed: [E] uint64, or ``None``.
         episode_behaviour: [E] int16, index into the task's mixture of behaviours.
         episode_initial_state: [E, state] float64, or ``None``.
+        dense_reward: [N] float32, or ``None``.
     """
 
     observation: NDArray[np.float32]
@@ -82,6 +85,7 @@ class TaskArrays:
     episode_seed: NDArray[np.uint64] | None
     episode_behaviour: NDArray[np.int16]
     episode_initial_state: NDArray[np.float64] | None
+    dense_reward: NDArray[np.float32] | None = None
 
     @property
     def episodes(self) -> int:
@@ -117,6 +121,7 @@ class TaskArrays:
             initial_state=None if self.episode_initial_state is None else self.episode_initial_state[index],
             seed=None if self.episode_seed is None else int(self.episode_seed[index]),
             behaviour=int(self.episode_behaviour[index]),
+            dense_reward=None if self.dense_reward is None else self.dense_reward[rows],
         )
 
     def __iter__(self) -> Iterator[Episode]:
@@ -148,6 +153,7 @@ class TaskArrays:
         success = _all_or_none([episode.success for episode in episodes])
         seed = _all_or_none([episode.seed for episode in episodes])
         state = _all_or_none([episode.initial_state for episode in episodes])
+        dense = _all_or_none([episode.dense_reward for episode in episodes])
         return TaskArrays(
             observation=np.concatenate([episode.observation for episode in episodes]),
             action=np.concatenate([episode.action for episode in episodes]),
@@ -161,6 +167,7 @@ class TaskArrays:
             episode_seed=None if seed is None else np.array(seed, np.uint64),
             episode_behaviour=np.array([episode.behaviour for episode in episodes], np.int16),
             episode_initial_state=None if state is None else np.stack(state),
+            dense_reward=None if dense is None else np.concatenate(dense),
         )
 
 
@@ -178,9 +185,10 @@ DTYPES: dict[str, DTypeLike] = {
     "episode_seed": np.uint64,
     "episode_behaviour": np.int16,
     "episode_initial_state": np.float64,
+    "dense_reward": np.float32,
 }
 #: Arrays that a task holds only where their content is known.
-OPTIONAL = frozenset({"success", "episode_seed", "episode_initial_state"})
+OPTIONAL = frozenset({"success", "episode_seed", "episode_initial_state", "dense_reward"})
 
 
 def episode_return(reward: NDArray[np.float32]) -> float:
@@ -191,5 +199,7 @@ def episode_return(reward: NDArray[np.float32]) -> float:
 def _all_or_none(values: Sequence[T | None]) -> list[T] | None:
     known = [value for value in values if value is not None]
     if known and len(known) != len(values):
-        raise ValueError("only some of the episodes have a success, a seed or an initial state")
+        raise ValueError(
+            "only some of the episodes have a success, a seed, an initial state or a dense reward"
+        )
     return known or None

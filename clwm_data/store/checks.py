@@ -86,6 +86,8 @@ def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: Task
         yield Finding(
             f"{where}: success", f"{family.name} {'has' if family.has_success else 'has no'} success"
         )
+    if (arrays.dense_reward is not None) and not family.has_dense_reward:
+        yield Finding(f"{where}: dense_reward", f"{family.name} has none")
     if (arrays.episode_length > family.horizon).any():
         yield Finding(f"{where}: episode_length", f"an episode exceeds the horizon of {family.horizon} steps")
     try:

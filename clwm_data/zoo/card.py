@@ -192,7 +192,7 @@ def read_card(folder: Path, family: TaskFamily) -> Card:
             f"RUN/zoo"
         )
     card = build_model(Card, read_yaml(path))
-    if card.family != family.name:
+    if card.family not in (family.name, family.policies_of):
         raise InvalidInputError(f"{path}: is about family {card.family}, not {family.name}")
     if not same_inputs(family, card.observation_size, card.action_size, card.conditioning):
         raise InvalidInputError(f"{path}: was trained on another version of {family.name}: train it again")

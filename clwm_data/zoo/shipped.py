@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parent
 
 def shipped_folder(family: TaskFamily) -> Path | None:
     """The family's zoo folder in this package; ``None`` where no policy was trained yet."""
-    folder = _ROOT / family.name
+    folder = _ROOT / (family.policies_of or family.name)
     return folder if (folder / CARD).is_file() else None
 
 

@@ -34,6 +34,7 @@ class Lanes:
     def __init__(self, agent: Agent, family: TaskFamily, tasks: Sequence[int], *, threads: int = 1) -> None:
         self.copies, self.count = len(agent.seeds), len(tasks)
         self._device = agent.normaliser.mean.device
+        self._executed = family.executed  # what the belief sees is what was done
         self._env = family.make_vec_env([*tasks] * self.copies, threads=threads)
 
     def __enter__(self) -> Self:
@@ -67,6 +68,7 @@ class Lanes:
     def step(self, action: NDArray[np.float32], belief: Belief) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Take actions [S * L, act], tell the belief; rewards [S * L] and the environment's infos."""
         active, before = self.active, self.observation
+        action = self._executed(action)
         self.observation, reward, _, _, info = self._env.step(action)
         parts = [self.tensor(part) for part in (before, action, reward, self.observation, active)]
         belief.observe(parts[0], parts[1], parts[2], parts[3], parts[4] > 0.0)

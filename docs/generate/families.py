@@ -12,6 +12,7 @@ from clwm_data.families.placement import placements
 from clwm_data.families.registry import get_family
 from clwm_data.listing import describe, describe_all, format_value
 from clwm_data.ranges import format_indices
+from docs.generate.family_notes import NOTES
 
 HEAD = """\
 # Task families
@@ -91,13 +92,20 @@ def _section(family: TaskFamily) -> str:
             if tasks
         ),
     )
-    return f"## {family.name}\n\n{facts['summary'][:1].upper()}{facts['summary'][1:]}.\n\n{table}"
+    note = f"{NOTES[family.name]}\n\n" if family.name in NOTES else ""
+    return f"## {family.name}\n\n{facts['summary'][:1].upper()}{facts['summary'][1:]}.\n\n{note}{table}"
 
 
 def _parameters(tasks: Sequence[Task]) -> Iterator[str]:
-    """The parameters that are numbers (tuples follow from them) with their values in these tasks."""
+    """The parameters with their values in these tasks; without tuples that follow from the others."""
     for name, first in tasks[0].parameters.items():
-        if isinstance(first, int | float):
+        if isinstance(first, tuple) and len(tasks[0].parameters) > 1 and len(first) > 2:
+            yield f"{name} ({len(first)} numbers)"
+        elif isinstance(first, tuple) and len(tasks[0].parameters) == 1:
+            rows = [task.parameters[name] for task in tasks]
+            low, high = min(map(min, rows)), max(map(max, rows))  # type: ignore[type-var, arg-type]
+            yield f"{name} ({len(first)} numbers from {format_value(low)} to {format_value(high)})"
+        elif isinstance(first, int | float):
             distinct = sorted({task.parameters[name] for task in tasks})
             texts = [format_value(value) for value in distinct]
             yield f"{name} {', '.join(texts) if len(texts) <= _LISTED else f'{texts[0]} to {texts[-1]}'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
         reward: NDArray[np.float64] = self._control_reward - np.abs(self._velocity - targets)
         return reward
 
-    def rewards_across(self) -> NDArray[np.float64]:
+    def rewards_across(self) -> NDArray[np.float64] | None:
         """See :meth:`clwm_data.families.simulation.simulator.Simulator.rewards_across`."""
         return self.earned(self._targets[:, None]).T
 
@@ -75,31 +75,39 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
         return self._observation.update()
 
 
-class CheetahVel(TaskFamily):
-    """40 target velocities linspace(0.1, 4, 40) in m/s."""
+class CheetahFamily(TaskFamily):
+    """What the families of HalfCheetah share."""
 
-    name = "cheetah-vel"
     benchmark = BENCHMARK
-    summary = "HalfCheetah runs at a target velocity; the velocity varies"
     observation_size = 20
     action_size = 6
     horizon = HORIZON
-    units = MappingProxyType({"velocity": "m/s"})
-    tracked = "velocity"
-    step_seconds = 0.05
-
-    def list_tasks(self) -> Iterable[Task]:
-        """Velocities in ascending order."""
-        for index, velocity in enumerate(np.linspace(0.1, 4.0, 40)):
-            yield Task(index, SPLIT_A[index], {"velocity": float(velocity)})
+    step_seconds = STEP_SECONDS
+    simulator: ClassVar[type[CheetahVelSimulator]] = CheetahVelSimulator
+    #: The parameter that the reward needs.
+    target: ClassVar[str] = "velocity"
 
     def make_simulator(
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
     ) -> Simulator:
         """One model for all lanes."""
         model = load_model("half_cheetah.xml", family=self.name, render_mode=render_mode)
-        targets = np.asarray([self.task(task).number("velocity") for task in tasks])
-        return CheetahVelSimulator(tasks, model, targets, threads=threads)
+        targets = np.asarray([self.task(task).number(self.target) for task in tasks])
+        return self.simulator(tasks, model, targets, threads=threads)
+
+
+class CheetahVel(CheetahFamily):
+    """40 target velocities linspace(0.1, 4, 40) in m/s."""
+
+    name = "cheetah-vel"
+    summary = "HalfCheetah runs at a target velocity; the velocity varies"
+    units = MappingProxyType({"velocity": "m/s"})
+    tracked = "velocity"
+
+    def list_tasks(self) -> Iterable[Task]:
+        """Velocities in ascending order."""
+        for index, velocity in enumerate(np.linspace(0.1, 4.0, 40)):
+            yield Task(index, SPLIT_A[index], {"velocity": float(velocity)})
 
     def reached(self, observations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Mean velocity of the torso [...] in m/s, of episodes [..., T + 1, 20]."""

@@ -23,13 +23,15 @@ _X, _Y = np.meshgrid(
 )
 
 
-def draw(way: NDArray[np.float64], goal: NDArray[np.float64], hallway_half_width: float) -> NDArray[np.uint8]:
+def draw(
+    way: NDArray[np.float64], goal: NDArray[np.float64], hallway_half_width: float | None
+) -> NDArray[np.uint8]:
     """Draw an episode so far.
 
     Args:
         way: positions [n, 2] from the start to now.
         goal: [2].
-        hallway_half_width: of the corridor below y = 0.
+        hallway_half_width: of the corridor below y = 0; ``None`` for an open field.
 
     Returns:
         [240, 320, 3]; y points up.
@@ -42,12 +44,13 @@ def draw(way: NDArray[np.float64], goal: NDArray[np.float64], hallway_half_width
 
 
 @lru_cache(maxsize=64)
-def _scene(goal_x: float, goal_y: float, hallway_half_width: float) -> NDArray[np.float64]:
+def _scene(goal_x: float, goal_y: float, hallway_half_width: float | None) -> NDArray[np.float64]:
     """What stands still during an episode."""
     picture = np.empty((HEIGHT, WIDTH, 3))
     picture[:] = FLOOR
     # Distances are signed: negative inside the shape.
-    _paint(picture, np.maximum(_Y, hallway_half_width - np.abs(_X)), WALL)
+    if hallway_half_width is not None:
+        _paint(picture, np.maximum(_Y, hallway_half_width - np.abs(_X)), WALL)
     _paint(picture, np.maximum(np.abs(np.hypot(_X, _Y) - 1.0) - 0.006, -_Y), CIRCLE)
     _paint(picture, np.hypot(_X - goal_x, _Y - goal_y) - 0.05, GOAL)
     return picture

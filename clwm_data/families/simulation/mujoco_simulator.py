@@ -54,6 +54,9 @@ class MujocoSimulator(Simulator):
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """Bring ``data``, fresh from ``mj_resetData``, into an initial state drawn from ``seed`` alone."""
 
+    def prepare(self, lane: int, data: Any) -> None:
+        """Called after :meth:`begin_episode` for what differs between lanes beside their models."""
+
     def settle(self, lanes: NDArray[np.bool_]) -> None:
         """Called when episodes begin in ``lanes`` [L]: physics steps that precede the first observation."""
 
@@ -71,6 +74,7 @@ class MujocoSimulator(Simulator):
             model = self._lanes.models[lane]
             self._mujoco.mj_resetData(model, self._scratch)
             self.begin_episode(model, self._scratch, seed)
+            self.prepare(lane, self._scratch)
             self._lanes.set_state(lane, state_of(model, self._scratch))
             self._carried[lane] = self.carry(model, self._scratch)
         self.settle(mask)

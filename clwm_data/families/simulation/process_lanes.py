@@ -87,10 +87,14 @@ class ProcessLanes(Simulator):
         }
         results: list[StepResult] = list(self._call(calls).values())
         successes = [result.success for result in results if result.success is not None]
+        cuts = [result.truncated for result in results if result.truncated is not None]
+        dense = [result.dense_reward for result in results if result.dense_reward is not None]
         return StepResult(
             reward=np.concatenate([result.reward for result in results]),
             terminated=np.concatenate([result.terminated for result in results]),
             success=np.concatenate(successes) if successes else None,
+            truncated=np.concatenate(cuts) if cuts else None,
+            dense_reward=np.concatenate(dense) if dense else None,
         )
 
     def observe(self) -> NDArray[np.float64]:

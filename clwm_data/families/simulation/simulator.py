@@ -25,12 +25,15 @@ class StepResult:
         success: [L] bool, or ``None`` where the family has no notion of success.
         truncated: [L] bool: episodes that the simulator cuts off by itself before the horizon; ``None``
             where it never does.
+        dense_reward: [L] float64: a reward that is stored beside a sparse one, for analysis; ``None`` where
+            there is none.
     """
 
     reward: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     success: NDArray[np.bool_] | None = None
     truncated: NDArray[np.bool_] | None = None
+    dense_reward: NDArray[np.float64] | None = None
 
 
 class Simulator(ABC):

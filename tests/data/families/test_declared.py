@@ -159,6 +159,14 @@ def test_the_horizon_is_the_familys_and_an_environment_may_end_sooner() -> None:
             assert (ended.any(), limits.all()) == (False, step == steps)
 
 
+def test_worker_processes_tell_that_an_environment_ended_sooner() -> None:
+    envs = family(arguments={"own_limit": 3}, success="there").make_vec_env([0, 1, 2], threads=2)
+    envs.reset(seed=0)
+    ends = [envs.step(np.zeros((3, 2), np.float32))[3].tolist() for _ in range(3)]
+    envs.close()
+    assert ends == [[False] * 3, [False] * 3, [True] * 3]
+
+
 def test_success_is_read_from_info() -> None:
     env = family(success="there").make_env(0)
     env.reset(seed=0)

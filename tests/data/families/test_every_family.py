@@ -55,14 +55,28 @@ FACTS: dict[str, tuple[int, int, int, bool, Any]] = {
     "cheetah-ls": (17, 6, 500, True, LENGTH_SPEED),
     "walker-ls": (24, 6, 500, True, LENGTH_SPEED),
     "finger-ls": (9, 2, 500, True, LENGTH_SPEED),
+    "cheetah-vel-sparse": (20, 6, 200, False, A),
+    "cheetah-dir": (20, 6, 200, False, (range(2), (), ())),
+    "cheetah-wind": (20, 6, 200, True, A),
+    "hopper-param": (11, 3, 200, True, ML1),
+    "walker-param": (17, 6, 200, True, ML1),
+    "point-robot-sparse": (2, 2, 20, False, A),
+    "point-robot-wind": (2, 2, 75, True, ML1),
     "mw-reach": (39, 4, 200, False, ML1),
     "mw-pick-place": (39, 4, 200, False, ML1),
     "mw-door-open": (39, 4, 200, True, ML1),
 }
 #: An episode is wholly determined by its task: the seed does nothing.
-SEEDLESS = ("point-robot", *METAWORLD)
+SEEDLESS = ("point-robot", "point-robot-sparse", "point-robot-wind", *METAWORLD)
 
 STEPS = 12
+
+
+def there(family: TaskFamily, *tasks: int) -> list[int]:
+    """These tasks, or others where the family has fewer."""
+    return [task % len(family.tasks) for task in tasks]
+
+
 Rows = list[tuple[bytes, float, bool, bool]]
 
 
@@ -104,7 +118,7 @@ def test_the_family_is_as_published(family: TaskFamily) -> None:
     for split, indices in zip(SPLITS, splits, strict=True):
         assert family.split(split) == tuple(indices)
     assert len(family.tasks) == sum(map(len, splits))
-    assert family.task(3).index == 3
+    assert family.task(1).index == 1
     parameters = [json.dumps(dict(task.parameters)) for task in family.tasks]
     assert len(set(parameters)) == len(parameters)
 
@@ -181,20 +195,21 @@ def test_an_episode_is_truncated_at_the_horizon(family: TaskFamily, monkeypatch:
 
 def test_an_episode_follows_from_its_seed(family: TaskFamily) -> None:
     actions = actions_for(family, 30)
-    first = episode(family, 2, 7, actions)
-    env = family.make_env(2)
+    (task,) = there(family, 2)
+    first = episode(family, task, 7, actions)
+    env = family.make_env(task)
     env.reset(seed=99)
     env.step(actions[5])
     observation, _ = env.reset(seed=7)  # an environment that was used before
     assert (observation.tobytes(), roll(env, actions)) == first
-    others = [episode(family, 2, seed, actions[:1])[0] for seed in (8, 2**32 + 7, 2**63 - 1)]
+    others = [episode(family, task, seed, actions[:1])[0] for seed in (8, 2**32 + 7, 2**63 - 1)]
     assert len({first[0], *others}) == (1 if family.name in SEEDLESS else 4)
 
 
 def digest(name: str) -> str:
     """Of two episodes in a vector environment of three lanes."""
     family = get_family(name)
-    envs = family.make_vec_env([3, 0, 3])
+    envs = family.make_vec_env(there(family, 3, 0, 3))
     sha = hashlib.sha256()
     for seed in (5, 2**62 + 1):
         observation, _ = envs.reset(seed=[seed, 1, seed + 1])
@@ -231,7 +246,7 @@ def test_lanes_are_the_single_environments(family: TaskFamily, threads: int) -> 
     """Episodes of other tasks, lengths and starting times beside it change no bit of a lane's episodes."""
     if family.name in METAWORLD and threads > 1:
         pytest.skip("worker processes have their own tests")
-    tasks = [0, 9, 2, 9, 17]
+    tasks = there(family, 0, 9, 2, 9, 17)
     lanes = len(tasks)
     envs = family.make_vec_env(tasks, threads=threads)
     actions = np.stack([actions_for(family, 30, seed=lane) for lane in range(lanes)])
@@ -272,14 +287,14 @@ def test_lanes_are_the_single_environments(family: TaskFamily, threads: int) -> 
 @pytest.mark.parametrize("before", [0, 5])
 def test_a_fresh_environment_continues_from_a_state(family: TaskFamily, before: int) -> None:
     actions = actions_for(family, 25)
-    env = family.make_env(4)
+    env = family.make_env(*there(family, 4))
     observation, _ = env.reset(seed=11)
     for action in actions[:before]:
         observation, *_ = env.step(action)
     state = env.get_state()
     assert (state.ndim, state.dtype) == (1, np.float64)
     rest = roll(env, actions[before:])
-    fresh = family.make_env(4)
+    fresh = family.make_env(*there(family, 4))
     assert np.array_equal(fresh.set_state(state), observation)
     assert roll(fresh, actions[before:]) == rest
     assert np.array_equal(fresh.set_state(state), observation)  # and once more, in a used one
@@ -289,11 +304,11 @@ def test_a_fresh_environment_continues_from_a_state(family: TaskFamily, before: 
 
 def test_a_lane_continues_from_a_state(family: TaskFamily) -> None:
     actions = actions_for(family, 20)
-    env = family.make_env(4)
+    env = family.make_env(*there(family, 4))
     env.reset(seed=11)
     for action in actions[:5]:
         env.step(action)
-    envs = family.make_vec_env([1, 4, 1])
+    envs = family.make_vec_env(there(family, 1, 4, 1))
     observation, _ = envs.reset(seed=0)
     after = envs.set_state(1, env.get_state())
     assert np.array_equal(envs.get_state(1), env.get_state())
@@ -310,19 +325,21 @@ def test_dynamics_vary_where_it_says_so(family: TaskFamily) -> None:
     actions = actions_for(family, STEPS)
     observations = set()
     rewards = set()
-    for task in (0, 12, len(family.tasks) - 1):
+    tasks = {*there(family, 0, 12), len(family.tasks) - 1}
+    for task in tasks:
         first, rows = episode(family, task, 0, actions)
         observations.add((first, *(row[0] for row in rows)))
         rewards.add(tuple(row[1] for row in rows))
-    assert len(observations) == (3 if family.dynamics_vary else 1)
-    if not family.dynamics_vary and family.name not in ("point-robot", "finger-speed"):
-        assert len(rewards) == 3
+    assert len(observations) == (len(tasks) if family.dynamics_vary else 1)
+    sparse = ("point-robot", "finger-speed", "point-robot-sparse", "cheetah-vel-sparse")
+    if not family.dynamics_vary and family.name not in sparse:
+        assert len(rewards) == len(tasks)
 
 
 def test_rewards_across_are_those_of_the_other_tasks(family: TaskFamily) -> None:
     """Of equal dynamics, lanes with one seed and the same actions share their states."""
     # Of the -ls families 0 and 25 have the same length, and 37 has another.
-    tasks = [0, 25, len(family.tasks) - 1]
+    tasks = [*there(family, 0, 25), len(family.tasks) - 1]
     shared = np.ones((3, 3), np.bool_)
     if family.dynamics_vary:
         shared[:2, 2] = shared[2, :2] = False

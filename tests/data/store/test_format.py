@@ -28,7 +28,7 @@ TYPES = {
     "episode_seed": "uint64",
     "episode_initial_state": "float64",
 }
-OPTIONAL = {"success", "episode_seed", "episode_initial_state"}
+OPTIONAL = {"success", "episode_seed", "episode_initial_state", "dense_reward"}
 
 
 def sha256(data: bytes) -> str:

@@ -397,6 +397,9 @@ class LastingFamily:
     def make_vec_env(self, tasks: list[int], threads: int = 1) -> LastingEpisodes:
         return LastingEpisodes(tasks)
 
+    def executed(self, action: np.ndarray) -> np.ndarray:
+        return action
+
 
 def test_ended_episodes_add_nothing(agent: Agent) -> None:
     """Lanes that end after 1, 3 and 5 steps: returns, successes, and z stops with its episode."""
