@@ -120,7 +120,7 @@ def train(
                 steps=steps,
                 checkpoints=checkpoints,
                 resume=resume,
-                progress=progress,
+                on_progress=progress,
                 measured=measured,
             )
         except KeyboardInterrupt:

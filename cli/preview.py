@@ -75,7 +75,7 @@ def preview(
                 noise=noise or 0.0,
                 seed=seed or 0,
                 still=target.suffix == ".png",
-                progress=bar.update,
+                on_progress=bar.update,
             )
         title = f"{family.name}, {clips[0].label}"
     else:
@@ -90,7 +90,7 @@ def preview(
         choice = _choice(episode or "best")
         with progress_bar(None if chosen is None else len(chosen), "task", "re-simulating") as bar:
             still = target.suffix == ".png"
-            clips = preview_store(store, chosen, episode=choice, still=still, progress=bar.update)
+            clips = preview_store(store, chosen, episode=choice, still=still, on_progress=bar.update)
         title = f"{store.name}, {f'episode {choice}' if isinstance(choice, int) else f'{choice} episodes'}"
     write_preview(clips, target, title=title)
     _report(clips, target)

@@ -34,7 +34,7 @@ CHUNK = 400
 NEVER = 2**62
 
 #: Called with (environment steps so far, the last evaluation).
-Progress = Callable[[int, CurvePoint], None]
+ProgressCallback = Callable[[int, CurvePoint], None]
 
 
 def train(
@@ -44,7 +44,7 @@ def train(
     steps: int,
     checkpoints: int,
     resume: bool = False,
-    progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
     measured: Measured | None = None,
 ) -> Path:
     """Train a task-conditioned policy and write its best checkpoints as a zoo folder.
@@ -58,7 +58,7 @@ def train(
         steps: environment steps in all.
         checkpoints: how many policies to choose, at least 2.
         resume: continue the run in ``folder``.
-        progress: called often.
+        on_progress: called often.
         measured: called with the number of policies that were measured for the choice, once that begins.
 
     Returns:
@@ -75,7 +75,7 @@ def train(
         with _quick_products():
             run = _Run(settings, folder, resume)
             try:
-                run.learn(steps, progress)
+                run.learn(steps, on_progress)
             finally:
                 run.close()
         write_zoo(Pool([folder]), folder.zoo, checkpoints, measured)
@@ -105,9 +105,9 @@ def _check(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
                 f"{folder.path}: is not empty: --resume the run there, or choose another --out"
             )
         return
-    there = folder.read_description().settings
+    begun = folder.read_description().settings
     for name, value in settings.model_dump().items():
-        has = getattr(there, name)
+        has = getattr(begun, name)
         if name == "tasks":
             has, value = format_indices(has), format_indices(value)
         if has != value:
@@ -157,13 +157,13 @@ class _Run:
             folder.curve.unlink(missing_ok=True)  # of a run that was stopped before it had a snapshot
         self._start = time.monotonic()
 
-    def learn(self, steps: int, progress: Progress | None) -> None:
+    def learn(self, steps: int, on_progress: ProgressCallback | None) -> None:
         """Learn until ``steps`` environment steps are reached."""
         done = self._learner.num_timesteps
         point = self._evaluation() if done == 0 else self._folder.read_curve()[-1]
         due = next_evaluation(done)
-        if progress is not None:
-            progress(done, point)
+        if on_progress is not None:
+            on_progress(done, point)
         while done < steps:
             until = min(due, steps)
             rate = learning_rate(self._learning_rate, done / steps)
@@ -173,8 +173,8 @@ class _Run:
             if done >= until:
                 point = self._evaluation()
                 due = next_evaluation(done)
-            if progress is not None:
-                progress(done, point)
+            if on_progress is not None:
+                on_progress(done, point)
 
     def _evaluation(self) -> CurvePoint:
         """Evaluate the policy as it is, and put it and the learner's state on disk."""

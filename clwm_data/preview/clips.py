@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv
 
 Picture = NDArray[np.uint8]
-Progress = Callable[[], object]
+ProgressCallback = Callable[[], object]
 
 #: An episode of a task: its number, or the one with the highest or lowest return.
 Choice = int | Literal["best", "worst"]
@@ -69,7 +69,7 @@ def preview_family(
     noise: float = 0.0,
     seed: int = 0,
     still: bool = False,
-    progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> list[Clip]:
     """One episode of each task.
 
@@ -82,7 +82,7 @@ def preview_family(
         noise: standard deviation of Gaussian noise on the actions.
         seed: the episodes' seeds derive from it.
         still: take only the picture at the end of each episode.
-        progress: called after each episode.
+        on_progress: called after each episode.
 
     Raises:
         InvalidInputError: no such task or behaviour.
@@ -103,8 +103,8 @@ def preview_family(
     clips = []
     for task in chosen:
         clips.append(clip_of_behaviour(family, task, entry, seed, still=still))
-        if progress is not None:
-            progress()
+        if on_progress is not None:
+            on_progress()
     return clips
 
 
@@ -121,7 +121,7 @@ def preview_store(
     *,
     episode: Choice = "best",
     still: bool = False,
-    progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> list[Clip]:
     """One stored episode of each task, re-simulated from its initial state with its actions.
 
@@ -130,7 +130,7 @@ def preview_store(
         tasks: task indices; by default up to three of each split.
         episode: which episode of each task.
         still: take only the picture at the end of each episode.
-        progress: called after each episode.
+        on_progress: called after each episode.
 
     Raises:
         ClwmError: no such task or episode, an unreadable array, or pictures cannot be made here.
@@ -144,8 +144,8 @@ def preview_store(
         number = _choose(arrays, episode, f"{store.path} task {index}")
         stored = arrays.episode(number)
         clips.append(clip_of_episode(family, index, stored, f"episode {number}", still=still))
-        if progress is not None:
-            progress()
+        if on_progress is not None:
+            on_progress()
     return clips
 
 
@@ -191,11 +191,11 @@ def clip_of_episode(
             f"{family.name} task {task} {label}: cannot be re-simulated: it was converted from a format "
             "without simulator states"
         )
-    expected, found = env.get_state().shape, episode.initial_state.shape
-    if expected != found:
+    expected, stored = env.get_state().shape, episode.initial_state.shape
+    if expected != stored:
         raise UnavailableError(
             f"{family.name} task {task} {label}: cannot be re-simulated: its simulator state has shape "
-            f"{found}, not {expected}: it was collected by another version"
+            f"{stored}, not {expected}: it was collected by another version"
         )
     seen = [env.set_state(episode.initial_state)]
     film.begin()

@@ -106,9 +106,11 @@ def document() -> Iterator[str]:
     """The lines of docs/behaviours.md."""
     yield HEAD
     families = [get_family(name) for name in BUILTIN]
-    trained = [family for family in families if shipped_folder(family) is not None]
-    for family in trained:
-        yield from _section(family)
+    for family in families:
+        if _brings_policies(family):
+            yield from _section(family)
+        elif family.policies_of is not None:
+            yield f"`{family.name}` uses the policies of `{family.policies_of}`.\n"
     yield from _comparison()
     yield SPEED
     yield "## What there is not\n"
@@ -136,7 +138,8 @@ def document() -> Iterator[str]:
         "episode to episode by as much as one stage from the next."
     )
     unmeasured = [f.name for f in families if not (FOLDER / f"{f.name}.yaml").is_file()]
-    to_do = [name for name in unmeasured if name not in WITHOUT_SCALE]
+    without = {*WITHOUT_SCALE, *(family.name for family in missing)}
+    to_do = [name for name in unmeasured if name not in without]
     if to_do:
         yield (
             f"- Reference returns are not measured for {len(to_do)} families of Meta-World, where the "
@@ -198,6 +201,10 @@ def missed(card: Card, checkpoint: CheckpointRecord) -> float:
 def _missed(card: Card, checkpoint: CheckpointRecord) -> str:
     between = checkpoint not in (card.checkpoints[0], card.checkpoints[-1])
     return f"{missed(card, checkpoint):.0%}" if between else ""
+
+
+def _brings_policies(family: TaskFamily) -> bool:
+    return family.policies_of is None and shipped_folder(family) is not None
 
 
 def _card(family: TaskFamily) -> Card:
@@ -265,10 +272,9 @@ def draw(card: Card, path: Path) -> None:
 def main(docs: Path) -> None:
     """Write the page and its figures below a folder."""
     (docs / "behaviours.md").write_text("\n".join(document()) + "\n", encoding="utf-8")
-    for name in BUILTIN:
-        folder = shipped_folder(get_family(name))
-        if folder is not None:
-            draw(read_card(folder, get_family(name)), docs / "figures" / f"behaviours-{name}.svg")
+    for family in map(get_family, BUILTIN):
+        if _brings_policies(family):
+            draw(_card(family), docs / "figures" / f"behaviours-{family.name}.svg")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ VALUE_AT_MARGIN = 0.1
 Range = tuple[float, float]
 
 
-class Progress:
+class SpeedReward:
     """How near velocities come to targets, in [0, 1]: 1 from the target on, in its direction.
 
     dm_control's ``tolerance(sign * velocity, bounds=(speed, inf), margin=speed, value_at_margin=0.1,
@@ -38,7 +38,7 @@ class Progress:
         self._zero, self._one = np.zeros_like(speed), np.ones_like(speed)
 
     def __call__(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Velocities in, progress out, in the shape of velocities and targets broadcast together."""
+        """Velocities in, rewards out, in the shape of velocities and targets broadcast together."""
         linear = self._intercept + self._slope * velocity
         result: NDArray[np.float64] = np.minimum(np.maximum(linear, self._zero), self._one)
         return result
@@ -62,8 +62,8 @@ class DmControlSimulator(MujocoSimulator):
         #: [2, L] velocities after the two control steps of an agent step, and what they are worth.
         self._velocities = np.zeros((2, len(tasks)))
         self._first, self._second = self._velocities
-        self._progress = Progress(np.stack([targets, targets]))
-        self._progress_across = Progress(targets[:, None, None])
+        self._speed_reward = SpeedReward(np.stack([targets, targets]))
+        self._reward_across = SpeedReward(targets[:, None, None])
         #: [L, L] 0 where two lanes have the same model, else NaN.
         self._apart = np.asarray([[0.0 if one is other else np.nan for other in models] for one in models])
 
@@ -83,14 +83,14 @@ class DmControlSimulator(MujocoSimulator):
         finally:
             model.opt.disableflags &= ~actuation
 
-    def earned(self, progress: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Reward of an agent step [..., L] from the progress after its two control steps [..., 2, L]."""
-        reward: NDArray[np.float64] = progress[..., 0, :] + progress[..., 1, :]
+    def earned(self, speed_reward: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reward of an agent step [..., L] from the speed rewards after its two control steps [..., 2, L]."""
+        reward: NDArray[np.float64] = speed_reward[..., 0, :] + speed_reward[..., 1, :]
         return reward
 
     def rewards_across(self) -> NDArray[np.float64]:
         """See :meth:`clwm_data.families.simulation.simulator.Simulator.rewards_across`."""
-        rewards: NDArray[np.float64] = self._apart + self.earned(self._progress_across(self._velocities)).T
+        rewards: NDArray[np.float64] = self._apart + self.earned(self._reward_across(self._velocities)).T
         return rewards
 
     @abstractmethod

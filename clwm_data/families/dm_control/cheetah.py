@@ -58,7 +58,7 @@ class CheetahSimulator(DmControlSimulator):
         self._first[...] = self._velocity  # the sensor is one physics step behind
         self._lanes.refresh(active)
         self._second[...] = self._velocity
-        return StepResult(self.earned(self._progress(self._velocities)), self._never)
+        return StepResult(self.earned(self._speed_reward(self._velocities)), self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel: [L, 17]."""

@@ -76,7 +76,7 @@ class FingerSimulator(DmControlSimulator):
         self._second[...] = self._velocity
         self._carried[...] = self._touch
         lanes.refresh(active)
-        return StepResult(self.earned(self._progress(self._velocities)), self._never)
+        return StepResult(self.earned(self._speed_reward(self._velocities)), self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """Two joint angles, the body's tip from its hinge (x, z), three velocities, log touch: [L, 9]."""

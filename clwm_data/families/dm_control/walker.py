@@ -48,11 +48,11 @@ class WalkerSimulator(DmControlSimulator):
             self._lanes.refresh(active)
             self._velocities[control_step] = self._lanes.read("sensordata")[:, 0]
             self._standing[control_step] = self.standing()
-        return StepResult(self.earned(self._progress(self._velocities)), self._never)
+        return StepResult(self.earned(self._speed_reward(self._velocities)), self._never)
 
-    def earned(self, progress: NDArray[np.float64]) -> NDArray[np.float64]:
+    def earned(self, speed_reward: NDArray[np.float64]) -> NDArray[np.float64]:
         """See the class."""
-        return super().earned(self._standing * (5.0 * progress + 1.0) / 6.0)
+        return super().earned(self._standing * (5.0 * speed_reward + 1.0) / 6.0)
 
     def standing(self) -> NDArray[np.float64]:
         """[L] in [0, 1]: three parts for the torso's height (1.2 m or more), one for being upright."""

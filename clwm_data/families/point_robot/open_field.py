@@ -132,9 +132,9 @@ class OpenFieldFamily(TaskFamily):
         def act(
             observation: NDArray[np.float32], privileged: NDArray[np.float64] | None
         ) -> NDArray[np.float64]:
-            wanted = (goal - observation.astype(np.float64) - wind) / STEP
+            direction = (goal - observation.astype(np.float64) - wind) / STEP
             # Too far for one step: the direction is kept at full speed.
-            return np.asarray(wanted / np.maximum(np.abs(wanted).max(axis=1, keepdims=True), 1.0))
+            return np.asarray(direction / np.maximum(np.abs(direction).max(axis=1, keepdims=True), 1.0))
 
         return act
 

@@ -62,13 +62,13 @@ class ProcessLanes(Simulator):
 
     def _start(self, factory: Factory, tasks: Sequence[int]) -> None:
         context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe()
+        ours, theirs = context.Pipe()
         process = context.Process(
-            target=_serve, args=(there, factory, list(tasks)), name=f"{self._name} lanes", daemon=True
+            target=_serve, args=(theirs, factory, list(tasks)), name=f"{self._name} lanes", daemon=True
         )
         process.start()
-        there.close()  # else this process would hold the worker's end open, and not notice its death
-        self._connections.append(here)
+        theirs.close()  # else this process would hold the worker's end open, and not notice its death
+        self._connections.append(ours)
         self._processes.append(process)
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clwm_data.families import get_family
-from clwm_data.families.dm_control.base import DmControlFamily, Progress
+from clwm_data.families.dm_control.base import DmControlFamily, SpeedReward
 from clwm_data.families.dm_control.walker import WalkerSimulator
 
 mujoco = pytest.importorskip("mujoco")
@@ -184,7 +184,7 @@ def test_speeds_and_lengths(name: str, tasks: dict[int, tuple[float, float]]) ->
 
 
 def test_progress_by_hand() -> None:
-    progress = Progress(np.array([10.0, 10.0, 10.0, -4.0, -4.0, -4.0, 10.0, 0.0, 0.0]))
+    progress = SpeedReward(np.array([10.0, 10.0, 10.0, -4.0, -4.0, -4.0, 10.0, 0.0, 0.0]))
     velocity = np.array([10.0, 0.0, 5.0, -5.0, 0.0, 4.0, -2.0, 0.0, -0.1])
     # at the target, at rest, half way; beyond it, at rest, the wrong way; the wrong way, but not far;
     # a target of zero: not the wrong way, the wrong way
@@ -194,7 +194,7 @@ def test_progress_by_hand() -> None:
 
 @given(st.floats(-20, 20).filter(lambda target: abs(target) > 1e-3), st.floats(-100, 100))
 def test_progress_is_dm_controls_tolerance(target: float, velocity: float) -> None:
-    ours = Progress(np.array([target]))(np.array([velocity])).item()
+    ours = SpeedReward(np.array([target]))(np.array([velocity])).item()
     assert ours == pytest.approx(tolerance(velocity, target), abs=1e-9)
 
 
