@@ -50,7 +50,7 @@ def test_one_family_shows_every_task(clwm: Clwm) -> None:
 def test_an_unknown_family_is_one_line_with_a_hint(clwm: Clwm) -> None:
     done = clwm("families", "point-robt")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "did you mean point-robot?" in done.stderr
+    assert "did you mean point-robot" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
