@@ -317,7 +317,7 @@ def _find(name_or_path: str) -> YamlDocument:
 def _bundled_texts() -> dict[str, str]:
     """Manifest name -> YAML text; ``<group><variant>.template.yaml`` gives one per family of a group."""
     families, _ = working_families()
-    groups = {
+    groups: dict[str, list[TaskFamily]] = {
         "mw": [family for family in families if family.name.startswith(META_WORLD_PREFIX)],
         "field": [family for family in families if isinstance(family, OpenFieldFamily)],
         "learned": [family for family in families if shipped_folder(family) is not None],
