@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from clwm_data.errors import ConflictError, NotFoundError
+from clwm_train.analyse.results import read_analysis
 from clwm_train.evaluate.results import Evaluation, read_evaluations
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.run import Run
-from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings, describe, differences, shown
+from clwm_train.settings import (
+    DEFAULT_EVALUATION,
+    AnalysisSettings,
+    EvaluationSettings,
+    describe,
+    differences,
+    shown,
+)
 
 #: Keys of a configuration that change nothing that is learned.
 LOGGING = {"log_every", "checkpoint_every", "keep_checkpoints", "evaluation"}
@@ -108,6 +116,25 @@ def check_alike(runs: Sequence[Run], steps: Mapping[Any, int]) -> None:
                     f"{steps[run.path]:,}, and both are {run.label} on {record.store_name}: evaluate them "
                     "at the same update (`clwm eval --checkpoint`), or leave one out"
                 )
+
+
+def check_analyses(runs: Sequence[Run]) -> None:
+    """Refuse analyses beside each other that were made in different ways.
+
+    Raises:
+        ConflictError: their settings differ.
+    """
+    first: tuple[Run, AnalysisSettings] | None = None
+    for run in runs:
+        analysis = read_analysis(run)
+        if analysis is None:
+            continue
+        first = first or (run, analysis.settings)
+        if changed := differences(first[1], analysis.settings):
+            raise ConflictError(
+                f"{first[0].path} and {run.path}: were analysed in different ways ({', '.join(changed)}): "
+                "analyse one of them again (`clwm analyse`), or leave it out"
+            )
 
 
 def _matching(run: Run, asked: Mapping[str, Any]) -> list[Evaluation]:

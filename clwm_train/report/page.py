@@ -9,7 +9,7 @@ from pathlib import Path
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.pages.html import document, header, section, table, warning
 from clwm_data.store.atomic import replacing
-from clwm_train.report.choosing import Chosen, choose_evaluations
+from clwm_train.report.choosing import Chosen, check_analyses, choose_evaluations
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.figure import Figure
 from clwm_train.report.learned import (
@@ -80,6 +80,7 @@ def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = Non
         raise InvalidInputError("there are no runs to report on: name at least one")
     methods = list(dict.fromkeys(run.label for run in runs))
     chosen = choose_evaluations(runs) if chosen is None else chosen
+    check_analyses(runs)
     scores = gather_scores(chosen.evaluations)
     groups = group_runs(runs)
     formulation = {

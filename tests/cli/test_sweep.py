@@ -182,10 +182,10 @@ def test_pool_and_a_run_that_fails(folder: Path, call: Call) -> None:
 
 def test_a_process_that_is_killed_is_the_failure_of_its_run(folder: Path) -> None:
     """SIGKILL, as the system does it for want of memory, while two runs are trained at once."""
-    write(folder, {**TINY, "steps": 100_000, "analysis": None, "stacked": False, "methods": {"focal": None}})
+    write(folder, {**TINY, "steps": 3000, "analysis": None, "stacked": False, "methods": {"focal": None}})
     command = [sys.executable, "-c", "from clwm_cli.main import main; main()", "sweep", "tiny.yaml"]
     process = subprocess.Popen(
-        [*command, "--jobs", "2", "--threads", "1", "--no-compile", "--minutes", "0.5"],
+        [*command, "--jobs", "2", "--threads", "1", "--no-compile"],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -202,11 +202,11 @@ def test_a_process_that_is_killed_is_the_failure_of_its_run(folder: Path) -> Non
     ]
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1, err
     lines = out.splitlines()
     assert sum("its process died (killed by SIGKILL; out of memory?)" in line for line in lines) == 1
-    assert sum(": trained " in line for line in lines) == 1  # until its minutes were over
+    assert sum(line.endswith(": done") for line in lines) == 1
     assert "1 of 2 runs failed" in err
     assert "Traceback" not in err
 

@@ -14,9 +14,10 @@ from clwm_cli.main import main
 
 from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.families import get_family
+from clwm_train.analyse.results import read_analyses, save_analysis
 from clwm_train.evaluate.results import read_evaluations, save_evaluation
 from clwm_train.metrics.aggregate import aggregate, iqm, mean
-from clwm_train.report.choosing import choose_evaluations
+from clwm_train.report.choosing import check_analyses, choose_evaluations
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.page import find_runs, write_run_report
 from clwm_train.report.scores import Score, compare, gather_scores, results_csv, results_table
@@ -289,6 +290,48 @@ def test_the_reader_is_told_of_a_run_that_has_learned_on(tmp_path: Path) -> None
     run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
     later = run.checkpoints / "step-000050000"
     later.mkdir(parents=True)
-    write_model(later / INDEX, CheckpointRecord(step=50_000, seeds=[0, 1, 2]))
+    write_model(later / INDEX, CheckpointRecord(step=50_000, seeds=[0, 1, 2], files={}))
     (note,) = choose_evaluations([run]).notes
     assert note == f"{run.path.name}: shown at update 40,000, and trained to update 50,000"
+
+
+def test_analyses_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    first = invent_run(tmp_path, "point-robot", "spc", 0.9)
+    second = invent_run(tmp_path, "point-robot", "focal", 0.8, method="focal")
+    (usual,) = read_analyses(second)
+    longer = usual.model_copy(update={"settings": usual.settings.model_copy(update={"horizon": 50})})
+    save_analysis(second, longer)
+    check_analyses([first, second])  # the usual one is there as well
+    (second.path / "analyses" / usual.name).unlink()
+    with pytest.raises(ConflictError, match=r"were analysed in different ways \(horizon\)"):
+        check_analyses([first, second])
+
+
+def test_evaluations_are_chosen_by_their_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    (published,) = read_evaluations(run)
+    noisy = published.model_copy(update={"settings": published.settings.model_copy(update={"noise": 0.3})})
+    save_evaluation(run, noisy)
+
+    def call(*options: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main(["report", str(run.path), "--out", "x.html", *options])
+        return int(stopped.value.code or 0), capsys.readouterr().err
+
+    for options, shown, others in (
+        ((), "noise 0", True),
+        (("--evaluation", "noise=0.3"), "noise 0.3", False),
+    ):
+        code, err = call(*options)
+        assert code == 0, err
+        assert f"; {shown}; planner none." in (tmp_path / "x.html").read_text()
+        assert ("not shown: evaluations with other settings (" in err) == others
+    code, err = call("--evaluation", "episodes=9")
+    assert code == 1
+    assert "no run was evaluated with episodes 9: `clwm eval` does it" in err
+    code, err = call("--evaluation", "nois=0.3")
+    assert code == 1
+    assert "unknown key nois: did you mean noise?" in err
