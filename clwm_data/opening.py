@@ -151,9 +151,9 @@ def _local(text: str, folder: Path | None) -> Path | None:
 
 def _settled(path: str | Path) -> Path:
     """The real path, where a replacement that was killed is brought to an end."""
-    found = real_path(path)
-    settle(found)
-    return found
+    folder = real_path(path)
+    settle(folder)
+    return folder
 
 
 def _no_store(text: str, folder: Path | None, elsewhere: str) -> NotFoundError:

@@ -96,10 +96,10 @@ def remote_files(reference: HubReference, commit: str) -> dict[str, RepoFile]:
 def planned(path: str, source: Path | bytes, remote: Mapping[str, RepoFile]) -> PlannedFile:
     """A file to have in the repository."""
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    there = remote.get(path)
-    if there is None:
+    published = remote.get(path)
+    if published is None:
         return PlannedFile(path, source, size, "new")
-    return PlannedFile(path, source, size, "same" if _is_same(source, size, there) else "changed")
+    return PlannedFile(path, source, size, "same" if _is_same(source, size, published) else "changed")
 
 
 def deleted(path: str) -> PlannedFile:
@@ -107,16 +107,16 @@ def deleted(path: str) -> PlannedFile:
     return PlannedFile(path, b"", 0, "deleted")
 
 
-def _is_same(source: Path | bytes, size: int, there: RepoFile) -> bool:
+def _is_same(source: Path | bytes, size: int, published: RepoFile) -> bool:
     """Compare with a large file's SHA-256, or with the git hash of a small one."""
-    if there.size != size:
+    if published.size != size:
         return False
-    if there.lfs is not None:
+    if published.lfs is not None:
         digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_sha256(source)
-        return digest == there.lfs.sha256
+        return digest == published.lfs.sha256
     content = source if isinstance(source, bytes) else source.read_bytes()
     git_hash = hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False)
-    return git_hash.hexdigest() == there.blob_id
+    return git_hash.hexdigest() == published.blob_id
 
 
 def existing_card(reference: HubReference, commit: str) -> str:

@@ -147,12 +147,12 @@ def _of_other_kind(reference: HubReference, error: NoRepositoryError) -> NoRepos
         "model": "a trained agent, perhaps: `clwm pull` downloads it, `clwm eval` evaluates it",
         "dataset": "`clwm pull` downloads it, `clwm train` trains on it",
     }
-    found = NoRepositoryError(
+    explained = NoRepositoryError(
         f"{reference}: no such {reference.kind} repository, but hf://{other}s/{reference.repository} is one "
         f"of the kind {other} ({uses[other]})"
     )
-    found.other_kind = other
-    return found
+    explained.other_kind = other
+    return explained
 
 
 def store_folders(reference: HubReference, commit: str) -> list[str]:

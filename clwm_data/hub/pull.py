@@ -87,8 +87,8 @@ def _download_into(
     out: Path, published: PublishedStore, chosen: Sequence[int], on_progress: ProgressCallback | None
 ) -> None:
     # The root is about to vouch for every task that is there, not only for those chosen now.
-    wanted = sorted({*chosen, *_indices_there(out)})
-    absent = [index for index in wanted if not _is_sound(out, published, index)]
+    needed = sorted({*chosen, *_existing_indices(out)})
+    absent = [index for index in needed if not _is_sound(out, published, index)]
     for index in absent:  # before anything travels
         HubSource(published).files(index)
     total = sum(file.bytes for index in absent for file in published.records[index].files.values())
@@ -156,7 +156,7 @@ def _check_existing(out: Path, published: PublishedStore) -> None:
             raise ConflictError(f"{out}: is a folder but not a store: choose another --out")
         return
     existing = open_local(out)
-    for index in _indices_there(out):
+    for index in _existing_indices(out):
         if index not in published.records:
             raise ConflictError(
                 f"{out}: holds task {index}, which {published} does not have: choose another --out"
@@ -170,7 +170,7 @@ def _check_existing(out: Path, published: PublishedStore) -> None:
             )
 
 
-def _indices_there(out: Path) -> list[int]:
+def _existing_indices(out: Path) -> list[int]:
     """Tasks that have a folder in the store, whether the root lists them yet or not."""
     folders = (out / TASKS).iterdir() if (out / TASKS).is_dir() else ()
     return [int(folder.name) for folder in folders if folder.is_dir() and folder.name.isdecimal()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from statistics import fmean
 from typing import Any
 
@@ -80,7 +81,7 @@ def _front_matter(repository: str, agent: CardAgent, existing: Mapping[str, Any]
     return {
         "library_name": "clwm",
         "pipeline_tag": "reinforcement-learning",
-        "tags": list(dict.fromkeys([*tags, *TAGS, record.family, record.method])),
+        "tags": list(dict.fromkeys([*tags, *TAGS, record.family, PurePath(record.method).stem])),
         **({} if agent.dataset is None else {"datasets": [agent.dataset.repository]}),
         "model-index": [{"name": repository.split("/")[1], "results": results}],
     }
