@@ -6,7 +6,9 @@ NOTES = {
     "cheetah-dir": """\
 Reward: direction x velocity - 0.05 sum a^2, as in the code of PEARL
 ([oyster](https://github.com/katerakelly/oyster)) and [Meta-DT](https://github.com/NJU-RL/Meta-DT). Both
-tasks are train tasks, as there: few-shot adaptation is tested on the tasks that were trained on.""",
+tasks are train tasks, as there: few-shot adaptation is tested on the tasks that were trained on. No
+policies ship: `clwm behaviour train cheetah-dir --steps 60000` took 23 minutes of a shared core to a
+mean return of 1,012 (random actions: -30).""",
     "cheetah-vel-sparse": """\
 Tasks, split and dense reward (`dense_reward` in stores) are cheetah-vel's. The reward is 1 - abs(v - v*)
 within 0.5 m/s of the target, else 0, - 0.05 sum a^2: the form of PEARL's sparse point robot. We found no
