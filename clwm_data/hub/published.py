@@ -58,7 +58,7 @@ class PublishedStore:
     @cached_property
     def records(self) -> Mapping[int, TaskRecord]:
         """Checked metadata of its tasks."""
-        return {index: self.root.task(index, str(self))[0] for index in self.indices}
+        return {index: self.root.task(index, str(self)) for index in self.indices}
 
     @cached_property
     def sizes(self) -> Mapping[str, int]:

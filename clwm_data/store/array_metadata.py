@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError
 from clwm_data.store.arrays import DTYPES
 from clwm_data.store.format import METADATA, FileRecord
-from clwm_data.strict import StrictModel, first_mistake
+from clwm_data.strict import StrictModel, Text, first_mistake
 
 #: Largest chunk that is decoded at once; the writer's are about 1 MiB.
 MAX_CHUNK_BYTES = 2**28
@@ -98,7 +98,7 @@ class ArrayMetadata(StrictModel):
     codecs: Annotated[list[Annotated[Codec | _Sharding, Field(discriminator="name")]], Field(min_length=1)]
     attributes: Empty = Field(default_factory=dict)
     storage_transformers: Annotated[list[Any], Field(max_length=0)] = Field(default_factory=list)
-    dimension_names: list[str | None] | None = None
+    dimension_names: Annotated[list[Text | None], Field(max_length=2)] | None = None
 
     @property
     def sharding(self) -> _ShardingOptions | None:
@@ -160,14 +160,14 @@ def array_metadata(
         where: how to name the array in messages.
 
     Raises:
-        ClwmError: it is not what the format says, or claims more than its files can hold.
+        DamagedDataError: it is not what the format says, or claims more than its files can hold.
     """
     try:
         metadata = ArrayMetadata.model_validate(node)
     except ValidationError as error:
-        raise ClwmError(f"{where}/{METADATA}: {first_mistake(error)}") from error
+        raise DamagedDataError(f"{where}/{METADATA}: {first_mistake(error)}") from error
     for mistake in _mistakes(metadata, name, rows, files):
-        raise ClwmError(f"{where}/{METADATA}: {mistake}")
+        raise DamagedDataError(f"{where}/{METADATA}: {mistake}")
     return metadata
 
 
@@ -180,6 +180,8 @@ def _mistakes(
         yield f"expected an array of {dtype}, found {metadata.data_type}"
     elif metadata.shape[0] != rows or len(metadata.shape) != dimensions:
         yield f"has shape {metadata.shape}, expected {dimensions} dimensions and {rows} rows"
+    elif metadata.dimension_names is not None and len(metadata.dimension_names) != dimensions:
+        yield f"names {len(metadata.dimension_names)} dimensions, has {dimensions}"
     elif metadata.fill_value != 0:
         yield f"fill value is {metadata.fill_value}, expected 0"
     elif (mistake := _codec_mistake(metadata)) or (mistake := _grid_mistake(metadata)):

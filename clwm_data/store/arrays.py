@@ -187,6 +187,16 @@ DTYPES: dict[str, DTypeLike] = {
     "episode_initial_state": np.float64,
     "dense_reward": np.float32,
 }
+_TRANSITION, _EPISODE = ("transition",), ("episode",)
+#: Names of the dimensions of every array, as xarray wants them.
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "observation": ("observation_row", "observation_entry"),
+    "action": ("transition", "action_entry"),
+    **dict.fromkeys(("reward", "terminated", "truncated", "success"), _TRANSITION),
+    **dict.fromkeys(("episode_start", "episode_length", "episode_return"), _EPISODE),
+    **dict.fromkeys(("episode_seed", "episode_behaviour"), _EPISODE),
+    "episode_initial_state": ("episode", "state_entry"),
+}
 #: Arrays that a task holds only where their content is known.
 OPTIONAL = frozenset({"success", "episode_seed", "episode_initial_state", "dense_reward"})
 

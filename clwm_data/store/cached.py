@@ -130,7 +130,7 @@ class CachedStore:
         return self.folder / TASKS / task_folder(index)
 
     def _record(self, index: int) -> TaskRecord:
-        return self.root.task(index, str(self.source))[0]
+        return self.root.task(index, str(self.source))
 
     def _missing(self, indices: Iterable[int]) -> list[int]:
         return [
@@ -215,7 +215,8 @@ def bring_task(
 
 def recorded_files(root: Root, index: int, where: str) -> dict[str, ExpectedFile]:
     """All files of a task as the root lists them, by their paths below its group."""
-    record = root.task(index, where)[0]
+    record = root.task(index, where)
+    root.arrays(record, where)  # what lies about its size is refused before anything travels
     files = {path: ExpectedFile(file.bytes, file.sha256) for path, file in record.files.items()}
     return {METADATA: ExpectedFile(None, root.record.tasks[str(index)]), **files}
 

@@ -16,7 +16,7 @@ import numpy as np
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError
 from clwm_data.store.array_metadata import ArrayMetadata, file_name
 from clwm_data.store.format import FileRecord
 
@@ -41,19 +41,19 @@ def check_chunks(folder: Path, metadata: ArrayMetadata, files: Mapping[str, File
         files: file name -> expected size.
 
     Raises:
-        ClwmError: a file is missing or truncated, or a chunk would not decode to its shape.
+        DamagedDataError: a file is missing or truncated, or a chunk would not decode to its shape.
     """
     for position in metadata.positions():
         path = folder / file_name(position)
         expected = files[path.name].bytes
         if not path.is_file() or path.stat().st_size != expected:
-            raise ClwmError(f"{path}: is missing or truncated: collect or download its task again")
+            raise DamagedDataError(f"{path}: is missing or truncated: collect or download its task again")
         descriptor = os.open(path, os.O_RDONLY)
         try:
             for start, size in extents(descriptor, expected, metadata, position):
                 _check_chunk(descriptor, start, size, metadata)
         except _BadChunkError as error:
-            raise ClwmError(f"{path}: is damaged: {error}") from error
+            raise DamagedDataError(f"{path}: is damaged: {error}") from error
         finally:
             os.close(descriptor)
 

@@ -202,14 +202,23 @@ class Store:
         )
         return tuple(index for index in listed if str(index) not in self.record.tasks)
 
+    @cached_property
+    def _widths(self) -> dict[str, int]:
+        """Entries of an observation and of an action, where the family is known here."""
+        family = self.known_family
+        if family is None:
+            return {}
+        return {"observation": family.observation_size, "action": family.action_size}
+
     def _open_task(self, index: int) -> StoredTask:
-        record, arrays = self.root.task(index, str(self.path))
+        record = self.root.task(index, str(self.path))
         return StoredTask(
             record,
-            arrays,
+            partial(self.root.arrays, record, str(self.path)),
             self.path / TASKS / task_folder(index),
             sha256=self.record.tasks[str(index)],
             verify_root=partial(self.root.verify, str(self.path)),
+            widths=self._widths,
             fetch=self._fetch,
         )
 

@@ -33,6 +33,11 @@ MAX_METADATA_BYTES = 2**28
 #: Of keys, values, lists and objects: a task has about 800, which take some 60 bytes each when parsed.
 MAX_METADATA_VALUES = 2**24
 
+#: Simulator states are compressed by 1.1, flags by thousands. What decodes to so many times its files is
+#: refused, unless it is so small that it does not matter.
+MAX_RATIO = 256
+HARMLESS_BYTES = 2**28
+
 NODE = re.compile(rf"{TASKS}(/[0-9]{{4,9}}(/[a-z_]+)?)?")
 
 
@@ -96,8 +101,8 @@ class Root:
             )
         return node
 
-    def task(self, index: int, where: str) -> tuple[TaskRecord, dict[str, ArrayMetadata]]:
-        """The checked metadata of a task and of its arrays.
+    def task(self, index: int, where: str) -> TaskRecord:
+        """The checked metadata of a task.
 
         Args:
             index: of the task.
@@ -106,19 +111,34 @@ class Root:
         Raises:
             DamagedDataError: it is not there, damaged, or not what the format says.
         """
-        key = f"{TASKS}/{task_folder(index)}"
+        file = f"{where}/{TASKS}/{task_folder(index)}/{METADATA}"
         try:
             record = TaskRecord.model_validate(self._node(index, where).get("attributes"))
         except ValidationError as error:
-            raise DamagedDataError(f"{where}/{key}/{METADATA}: {first_mistake(error)}") from error
+            raise DamagedDataError(f"{file}: {first_mistake(error)}") from error
         if record.index != index:
-            raise DamagedDataError(f"{where}/{key}/{METADATA}: does not describe task {index}")
+            raise DamagedDataError(f"{file}: does not describe task {index}")
         if not DTYPES.keys() - OPTIONAL <= record.arrays.keys() <= DTYPES.keys():
-            raise DamagedDataError(f"{where}/{key}/{METADATA}: lists other arrays than the format has")
-        if any(file.split("/")[0] not in record.arrays for file in record.files):
+            raise DamagedDataError(f"{file}: lists other arrays than the format has")
+        if any(path.split("/")[0] not in record.arrays for path in record.files):
+            raise DamagedDataError(f"{file}: lists files of other arrays than the format has")
+        if record.transitions < record.episodes:
             raise DamagedDataError(
-                f"{where}/{key}/{METADATA}: lists files of other arrays than the format has"
+                f"{file}: {record.transitions} transitions cannot be {record.episodes} episodes"
             )
+        return record
+
+    def arrays(self, record: TaskRecord, where: str) -> dict[str, ArrayMetadata]:
+        """The checked metadata of the arrays of a task, by their names.
+
+        Args:
+            record: of the task.
+            where: how to name the store in messages.
+
+        Raises:
+            DamagedDataError: it is not what the format says, or claims more than the files can hold.
+        """
+        key = f"{TASKS}/{task_folder(record.index)}"
         arrays = {
             name: array_metadata(
                 self.nodes.get(f"{key}/{name}"),
@@ -129,7 +149,14 @@ class Root:
             )
             for name in record.arrays
         }
-        return record, arrays
+        decoded = sum(array.nbytes for array in arrays.values())
+        stored = sum(file.bytes for file in record.files.values())
+        if decoded > max(HARMLESS_BYTES, MAX_RATIO * stored):
+            raise DamagedDataError(
+                f"{where}/{key}/{METADATA}: claims {decoded} bytes of arrays in {stored} bytes of files: "
+                "no data that was recorded is compressed that well"
+            )
+        return arrays
 
 
 def read_root(store: Path) -> Root:

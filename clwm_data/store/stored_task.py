@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,34 +37,36 @@ class StoredTask:
 
     Attributes:
         record: its metadata.
-        arrays: metadata of its arrays, by name.
     """
 
     def __init__(
         self,
         record: TaskRecord,
-        arrays: Mapping[str, ArrayMetadata],
+        arrays: Callable[[], Mapping[str, ArrayMetadata]],
         folder: Path,
         *,
         sha256: str,
         verify_root: Callable[[], None],
+        widths: Mapping[str, int],
         fetch: Fetch | None = None,
     ) -> None:
         """A task whose metadata was checked.
 
         Args:
             record: its metadata.
-            arrays: metadata of its arrays, by name.
+            arrays: gives the checked metadata of its arrays, by name.
             folder: of its group.
             sha256: of the group's ``zarr.json``, as the store's root has it.
             verify_root: raises an error where the store's root differs from its digests.
+            widths: columns that arrays of its family have, as far as that is known.
             fetch: brings its files; ``None`` where they are here.
         """
         self.record = record
-        self.arrays = arrays
+        self._arrays = arrays
         self._folder = folder
         self._sha256 = sha256
         self._verify_root = verify_root
+        self._widths = widths
         self._fetch = fetch
         self._local = fetch is None
 
@@ -84,6 +87,15 @@ class StoredTask:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in self.record.parameters.items()
         }
+
+    @cached_property
+    def arrays(self) -> Mapping[str, ArrayMetadata]:
+        """Metadata of its arrays, by name.
+
+        Raises:
+            DamagedDataError: it is not what the format says, or claims more than the files can hold.
+        """
+        return self._arrays()
 
     @property
     def nbytes(self) -> int:
@@ -142,6 +154,13 @@ class StoredTask:
         if self.nbytes > memory:
             raise TooLargeError(self._too_large(memory))
         self._prepare(verify)
+        for name, width in self._widths.items() if verify else ():
+            columns = self.arrays[name].shape[1]
+            if columns != width:
+                raise DamagedDataError(
+                    f"{self._folder}/{name}: has {columns} columns, the store's family has {width}: it was "
+                    "collected by another version of the family, or altered"
+                )
         try:
             values: dict[str, Any] = {
                 name: self._read(name, verify) for name in DTYPES if name in self.arrays

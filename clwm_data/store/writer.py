@@ -14,7 +14,7 @@ from zarr.codecs import BytesCodec, ZstdCodec
 
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Storage
-from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.arrays import DIMENSIONS, TaskArrays
 from clwm_data.store.atomic import move_folder, write_json
 from clwm_data.store.digest import array_sha256, file_sha256
 from clwm_data.store.format import (
@@ -99,6 +99,7 @@ def _write_array(path: Path, array: NDArray[Any], storage: Storage) -> None:
             serializer=BytesCodec(endian=None if array.dtype.itemsize == 1 else "little"),
             chunk_key_encoding={"name": "default", "separator": "."},
             fill_value=0,
+            dimension_names=DIMENSIONS[path.name],
             # Chunks of zeros too: a file that is not there then always means damage.
             config={"write_empty_chunks": True},
         )

@@ -9,6 +9,7 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 
 from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.families import get_family
 from clwm_data.manifest import Storage
 from clwm_data.opening import open_store
 from clwm_data.store import stored_task, writer
@@ -143,6 +145,60 @@ def test_metadata_that_lies_is_refused(
     change_root(store_path, change)
     with little_memory(), pytest.raises(ClwmError, match=words):
         read_all(store_path)
+
+
+def test_a_task_that_would_decode_to_thousands_of_times_its_files_is_refused(store_path: Path) -> None:
+    """Every array passes for itself: so many zeros do fit into their files."""
+    rows, chunk = 2**24, 2**20
+
+    def claim(root: dict[str, Any]) -> None:
+        record = task_record(root)
+        record["transitions"] = rows - record["episodes"]
+        for name in ("observation", "action", "reward", "terminated", "truncated"):
+            node = array_node(root, name)
+            node["shape"][0] = rows - (0 if name == "observation" else record["episodes"])
+            node["chunk_grid"]["configuration"]["chunk_shape"][0] = chunk
+            node["codecs"] = [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "zstd", "configuration": {"level": 0, "checksum": False}},
+            ]
+            for file in [file for file in record["files"] if file.startswith(f"{name}/c")]:
+                del record["files"][file]
+            for number in range(rows // chunk):
+                key = f"{name}/c.{number}" + (".0" if len(node["shape"]) == 2 else "")
+                record["files"][key] = {"bytes": 1000, "sha256": "0" * 64}
+
+    change_root(store_path, claim)
+    with pytest.raises(ClwmError, match=r"claims \d+ bytes of arrays in \d+ bytes of files"):
+        _ = open_store(store_path).tasks[6].arrays
+
+
+def test_widths_that_are_not_the_family_s_are_refused(store_path: Path) -> None:
+    store = open_store(store_path)
+    arrays = store[6].load()
+    wider = replace(arrays, observation=np.repeat(arrays.observation, 2, axis=1))
+    shutil.rmtree(store_path / "tasks/0006")
+    task = get_family("point-robot").task(6)
+    writer.write_task(store_path, task, store.manifest.behaviours, wider, store.manifest.storage)
+    write_root(store_path, store.manifest, store.provenance)
+    with pytest.raises(ClwmError, match="0006/observation: has 4 columns, the store's family has 2"):
+        open_store(store_path)[6].load()
+
+
+def test_a_root_of_millions_of_empty_lists_is_not_parsed(store_path: Path) -> None:
+    file = store_path / "zarr.json"
+    file.write_text('{"a": [' + "[]," * 9_000_000 + "[]]}")
+    with little_memory(2**28), pytest.raises(ClwmError, match="holds more than 16,777,216 values"):
+        open_store(store_path)
+
+
+def test_memory_errors_are_one_line(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(stored_task, "decode", decode)
+    with pytest.raises(UnavailableError, match=r"0006: decodes to \d+ bytes, more than the memory"):
+        open_store(store_path)[6].load()
 
 
 @pytest.mark.parametrize(
