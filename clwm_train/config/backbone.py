@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from clwm_data.strict import StrictModel
-from clwm_train.config.types import Count, Rate, Real, Share, Sizes, Weight
+from clwm_train.config.types import Count, LogStd, Rate, Share, Sizes, Weight
 
 
 class PolicyConfig(StrictModel):
@@ -24,8 +24,8 @@ class PolicyConfig(StrictModel):
 
     head: Literal["auto", "gaussian", "mixture", "deterministic"] = "auto"
     components: Count = 5
-    log_std_min: Real = -5.0
-    log_std_max: Real = 2.0
+    log_std_min: LogStd = -5.0
+    log_std_max: LogStd = 2.0
 
     @model_validator(mode="before")
     @classmethod

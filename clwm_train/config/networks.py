@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import model_validator
 
 from clwm_data.strict import StrictModel
 from clwm_train.config.types import (
+    MOST_CODES,
     Consistency,
     ContextSource,
     Count,
+    DeepSizes,
     Init,
     Levels,
     NetworkStyle,
@@ -48,7 +51,7 @@ class ContextConfig(StrictModel):
 
     source: ContextSource = "encoder"
     dim: Count = 5
-    hidden: Sizes = (256, 256)
+    hidden: DeepSizes = (256, 256)
     next_observation: bool | Literal["auto"] = "auto"
     learning_rate: Rate = 1e-4
 
@@ -86,6 +89,10 @@ class WorldModelConfig(StrictModel):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
+        if math.prod(self.levels) > MOST_CODES:
+            raise ValueError(
+                f"levels {list(self.levels)} make {math.prod(self.levels):,} codes: at most {MOST_CODES:,}"
+            )
         if self.consistency == "cross-entropy" and self.latent != "discrete":
             raise ValueError(f"consistency cross-entropy needs latent discrete, found latent {self.latent}")
         if self.latent == "simnorm" and self.latent_dim % self.simnorm_group:

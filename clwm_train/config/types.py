@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-Count = Annotated[int, Field(ge=1)]
-#: Beyond it single precision has no numbers.
-LARGEST = 3e38
-Rate = Annotated[float, Field(gt=0.0, le=LARGEST, allow_inf_nan=False)]
+#: No count of anything comes near it, and it fits where counts are multiplied.
+MOST = 10**9
+Count = Annotated[int, Field(ge=1, le=MOST)]
+#: Outside of these single precision has no numbers, or only some with few digits.
+SMALLEST, LARGEST = 1.2e-38, 3e38
+
+
+def _single_precision(value: float) -> float:
+    if value < SMALLEST:
+        raise ValueError(f"{value} is too small for single precision: {SMALLEST} or more")
+    return value
+
+
+Rate = Annotated[float, Field(gt=0.0, le=LARGEST, allow_inf_nan=False), AfterValidator(_single_precision)]
 Weight = Annotated[float, Field(ge=0.0, le=LARGEST, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
-Real = Annotated[float, Field(allow_inf_nan=False)]
+#: exp of it and of its negative are well within single precision.
+LogStd = Annotated[float, Field(ge=-20.0, le=20.0)]
 #: Hidden layers of a network: each is built in turn, so a configuration of very many would take minutes.
 MOST_LAYERS = 64
 #: YAML knows only lists; sizes are kept as tuples.
 Sizes = Annotated[tuple[Count, ...], Field(strict=False, max_length=MOST_LAYERS)]
+#: Where there must be a hidden layer, whose features are measured.
+DeepSizes = Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=MOST_LAYERS)]
 #: How weights are drawn, see :class:`clwm_train.model.nn.Initialiser`.
 Init = Literal["truncated-normal-0.02", "fan-in", "group-fan-in", "orthogonal"]
 #: Hidden layers of an MLP: Linear -> LayerNorm -> Mish, or Linear -> ReLU.
@@ -36,4 +49,6 @@ BackboneName = Literal["iql", "td3bc", "bc"]
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
 #: Where the context of an evaluated task comes from, see :mod:`clwm_train.evaluate.protocols`.
 Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
+#: The largest codebook of Mentzer et al. 2023.
+MOST_CODES = 2**16
 Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)]

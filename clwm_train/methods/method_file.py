@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, read_yaml
 
 FOLDERS = {"methods": Path(__file__).parent, "presets": Path(__file__).parent / "presets"}
@@ -56,7 +56,7 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
     """The file of a bundled method or preset, or the one at a path (relative to ``beside``, if given).
 
     Raises:
-        ClwmError: there is none.
+        NotFoundError: there is none.
     """
     path = FOLDERS[kind] / f"{name}.yaml"
     if name.endswith((".yaml", ".yml")):
@@ -68,14 +68,15 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
     hint = (
         f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}, or the path of a YAML file"
     )
-    raise ClwmError(f"no {kind.removesuffix('s')} is called {name!r}: {hint}")
+    raise NotFoundError(f"no {kind.removesuffix('s')} is called {name!r}: {hint}")
 
 
 def read_method(name: str) -> Method:
     """A method by bundled name or path.
 
     Raises:
-        ClwmError: no such method, a mistake in its header, or methods that extend each other in a circle.
+        NotFoundError: there is no such method.
+        InvalidInputError: a mistake in its header, or methods that extend each other in a circle.
     """
     return _read(find("methods", name), ())
 
@@ -92,8 +93,8 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path, inside: Sequence[Path]) -> Method:
     if path in inside:
-        circle = " -> ".join(its.stem for its in (*inside, path))
-        raise ClwmError(f"{path}: methods extend each other in a circle: {circle}")
+        circle = " -> ".join(each.stem for each in (*inside, path))
+        raise InvalidInputError(f"{path}: methods extend each other in a circle: {circle}")
     document = read_yaml(path)
     keys = set(MethodHeader.model_fields)
     own = {key: value for key, value in document.data.items() if key in keys}

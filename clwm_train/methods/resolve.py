@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clwm_data.errors import ClwmError, InvalidInputError
+from clwm_data.errors import InvalidInputError
 from clwm_data.strict import YamlDocument, build_model, read_yaml
 from clwm_data.yaml_text import parse_yaml_value
 from clwm_train.config import BACKBONES, TrainConfig
@@ -29,7 +29,8 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
         overrides: ``a.b=value`` with the value in YAML; ``null`` removes an optional part.
 
     Raises:
-        ClwmError: no such method or preset, or the first mistake in them, with file, line and key.
+        NotFoundError: there is no such method or preset.
+        InvalidInputError: the first mistake in them, with file, line and key.
     """
     document = read_method(method).document
     sizes = read_yaml(find("presets", preset)).data
@@ -49,7 +50,8 @@ def _sized(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in preset.items() if key not in PARTS}
     if method.get("world_model") is not None and "world_model" in preset:
         kept["world_model"] = preset["world_model"]
-    named = method.get("objectives") or {}
+    named = method.get("objectives")
+    named = named if isinstance(named, dict) else {}  # what it is instead is told when it is validated
     sized = preset.get("objectives") or {}
     kept["objectives"] = {key: value for key, value in sized.items() if named.get(key) is not None}
     backbone = method.get("backbone", preset.get("backbone", "iql"))
@@ -63,15 +65,15 @@ def parse_override(override: str, option: str = "--set", example: str = "batch.t
     """``a.b=value`` as nested keys.
 
     Raises:
-        ClwmError: it is not of that form.
+        InvalidInputError: it is not of that form.
     """
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise ClwmError(f"{option} {override}: expected key=value, such as {example}")
+        raise InvalidInputError(f"{option} {override}: expected key=value, such as {example}")
     try:
         value = parse_yaml_value(text, option)
     except InvalidInputError as error:
-        raise ClwmError(f"{option} {override}: {text!r} is not a YAML value") from error
+        raise InvalidInputError(f"{option} {override}: {text!r} is not a YAML value") from error
     *parents, last = key.split(".")
     nested: dict[str, Any] = {last: value}
     for parent in reversed(parents):

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 
 Floats = NDArray[np.float64]
 #: Rounding that probabilities may carry.
@@ -53,7 +53,9 @@ class TabularMdp:
     def __post_init__(self) -> None:
         states, actions = self.reward.shape
         if self.transition.shape != (states, actions, states):
-            raise ClwmError(f"transitions {self.transition.shape} do not fit rewards {self.reward.shape}")
+            raise InvalidInputError(
+                f"transitions {self.transition.shape} do not fit rewards {self.reward.shape}"
+            )
         _check_probabilities(self.transition, "transitions")
 
 
@@ -98,17 +100,17 @@ def value_bound(
         discount: gamma in [0, 1).
 
     Raises:
-        ClwmError: shapes that do not fit, probabilities that do not add up, or a discount outside [0, 1).
+        InvalidInputError: shapes do not fit, probabilities do not add up, or the discount is outside [0, 1).
     """
     codes, actions = policy.shape
     if not 0.0 <= discount < 1.0:
-        raise ClwmError(f"discount {discount} is outside [0, 1)")
+        raise InvalidInputError(f"discount {discount} is outside [0, 1)")
     if model.reward.shape != policy.shape or inferred.reward.shape != policy.shape:
-        raise ClwmError(
+        raise InvalidInputError(
             f"models {model.reward.shape}, {inferred.reward.shape} do not fit a policy {policy.shape}"
         )
     if task.reward.shape != (len(encoder), actions) or set(encoder.tolist()) != set(range(codes)):
-        raise ClwmError(
+        raise InvalidInputError(
             f"an encoder of {len(encoder)} states does not fit a task {task.reward.shape}, {codes} codes"
         )
     _check_probabilities(policy, "policy")
@@ -150,4 +152,6 @@ def _step(one: TabularMdp, other: TabularMdp, encoder: NDArray[np.int64], discou
 
 def _check_probabilities(array: Floats, what: str) -> None:
     if (array < -TOLERANCE).any() or np.abs(array.sum(-1) - 1.0).max() > TOLERANCE:
-        raise ClwmError(f"{what}: a row is no probability distribution: it must be >= 0 and add up to 1")
+        raise InvalidInputError(
+            f"{what}: a row is no probability distribution: it must be >= 0 and add up to 1"
+        )

@@ -102,7 +102,7 @@ def test_later_set_wins() -> None:
         ("world_model=null", "needs a world_model"),
         ("policy=mixtur", r"policy\.head: .*'mixtur'"),
         ("policy.components=0", r"policy\.components: .*greater than or equal to 1"),
-        ("policy.log_std_min=nan", r"policy\.log_std_min: .*finite"),
+        ("policy.log_std_min=nan", r"policy\.log_std_min: .*found nan"),
         ("policy.log_std_min=3", r"log_std_min 3.0 is not below log_std_max 2.0"),
         ("policy=deterministic", "backbone iql cannot train a deterministic policy: make policy gaussian or"),
         ("backbone=sac", r"backbone: .*'iql', 'td3bc' or 'bc'.*'sac'"),
