@@ -192,7 +192,7 @@ _TRANSITION, _EPISODE = ("transition",), ("episode",)
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "observation": ("observation_row", "observation_entry"),
     "action": ("transition", "action_entry"),
-    **dict.fromkeys(("reward", "terminated", "truncated", "success"), _TRANSITION),
+    **dict.fromkeys(("reward", "dense_reward", "terminated", "truncated", "success"), _TRANSITION),
     **dict.fromkeys(("episode_start", "episode_length", "episode_return"), _EPISODE),
     **dict.fromkeys(("episode_seed", "episode_behaviour"), _EPISODE),
     "episode_initial_state": ("episode", "state_entry"),
