@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import huggingface_hub
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
@@ -78,6 +79,12 @@ def find_published(reference: HubReference) -> list[PublishedStore]:
         DamagedDataError: a store that contradicts itself.
         UnavailableError: the Hub cannot be asked, and it was not asked before.
     """
+    commit, folders = _find(reference)
+    return [open_published(reference, commit, folder) for folder in folders]
+
+
+def _find(reference: HubReference) -> tuple[str, list[str]]:
+    """The commit of a reference, and the folders of the stores that it names."""
     commit = resolve_commit(reference)
     folders = store_folders(reference, commit)
     if reference.store is not None:
@@ -88,7 +95,7 @@ def find_published(reference: HubReference) -> list[PublishedStore]:
         folders = [reference.store]
     if not folders:
         raise NotFoundError(f"{reference}: holds no clwm store (a folder NAME{SUFFIX} with a {METADATA})")
-    return [open_published(reference, commit, folder) for folder in folders]
+    return commit, folders
 
 
 def find_one(reference: HubReference) -> PublishedStore:
@@ -98,12 +105,11 @@ def find_one(reference: HubReference) -> PublishedStore:
         InvalidInputError: there are several.
         ClwmError: as :func:`find_published`.
     """
-    commit = resolve_commit(reference)
-    folders = store_folders(reference, commit)
-    if reference.store is None and len(folders) > 1:
+    commit, folders = _find(reference)
+    if len(folders) > 1:
         names = ", ".join(f"{reference}/{folder}" for folder in folders)
         raise InvalidInputError(f"{reference}: holds several stores, name one of them: {names}")
-    return find_published(reference)[0]
+    return open_published(reference, commit, folders[0])
 
 
 def resolve_commit(reference: HubReference) -> str:
@@ -130,7 +136,8 @@ def resolve_commit(reference: HubReference) -> str:
         commit = memory.commit(reference.revision)
         if commit is None:
             raise type(error)(f"{error}; it was not downloaded before") from error
-        logger.warning("%s; what was downloaded before is used", error)
+        if not huggingface_hub.constants.is_offline_mode():  # else the user knows
+            logger.warning("%s: the Hub cannot be asked: what was downloaded before is used", reference)
         return commit
     if not info.sha:
         raise NotFoundError(f"{reference}: the Hub names no commit")
