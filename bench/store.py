@@ -40,6 +40,7 @@ from formats import (
 )
 from measure import interleaved, table
 
+from clwm_data.cache import cache_folder
 from clwm_data.collect.collector import collect
 from clwm_data.collect.plan import Segment
 from clwm_data.collect.rollout import roll_out
@@ -49,7 +50,7 @@ from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
 from clwm_data.store import TaskArrays
 from clwm_train.config import BatchConfig, DataConfig
-from clwm_train.data.mapped import cache_root, map_task_data
+from clwm_train.data.mapped import map_task_data
 from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import TaskData, load_task_data
 
@@ -215,7 +216,7 @@ def bench_memory(folder: Path, megabytes: int, rounds: int) -> None:
 
 def mapped_child(store: Path, limit: int) -> None:
     """In a process of its own: seconds per batch of mapped data, cold and warm, as JSON."""
-    for file in cache_root().glob("*/*.npy"):  # out of the page cache
+    for file in cache_folder("mapped").glob("*/*.npy"):  # out of the page cache
         with file.open("rb") as stream:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     status = Path("/proc/self/status").read_text()

@@ -128,18 +128,6 @@ def test_changed_and_vanished_files(hub: HubServer, store_path: Path, tmp_path: 
     assert list(download(find_one(parse_reference("user/data")), tmp_path / "o.zarr").tasks) == [0, 12]
 
 
-def test_what_lies_beside_the_stores_files_stays_at_home(hub: HubServer, store_path: Path) -> None:
-    for name in (".DS_Store", "._zarr.json", ".nfs000123", "NOTES.md"):
-        (store_path / name).write_bytes(b"x")
-    (store_path / ".git").mkdir()
-    (store_path / ".git/HEAD").write_bytes(b"x")
-    push(store_path)
-    theirs = {path for path in hub.dataset().files() if path.startswith("tiny.zarr/")}
-    assert theirs == {
-        p for p in files_of(store_path) if p.startswith(("tiny.zarr/tasks/", "tiny.zarr/zarr."))
-    }
-
-
 def test_an_unfinished_store_is_not_pushed(hub: HubServer, store_path: Path) -> None:
     (store_path / ".collect").mkdir()
     with pytest.raises(ClwmError, match="collection or download is not finished"):

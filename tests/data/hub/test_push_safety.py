@@ -23,7 +23,7 @@ from clwm_data.opening import open_store
 from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
 from tests.conftest import Clwm
-from tests.data.hub.conftest import publish
+from tests.data.hub.conftest import files_of, publish
 from tests.data.store.test_hostile_store import change_root
 from tests.data.store.test_validate import rewritten
 from tests.hub_repository import Repository
@@ -254,3 +254,15 @@ def test_the_library_takes_a_store_or_a_path(hub: HubServer, store_path: Path) -
     (store_path / "tasks/0006/reward/c.0").write_bytes(b"x")
     with pytest.raises(DamagedDataError, match="not pushed"):
         publish_store(store_path, "user/data")
+
+
+def test_what_lies_beside_the_stores_files_stays_at_home(hub: HubServer, store_path: Path) -> None:
+    for name in (".DS_Store", "._zarr.json", ".nfs000123", "NOTES.md"):
+        (store_path / name).write_bytes(b"x")
+    (store_path / ".git").mkdir()
+    (store_path / ".git/HEAD").write_bytes(b"x")
+    push(store_path, "user/data")
+    theirs = {path for path in hub.dataset().files() if path.startswith("tiny.zarr/")}
+    assert theirs == {
+        p for p in files_of(store_path) if p.startswith(("tiny.zarr/tasks/", "tiny.zarr/zarr."))
+    }
