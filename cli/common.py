@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from clwm_data.store import Store
+
+from .progress import ProgressBar
 
 
 @contextmanager
@@ -44,9 +45,9 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             click.echo("  ".join("-" * width for width in widths))
 
 
-def progress_bar(total: int | None, unit: str, description: str) -> tqdm[Any]:
-    """A progress bar on stderr; silent when that is not a terminal."""
-    return tqdm(total=total, unit=unit, desc=description, disable=None, dynamic_ncols=True)
+def progress_bar(total: int | None, unit: str, description: str) -> ProgressBar:
+    """A progress bar on stderr; where that is not a terminal, a line every 30 s."""
+    return ProgressBar(total, unit, description)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from clwm_data.opening import RUNS, open_store
 from .common import echo_table, progress_bar
 from .finding import find_store
 from .settings_options import execution_options
-from .train import StopOnSignal
+from .signals import StopOnSignal
 
 if TYPE_CHECKING:
     from clwm_train.settings import Execution
@@ -119,7 +119,7 @@ def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
                 def progress(done: int, figures: dict[str, float], bar: tqdm[Any] = bar) -> None:
                     bar.update(done - bar.n)
 
-                error = attempt(job, until, stop=stopped, progress=progress)
+                error = attempt(job, until, stop=stopped, on_progress=progress)
             yield job, error
 
 

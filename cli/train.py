@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import signal
+import re
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
-from clwm_data.opening import RUNS, open_store
-from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.opening import open_store
+from clwm_data.ranges import format_indices
 
 from .common import echo_table, progress_bar
 from .finding import find_store
 from .settings_options import execution_options
+from .signals import StopOnSignal
 
 if TYPE_CHECKING:
     from clwm_data.store import Store
     from clwm_train.runs.run import Run
     from clwm_train.settings import Execution
+    from clwm_train.train_store import TrainingRequest
     from clwm_train.training.profile import Shares
 
-#: Seeds that ``--seeds`` takes.
-LARGEST_SEED = 999
+#: What a seed may be, as the formats of random number generators and of files have it.
+LARGEST_SEED = 2**63 - 1
 
 
 def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
@@ -46,17 +49,25 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", required=False)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the run.  [default: runs/NAME-METHOD-sSEEDS]",
+    help="Folder of the run.  [default: runs/STORE-NAME-sSEEDS]",
+)
+@click.option(
+    "--name",
+    help="What tables and figures call what is trained.  [default: the method and what --set changes]",
 )
 @click.option("--method", default="spc", show_default=True, help="Bundled name, or the path of a YAML file.")
 @click.option("--preset", default="tiny", show_default=True, help="tiny, small or paper; or a YAML file.")
 @click.option("--steps", type=click.IntRange(1), help="Updates in all.  [default: the preset's]")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random."
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of everything random.",
 )
 @click.option("--seeds", help="Instead of --seed, several trained together as one run: 0-5 or 0,3,7.")
 @execution_options("auto", "threads", "compile", "memory")
@@ -75,6 +86,17 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
     metavar="KEY=VALUE",
     help="Override a key of the configuration; repeatable.",
 )
+@click.option(
+    "--eval-every", type=click.IntRange(1), metavar="N", help="Evaluate the agent after every N updates."
+)
+@click.option(
+    "--eval-protocol",
+    help="How, separated by commas; checkpoints/best is chosen by the first.  [default: few-shot]",
+)
+@click.option("--eval-split", help="On which tasks, likewise.  [default: id]")
+@click.option(
+    "--show-config", is_flag=True, help="Print every key of the configuration with its value, and exit."
+)
 @click.option("--resume", is_flag=True, help="Continue the run in --out from its latest checkpoint.")
 @click.option(
     "--list-methods",
@@ -87,8 +109,9 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 @click.pass_context
 def train(
     ctx: click.Context,
-    store: str,
+    store: str | None,
     out: Path | None,
+    name: str | None,
     method: str,
     preset: str,
     steps: int | None,
@@ -98,6 +121,10 @@ def train(
     precision: str | None,
     profile: bool,
     overrides: tuple[str, ...],
+    eval_every: int | None,
+    eval_protocol: str | None,
+    eval_split: str | None,
+    show_config: bool,
     resume: bool,
 ) -> None:
     """Train an agent on STORE: a path, the name of a store under data/, or user/repo on the Hub.
@@ -108,50 +135,85 @@ def train(
     \b
     Examples:
       clwm train --list-methods
+      clwm train --show-config --preset small
       clwm train point-robot
-      clwm train cheetah-vel --preset small --seed 1
+      clwm train cheetah-vel --preset small --seed 1 --eval-every 1000
       clwm train cheetah-vel --preset paper --seeds 0-5 --precision bf16
       clwm train point-robot --method focal --steps 2000 --out runs/focal
-      clwm train point-robot --set iql.expectile=0.9 --set objectives.infonce.radius=100
+      clwm train point-robot --set iql.expectile=0.9 --name "expectile 0.9"
       clwm train point-robot --resume --steps 8000
       clwm train user/point-robot@v1
     """
+    if store is None and not show_config:
+        raise click.UsageError("Missing argument 'STORE'.")
     require("torch", "train", "training")
-    from clwm_data.cache import cache_folder
-    from clwm_train.methods.resolve import resolve
-    from clwm_train.runs.run import TRACE, create_run, open_run, resolve_for
-    from clwm_train.training.decide import decide_execution
+    from clwm_train.train_store import TrainingRequest
 
     chosen = _seeds(ctx, seed, seeds)
     if precision is not None:
         overrides = (*overrides, f"precision={precision}")
+    overrides = (*overrides, *_evaluation_overrides(eval_every, eval_protocol, eval_split))
+    changes = overrides if steps is None else (*overrides, f"steps={steps}")
+    if store is None:
+        _echo_config(method, preset, changes)
+        return
     data = open_store(find_store(store))
-    target = out or RUNS / f"{data.name}-{Path(method).stem}-s{format_indices(chosen)}"
-    if resume:
-        run = open_run(target)
-        _refuse_other_configuration(ctx, run, method, preset, chosen, overrides)
-        config = run.config
+    request = TrainingRequest(data, method, preset, chosen, changes, name, out)
+    if show_config:
+        _echo_config(method, preset, changes, data)
     else:
-        family = data.task_family
-        changed = overrides if steps is None else (*overrides, f"steps={steps}")
-        config = resolve_for(family, resolve(method, preset, changed))
-    execution = decide_execution(
-        execution, data, config.steps, note=lambda text: click.echo(f"{target}: {text}", err=True)
-    )
-    if not resume:
-        run = create_run(target, data, family, config, method=method, preset=preset, seeds=chosen)
-    click.echo(f"{target}: {run.record.method} on {data.name}, {len(run.record.train_tasks)} train tasks")
-    if execution.compile:
+        run = _run_to_resume(ctx, request, overrides) if resume else _new_run(request)
+        _train(run, data, execution, steps or run.config.steps, profile)
+
+
+def _new_run(request: TrainingRequest) -> Run:
+    from clwm_train.runs.run import check_free
+
+    run = request.describe()
+    check_free(run)
+    return run
+
+
+def _run_to_resume(ctx: click.Context, request: TrainingRequest, overrides: tuple[str, ...]) -> Run:
+    """The run that is there; one that was killed before it was written begins anew."""
+    from clwm_train.runs.run import is_unfinished, open_run
+
+    if is_unfinished(request.folder):
+        return request.describe()
+    run = open_run(request.folder)
+    _refuse_other_configuration(ctx, run, request, overrides)
+    return run
+
+
+def _train(run: Run, store: Store, execution: Execution, steps: int, profile: bool) -> None:
+    from clwm_data.cache import cache_folder
+    from clwm_train.runs.checkpoint import latest_checkpoint, list_checkpoints, read_record
+    from clwm_train.runs.run import TRACE
+    from clwm_train.training.decide import decide_execution
+
+    def warn(text: str) -> None:
+        click.echo(f"{target}: {text}", err=True)
+
+    target = run.path
+    checkpoints = list_checkpoints(run.checkpoints)
+    before = read_record(checkpoints[-1]).step if checkpoints else 0
+    if before >= steps:
+        click.echo(f"{target}: has {before:,} updates, no more than {steps:,} are asked for: nothing to do")
+        return
+    decided = decide_execution(execution, store, run.config.steps, note=warn)
+    click.echo(f"{target}: {run.record.method} on {store.name}, {len(run.record.train_tasks)} train tasks")
+    if decided.compile:
         click.echo(f"{target}: the update is compiled first, which may take a minute or two", err=True)
-    if execution.memory == "mmap":
+    if decided.memory == "mmap":
         click.echo(f"{target}: the data is mapped from files in {cache_folder('mapped')}", err=True)
-    total = steps or run.config.steps
     shares = partial(_echo_shares, target / TRACE) if profile else None
-    done = train_with_bar(run, data, execution=execution, steps=total, profiled=shares)
-    if not done:
-        click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
-        sys.exit(130)
-    click.echo(f"{target}: {total} updates done; `clwm eval {target}` evaluates it")
+    done = train_with_bar(run, store, execution=decided, steps=steps, profiled=shares, warn=warn)
+    with suppress(OSError):  # the terminal that was closed
+        if not done:
+            click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
+            sys.exit(130)
+        step = read_record(latest_checkpoint(run.checkpoints)).step
+        click.echo(f"{target}: {step} updates done; `clwm eval {target}` evaluates it")
 
 
 def train_with_bar(
@@ -161,17 +223,19 @@ def train_with_bar(
     execution: Execution,
     steps: int,
     profiled: Callable[[Shares], None] | None = None,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
+    from clwm_train.evaluate.while_training import training_evaluator
     from clwm_train.training.train import train_run
 
-    description = f"training {run.record.method}"
+    description = f"training {run.label}"
     with StopOnSignal() as stopped, progress_bar(steps, "update", description) as bar:
 
-        def progress(done: int, figures: dict[str, float]) -> None:
+        def on_progress(done: int, metrics: dict[str, float]) -> None:
+            if metrics and done % run.config.log_every == 0:
+                bar.set_postfix({name.split("/")[-1]: f"{metrics[name]:.3g}" for name in _shown(metrics)})
             bar.update(done - bar.n)
-            if figures and done % run.config.log_every == 0:
-                bar.set_postfix({name.split("/")[-1]: f"{figures[name]:.3g}" for name in _shown(figures)})
 
         return train_run(
             run,
@@ -179,43 +243,58 @@ def train_with_bar(
             execution=execution,
             steps=steps,
             stop=stopped,
-            progress=progress,
+            on_progress=on_progress,
             profiled=profiled,
+            evaluator=training_evaluator(run, store),
+            warn=warn,
         )
 
 
-class StopOnSignal:
-    """Asks the loop to stop after the current update; a second Ctrl-C stops at once."""
-
-    def __init__(self) -> None:
-        self._stop = False
-
-    def __call__(self) -> bool:
-        """Whether a signal came."""
-        return self._stop
-
-    def __enter__(self) -> Self:
-        self._before = {
-            number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._stop = True
-        signal.signal(number, signal.default_int_handler)
-
-
 def _seeds(ctx: click.Context, seed: int, seeds: str | None) -> tuple[int, ...]:
-    """The seeds that ``--seed`` or ``--seeds`` names."""
+    """The seeds that ``--seed`` or ``--seeds`` names, each once, ascending."""
     if seeds is None:
         return (seed,)
     if ctx.get_parameter_source("seed") != ParameterSource.DEFAULT:
         raise click.UsageError("--seed and --seeds exclude each other")
-    return parse_indices(seeds, range(LARGEST_SEED + 1), "seed")
+    from clwm_train.runs.run import MOST_SEEDS
+
+    ranges = []
+    for part in seeds.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
+        if match is None:
+            raise InvalidInputError(f"--seeds {seeds}: {part.strip()!r} is not a seed or a range like 0-5")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise InvalidInputError(f"--seeds {seeds}: range {part.strip()} runs backwards")
+        ranges.append(range(first, last + 1))
+    if sum(map(len, ranges)) > MOST_SEEDS:
+        raise InvalidInputError(f"--seeds {seeds}: more than the {MOST_SEEDS:,} seeds that one run can have")
+    return tuple(sorted({seed for seeds in ranges for seed in seeds}))
+
+
+def _evaluation_overrides(every: int | None, protocols: str | None, splits: str | None) -> list[str]:
+    """``--eval-...`` as ``--set`` would have it."""
+    if every is None:
+        if protocols is not None or splits is not None:
+            raise click.UsageError("--eval-protocol and --eval-split need --eval-every")
+        return []
+    lists = {"protocols": protocols, "splits": splits}
+    return [
+        f"evaluation.every={every}",
+        *(f"evaluation.{key}=[{text}]" for key, text in lists.items() if text is not None),
+    ]
+
+
+def _echo_config(method: str, preset: str, changes: Sequence[str], store: Store | None = None) -> None:
+    """Print a configuration as YAML, with what the store's family decides if there is a store."""
+    from clwm_data.yaml_text import dump_yaml
+    from clwm_train.methods.resolve import resolve
+    from clwm_train.runs.run import resolve_for
+
+    config = resolve(method, preset, changes)
+    if store is not None:
+        config = resolve_for(store.task_family, config)
+    click.echo(dump_yaml(config.model_dump(mode="json")), nl=False)
 
 
 def _echo_shares(trace: Path, shares: Shares) -> None:
@@ -224,28 +303,28 @@ def _echo_shares(trace: Path, shares: Shares) -> None:
 
 
 def _refuse_other_configuration(
-    ctx: click.Context, run: Run, method: str, preset: str, seeds: tuple[int, ...], overrides: tuple[str, ...]
+    ctx: click.Context, run: Run, request: TrainingRequest, overrides: tuple[str, ...]
 ) -> None:
     """A resumed run keeps its configuration; options that say otherwise are a mistake worth telling."""
     from clwm_train.methods.resolve import resolve
     from clwm_train.runs.run import resolve_for
 
-    has = {"method": run.record.method, "preset": run.record.preset}
-    said: dict[str, Any] = {"method": method, "preset": preset}
+    has = {"method": run.record.method, "preset": run.record.preset, "name": run.label}
+    said: dict[str, Any] = {name: getattr(request, name) for name in has}
     for name in ("seed", "seeds"):
-        has[name], said[name] = format_indices(run.record.seeds), format_indices(seeds)
+        has[name], said[name] = format_indices(run.record.seeds), format_indices(request.seeds)
     for name, value in said.items():
         if ctx.get_parameter_source(name) != ParameterSource.DEFAULT and value != has[name]:
-            raise ClwmError(f"{run.path}: was begun with --{name} {has[name]}: drop --{name} {value}")
+            raise ConflictError(f"{run.path}: was begun with --{name} {has[name]}: drop --{name} {value}")
     if overrides:
         config = resolve_for(run.task_family, resolve(run.record.method, run.record.preset, overrides))
         if config.model_copy(update={"steps": run.config.steps}) != run.config:
-            raise ClwmError(f"{run.path}: was begun with other --set values: drop --set to resume it")
+            raise ConflictError(f"{run.path}: was begun with other --set values: drop --set to resume it")
 
 
-def _shown(figures: dict[str, float]) -> list[str]:
-    """The few figures worth a place beside the progress bar."""
-    wanted = (
+def _shown(metrics: dict[str, float]) -> list[str]:
+    """The few metrics worth a place beside the progress bar."""
+    few = (
         "temporal_consistency/consistency",
         "decoder/reward",
         "infonce/accuracy",
@@ -254,4 +333,4 @@ def _shown(figures: dict[str, float]) -> list[str]:
         "iql/q",
         "transitions_per_s",
     )
-    return [name for name in wanted if name in figures]
+    return [name for name in few if name in metrics]

@@ -13,24 +13,27 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, get_family
 from clwm_data.families.declared import FamilyDeclaration, declared_family
+from clwm_data.ranges import format_indices
 from clwm_data.store import Store
 from clwm_data.store.atomic import replacing
+from clwm_data.store.digest import json_sha256
 from clwm_data.store.format import Origin
 from clwm_data.store.provenance import current_provenance
-from clwm_data.strict import StrictModel, Text, build_model, read_yaml
+from clwm_data.strict import StrictModel, Text, build_model, first_mistake, read_yaml
 from clwm_data.yaml_text import dump_yaml
 from clwm_train.config import TrainConfig
 
@@ -45,6 +48,9 @@ CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
 
 #: Raised when the networks' parameters change their meaning, which no shape would show.
 LAYOUT = 3
+
+#: File systems take 255 bytes, and the name of the lock is longer.
+LONGEST_NAME = 120
 
 #: Seeds trained together: each costs the memory of an agent, on reading a run as well.
 MOST_SEEDS = 1000
@@ -145,10 +151,23 @@ def resolve_for(family: TaskFamily, config: TrainConfig) -> TrainConfig:
 
 def default_label(method: str, overrides: Sequence[str] = ()) -> str:
     """What a run is called that was given no name: its method, and the keys that were overridden."""
-    return " ".join([Path(method).stem, *(override.replace(" ", "") for override in overrides)])
+    changes = dict(override.partition("=")[::2] for override in overrides)
+    return " ".join(
+        [Path(method).stem, *(f"{key.strip()}={changes[key].strip()}" for key in sorted(changes))]
+    )
 
 
-def plan_run(
+def default_folder(store_name: str, label: str, seeds: Sequence[int]) -> str:
+    """Name of the folder of a run that was given none: it tells apart what was trained on what."""
+    words = re.sub(r"[][{}'\"]", "", f"{store_name}-{label}")
+    words = re.sub(r"[^\w.=+-]+", "-", words).strip("-.")
+    name = f"{words}-s{format_indices(seeds)}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{json_sha256([store_name, label, list(seeds)])[:8]}"
+
+
+def describe_run(
     path: Path,
     store: Store,
     family: TaskFamily,
@@ -164,17 +183,15 @@ def plan_run(
     (Eight parameters: each is a part of the record.)
 
     Raises:
-        ConflictError: a run, or something else, is there already.
         InvalidInputError: the store holds no train task, or the seeds cannot be used.
     """
-    check_target(path)
     train_tasks = tuple(index for index, task in store.tasks.items() if task.split == "train")
     if not train_tasks:
         raise InvalidInputError(f"{store.path}: holds no train task: collect tasks of the split train")
     if len(seeds) > MOST_SEEDS:
         raise InvalidInputError(f"{len(seeds):,} seeds are more than {MOST_SEEDS:,} that one run can have")
     provenance = current_provenance()
-    record = RunRecord(
+    record = _record(
         layout=LAYOUT,
         method=method,
         preset=preset,
@@ -197,6 +214,59 @@ def plan_run(
     return Run(path, resolve_for(family, config), record)
 
 
+def check_free(run: Run) -> None:
+    """Refuse the folder of a new run that holds anything but what a killed :func:`write_run` leaves.
+
+    Raises:
+        ConflictError: a run, or something else, is there already.
+    """
+    path = run.path
+    if (path / RECORD).exists():
+        changed = differences(open_run(path), run)
+        other = f", but it was begun otherwise ({changed[0]})" if changed else ""
+        raise ConflictError(
+            f"{path}: a run is there already: --resume continues it{other}; or choose another --out"
+        )
+    if path.exists() and not path.is_dir():
+        raise ConflictError(f"{path}: is a file: choose another folder for the run")
+    others = [entry.name for entry in path.iterdir() if not _is_leftover(entry)] if path.exists() else []
+    if others:
+        raise ConflictError(
+            f"{path}: holds {min(others)} but is no run: move it away, or choose another folder for the run"
+        )
+
+
+def differences(before: Run, after: Run) -> list[str]:
+    """In what two runs differ, apart from their number of updates: ``iql.expectile 0.8, not 0.9``."""
+    return [
+        f"{key} {old}, not {new}"
+        for key, old, new in (
+            *((key, getattr(before.record, key), getattr(after.record, key)) for key in ("method", "seeds")),
+            *_changed_keys(before.config.model_dump(), after.config.model_dump()),
+            *((key, getattr(before.record, key), getattr(after.record, key)) for key in ("store_sha256",)),
+        )
+        if old != new and key != "steps"
+    ]
+
+
+def _changed_keys(
+    before: dict[str, Any], after: dict[str, Any], above: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _changed_keys(old, new, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", old, new
+
+
+def _record(**values: Any) -> RunRecord:
+    try:
+        return RunRecord(**values)
+    except ValidationError as error:
+        raise InvalidInputError(f"a run cannot be described so: {first_mistake(error)}") from error
+
+
 def write_run(run: Run) -> None:
     """Make the folder of a new run; that of one whose making was killed is made again.
 
@@ -204,7 +274,7 @@ def write_run(run: Run) -> None:
         ConflictError: a run, or something else, is there already.
         UnavailableError: it cannot be written.
     """
-    check_target(run.path)
+    check_free(run)
     with disk_errors(run.path, "or choose another folder for the run"):
         if run.path.exists():
             shutil.rmtree(run.path)
@@ -224,27 +294,10 @@ def create_run(
     seeds: tuple[int, ...],
     label: str | None = None,
 ) -> Run:
-    """:func:`plan_run` and :func:`write_run` in one (with their eight parameters)."""
-    run = plan_run(path, store, family, config, method=method, preset=preset, seeds=seeds, label=label)
+    """:func:`describe_run` and :func:`write_run` in one (with their eight parameters)."""
+    run = describe_run(path, store, family, config, method=method, preset=preset, seeds=seeds, label=label)
     write_run(run)
     return run
-
-
-def check_target(path: Path) -> None:
-    """Refuse a folder for a new run that holds anything but what a killed :func:`write_run` leaves.
-
-    Raises:
-        ConflictError: a run, or something else, is there already.
-    """
-    if (path / RECORD).exists():
-        raise ConflictError(f"{path}: a run is there already: --resume continues it; or choose another --out")
-    if path.exists() and not path.is_dir():
-        raise ConflictError(f"{path}: is a file: choose another folder for the run")
-    others = [entry.name for entry in path.iterdir() if not _is_leftover(entry)] if path.exists() else []
-    if others:
-        raise ConflictError(
-            f"{path}: holds {min(others)} but is no run: move it away, or choose another folder for the run"
-        )
 
 
 def is_unfinished(path: Path) -> bool:
@@ -280,8 +333,8 @@ def open_run(path: Path) -> Run:
 
 def discard_unbegun(run: Run) -> None:
     """Remove the folder of a run that nothing was trained in yet, so that it does not bar the next try."""
-    files = {path.name for path in run.path.iterdir()}
-    if files <= {CONFIG, RECORD}:
+    files = {path.name for path in run.path.iterdir()} if run.path.exists() else set()
+    if files and files <= {CONFIG, RECORD}:
         for name in sorted(files):
             (run.path / name).unlink()
         run.path.rmdir()

@@ -42,14 +42,16 @@ def attempt(
     until: float | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
-    progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> str | None:
     """Run a job until it is done, or the clock or ``stop`` says so; returns why it failed, or ``None``.
 
     Of what is no mistake of the user's (out of memory, a bug) the traceback goes to standard error.
     """
     try:
-        run_job(job, stop=lambda: stop() or (until is not None and time.time() > until), progress=progress)
+        run_job(
+            job, stop=lambda: stop() or (until is not None and time.time() > until), on_progress=on_progress
+        )
     except ClwmError as error:
         return str(error)
     except Exception as error:  # whatever it is, the other jobs go on

@@ -14,6 +14,7 @@ from clwm_train.analyse.analysis import analyse_run, is_whole
 from clwm_train.analyse.results import find_analysis, save_analysis
 from clwm_train.evaluate.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
 from clwm_train.evaluate.run import evaluate_run
+from clwm_train.evaluate.while_training import training_evaluator
 from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
@@ -106,14 +107,14 @@ def run_job(
     job: Job,
     *,
     stop: Callable[[], bool] = lambda: False,
-    progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> bool:
     """Do what is left of a job.
 
     Args:
         job: what to do.
         stop: asked after every update, and between the stages, whether to stop.
-        progress: told after every update.
+        on_progress: told after every update.
 
     Returns:
         whether the job is done.
@@ -130,7 +131,14 @@ def run_job(
                     _create(job, store)
                 case "training":
                     run = open_run(job.run)
-                    train_run(run, store, execution=job.execution, stop=stop, progress=progress)
+                    train_run(
+                        run,
+                        store,
+                        execution=job.execution,
+                        stop=stop,
+                        on_progress=on_progress,
+                        evaluator=training_evaluator(run, store),
+                    )
                 case "evaluating":
                     _evaluate(job, open_run(job.run), store)
                 case "analysing":

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.store import Store
 from clwm_train.data.mapped import read_task_data
-from clwm_train.runs.run import Run, check_same_data, discard_unbegun
+from clwm_train.runs.lock import run_lock
+from clwm_train.runs.run import RECORD, Run, check_same_data, discard_unbegun, write_run
 from clwm_train.settings import DEFAULT_EXECUTION, Execution
 from clwm_train.training.allocator import keep_freed_memory
 from clwm_train.training.decide import decide_execution
+from clwm_train.training.footprint import check_fits
 from clwm_train.training.precision import matmul_precision
 from clwm_train.training.profile import Shares
 from clwm_train.training.threads import best_threads, cpu_threads, is_large
-from clwm_train.training.trainer import ProgressCallback, Trainer
+from clwm_train.training.trainer import Evaluator, ProgressCallback, Trainer
 
 
 def train_run(
@@ -26,50 +30,79 @@ def train_run(
     execution: Execution = DEFAULT_EXECUTION,
     steps: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-    progress: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
     profiled: Callable[[Shares], None] | None = None,
+    evaluator: Evaluator | None = None,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> bool:
     """Train a run on its store from where it stands.
+
+    A run that was only described (:func:`~clwm_train.runs.run.describe_run`) is written when everything that
+    can fail beforehand has succeeded: its data is read and its networks are built. (Nine parameters: all but
+    the first two are optional.)
 
     Large networks on CPU: from then on the process keeps freed memory (:mod:`clwm_train.training.allocator`).
 
     Args:
-        run: new, or interrupted.
+        run: described, new, or interrupted.
         store: the data that the run began with.
         execution: where and how. Mapped data gives the same bits as data that is held. A compiled update
             (:mod:`.compiler`) is quicker after a minute or two, and its sums round differently; left open it
             is used in runs of 10,000 updates or more, where there is a compiler (else a warning). Threads
             left open: one for small networks, all cores for large ones.
-        steps: updates in all; the configuration's unless given.
+        steps: updates in all; the configuration's unless given. A run that has as many stays as it is.
         stop: asked after every update whether to stop (with a checkpoint).
-        progress: told after every update.
+        on_progress: told after every update.
         profiled: trace some updates into the run's folder, and tell each part's share of the time.
+        evaluator: evaluates the agent, in runs whose configuration asks for it
+            (:func:`clwm_train.evaluate.while_training.training_evaluator`).
+        warn: told what is worth knowing.
 
     Returns:
         whether all steps are done.
 
     Raises:
-        ClwmError: the store holds other data than the run began with, the training diverged, more steps are
-            asked for than the learning rates fall over, or nothing can be compiled here.
+        ConflictError: another process trains the run, or the store holds other data than it began with.
+        InvalidInputError: more steps are asked for than the learning rates fall over.
+        DivergedError: something became infinite or NaN.
+        UnavailableError: nothing can be compiled here, the disk is full, or memory does not suffice.
     """
     check_same_data(run, store)
     most = run.config.steps
     if run.config.learning_rate_decay and steps is not None and steps > most:
-        raise ClwmError(
+        raise InvalidInputError(
             f"{run.path}: its learning rates fall to 0 at update {most:,} (learning_rate_decay), so it "
             f"cannot go on to {steps:,}: train a new run with --steps {steps}"
         )
-    decided = decide_execution(execution, store, most)
+    decided = decide_execution(execution, store, most, warn)
     device = torch.device(decided.device)
+    with run_lock(run.path), _memory_errors(run):
+        check_fits(run, device)
+        try:
+            data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
+        except ClwmError:
+            discard_unbegun(run)  # it would attest the digest of data that could not be read
+            raise
+        trainer = Trainer(run, data, device, compiles=decided.compile, evaluator=evaluator, warn=warn)
+        if not (run.path / RECORD).exists():
+            write_run(run)
+        agent, batch = trainer.learner.agent, run.config.batch
+        if device.type == "cpu" and is_large(agent, batch):
+            keep_freed_memory()
+        count = decided.threads or best_threads(agent, batch)
+        with cpu_threads(count), matmul_precision(run.config.precision):
+            return trainer.train(steps or most, stop=stop, on_progress=on_progress, profiled=profiled)
+
+
+@contextmanager
+def _memory_errors(run: Run) -> Iterator[None]:
+    """A block in which memory that runs out is one line."""
+    remedy = "train fewer seeds, or smaller networks and batches (--set batch.windows=...)"
     try:
-        data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
-    except ClwmError:
-        discard_unbegun(run)  # it would attest the digest of data that could not be read
-        raise
-    trainer = Trainer(run, data, device, compiles=decided.compile)
-    agent, batch = trainer.learner.agent, run.config.batch
-    if device.type == "cpu" and is_large(agent, batch):
-        keep_freed_memory()
-    count = decided.threads or best_threads(agent, batch)
-    with cpu_threads(count), matmul_precision(run.config.precision):
-        return trainer.train(steps or run.config.steps, stop=stop, on_progress=progress, profiled=profiled)
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise UnavailableError(f"{run.path}: out of memory: {remedy}") from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise UnavailableError(f"{run.path}: out of memory: {remedy}") from error

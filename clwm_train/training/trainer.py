@@ -123,6 +123,8 @@ class Trainer:
                 checkpoint is kept.
             UnavailableError: the disk is full, or the update cannot be compiled.
         """
+        if self.step >= steps:
+            return True  # and nothing that is there is touched
         path, config, seeds = self.run.path, self.run.config, self.run.record.seeds
         latest: dict[str, float] = {}
         saved = self.step if list_checkpoints(self.run.checkpoints) else -1

@@ -47,7 +47,7 @@ def test_train_prints_its_default_folder_and_resumes(call: Call, store_path: Pat
         "train", store_path, "--method", "focal", "--seed", 2, "--set", "iql.hidden=[8]", "--steps", 2
     )
     assert code == 0, err
-    folder = Path("runs/tiny-focal-s2")
+    folder = Path("runs/tiny-focal-iql.hidden=8-s2")
     assert str(folder) in out
     code, _, err = call("train", store_path, "--out", folder)
     assert code == 1

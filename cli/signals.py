@@ -1,0 +1,41 @@
+"""Stopping long work at a good place when a signal asks for it."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Self
+
+#: Ctrl-C; batch systems before they kill; a terminal or an ssh connection that closes.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class StopOnSignal:
+    """Whether a signal has asked to stop, for a loop that looks after every step.
+
+    A second Ctrl-C stops at once. The other signals may come twice (``timeout`` and closing terminals send
+    them so) and never interrupt what is being written. A signal that is ignored, as by ``nohup``, stays so.
+    """
+
+    def __init__(self) -> None:
+        self._stop = False
+
+    def __call__(self) -> bool:
+        """Whether a signal came."""
+        return self._stop
+
+    def __enter__(self) -> Self:
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+        for number in self._before:
+            signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)

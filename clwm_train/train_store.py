@@ -1,0 +1,170 @@
+"""From a store to a trained run: what ``clwm train`` does."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clwm_data.errors import ConflictError, InvalidInputError
+from clwm_data.opening import RUNS, open_store
+from clwm_data.store import Store
+from clwm_train.evaluate.while_training import training_evaluator
+from clwm_train.methods.resolve import resolve
+from clwm_train.runs.run import (
+    RECORD,
+    Run,
+    check_free,
+    default_folder,
+    default_label,
+    describe_run,
+    differences,
+    open_run,
+)
+from clwm_train.settings import Execution
+from clwm_train.training.train import train_run
+from clwm_train.training.trainer import ProgressCallback
+
+LONGEST_LABEL = 100
+#: Keys that say for how long a method is trained and what is written down, and do not make it another one.
+NO_OTHER_METHOD = ("steps", "log_every", "checkpoint_every", "keep_checkpoints", "evaluation")
+
+Overrides = Mapping[str, Any] | Sequence[str]
+
+
+def train(
+    store: Store | str | Path,
+    method: str = "spc",
+    preset: str = "tiny",
+    *,
+    seeds: int | Sequence[int] = 0,
+    overrides: Overrides = (),
+    name: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    execution: Execution | None = None,
+    on_progress: ProgressCallback | None = None,
+    warn: Callable[[str], object] = warnings.warn,
+) -> Run:
+    """Train an agent on a store. (Eleven parameters: the options of ``clwm train``, of which one is needed.)
+
+    Everything that can be checked is checked first; a training that cannot start leaves no folder.
+
+    Args:
+        store: the data, or its path, address, or ``user/repo``.
+        method: bundled name, or the path of a YAML file.
+        preset: ``tiny``, ``small`` or ``paper``, or the path of a YAML file.
+        seeds: one, or several that are trained together as one run.
+        overrides: keys of the configuration and their values, ``{"iql.expectile": 0.9, "steps": 2000}``, or
+            as ``--set`` takes them, ``["iql.expectile=0.9"]``.
+        name: what tables and figures call it; its method and overrides unless given.
+        out: folder of the run; ``runs/<store>-<name>-s<seeds>`` unless given.
+        resume: go on with the run that is there, if there is one; with more ``steps`` it is made longer.
+        execution: where and how; on a GPU if there is one unless given.
+        on_progress: called after every update with the number done and the latest metrics.
+        warn: told what is worth knowing.
+
+    Returns:
+        the trained run; :func:`clwm_train.runs.loading.load_agent` takes it.
+
+    Raises:
+        InvalidInputError: the configuration is wrong, or the store has no train task.
+        ConflictError: another run is in the folder, or a process is training it.
+        NotFoundError: no such store, method or preset.
+        DivergedError: something became infinite or NaN; the last good checkpoint is kept.
+        UnavailableError: this machine cannot do it: device, compiler, memory, disk space.
+    """
+    request = TrainingRequest(
+        store if isinstance(store, Store) else open_store(store),
+        method,
+        preset,
+        (seeds,) if isinstance(seeds, int) else tuple(seeds),
+        override_texts(overrides),
+        name,
+        None if out is None else Path(out),
+    )
+    asked = request.describe()
+    run = asked
+    if resume and (asked.path / RECORD).exists():
+        run = open_run(asked.path)
+        changed = differences(run, asked)
+        if changed:
+            raise ConflictError(f"{run.path}: was begun with {changed[0]}: it cannot be resumed with that")
+    else:
+        check_free(run)
+    train_run(
+        run,
+        request.store,
+        execution=execution or Execution(device="auto"),
+        steps=asked.config.steps,
+        on_progress=on_progress,
+        evaluator=training_evaluator(run, request.store),
+        warn=warn,
+    )
+    return run
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a new training shall be.
+
+    Attributes:
+        store: the data.
+        method: bundled name, or the path of a YAML file.
+        preset: likewise.
+        seeds: trained together.
+        overrides: ``a.b=value``, as ``--set`` takes them.
+        name: what tables and figures call it; ``None``: its method and overrides.
+        out: folder of the run; ``None``: one named after store, name and seeds.
+    """
+
+    store: Store
+    method: str
+    preset: str
+    seeds: tuple[int, ...]
+    overrides: tuple[str, ...]
+    name: str | None = None
+    out: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call it."""
+        keys = [text.partition("=")[0].strip().partition(".")[0] for text in self.overrides]
+        changes = [text for key, text in zip(keys, self.overrides, strict=True) if key not in NO_OTHER_METHOD]
+        return self.name or default_label(self.method, changes)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.out or RUNS / default_folder(self.store.name, self.label, self.seeds)
+
+    def describe(self) -> Run:
+        """The run, of which nothing is written yet.
+
+        Raises:
+            InvalidInputError: the configuration is wrong, or the store has no train task.
+            NotFoundError: no such method or preset.
+        """
+        name = self.name
+        if name is not None and not (name.strip() and name.isprintable() and len(name) <= LONGEST_LABEL):
+            raise InvalidInputError(f"a run cannot be called {name!r}: give some printable characters")
+        return describe_run(
+            self.folder,
+            self.store,
+            self.store.task_family,
+            resolve(self.method, self.preset, self.overrides),
+            method=self.method,
+            preset=self.preset,
+            seeds=self.seeds,
+            label=self.label,
+        )
+
+
+def override_texts(overrides: Overrides) -> tuple[str, ...]:
+    """Overrides as ``--set`` takes them."""
+    if isinstance(overrides, Mapping):
+        return tuple(f"{key}={json.dumps(value)}" for key, value in overrides.items())
+    return tuple(overrides)

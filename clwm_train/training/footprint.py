@@ -1,0 +1,48 @@
+"""What a training takes of memory, before any of it is taken."""
+
+from __future__ import annotations
+
+import torch
+
+from clwm_data.errors import InvalidInputError, UnavailableError
+from clwm_data.memory import available_memory
+from clwm_train.model.agent import Agent
+from clwm_train.runs.run import Run
+from clwm_train.training.learner import Learner
+
+#: A weight has a gradient and, in Adam, two moments.
+COPIES = 4
+
+
+def training_bytes(run: Run) -> int:
+    """Bytes of the weights of all seeds with their gradients and moments; activations come on top.
+
+    Raises:
+        InvalidInputError: the configuration describes no networks that can be built.
+    """
+    record = run.record
+    try:
+        with torch.device("meta"):
+            agent = Agent(run.config, record.seeds, record.observation_size, record.action_size)
+            learner = Learner(run.config, agent, record.train_tasks)
+    except (RuntimeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(f"{run.path}: networks of these sizes cannot be built: {reason}") from error
+    return COPIES * sum(parameter.numel() * parameter.element_size() for parameter in learner.parameters())
+
+
+def check_fits(run: Run, device: torch.device) -> None:
+    """Refuse a run whose networks do not fit into memory.
+
+    Raises:
+        UnavailableError: they do not.
+        InvalidInputError: as :func:`training_bytes`.
+    """
+    needed = training_bytes(run)
+    free = available_memory() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
+    if needed > free:
+        raise UnavailableError(
+            f"{run.path}: the networks of {len(run.record.seeds)} seeds take {needed / 1e9:,.1f} GB "
+            f"with their gradients and moments, and {free / 1e9:,.1f} GB are free: train fewer seeds "
+            "or smaller networks"
+        )
