@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
 from clwm_data.families.declared.reading import with_declared_family
@@ -107,7 +107,7 @@ class BehaviourEntry(StrictModel):
             ClwmError: it was left out.
         """
         if self.checkpoint is None:
-            raise ClwmError("a learned policy needs the key checkpoint, e.g. 100 for the best")
+            raise InvalidInputError("a learned policy needs the key checkpoint, e.g. 100 for the best")
         return self.checkpoint
 
     def mistake(self, family: TaskFamily, tasks: Sequence[int]) -> tuple[str, str] | None:
@@ -284,12 +284,12 @@ def load_manifest(name_or_path: str) -> Manifest:
     except ClwmError as error:
         known = manifest.declared_family is not None or manifest.family in family_names()
         key = "tasks" if known else "family"
-        raise ClwmError(f"{document.where((key,))}: {key}: {error}") from error
+        raise InvalidInputError(f"{document.where((key,))}: {key}: {error}") from error
     for index, entry in enumerate(manifest.behaviours):
         if (mistake := entry.mistake(family, manifest.task_indices())) is not None:
             key, why = mistake
             where = document.where(("behaviours", index, key))
-            raise ClwmError(f"{where}: behaviours[{index}].{key}: {why}")
+            raise InvalidInputError(f"{where}: behaviours[{index}].{key}: {why}")
     return manifest
 
 
@@ -310,7 +310,7 @@ def _find(name_or_path: str) -> YamlDocument:
             if close
             else f"bundled: {', '.join(sorted(texts)[:8])}, ..."
         )
-        raise ClwmError(f"no manifest {name_or_path!r}, neither a file nor bundled: {hint}")
+        raise NotFoundError(f"no manifest {name_or_path!r}, neither a file nor bundled: {hint}")
     return parse_yaml(texts[name_or_path], f"{name_or_path}.yaml")
 
 

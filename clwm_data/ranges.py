@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 
 
 def parse_indices(text: str, allowed: Sequence[int], what: str = "task") -> tuple[int, ...]:
     """Indices of a selection such as ``0-4,7``, ascending, or of ``all``.
 
     Raises:
-        ClwmError: not such a selection, or an index that is not allowed.
+        InvalidInputError: not such a selection, or an index that is not allowed.
     """
     if text.strip() == "all":
         return tuple(sorted(allowed))
@@ -21,15 +21,15 @@ def parse_indices(text: str, allowed: Sequence[int], what: str = "task") -> tupl
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         if match is None:
-            raise ClwmError(
+            raise InvalidInputError(
                 f"{what} selection {text!r}: {part.strip()!r} is not an index or a range like 0-4"
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise ClwmError(f"{what} selection {text!r}: range {part.strip()} runs backwards")
+            raise InvalidInputError(f"{what} selection {text!r}: range {part.strip()} runs backwards")
         for index in (first, last):
             if index not in known:
-                raise ClwmError(
+                raise InvalidInputError(
                     f"{what} selection {text!r}: no {what} {index}; there are {format_indices(allowed)}"
                 )
         chosen.update(index for index in range(first, last + 1) if index in known)
