@@ -15,8 +15,8 @@ import numpy as np
 
 from clwm_data.behaviours.base import RandomBehaviour
 from clwm_data.behaviours.learned import LearnedBehaviour
-from clwm_data.collect import rollout
-from clwm_data.collect.plan import Segment
+from clwm_data.collection import rollout
+from clwm_data.collection.plan import Segment
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.zoo.policy import LearnedPolicy

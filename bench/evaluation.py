@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from clwm_data.families import TaskFamily, get_family
-from clwm_train.evaluate import PolicyActor, RunningBelief, roll_out
+from clwm_train.evaluation import PolicyActor, RunningBelief, roll_out
 from clwm_train.methods.resolve import resolve
 from clwm_train.model.agent import Agent
 from clwm_train.runs.run import resolve_for

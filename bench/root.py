@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.families import Task, get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store

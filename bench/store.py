@@ -41,10 +41,10 @@ from formats import (
 from measure import interleaved, table
 
 from clwm_data.cache import cache_folder
-from clwm_data.collect.collector import collect
-from clwm_data.collect.plan import Segment
-from clwm_data.collect.rollout import roll_out
-from clwm_data.collect.staging import save_segment
+from clwm_data.collection.collector import collect
+from clwm_data.collection.plan import Segment
+from clwm_data.collection.rollout import roll_out
+from clwm_data.collection.staging import save_segment
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store

@@ -16,7 +16,7 @@ from .options import checkpoint_option, json_option, run_store_option
 from .settings_options import analysis_options, execution_options
 
 if TYPE_CHECKING:
-    from clwm_train.analyse.results import SeedAnalysis
+    from clwm_train.analysis.results import SeedAnalysis
     from clwm_train.settings import AnalysisSettings, Execution
 
 
@@ -60,8 +60,8 @@ def analyse(
       clwm analyse runs/cheetah-vel-spc-s0 --metrics open-loop --horizon 50
     """
     require("torch", "train", "analysing")
-    from clwm_train.analyse.analysis import analyse_run
-    from clwm_train.analyse.results import PARTS, save_analysis
+    from clwm_train.analysis.results import PARTS, save_analysis
+    from clwm_train.analysis.run import analyse_run
     from clwm_train.execution import pick_device
     from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run
@@ -102,7 +102,7 @@ def analyse(
 
 def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
     """Metric, what it is of, value; the same metrics for every seed of a run."""
-    from clwm_train.analyse.results import DisentanglementScores
+    from clwm_train.analysis.results import DisentanglementScores
 
     rows = [
         ("probe R^2", f"{name}, {split}", f"{value:.3f}")

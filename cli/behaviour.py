@@ -221,7 +221,7 @@ def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, se
       clwm behaviour reference mw-door-open
       clwm behaviour reference my-family --zoo runs/my-behaviour/zoo
     """
-    from clwm_data.collect.reference_returns import measure_references, write_references
+    from clwm_data.collection.reference_returns import measure_references, write_references
     from clwm_data.references import FOLDER, own_references
 
     known = get_family(family)

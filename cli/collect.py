@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from clwm_data.collect.collector import collect as collect_store
-from clwm_data.collect.engine import Engine
+from clwm_data.collection.collector import collect as collect_store
+from clwm_data.collection.engine import Engine
 from clwm_data.manifest import load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 

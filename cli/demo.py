@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from clwm_data.collect.collector import collect as collect_store
+from clwm_data.collection.collector import collect as collect_store
 from clwm_data.errors import DamagedDataError
 from clwm_data.extras import require
 from clwm_data.manifest import load_manifest
@@ -40,7 +40,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     require("gymnasium", "sim", "the demo")
     require("torch", "train", "the demo")
     from clwm_data.families import get_family
-    from clwm_train.evaluate import evaluate
+    from clwm_train.evaluation import evaluate
     from clwm_train.methods.resolve import resolve
     from clwm_train.report.point_robot_figure import point_robot_figure
     from clwm_train.runs.loading import load_agent

@@ -17,8 +17,8 @@ from .options import checkpoint_option, json_option, run_store_option
 from .settings_options import evaluation_options, execution_options
 
 if TYPE_CHECKING:
-    from clwm_train.evaluate import Protocol, Results
-    from clwm_train.evaluate.results import Evaluation
+    from clwm_train.evaluation import Protocol, Results
+    from clwm_train.evaluation.results import Evaluation
     from clwm_train.runs.run import Run
     from clwm_train.settings import EvaluationSettings, Execution
 
@@ -72,7 +72,7 @@ def eval(
       clwm eval user/point-robot-spc
     """
     require("torch", "train", "evaluation")
-    from clwm_train.evaluate.run import evaluate_run
+    from clwm_train.evaluation.run import evaluate_run
     from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run
     from clwm_train.settings import describe
@@ -129,7 +129,7 @@ def eval(
 
 def keep(run: Run, evaluation: Evaluation) -> None:
     """Keep an evaluation with its run; that this fails is no reason to hide the results."""
-    from clwm_train.evaluate.results import save_evaluation
+    from clwm_train.evaluation.results import save_evaluation
 
     try:
         save_evaluation(run, evaluation)
@@ -147,7 +147,7 @@ def _curves(
 ) -> None:
     """Evaluate over context sizes; keep, print and draw the curves."""
     from clwm_data.store.atomic import write_json
-    from clwm_train.evaluate.curve import METRICS, context_curves
+    from clwm_train.evaluation.curve import METRICS, context_curves
     from clwm_train.report.curve_figure import curve_figure
 
     def evaluate_at(protocols: Sequence[Protocol], size: int) -> list[Results]:

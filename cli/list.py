@@ -152,7 +152,7 @@ def _best(run: Run) -> str | None:
     """The highest few-shot result on id tasks among the run's evaluations."""
     from statistics import fmean
 
-    from clwm_train.evaluate.results import read_evaluations
+    from clwm_train.evaluation.results import read_evaluations
 
     best: tuple[float, str] | None = None
     for evaluation in read_evaluations(run):

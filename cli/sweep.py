@@ -135,7 +135,7 @@ def _steps(job: Job) -> int | None:
 
 def _has_factors(store: Path) -> bool:
     """Whether disentanglement will be measured."""
-    from clwm_train.analyse.codes import factors_of
+    from clwm_train.analysis.codes import factors_of
 
     opened = open_store(store)
     return factors_of(opened.task_family, list(opened.tasks)) is not None

@@ -226,7 +226,7 @@ def train_with_bar(
     warn: Callable[[str], object] = warnings.warn,
 ) -> bool:
     """Train under a progress bar until done or interrupted; whether all steps are done."""
-    from clwm_train.evaluate.while_training import training_evaluator
+    from clwm_train.evaluation.while_training import training_evaluator
     from clwm_train.training.train import train_run
 
     description = f"training {run.label}"

@@ -71,7 +71,7 @@ class EvaluationSettings(StrictModel):
     """How an agent is evaluated. The defaults are the published way.
 
     Attributes:
-        protocols: where contexts come from, see :func:`clwm_train.evaluate.evaluate`; in the order of
+        protocols: where contexts come from, see :func:`clwm_train.evaluation.evaluate`; in the order of
             ``PROTOCOLS``.
         splits: of tasks; in the order of ``SPLITS``.
         episodes: per task.
@@ -118,7 +118,7 @@ class EvaluationSettings(StrictModel):
 
 
 class AnalysisSettings(StrictModel):
-    """How a run is analysed, see :func:`clwm_train.analyse.analysis.analyse_run`.
+    """How a run is analysed, see :func:`clwm_train.analysis.run.analyse_run`.
 
     Attributes:
         contexts: per task, for probe and disentanglement.

@@ -12,7 +12,7 @@ from typing import Any
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.opening import RUNS, open_store
 from clwm_data.store import Store
-from clwm_train.evaluate.while_training import training_evaluator
+from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.run import (
     RECORD,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.manifest import BehaviourEntry, Manifest
 
 ROOT = Path(__file__).parents[1]

@@ -47,7 +47,7 @@ def test_importing_the_package_imports_neither_gymnasium_nor_zarr() -> None:
 
 
 def test_the_data_package_does_not_know_the_trainer() -> None:
-    assert "clwm_train" not in imported_by("import clwm_data.collect.collector, clwm_data.store.validate")
+    assert "clwm_train" not in imported_by("import clwm_data.collection.collector, clwm_data.store.validate")
 
 
 BLOCK = """

@@ -61,8 +61,8 @@ def chapter(module: str) -> str:
         ("clwm_train.kernels", "clwm_train.model"),
         ("clwm_train.model", "clwm_train.training"),
         ("clwm_train.objectives", "clwm_train.training"),
-        ("clwm_train.training", "clwm_train.evaluate"),
-        ("clwm_train.evaluate", "clwm_train.report"),
+        ("clwm_train.training", "clwm_train.evaluation"),
+        ("clwm_train.evaluation", "clwm_train.report"),
     ],
 )
 def test_the_lower_does_not_import_the_upper(lower: str, upper: str) -> None:

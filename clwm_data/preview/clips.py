@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviours import make_behaviour
-from clwm_data.collect.plan import noise_generator
+from clwm_data.collection.plan import noise_generator
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.base import SPLITS, Task, TaskFamily
 from clwm_data.manifest import LEARNED, BehaviourEntry

@@ -47,7 +47,7 @@ PolicyHead = Literal["gaussian", "mixture", "deterministic"]
 #: See :mod:`clwm_train.model.backbones`.
 BackboneName = Literal["iql", "td3bc", "bc"]
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
-#: Where the context of an evaluated task comes from, see :mod:`clwm_train.evaluate.protocols`.
+#: Where the context of an evaluated task comes from, see :mod:`clwm_train.evaluation.protocols`.
 Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
 #: The largest codebook of Mentzer et al. 2023.
 MOST_CODES = 2**16

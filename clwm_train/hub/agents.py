@@ -19,7 +19,7 @@ from clwm_data.pages.markdown import CARD
 from clwm_data.store.format import Origin
 from clwm_data.strict import parse_yaml
 from clwm_data.yaml_text import dump_yaml
-from clwm_train.evaluate.results import EARLIER, EVALUATIONS, evaluation_text, read_evaluations
+from clwm_train.evaluation.results import EARLIER, EVALUATIONS, evaluation_text, read_evaluations
 from clwm_train.hub.model_card import CardAgent, model_card
 from clwm_train.runs.checkpoint import AGENT, INDEX, latest_checkpoint, read_record
 from clwm_train.runs.finding import CHECKPOINT_FILE, MAX_TEXT_BYTES

@@ -11,7 +11,7 @@ from typing import Any
 from clwm_data.pages.markdown import merge_card, table
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import Origin
-from clwm_train.evaluate.results import Evaluation, SplitResult
+from clwm_train.evaluation.results import Evaluation, SplitResult
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_EVALUATION, describe, differences
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clwm_data.errors import ConflictError, NotFoundError
-from clwm_train.analyse.results import read_analysis
-from clwm_train.evaluate.results import Evaluation, read_evaluations
+from clwm_train.analysis.results import read_analysis
+from clwm_train.evaluation.results import Evaluation, read_evaluations
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.run import Run
 from clwm_train.settings import (

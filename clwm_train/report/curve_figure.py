@@ -12,7 +12,7 @@ from clwm_data.families import SPLITS
 from clwm_data.pages.charts import Chart, LegendEntry
 from clwm_data.pages.panels import Axis, Panel, span
 from clwm_data.store.atomic import replacing
-from clwm_train.evaluate.curve import Curve
+from clwm_train.evaluation.curve import Curve
 from clwm_train.report.figure import THIRD
 
 MEASURES = {"success": "success rate", "normalised_mean": "normalised return", "return_mean": "mean return"}
@@ -26,7 +26,7 @@ def curve_figure(curves: Sequence[Curve], path: Path, *, title: str) -> None:
     normalised return where that is known, else the return.
 
     Args:
-        curves: of each seed, see :func:`clwm_train.evaluate.curve.context_curves`.
+        curves: of each seed, see :func:`clwm_train.evaluation.curve.context_curves`.
         path: SVG file.
         title: above the figure.
     """

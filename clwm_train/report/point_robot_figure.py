@@ -19,7 +19,7 @@ from clwm_data.pages.panels import Axis, Panel, span
 from clwm_data.pages.svg import Shape
 from clwm_data.store.atomic import replacing
 from clwm_train.data.task_data import DataTask
-from clwm_train.evaluate import FixedBelief, PolicyActor, infer_from_data, roll_out
+from clwm_train.evaluation import FixedBelief, PolicyActor, infer_from_data, roll_out
 from clwm_train.model.agent import Agent
 
 Floats = NDArray[np.floating[Any]]

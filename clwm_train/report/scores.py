@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import ConflictError
 from clwm_data.families import get_family
 from clwm_data.references import has_references
-from clwm_train.evaluate.results import Evaluation
+from clwm_train.evaluation.results import Evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.runs.run import Run
 

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from clwm_data.collect.ray_pool import join_cluster
+from clwm_data.collection.ray_pool import join_cluster
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.workers import end_with_parent

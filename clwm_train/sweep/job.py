@@ -10,11 +10,11 @@ from typing import Literal
 from clwm_data.errors import ConflictError, NotFoundError
 from clwm_data.opening import open_store
 from clwm_data.store import Store
-from clwm_train.analyse.analysis import analyse_run, is_whole
-from clwm_train.analyse.results import find_analysis, save_analysis
-from clwm_train.evaluate.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
-from clwm_train.evaluate.run import evaluate_run
-from clwm_train.evaluate.while_training import training_evaluator
+from clwm_train.analysis.results import find_analysis, save_analysis
+from clwm_train.analysis.run import analyse_run, is_whole
+from clwm_train.evaluation.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
+from clwm_train.evaluation.run import evaluate_run
+from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import list_checkpoints, read_record

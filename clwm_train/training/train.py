@@ -55,7 +55,7 @@ def train_run(
         on_progress: told after every update.
         profiled: trace some updates into the run's folder, and tell each part's share of the time.
         evaluator: evaluates the agent, in runs whose configuration asks for it
-            (:func:`clwm_train.evaluate.while_training.training_evaluator`).
+            (:func:`clwm_train.evaluation.while_training.training_evaluator`).
         warn: told what is worth knowing.
 
     Returns:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clwm_data.collect.collector import collect
-from clwm_train.evaluate.results import read_evaluations
+from clwm_data.collection.collector import collect
+from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.run import open_run
 from clwm_train.settings import EvaluationSettings
 from tests.cli.conftest import Call

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from clwm_cli.main import main
 
-from clwm_data.collect.collector import collect
-from clwm_train.evaluate.results import read_evaluations
+from clwm_data.collection.collector import collect
+from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.metrics_log import THROUGHPUT
 from clwm_train.runs.run import open_run
 from clwm_train.sweep import engine

@@ -35,7 +35,7 @@ def test_stores_are_collected_where_there_is_no_fcntl(tmp_path: Path) -> None:
 import sys
 sys.modules["fcntl"] = None
 from pathlib import Path
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ConflictError
 from clwm_data.store.lock import locked
 from clwm_data.store.validate import validate

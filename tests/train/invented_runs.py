@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from clwm_data.families import get_family
-from clwm_train.analyse.results import (
+from clwm_train.analysis.results import (
     Analysis,
     Disentanglement,
     DisentanglementScores,
@@ -18,7 +18,7 @@ from clwm_train.analyse.results import (
     SeedAnalysis,
     save_analysis,
 )
-from clwm_train.evaluate.results import Evaluation, save_evaluation
+from clwm_train.evaluation.results import Evaluation, save_evaluation
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.run import (
     CONFIG,

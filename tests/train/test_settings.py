@@ -11,10 +11,10 @@ import pytest
 import yaml
 from clwm_cli.main import main
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ConflictError
 from clwm_data.families import SPLITS
-from clwm_train.evaluate.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
+from clwm_train.evaluation.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
 from clwm_train.hub.model_card import CardAgent, model_card
 from clwm_train.report.choosing import choose_evaluations
 from clwm_train.runs.run import open_run

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.convert.minari import from_minari, to_minari
 from clwm_data.convert.npz import to_npz
 from clwm_data.convert.tensors import episode_lengths, from_tensors

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.edit import delete_episodes, select
 from clwm_data.errors import ClwmError
 from clwm_data.manifest import BehaviourEntry

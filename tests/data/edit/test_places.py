@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.edit import delete_episodes, merge, select
 from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.opening import open_store

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.edit import delete_episodes, select
 from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.opening import open_store
@@ -188,7 +188,7 @@ def test_a_real_mount_point(tmp_path: Path, collected: Path) -> None:
 import shutil, sys
 from pathlib import Path
 from clwm_data.edit import delete_episodes
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
 from tests.conftest import tiny_manifest

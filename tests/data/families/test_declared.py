@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
 from clwm_data.families.declared.reading import load_family

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.families import get_family
 from clwm_data.families.metaworld.family import SHARED_DYNAMICS, MetaWorld
 from clwm_data.families.metaworld.names import TASK_NAMES

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.edit import select
 from clwm_data.errors import UnavailableError
 from clwm_data.opening import open_store

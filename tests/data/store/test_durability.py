@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 ACTIONS = """
 import sys
 from pathlib import Path
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.convert.npz import to_npz
 from clwm_data.edit import delete_episodes, merge, select
 from tests.conftest import tiny_manifest

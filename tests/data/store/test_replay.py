@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError
 from clwm_data.families import Task, get_family
 from clwm_data.manifest import BehaviourEntry, Manifest

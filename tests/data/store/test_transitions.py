@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clwm_data.behaviours import make_behaviour
-from clwm_data.collect.collector import collect
-from clwm_data.collect.engine import collect_segment
-from clwm_data.collect.plan import Segment, episodes_kept, next_segments, noise_generator
-from clwm_data.collect.staging import segment_path
-from clwm_data.collect.task_collection import TaskCollection
+from clwm_data.collection.collector import collect
+from clwm_data.collection.engine import collect_segment
+from clwm_data.collection.plan import Segment, episodes_kept, next_segments, noise_generator
+from clwm_data.collection.staging import segment_path
+from clwm_data.collection.task_collection import TaskCollection
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.opening import open_store
 from clwm_data.store import Store, TaskArrays

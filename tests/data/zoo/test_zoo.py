@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from clwm_data.behaviours import make_behaviour
-from clwm_data.collect.collector import collect
-from clwm_data.collect.plan import Segment
-from clwm_data.collect.rollout import roll_out
+from clwm_data.collection.collector import collect
+from clwm_data.collection.plan import Segment
+from clwm_data.collection.rollout import roll_out
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.families.builtin import BUILTIN

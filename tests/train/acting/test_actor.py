@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clwm_train.evaluate import FixedBelief, PolicyActor
+from clwm_train.evaluation import FixedBelief, PolicyActor
 from clwm_train.model.agent import Agent
 from clwm_train.model.policy import GaussianPolicy
 from tests.train.helpers import small_config

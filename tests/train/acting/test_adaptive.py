@@ -12,7 +12,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.families import get_family
 from clwm_train.acting.adaptive import AdaptiveAgent
 from clwm_train.acting.context import infer_from_data
-from clwm_train.evaluate import EvaluationSettings, evaluate
+from clwm_train.evaluation import EvaluationSettings, evaluate
 from clwm_train.kernels.streams import Purpose, derive
 from tests.train.helpers import MemoryTask, point_robot_tasks, random_task, small_config
 

@@ -10,7 +10,7 @@ import torch
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_train.acting.model_belief import REACH
-from clwm_train.evaluate import (
+from clwm_train.evaluation import (
     PROTOCOLS,
     EvaluationSettings,
     ModelBelief,

@@ -16,7 +16,7 @@ from clwm_data.families import get_family
 from clwm_train.acting.planner import MPPI, PlannerConfig
 from clwm_train.acting.planner.imagination import Scene
 from clwm_train.data.normaliser import Normaliser
-from clwm_train.evaluate import EvaluationSettings, FixedBelief, PolicyActor, evaluate, roll_out
+from clwm_train.evaluation import EvaluationSettings, FixedBelief, PolicyActor, evaluate, roll_out
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.methods.method_file import names
 from clwm_train.model.agent import Agent

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry

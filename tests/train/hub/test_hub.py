@@ -22,7 +22,7 @@ from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
 from clwm_data.opening import open_store
 from clwm_train.acting.adaptive import AdaptiveAgent
-from clwm_train.evaluate.results import EVALUATIONS, read_evaluations
+from clwm_train.evaluation.results import EVALUATIONS, read_evaluations
 from clwm_train.hub.agents import publish_run
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import create_run, open_run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.store import Store

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.families import get_family
 from clwm_data.store import Store
-from clwm_train.analyse.codes import sample_codes
+from clwm_train.analysis.codes import sample_codes
 from clwm_train.data.task_data import load_task_data
-from clwm_train.evaluate import evaluate
+from clwm_train.evaluation import evaluate
 from clwm_train.methods.resolve import resolve
 from clwm_train.model.agent import Agent, parameters_to_tell
 from clwm_train.model.context_encoder import NoContext, TaskParameters

@@ -14,8 +14,8 @@ from clwm_cli.main import main
 
 from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.families import get_family
-from clwm_train.analyse.results import read_analyses, save_analysis
-from clwm_train.evaluate.results import read_evaluations, save_evaluation
+from clwm_train.analysis.results import read_analyses, save_analysis
+from clwm_train.evaluation.results import read_evaluations, save_evaluation
 from clwm_train.metrics.aggregate import aggregate, iqm, mean
 from clwm_train.report.choosing import check_analyses, choose_evaluations
 from clwm_train.report.datasets import datasets_figure

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from clwm_data.collect.collector import collect
+from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.opening import open_store

@@ -1,0 +1,242 @@
+"""Collection: plan, roll out what is missing, and put each task into the store when it is complete."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clwm_data.collection.engine import Engine, run_segments
+from clwm_data.collection.plan import Segment
+from clwm_data.collection.task_collection import TaskCollection
+from clwm_data.disk import disk_errors
+from clwm_data.errors import ClwmError, ConflictError, InvalidInputError, NotFoundError
+from clwm_data.extras import require
+from clwm_data.manifest import Manifest
+from clwm_data.opening import open_store
+from clwm_data.paths import target_path
+from clwm_data.ranges import format_indices
+from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.atomic import remove, remove_tree
+from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
+from clwm_data.store.litter import carry_over, is_litter
+from clwm_data.store.lock import locked
+from clwm_data.store.provenance import current_provenance, simulator_differences
+from clwm_data.store.reader import Store
+from clwm_data.store.replacement import (
+    beside,
+    is_outdated,
+    remove_if_empty,
+    remove_replaced,
+    replace_store,
+    settle,
+)
+from clwm_data.store.root_writer import RootWriter
+from clwm_data.store.writer import write_task
+
+#: Called with (episodes on disk, episodes that this collection needs in all, as far as is known by now).
+ProgressCallback = Callable[[int, int], object]
+
+
+def collect(
+    manifest: Manifest,
+    out: Path | str,
+    *,
+    tasks: Sequence[int] | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    overwrite: bool = False,
+    on_progress: ProgressCallback | None = None,
+) -> Store:
+    """Collect a manifest's dataset into a store, continuing what an earlier call left.
+
+    A task appears in the store when all its episodes are there. A process that is killed loses at most the
+    segments that it was rolling out; the same call then resumes, to the same bytes.
+
+    Args:
+        manifest: what to collect.
+        out: folder of the store; made if it does not exist.
+        tasks: only these of the manifest's tasks; the others can be collected later.
+        engine: ``local``: processes of this machine; ``ray``: a Ray cluster whose machines share ``out``.
+        workers: how many roll out; by default one process, or as many as the cluster has CPUs. The result
+            depends on neither.
+        overwrite: collect anew; the old store is replaced once the new one is complete.
+        on_progress: called after each finished segment.
+
+    Raises:
+        InvalidInputError: ``out`` is no place for a store, or less than one worker.
+        NotFoundError: a task that the manifest does not have.
+        ConflictError: ``out`` holds something else, or another process writes to it.
+        DamagedDataError: a segment that an earlier call left cannot be read.
+        UnavailableError: a package is missing, a worker died, or the disk is full.
+    """
+    place = target_path(out)
+    manifest = manifest.resolved()
+    chosen = _chosen_tasks(manifest, tasks)
+    if workers is not None and workers < 1:
+        raise InvalidInputError(f"workers must be at least 1, not {workers}")
+    require("gymnasium", "sim", f"collecting {manifest.name}")
+    if engine == "ray":
+        require("ray", "ray", "--engine ray")
+    with disk_errors(place, "it resumes"):
+        settle(place)
+        if place.exists():
+            _check_existing(place, None if overwrite else manifest)
+            if overwrite and tasks is not None:
+                _refuse_losing_tasks(place, chosen)
+        if overwrite and (place / METADATA).is_file():
+            _overwrite(place, manifest, chosen, engine, workers, on_progress)
+        else:
+            with locked(place):
+                _collect_into(place, manifest, chosen, engine, workers, on_progress)
+    return open_store(out)
+
+
+def _overwrite(
+    store: Path,
+    manifest: Manifest,
+    tasks: Sequence[int],
+    engine: Engine,
+    workers: int | None,
+    on_progress: ProgressCallback | None,
+) -> None:
+    """Collect beside a store, where an interrupted overwrite is continued, and take its place."""
+    replacement = beside(store, "overwrite")
+    _discard_unless_resumable(replacement, manifest)
+    with locked(replacement, name=str(store)) as new:
+        _collect_into(replacement, manifest, tasks, engine, workers, on_progress)
+        with locked(store) as old:
+            remove_replaced(store)
+            carry_over(store, replacement)
+            replace_store(old, new)
+    remove_if_empty(replacement)
+
+
+def _collect_into(
+    store: Path,
+    manifest: Manifest,
+    tasks: Sequence[int],
+    engine: Engine,
+    workers: int | None,
+    on_progress: ProgressCallback | None,
+) -> None:
+    pending = [task for task in tasks if not (store / TASKS / task_folder(task) / METADATA).is_file()]
+    provenance = _first_provenance(store)
+    if pending and (differences := simulator_differences(provenance)):
+        raise ConflictError(
+            f"{store}: was begun with another simulator ({'; '.join(differences)}): go on where it is the "
+            "same, choose another --out, or --overwrite it"
+        )
+    _remove_leftovers(store)
+    root = RootWriter(store, manifest.published(), provenance)
+    collections = {task: TaskCollection(store, manifest, task) for task in pending}
+    done = planned = 0  # episodes; kept up to date, for their sum over thousands of tasks takes its time
+
+    def report() -> None:
+        if on_progress is not None:
+            on_progress(done, planned)
+
+    def advance(collection: TaskCollection) -> list[Segment]:
+        nonlocal planned
+        before = collection.episodes
+        more = collection.plan()
+        planned += collection.episodes - before
+        if not more:
+            _assemble(store, manifest, collection)
+            root.add(collection.task)
+        return more
+
+    with root.adding():
+        queue = deque(segment for collection in collections.values() for segment in advance(collection))
+        done = planned - sum(segment.episodes for segment in queue)
+        report()
+        for segment in run_segments(manifest, store, queue, engine, workers):
+            collection = collections[segment.task]
+            collection.missing.discard(segment)
+            done += segment.episodes
+            if not collection.missing:
+                queue.extendleft(reversed(advance(collection)))
+            report()
+
+
+def _assemble(store: Path, manifest: Manifest, collection: TaskCollection) -> None:
+    """Turn a task's segments into its group."""
+    task = manifest.task_family.task(collection.task)
+    arrays = TaskArrays.from_episodes(collection.load())
+    write_task(store, task, manifest.published().behaviours, arrays, manifest.storage)
+    shutil.rmtree(store / STAGING / task_folder(task.index))
+
+
+def _chosen_tasks(manifest: Manifest, tasks: Sequence[int] | None) -> list[int]:
+    listed = manifest.task_indices()
+    for task in tasks or ():
+        if task not in listed:
+            raise NotFoundError(f"manifest {manifest.name} has no task {task}")
+    return sorted(set(listed if tasks is None else tasks))
+
+
+def _check_existing(out: Path, manifest: Manifest | None) -> None:
+    """Refuse to touch what is not a store, or to add to one that another manifest made."""
+    if not out.is_dir():
+        raise ConflictError(f"{out}: is a file: choose another --out")
+    if not (out / METADATA).is_file():
+        if any(path.name != STAGING and not is_litter(path) for path in out.iterdir()):
+            raise ConflictError(f"{out}: is a folder but not a store: choose another --out")
+        return
+    store = open_store(out)
+    if manifest is None:
+        return
+    if store.record.edited is not None:
+        raise ConflictError(
+            f"{out}: was made by {store.record.edited.operation}, no collection can continue it: "
+            "choose another --out, or --overwrite it"
+        )
+    if not store.manifest.same_data_as(manifest):
+        raise ConflictError(
+            f"{out}: was collected from a different manifest ({store.manifest.name}): "
+            "choose another --out, or --overwrite it"
+        )
+
+
+def _refuse_losing_tasks(out: Path, chosen: Sequence[int]) -> None:
+    """An overwritten store holds what was collected anew, and nothing else."""
+    if not (out / METADATA).is_file():
+        return
+    lost = sorted(set(open_store(out).tasks) - set(chosen))
+    if lost:
+        raise ConflictError(
+            f"{out}: --overwrite with --tasks would lose tasks {format_indices(lost)}: leave --tasks out, "
+            "or choose another --out (`clwm merge` joins stores)"
+        )
+
+
+def _discard_unless_resumable(replacement: Path, manifest: Manifest) -> None:
+    """An interrupted overwrite is continued if it was the same one, and dropped otherwise."""
+    if not replacement.exists():
+        return
+    try:
+        if not is_outdated(replacement) and open_store(replacement).manifest.same_data_as(manifest):
+            return
+    except ClwmError:
+        pass  # it has no root yet, or is damaged
+    with locked(replacement):
+        remove_tree(replacement)
+
+
+def _first_provenance(store: Path) -> Provenance:
+    if (store / METADATA).is_file():
+        root = json.loads((store / METADATA).read_text(encoding="utf-8"))
+        return Provenance.model_validate(root["attributes"]["provenance"])
+    return current_provenance()
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Remove what a killed process left: unfinished files, and segments of tasks that are complete."""
+    staging = store / STAGING
+    for pattern in ("*.partial", "*/*.partial"):
+        for path in list(staging.glob(pattern)):
+            remove(path)
+    for group in (store / TASKS).glob(f"*/{METADATA}"):
+        shutil.rmtree(staging / group.parent.name, ignore_errors=True)

@@ -1,0 +1,173 @@
+"""The results of analyses, kept with the run: one file for every checkpoint, settings and data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, ValidationError
+
+from clwm_data.errors import DamagedDataError
+from clwm_data.store.atomic import write_json
+from clwm_data.store.root import parse_json
+from clwm_data.strict import StrictModel, Text, first_mistake
+from clwm_train.runs.run import Run
+from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, result_name
+
+#: Folder of a run.
+ANALYSES = "analyses"
+
+Part = Literal["probe", "disentanglement", "open-loop"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class DisentanglementScores(StrictModel):
+    """DCI and InfoMEC, see :mod:`clwm_train.metrics.disentanglement`: fitted to the train tasks.
+
+    Attributes:
+        disentanglement: of DCI.
+        completeness: of DCI.
+        informativeness: of DCI, R^2 on the id tasks.
+        modularity: of InfoMEC.
+        explicitness: of InfoMEC, on the id tasks.
+        compactness: of InfoMEC; absent with one active entry.
+    """
+
+    disentanglement: Finite
+    completeness: Finite
+    informativeness: Finite
+    modularity: Finite
+    explicitness: Finite
+    compactness: Finite | None = None
+
+
+class Disentanglement(DisentanglementScores):
+    """Scores of z, and of codes to hold them against.
+
+    Attributes:
+        factors: names of the task parameters.
+        importance: [z][factors].
+        information: [factors][z].
+        noise: what codes get that know nothing of their task.
+        entangled: what codes get that know all of it, and mix it in every entry.
+    """
+
+    factors: list[Text]
+    importance: list[list[Finite]]
+    information: list[list[Finite]]
+    noise: DisentanglementScores | None = None
+    entangled: DisentanglementScores | None = None
+
+
+class OpenLoop(StrictModel):
+    """Relative squared errors after 1, 2, ... steps, see :mod:`clwm_train.analysis.open_loop`."""
+
+    code: list[Finite]
+    reward: list[Finite]
+
+
+class SeedAnalysis(StrictModel):
+    """What was found for one seed; a part that was not asked for or does not apply is absent.
+
+    Attributes:
+        probe: split (id, ood) -> task parameter -> R^2 of the linear probe from z, fitted to the train tasks.
+        disentanglement: where the family has factors that the id tasks combine anew.
+        open_loop: split -> errors, of methods with a world model.
+    """
+
+    probe: dict[Text, dict[Text, Finite]] | None = None
+    disentanglement: Disentanglement | None = None
+    open_loop: dict[Text, OpenLoop] | None = None
+
+
+class Analysis(StrictModel):
+    """An analysis of a checkpoint.
+
+    Attributes:
+        checkpoint: name of its folder.
+        step: updates that it had seen.
+        store_sha256: content of the store.
+        settings: how.
+        seeds: for each seed of the run.
+    """
+
+    checkpoint: Text
+    step: int = Field(ge=0)
+    store_sha256: Text
+    settings: AnalysisSettings
+    seeds: Annotated[list[SeedAnalysis], Field(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        """Of its file: the same for the same checkpoint, settings and data."""
+        return result_name(self.checkpoint, self.settings, self.store_sha256)
+
+
+def save_analysis(run: Run, analysis: Analysis) -> Path:
+    """Keep an analysis in the run's folder; parts of an earlier one of the same name stay.
+
+    Returns:
+        its file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for before in read_analyses(run):
+        if before.name == analysis.name:
+            merged = [
+                new.model_copy(update={name: old for name, old in earlier if getattr(new, name) is None})
+                for earlier, new in zip(before.seeds, analysis.seeds, strict=True)
+            ]
+            analysis = analysis.model_copy(update={"seeds": merged})
+    file = run.path / ANALYSES / analysis.name
+    file.parent.mkdir(exist_ok=True)
+    write_json(file, analysis.model_dump(mode="json", exclude_none=True))
+    return file
+
+
+def read_analyses(run: Run) -> list[Analysis]:
+    """All analyses in the run's folder: the latest checkpoint first, then the usual settings first.
+
+    Raises:
+        DamagedDataError: a file is damaged.
+    """
+    kept = [_read(file, run) for file in sorted((run.path / ANALYSES).glob("*.json"))]
+    usual = DEFAULT_ANALYSIS
+    return sorted(kept, key=lambda one: (-one.step, one.settings != usual, one.name))
+
+
+def read_analysis(run: Run) -> Analysis | None:
+    """The analysis that a report shows, the first of :func:`read_analyses`; ``None`` where there is none."""
+    kept = read_analyses(run)
+    return kept[0] if kept else None
+
+
+def find_analysis(
+    run: Run, checkpoint: str, settings: AnalysisSettings, store_sha256: str
+) -> Analysis | None:
+    """The analysis of a checkpoint in a certain way, or ``None`` where it was not done."""
+    for analysis in read_analyses(run):
+        if (analysis.checkpoint, analysis.settings, analysis.store_sha256) == (
+            checkpoint,
+            settings,
+            store_sha256,
+        ):
+            return analysis
+    return None
+
+
+def _read(file: Path, run: Run) -> Analysis:
+    try:
+        analysis = Analysis.model_validate(parse_json(file.read_bytes(), str(file)))
+    except ValidationError as error:
+        raise DamagedDataError(
+            f"{file}: {first_mistake(error)}: delete it and run `clwm analyse` again"
+        ) from error
+    if len(analysis.seeds) != len(run.record.seeds):
+        raise DamagedDataError(
+            f"{file}: holds results of {len(analysis.seeds)} seeds, the run has {len(run.record.seeds)}: "
+            "delete it and run `clwm analyse` again"
+        )
+    return analysis

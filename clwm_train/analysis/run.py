@@ -1,0 +1,147 @@
+"""The analysis of a run: what its representations and its world model have learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clwm_data.families import SPLITS, TaskFamily
+from clwm_data.ranges import format_indices
+from clwm_data.store import Store
+from clwm_train.analysis.codes import Codes, parameter_values, sample_codes
+from clwm_train.analysis.factors import disentanglement_of, disentangles
+from clwm_train.analysis.open_loop import open_loop_error, tasks_with_episodes
+from clwm_train.analysis.probe import linear_probe
+from clwm_train.analysis.results import (
+    PARTS,
+    Analysis,
+    OpenLoop,
+    Part,
+    SeedAnalysis,
+)
+from clwm_train.data.mapped import read_task_data
+from clwm_train.data.task_data import TaskData
+from clwm_train.runs.checkpoint import latest_checkpoint, read_record
+from clwm_train.runs.loading import load_agent
+from clwm_train.runs.run import Run, check_same_data
+from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
+
+
+def analyse_run(  # eight parameters: two of them are only listened with
+    run: Run,
+    store: Store,
+    settings: AnalysisSettings = DEFAULT_ANALYSIS,
+    *,
+    parts: Sequence[Part] = PARTS,
+    checkpoint: Path | None = None,
+    device: torch.device | str = "cpu",
+    warn: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Analysis:
+    """Probe, disentanglement and open-loop errors of a run's agent.
+
+    Args:
+        run: trained.
+        store: its data.
+        settings: how; the same settings give the same analysis.
+        parts: which.
+        checkpoint: the latest unless given.
+        device: to compute on.
+        warn: told what is left out.
+        on_progress: told how many of how many pieces of work are done.
+
+    Raises:
+        ClwmError: no checkpoint, or other data than the run was trained on.
+        MissingExtraError: disentanglement without scikit-learn.
+    """
+    check_same_data(run, store)
+    folder = checkpoint or latest_checkpoint(run.checkpoints)
+    agent = load_agent(run, checkpoint=folder, device=device)
+    data = read_task_data(store, run.config.data, device=device)
+    family = run.task_family
+    seeds = [SeedAnalysis() for _ in agent.seeds]
+    with_factors = disentangles(run.config.context.dim, family, data.tasks)
+    from_codes = [part for part in ("probe", "disentanglement") if part in parts]
+    splits = [split for split in SPLITS if "open-loop" in parts and agent.world_model is not None]
+    total = len(from_codes) * len(seeds) + len(splits)
+    done = count(1)
+    if from_codes:
+        codes = sample_codes(
+            agent, data, contexts=settings.contexts, size=settings.context_size, seed=settings.seed
+        )
+        for row in range(len(seeds)):
+            for part in from_codes:
+                if part == "probe":
+                    seeds[row] = seeds[row].model_copy(update={part: _probe(family, codes, row)})
+                elif with_factors:
+                    scores = disentanglement_of(family, codes, row, settings.seed)
+                    seeds[row] = seeds[row].model_copy(update={part: scores})
+                on_progress(next(done), total)
+    if splits:
+        _warn_of_short_episodes(data, settings.horizon, warn)
+        long_enough = {
+            data.splits[data.tasks.index(task)] for task in tasks_with_episodes(data, settings.horizon)
+        }
+        by_split = {}
+        for split in splits:
+            if split in long_enough:
+                by_split[split] = open_loop_error(
+                    agent, data, split, horizon=settings.horizon, seed=settings.seed
+                )
+            on_progress(next(done), total)
+        for row in range(len(seeds)):
+            errors = {
+                split: OpenLoop(code=error.code[row].tolist(), reward=error.reward[row].tolist())
+                for split, error in by_split.items()
+            }
+            seeds[row] = seeds[row].model_copy(update={"open_loop": errors})
+    return Analysis(
+        checkpoint=folder.name,
+        step=read_record(folder).step,
+        store_sha256=store.record.content_sha256,
+        settings=settings,
+        seeds=seeds,
+    )
+
+
+def is_whole(analysis: Analysis, run: Run, store: Store) -> bool:
+    """Whether no part is missing that the run's method and family have."""
+    first = analysis.seeds[0]
+    family = store.task_family
+    return (
+        first.probe is not None
+        and (
+            first.disentanglement is not None or not disentangles(run.config.context.dim, family, store.tasks)
+        )
+        and (first.open_loop is not None or run.config.world_model is None)
+    )
+
+
+def _probe(family: TaskFamily, codes: Codes, row: int) -> dict[str, dict[str, float]]:
+    names, values = parameter_values(family)
+    result: dict[str, dict[str, float]] = {}
+    for split in ("id", "ood"):
+        if codes.splits.count(split) < 2:  # one task has no variance to explain
+            continue
+        scores = linear_probe(
+            codes.of(row, "train"),
+            codes.truth("train", values),
+            codes.of(row, split),
+            codes.truth(split, values),
+        )
+        result[split] = {
+            name: float(score) for name, score in zip(names, scores, strict=True) if np.isfinite(score)
+        }
+    return result
+
+
+def _warn_of_short_episodes(data: TaskData, horizon: int, warn: Callable[[str], object]) -> None:
+    if missing := sorted(set(data.tasks) - set(tasks_with_episodes(data, horizon))):
+        warn(
+            f"open-loop: tasks {format_indices(missing)} have no episode of {horizon} steps: left out (or "
+            "ask for a shorter horizon)"
+        )

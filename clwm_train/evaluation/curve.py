@@ -1,0 +1,61 @@
+"""Results over the length of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clwm_data.families import SPLITS
+from clwm_train.evaluation.protocols import Results
+from clwm_train.settings import Protocol
+
+#: What is drawn and kept of every split's results.
+METRICS = ("return_mean", "normalised_mean", "success")
+
+#: ``{"context_sizes": [k], protocol: {split: {metric: [one value per size]}}}``; zero-shot has no context and
+#: one value per metric.
+Curve = dict[str, Any]
+
+
+def context_curves(
+    evaluate_at: Callable[[Sequence[Protocol], int], list[Results]],
+    protocols: Sequence[Protocol],
+    sizes: Sequence[int],
+) -> list[Curve]:
+    """Evaluate the protocols that have a context at every size, and zero-shot once.
+
+    Args:
+        evaluate_at: results of each seed for some protocols and a context size.
+        protocols: to evaluate.
+        sizes: transitions of a context.
+
+    Returns:
+        a curve for each seed.
+    """
+    with_context = [protocol for protocol in protocols if protocol != "zero-shot"]
+    by_size = [evaluate_at(with_context, size) for size in sizes] if with_context else []
+    once = evaluate_at(["zero-shot"], 0) if "zero-shot" in protocols else None
+    seeds = len(once if once is not None else by_size[0])
+    curves: list[Curve] = []
+    for seed in range(seeds):
+        curve: Curve = {"context_sizes": list(sizes)}
+        for protocol in with_context:
+            curve[protocol] = _joined([at_size[seed][protocol] for at_size in by_size])
+        if once is not None:
+            curve["zero-shot"] = {
+                split: {metric: entry[metric] for metric in METRICS if metric in entry}
+                for split, entry in once[seed]["zero-shot"].items()
+            }
+        curves.append(curve)
+    return curves
+
+
+def _joined(parts: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, list[float]]]:
+    """Lists over sizes from one protocol's results at each size."""
+    return {
+        split: {
+            metric: [part[split][metric] for part in parts] for metric in METRICS if metric in parts[0][split]
+        }
+        for split in SPLITS
+        if split in parts[0]
+    }

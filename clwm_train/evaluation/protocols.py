@@ -1,0 +1,249 @@
+"""Evaluation protocols, per split and task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clwm_data.errors import InvalidInputError
+from clwm_data.families import Split, TaskFamily
+from clwm_data.ranges import format_indices
+from clwm_data.references import has_references
+from clwm_train.acting.actor import Actor, PolicyActor
+from clwm_train.acting.belief import Belief, FixedBelief, RunningBelief
+from clwm_train.acting.context import infer_from_data, make_prior
+from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
+from clwm_train.acting.planner import MPPI
+from clwm_train.data.task_data import DataTask
+from clwm_train.evaluation.gathering import Gathering, gather_context
+from clwm_train.evaluation.rollout import Episodes, roll_out
+from clwm_train.kernels.streams import Purpose, derive
+from clwm_train.model.agent import Agent
+from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings, Protocol
+
+#: Episodes that are simulated at once, for the memory's sake: Meta-World's take 30 MB each.
+MOST_LANES = 128
+
+#: Protocols whose contexts the agent gathers itself.
+GATHERED = ("online-context", "non-prior")
+
+#: Steps with random actions that a non-prior context begins with.
+RANDOM_STEPS = 100
+
+#: ``{protocol: {split: {"return_mean": x, "tasks": {id: x}, ...}}}``
+Results = dict[str, dict[str, dict[str, Any]]]
+
+
+def evaluate(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Mapping[int, DataTask],
+    settings: EvaluationSettings = DEFAULT_EVALUATION,
+    *,
+    threads: int = 1,
+    warn: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
+) -> list[Results]:
+    """Returns of the adapted agent on the family's tasks, many episodes at once.
+
+    - few-shot: z from ``context_size`` transitions of the task's own dataset.
+    - online-context: z from as many transitions that the agent itself gathers, acting on the prior.
+    - non-prior: likewise, but the first 100 actions are random, and then the agent acts on what it has
+      inferred from everything so far, anew after every step.
+    - zero-shot: the prior at the start of every episode, then z inferred anew after every step from that
+      episode alone.
+
+    An agent that is told its task's parameters acts on them in all of them.
+
+    The contexts of the first three are gathered once per task and stay as they are in its episodes. A split
+    that the family does not have is absent from the results.
+
+    Args:
+        agent: of S seeds.
+        family: of tasks.
+        tasks: the data of those tasks that have some; few-shot leaves the others out.
+        settings: how; the same settings give the same results.
+        threads: that the simulator may use.
+        warn: told which tasks have no context.
+        on_progress: told how many of how many steps (of many episodes at once) are done.
+
+    Returns:
+        for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
+        it), "normalised_mean" (where the family has reference returns), "episodes" (per task), "tasks":
+        {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}}}}``.
+
+    Raises:
+        InvalidInputError: few-shot is asked for and no task has data; the mean prior or inference by the
+            model, and too few train tasks have data; or the agent has no world model, and one is needed.
+    """
+    evaluator = _Evaluator(agent, family, tasks, settings, threads)
+    asked = [index for split in settings.splits for index in family.split(split)]
+    plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
+    for protocol in settings.protocols:
+        chosen = _with_context(family, asked, tasks, warn) if protocol == "few-shot" else asked
+        if chosen:
+            plan.append((protocol, chosen, _groups(chosen, len(agent.seeds) * settings.episodes)))
+    total = sum(
+        len(groups) * (family.horizon + settings.context_size * (protocol in GATHERED))
+        for protocol, _, groups in plan
+    )
+    results: list[Results] = [{} for _ in agent.seeds]
+    before = 0
+    for protocol, chosen, groups in plan:
+        done = []
+        for group in groups:
+            evaluator.on_step = _counting(before, total, on_progress)
+            done.append(evaluator.episodes(protocol, group))
+            before += family.horizon + settings.context_size * (protocol in GATHERED)
+            on_progress(before, total)  # episodes may have ended early
+        for row, result in enumerate(results):
+            result[protocol] = _summary(family, chosen, settings.splits, done, row, settings.episodes)
+    return results
+
+
+def _counting(before: int, total: int, on_progress: Callable[[int, int], object]) -> Callable[[], object]:
+    """Counts steps from ``before`` on."""
+    steps = count(before + 1)
+    return lambda: on_progress(next(steps), total)
+
+
+class _Evaluator:
+    """What all protocols share: who acts, and on which belief at first."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        family: TaskFamily,
+        tasks: Mapping[int, DataTask],
+        settings: EvaluationSettings,
+        threads: int,
+    ) -> None:
+        self._agent, self._family, self._tasks = agent, family, tasks
+        self._settings, self._threads = settings, threads
+        seed = settings.seed
+        self._actor: Actor = (
+            PolicyActor(agent, settings.noise) if settings.planner is None else MPPI(agent, settings.planner)
+        )
+        self._prior = make_prior(agent, tasks, settings.prior, settings.prior_weight, seed)
+        #: [S, P, z], where the world model chooses among them.
+        self._candidates = candidate_tasks(agent, tasks, seed) if settings.inference == "model" else None
+        self.on_step: Callable[[], object] = lambda: None
+
+    def episodes(self, protocol: Protocol, group: Sequence[int]) -> Episodes:
+        """Episodes of some tasks: ``episodes`` lanes for each, one task after another."""
+        settings = self._settings
+        belief = self._adapted(protocol, group)
+        lanes = [(index, number) for index in group for number in range(settings.episodes)]
+        seeds = [derive(settings.seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
+        return roll_out(
+            self._actor,
+            self._family,
+            [index for index, _ in lanes],
+            belief,
+            seeds,
+            threads=self._threads,
+            on_step=self.on_step,
+        )
+
+    def _adapted(self, protocol: Protocol, group: Sequence[int]) -> Belief:
+        """What the agent takes the task of each lane to be when its episode begins."""
+        settings = self._settings
+        known = self._agent.known_z(group)
+        if known is not None:
+            return FixedBelief(known.repeat_interleave(settings.episodes, 1))
+        match protocol:
+            case "few-shot":
+                inferred = [
+                    infer_from_data(
+                        self._agent, self._tasks[index], settings.context_size, settings.seed, self._prior
+                    )
+                    for index in group
+                ]
+                z = torch.stack(inferred, 1)
+            case "online-context":
+                z = self._gathered(group, random_steps=0, keep_prior=True)
+            case "non-prior":
+                z = self._gathered(group, random_steps=RANDOM_STEPS, keep_prior=False)
+            case "zero-shot":
+                return self._new_belief(len(group) * settings.episodes)
+        return FixedBelief(z.repeat_interleave(settings.episodes, 1))
+
+    def _gathered(self, group: Sequence[int], *, random_steps: int, keep_prior: bool) -> Tensor:
+        settings = self._settings
+        return gather_context(
+            self._actor,
+            self._family,
+            group,
+            self._new_belief(len(group)),
+            Gathering(settings.context_size, random_steps, keep_prior, settings.seed),
+            threads=self._threads,
+            on_step=self.on_step,
+        )
+
+    def _new_belief(self, lanes: int) -> Belief:
+        if self._candidates is None:
+            return RunningBelief(self._agent, lanes, self._prior)
+        return ModelBelief(self._agent, lanes, self._candidates, self._prior)
+
+
+def _groups(chosen: Sequence[int], lanes: int) -> list[list[int]]:
+    """The tasks in groups of nearly equal size that take at most ``MOST_LANES``, or one task each."""
+    count = -(-len(chosen) // max(1, MOST_LANES // lanes))
+    return [group.tolist() for group in np.array_split(np.asarray(chosen), count)]
+
+
+def _with_context(
+    family: TaskFamily, asked: Sequence[int], tasks: Mapping[int, DataTask], warn: Callable[[str], object]
+) -> list[int]:
+    """The tasks that have data."""
+    chosen = [index for index in asked if index in tasks]
+    missing = sorted(set(asked) - set(chosen))
+    if missing and not chosen:
+        raise InvalidInputError(
+            f"few-shot: none of the tasks asked for has data, so no context: collect tasks of {family.name}, "
+            f"or evaluate zero-shot"
+        )
+    if missing:
+        listed = format_indices(missing)
+        warn(f"few-shot: no context for tasks {listed}: the store holds no data of them; left out")
+    return chosen
+
+
+def _summary(
+    family: TaskFamily,
+    chosen: Sequence[int],
+    splits: Sequence[Split],
+    done: Sequence[Episodes],
+    row: int,
+    episodes: int,
+) -> dict[str, dict[str, Any]]:
+    """One seed's results by split."""
+    returns = np.concatenate([part.returns[row] for part in done]).reshape(-1, episodes).mean(1)
+    solved = [part.success[row] for part in done if part.success is not None]
+    success = np.concatenate(solved).reshape(-1, episodes).mean(1) if solved else None
+    known = has_references(family.name)
+    summary: dict[str, dict[str, Any]] = {}
+    for split in splits:
+        positions = [position for position, index in enumerate(chosen) if family.task(index).split == split]
+        if not positions:
+            continue
+        entry: dict[str, Any] = {"return_mean": float(returns[positions].mean()), "episodes": episodes}
+        entry["tasks"] = {chosen[position]: float(returns[position]) for position in positions}
+        if success is not None:
+            entry["success"] = float(success[positions].mean())
+            entry["task_success"] = {chosen[position]: float(success[position]) for position in positions}
+        if known:
+            scaled = {
+                index: float(family.normalised_return(index, value))
+                for index, value in entry["tasks"].items()
+            }
+            entry["normalised_mean"] = fmean(scaled.values())
+            entry["task_normalised"] = scaled
+        summary[split] = entry
+    return summary

@@ -1,0 +1,178 @@
+"""The results of evaluations, kept with the run: one file for every checkpoint, settings and data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from clwm_data.errors import DamagedDataError
+from clwm_data.families import SPLITS
+from clwm_data.store.atomic import replacing
+from clwm_data.store.root import parse_json
+from clwm_data.strict import StrictModel, Text, first_mistake
+from clwm_train.evaluation.protocols import Results
+from clwm_train.runs.run import Run
+from clwm_train.settings import DEFAULT_EVALUATION, PROTOCOLS, EvaluationSettings, result_name
+
+#: Folder of a run.
+EVALUATIONS = "evaluations"
+#: Where clwm kept them until it kept several side by side.
+EARLIER = ("evaluation.json", "evaluation-mppi.json")
+
+
+class SplitResult(StrictModel):
+    """Results of a protocol on the tasks of a split.
+
+    Attributes:
+        return_mean: over tasks and episodes.
+        episodes: per task.
+        tasks: task -> mean return.
+        success: mean over tasks, where the family has success.
+        task_success: task -> share of successful episodes.
+        normalised_mean: mean over tasks of the normalised return, where the family has reference returns.
+        task_normalised: task -> normalised return.
+    """
+
+    return_mean: float
+    episodes: int
+    tasks: dict[Text, float]
+    success: float | None = None
+    task_success: dict[Text, float] | None = None
+    normalised_mean: float | None = None
+    task_normalised: dict[Text, float] | None = None
+
+
+class Evaluation(StrictModel):
+    """An evaluation of a checkpoint.
+
+    Attributes:
+        checkpoint: name of its folder.
+        step: updates that it had seen.
+        store_sha256: content of the store that gave the contexts.
+        settings: how.
+        results: for each seed of the run, protocol -> split -> result.
+    """
+
+    checkpoint: Text
+    step: int = Field(ge=0)
+    store_sha256: Text
+    settings: EvaluationSettings
+    results: list[dict[Text, dict[Text, SplitResult]]]
+
+    @classmethod
+    def of(
+        cls,
+        results: Sequence[Results],
+        settings: EvaluationSettings,
+        *,
+        checkpoint: Path,
+        step: int,
+        store_sha256: str,
+    ) -> Evaluation:
+        """Results of :func:`~clwm_train.evaluation.evaluate` with all that decided them."""
+        plain = json.loads(json.dumps(list(results), allow_nan=False))  # whose keys are texts
+        return cls(
+            checkpoint=checkpoint.name,
+            step=step,
+            store_sha256=store_sha256,
+            settings=settings,
+            results=plain,
+        )
+
+    @property
+    def name(self) -> str:
+        """Of its file: the same for the same checkpoint, settings and data."""
+        return result_name(self.checkpoint, self.settings, self.store_sha256)
+
+    def plain_results(self) -> list[Results]:
+        """As :func:`~clwm_train.evaluation.evaluate` returns them, with tasks named by texts."""
+        return [
+            {
+                protocol: {split: entry.model_dump(exclude_none=True) for split, entry in splits.items()}
+                for protocol, splits in of_seed.items()
+            }
+            for of_seed in self.results
+        ]
+
+
+def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
+    """Keep an evaluation in the run's folder; it replaces none but that of the same checkpoint, settings and
+    data.
+
+    Returns:
+        its file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = run.path / EVALUATIONS / evaluation.name
+    file.parent.mkdir(exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_text(evaluation_text(evaluation), encoding="utf-8")
+    return file
+
+
+def evaluation_text(evaluation: Evaluation) -> str:
+    """What an evaluation's file holds.
+
+    Raises:
+        ValueError: a NaN or an infinity in it.
+    """
+    return json.dumps(evaluation.model_dump(mode="json", exclude_none=True), indent=1, allow_nan=False)
+
+
+def read_evaluations(run: Run) -> list[Evaluation]:
+    """All evaluations in the run's folder: the latest checkpoint first, then the published settings first.
+
+    Raises:
+        DamagedDataError: a file is damaged.
+    """
+    kept = [_read(run.path / name, run) for name in EARLIER if (run.path / name).is_file()]
+    kept += [_read(file, run) for file in sorted((run.path / EVALUATIONS).glob("*.json"))]
+    named = {evaluation.name: evaluation for evaluation in kept}
+    published = DEFAULT_EVALUATION
+    return sorted(named.values(), key=lambda one: (-one.step, one.settings != published, one.name))
+
+
+def find_evaluation(
+    run: Run, checkpoint: str, settings: EvaluationSettings, store_sha256: str
+) -> Evaluation | None:
+    """The evaluation of a checkpoint in a certain way, or ``None`` where it was not done."""
+    for evaluation in read_evaluations(run):
+        asked = (checkpoint, settings, store_sha256)
+        if (evaluation.checkpoint, evaluation.settings, evaluation.store_sha256) == asked:
+            return evaluation
+    return None
+
+
+def _read(file: Path, run: Run) -> Evaluation:
+    document = parse_json(file.read_bytes(), str(file))
+    try:
+        evaluation = Evaluation.model_validate(_of_now(document) if file.name in EARLIER else document)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        what = first_mistake(error) if isinstance(error, ValidationError) else "is no evaluation"
+        raise DamagedDataError(f"{file}: {what}: delete it and run `clwm eval` again") from error
+    if len(evaluation.results) != len(run.record.seeds):
+        raise DamagedDataError(
+            f"{file}: holds results of {len(evaluation.results)} seeds, the run has {len(run.record.seeds)}: "
+            "delete it and run `clwm eval` again"
+        )
+    return evaluation
+
+
+def _of_now(document: Any) -> dict[str, Any]:
+    """A document of ``EARLIER`` clwm in the form of now: its settings stood beside the results."""
+    first: dict[str, Any] = document["results"][0]
+    outside = {"checkpoint", "store_sha256", "results"}
+    settings = {key: value for key, value in document.items() if key not in outside}
+    settings["protocols"] = [protocol for protocol in PROTOCOLS if protocol in first]
+    settings["splits"] = [split for split in SPLITS if any(split in parts for parts in first.values())]
+    return {
+        **{key: document[key] for key in outside},
+        "step": int(document["checkpoint"].removeprefix("step-")),
+        "settings": settings,
+    }

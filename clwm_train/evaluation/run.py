@@ -1,0 +1,66 @@
+"""The evaluation of a run: its agent, its family, its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from clwm_data.errors import InvalidInputError
+from clwm_data.store import Store
+from clwm_train.evaluation.protocols import evaluate
+from clwm_train.evaluation.results import Evaluation
+from clwm_train.execution import pick_device
+from clwm_train.runs.checkpoint import latest_checkpoint, read_record
+from clwm_train.runs.loading import load_agent
+from clwm_train.runs.run import Run
+from clwm_train.settings import DEFAULT_EVALUATION, DEFAULT_EXECUTION, EvaluationSettings, Execution
+
+
+def evaluate_run(
+    run: Run,
+    store: Store,
+    settings: EvaluationSettings = DEFAULT_EVALUATION,
+    *,
+    checkpoint: Path | None = None,
+    execution: Execution = DEFAULT_EXECUTION,
+    warn: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Evaluation:
+    """Evaluate the agent of a run.
+
+    Args:
+        run: trained.
+        store: gives the contexts; of the run's family.
+        settings: how.
+        checkpoint: one of the run's; the latest unless given.
+        execution: its device computes, its threads simulate (one unless given).
+        warn: told which tasks have no context.
+        on_progress: told how many of how many steps are done.
+
+    Raises:
+        InvalidInputError: the store is of another family, or as for :func:`~clwm_train.evaluation.evaluate`.
+        ClwmError: the run has no sound checkpoint.
+    """
+    if store.family != run.record.family:
+        raise InvalidInputError(
+            f"{store.path}: holds tasks of {store.family}, {run.path} was trained on {run.record.family}: "
+            f"name a store of {run.record.family}"
+        )
+    folder = checkpoint or latest_checkpoint(run.checkpoints)
+    agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
+    results = evaluate(
+        agent,
+        run.task_family,
+        store.tasks,
+        settings,
+        threads=execution.threads or 1,
+        warn=warn,
+        on_progress=on_progress,
+    )
+    return Evaluation.of(
+        results,
+        settings,
+        checkpoint=folder,
+        step=read_record(folder).step,
+        store_sha256=store.record.content_sha256,
+    )
