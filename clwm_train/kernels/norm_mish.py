@@ -73,7 +73,7 @@ class _NormMish(torch.autograd.Function):
         of_x, of_gain, of_bias = torch.empty_like(x), torch.zeros_like(gain), torch.zeros_like(bias)
         for piece, (mean, deviation) in zip(member_pieces(x), ctx.moments, strict=True):
             member = piece[0]
-            found = torch.ops.aten.native_layer_norm_backward(
+            gradient = torch.ops.aten.native_layer_norm_backward(
                 gradients[0][piece] * derivative[piece],
                 x[piece],
                 x.shape[-1:],
@@ -83,9 +83,9 @@ class _NormMish(torch.autograd.Function):
                 bias[member, 0],
                 [True, True, True],
             )
-            of_x[piece] = found[0]
-            of_gain[member, 0] += found[1]
-            of_bias[member, 0] += found[2]
+            of_x[piece] = gradient[0]
+            of_gain[member, 0] += gradient[1]
+            of_bias[member, 0] += gradient[2]
         return of_x, of_gain, of_bias, None
 
 

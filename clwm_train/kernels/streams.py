@@ -54,11 +54,11 @@ class Drawn(Noise):
         Raises:
             ValueError: numbers of another shape or type were drawn.
         """
-        found = self._numbers[self._next]
-        if found.shape[1:] != shape or found.dtype != dtype:
-            raise ValueError(f"numbers {tuple(found.shape[1:])} were drawn, {shape} are asked for")
+        numbers = self._numbers[self._next]
+        if numbers.shape[1:] != shape or numbers.dtype != dtype:
+            raise ValueError(f"numbers {tuple(numbers.shape[1:])} were drawn, {shape} are asked for")
         self._next += 1
-        return found
+        return numbers
 
 
 class Draws(Noise):

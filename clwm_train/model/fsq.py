@@ -86,10 +86,10 @@ class FSQ(nn.Module):
             digits = (_tanh(rows + shift) * half_range - offset).round()
             digits = torch.where(digits == digits, digits, 0.0)
             by_channel = channels_first(digits.view(len(rows), -1, self.channels)).int()
-            found = torch.full_like(by_channel[:, 0], self._middle)
+            index = torch.full_like(by_channel[:, 0], self._middle)
             for channel, basis in enumerate(self._bases):
-                found = found + basis * by_channel[:, channel]
-            return found.view(x.shape[:-1])
+                index = index + basis * by_channel[:, channel]
+            return index.view(x.shape[:-1])
         index = torch.empty(len(rows), rows.shape[1] // self.channels, dtype=torch.int64, device=x.device)
         for piece in row_pieces(rows):
             digits = _bound(rows[piece], shift, half_range, offset).round_()

@@ -71,7 +71,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss [S], with gradient, and unweighted figures [S] by name, without."""
+        """The weighted loss [S], with gradient, and unweighted metrics [S] by name, without."""
 
     def make_optimiser(self) -> torch.optim.Optimizer | None:
         """For the objective's own networks; ``None`` where it has none."""

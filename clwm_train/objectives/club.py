@@ -56,8 +56,8 @@ class Club(Objective):
         error = (votes.detach() - mean).square()
         likelihood = (0.5 * (error / variance + variance.log())).mean((1, 2, 3))
         bound = self._bound(votes, mean.detach(), variance.detach())
-        figures = {"bound": bound.detach(), "negative_log_likelihood": likelihood.detach()}
-        return self.config.weight * bound + likelihood, figures
+        metrics = {"bound": bound.detach(), "negative_log_likelihood": likelihood.detach()}
+        return self.config.weight * bound + likelihood, metrics
 
     def _bound(self, votes: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """[S] from [S, T, K, z] each."""

@@ -113,12 +113,12 @@ def diagnose(
     tasks = [family.task(index) for index in range(len(family.goals))]
     actions = tasks[0].reward.shape[1]
     models = [learn_model(sample_transitions(task, transitions, rng), encoder, actions) for task in tasks]
-    found = []
+    bounds = []
     for task, model in zip(tasks, models, strict=True):
         inferred = models[infer_task(sample_transitions(task, context, rng), encoder, models)]
         policy = np.eye(actions)[_greedy(inferred, discount)]
-        found.append(value_bound(task, encoder, model, inferred, policy, discount))
-    return found
+        bounds.append(value_bound(task, encoder, model, inferred, policy, discount))
+    return bounds
 
 
 def _greedy(model: TabularMdp, discount: float) -> NDArray[np.int64]:

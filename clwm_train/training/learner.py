@@ -102,7 +102,7 @@ class Learner(nn.Module):
             pace: factor of all learning rates.
 
         Returns:
-            figures [S] by name.
+            metrics [S] by name.
         """
         self._set_learning_rates(pace)
         world_model, backbone = self.agent.world_model, self.agent.backbone
@@ -120,11 +120,11 @@ class Learner(nn.Module):
                 features, z = self._features(batch)
         noise = self._backbone_noise(batch, step, streams)
         with self._graph_part(backbone.name):
-            loss, figures = self._backbone(batch, features, z, noise)
+            loss, of_backbone = self._backbone(batch, features, z, noise)
         self._descend(loss, [BACKBONE], backbone.name)
         with part("target networks"):
             backbone.update_targets()
-        return metrics | figures
+        return metrics | of_backbone
 
     def _set_learning_rates(self, pace: float) -> None:
         for name, rates in self._rates.items():
@@ -159,7 +159,7 @@ class Learner(nn.Module):
     def _representation_losses(
         self, batch: TaskBatch, noise: Noise
     ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
-        """Sum of the objectives [S], features and z without gradient, figures."""
+        """Sum of the objectives [S], features and z without gradient, metrics."""
         with part("context encoder"):
             votes = self._votes(batch)
             z = votes.mean(-2)
@@ -169,9 +169,9 @@ class Learner(nn.Module):
         total = torch.zeros(len(self.agent.seeds), device=z.device)
         for objective in self.objectives:
             with part(str(objective.name).replace("_", " ")):
-                loss, figures = objective(inputs)
+                loss, own = objective(inputs)
             total = total + loss
-            metrics |= {f"{objective.name}/{name}": figure for name, figure in figures.items()}
+            metrics |= {f"{objective.name}/{name}": value for name, value in own.items()}
         return total, features, z.detach(), metrics
 
     def _votes(self, batch: TaskBatch) -> Tensor:
@@ -215,8 +215,8 @@ class Learner(nn.Module):
         ]
         with part(backbone.name):
             transitions = Transitions(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
-            loss, figures = backbone.losses(transitions, noise)
-        return loss, {f"{backbone.name}/{name}": figure for name, figure in figures.items()}
+            loss, metrics = backbone.losses(transitions, noise)
+        return loss, {f"{backbone.name}/{name}": value for name, value in metrics.items()}
 
     def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
         with part(f"{what} backward"):
