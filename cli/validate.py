@@ -9,6 +9,7 @@ import click
 
 from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices
+from clwm_data.store.litter import foreign_entries
 from clwm_data.store.replay import ReplayReport
 from clwm_data.store.replay import replay as replay_store
 from clwm_data.store.soundness import Finding
@@ -56,7 +57,7 @@ def validate(store: str, replay: int | str | None, seed: int | None, as_json: bo
     path = find_store(store)
     opened = open_store(path)
     with progress_bar(len(opened.record.tasks), "task", "validating") as bar:
-        findings = validate_store(path, progress=lambda _: bar.update())
+        findings = validate_store(path, on_progress=lambda _: bar.update())
     report = (
         _replay(path, None if replay == "all" else int(replay), seed, len(opened.tasks))
         if replay and not findings
@@ -78,6 +79,8 @@ def validate(store: str, replay: int | str | None, seed: int | None, as_json: bo
         _echo(path, findings, len(opened.record.tasks), report)
         for warning in missing_provenance(opened):
             click.echo(f"warning: {warning}", err=True)
+        for entry in foreign_entries(path):
+            click.echo(f"note: {entry}: is not a part of the store, and was not checked", err=True)
         if replay and report is None:
             click.echo("not re-simulated: mend the findings first", err=True)
         if opened.missing_tasks:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 
 
-class MissingExtraError(ClwmError):
+class MissingExtraError(UnavailableError, ImportError):
     """A package of an optional extra is not installed."""
 
 

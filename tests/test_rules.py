@@ -1,4 +1,4 @@
-"""Rules of the house that reading the code can check: who may import whom."""
+"""Rules that can be checked by reading the code: imports, errors, parameters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PACKAGES = {"clwm_data": ROOT / "clwm_data", "clwm_train": ROOT / "clwm_train", 
 
 def modules() -> dict[str, Path]:
     """Dotted name -> file."""
-    found = {}
+    files = {}
     for package, folder in PACKAGES.items():
         for path in folder.rglob("*.py"):
             parts = (package, *path.relative_to(folder).with_suffix("").parts)
-            found[".".join(parts).removesuffix(".__init__")] = path
-    return found
+            files[".".join(parts).removesuffix(".__init__")] = path
+    return files
 
 
 MODULES = modules()
@@ -38,6 +38,9 @@ def imports(module: str) -> Iterator[str]:
                 if name in MODULES or node.module in MODULES:
                     yield name if name in MODULES else node.module
 
+
+#: No function takes more parameters than this without a reason written beside it.
+MOST_PARAMETERS = 7
 
 IMPORTS = {module: set(imports(module)) for module in MODULES}
 
@@ -91,3 +94,59 @@ def test_chapters_do_not_import_each_other_in_circles(package: str) -> None:
         for name in standing:
             del below[name]
     assert not {name: sorted(others & below.keys()) for name, others in below.items()}
+
+
+def is_called(node: ast.expr | None, name: str) -> bool:
+    """Whether an expression is ``name``, ``module.name``, or a call of either."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    return (isinstance(node, ast.Name) and node.id == name) or (
+        isinstance(node, ast.Attribute) and node.attr == name
+    )
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_every_error_has_a_class_of_its_own(module: str) -> None:
+    """``ClwmError`` is for catching: what is raised is one of its subclasses."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    raised = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) and is_called(node.exc, "ClwmError")
+    ]
+    made = [
+        node.lineno for node in ast.walk(tree) if isinstance(node, ast.Call) and is_called(node, "ClwmError")
+    ]
+    assert not {*raised, *made}, f"{MODULES[module]}: raise one of the classes in clwm_data/errors.py"
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Names of the parameters of a function, but for ``self`` and ``cls``."""
+    arguments = function.args
+    names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    names += [argument.arg for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def has_reason(function: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> bool:
+    """Whether the docstring, or the comment directly above, speaks of the parameters' number."""
+    text = ast.get_docstring(function) or ""
+    above = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)]) - 1
+    while above and lines[above - 1].lstrip().startswith("#"):
+        above -= 1
+        text += lines[above]
+    return "parameters" in text
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_many_parameters_have_a_reason(module: str) -> None:
+    text = MODULES[module].read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        is_command = any(is_called(decorator, "command") for decorator in node.decorator_list)
+        if len(parameters(node)) > MOST_PARAMETERS and not is_command:
+            assert has_reason(node, text.splitlines()), (
+                f"{MODULES[module]}:{node.lineno}: {node.name} has {len(parameters(node))} parameters: group "
+                "them, or say why in the docstring"
+            )

@@ -28,7 +28,10 @@ class _Renormalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, centred: Tensor, std: Tensor, scale: Tensor, bias: Tensor, r: Tensor, d: Tensor
     ) -> Tensor:
-        """y [B, features] of x and centred = x - mean [B, features]; everything else [features]."""
+        """y [B, features] of x and centred = x - mean [B, features]; everything else [features].
+
+        Eight parameters: autograd has to receive every tensor that it differentiates by itself.
+        """
         gain = scale * r / std
         ctx.save_for_backward(centred, std, gain, r, d)
         return torch.addcmul(scale * d + bias, centred, gain)

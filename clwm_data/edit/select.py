@@ -34,7 +34,8 @@ def select(
 ) -> Store:
     """Make a store of the episodes that pass all of the given conditions.
 
-    Episodes keep their order, seeds and states; a task without any is left out.
+    Episodes keep their order, seeds and states; a task of which no episode passes is left out.
+    (Eight parameters: each condition is one.)
 
     Args:
         source: the store to choose from; it is not changed.
@@ -44,7 +45,7 @@ def select(
         behaviours: only episodes by these policies (names as in the manifest).
         min_return: only episodes with at least this undiscounted return.
         episodes: only these episodes of each task, by their numbers from 0.
-        on_progress: called with (tasks done, tasks to look at).
+        on_progress: called with (tasks done, tasks to go through).
 
     Raises:
         NotFoundError: no such store, or a task or a policy that it does not have.

@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.manifest import Manifest
+from clwm_data.store.command_line import without_folders
 from clwm_data.store.digest import root_sha256
 from clwm_data.store.reader import Store
 from clwm_data.store.root import Root, parse_root
 
 #: Earlier manifests of clwm credited this to whatever anybody collected with them, under a licence of theirs.
 NOBODY = "The clwm authors"
-
-#: The folders of a path that begins at the root of a file system, in a home folder, or above this folder.
-_FOLDERS = re.compile(
-    r"""(?<![\w.~/\\])(?:(?:file://)?(?:~[\w.-]*|\.\.)?/(?:[^/'",:;=()\\]*/)*"""
-    r"""|(?:[A-Z]:/|[A-Za-z]:\\)(?:[^\\/'",:;=()]*[\\/])*)"""
-)
-_ADDRESS = re.compile(r"\b(?!file:)([a-z][a-z0-9+.-]*://)(?:[^/@\s]*@)?([^?\s]*)(\?\S*)?", re.IGNORECASE)
-_TOKEN = re.compile(r"hf_\w{8,}")
-
-
-def without_folders(text: str) -> str:
-    """A command line in which of every path that leads out of its folder only the name is left.
-
-    Logins and queries of addresses go, too.
-    """
-    try:
-        words = shlex.split(text)
-    except ValueError:  # an open quotation mark
-        return _without_folders(text)
-    return text if (scrubbed := [_without_folders(word) for word in words]) == words else shlex.join(scrubbed)
-
-
-def _without_folders(word: str) -> str:
-    word = _TOKEN.sub("hf_...", word)
-    if _ADDRESS.search(word):
-        return _ADDRESS.sub(r"\1\2", word)
-    return _FOLDERS.sub("", word)
 
 
 def file_name(text: str) -> str:

@@ -73,6 +73,8 @@ def preview_family(
 ) -> list[Clip]:
     """One episode of each task.
 
+    (Eight parameters: three of them describe the policy as a manifest does.)
+
     Args:
         family: the family.
         tasks: task indices; by default up to three of each split.

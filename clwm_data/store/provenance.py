@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 
+from clwm_data.store.command_line import without_folder
 from clwm_data.store.format import Provenance
 
 PACKAGES = ("clwm", "numpy", "zarr", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworld")
@@ -39,7 +40,7 @@ def current_provenance() -> Provenance:
     name = PurePath(sys.argv[0]).name or "python"
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join([name, *map(_without_folder, sys.argv[1:])]),
+        command=shlex.join([name, *map(without_folder, sys.argv[1:])]),
         packages=package_versions(),
         platform=machine_type(),
     )
@@ -52,9 +53,3 @@ def simulator_differences(provenance: Provenance) -> tuple[str, ...]:
     for package in SIMULATORS:
         pairs[package] = (provenance.packages.get(package, "none"), here.packages.get(package, "none"))
     return tuple(f"{name} {there} there, {now} here" for name, (there, now) in pairs.items() if there != now)
-
-
-def _without_folder(argument: str) -> str:
-    """Of an absolute path only the name: where things lie on a machine is nobody's business."""
-    option, equals, value = argument.rpartition("=")
-    return f"{option}{equals}{PurePath(value).name}" if PurePath(value).is_absolute() else argument

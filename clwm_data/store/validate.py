@@ -20,10 +20,10 @@ from clwm_data.store.soundness import Finding
 ATTEMPTS = 5
 
 #: Called after each task with its index.
-Progress = Callable[[int], object]
+ProgressCallback = Callable[[int], object]
 
 
-def validate(path: Path | str, progress: Progress | None = None) -> list[Finding]:
+def validate(path: Path | str, on_progress: ProgressCallback | None = None) -> list[Finding]:
     """Check a whole store; an empty list means that it is sound.
 
     Compares every file with its digest, the metadata with itself, the episode index with the flags, values
@@ -35,19 +35,19 @@ def validate(path: Path | str, progress: Progress | None = None) -> list[Finding
     """
     for _ in range(ATTEMPTS):
         store = open_local(Path(path))
-        findings = _findings(store, progress)
+        findings = _findings(store, on_progress)
         if not findings or (store.path / METADATA).read_bytes() == store.root.text:
             break  # else another process replaced the store meanwhile, and parts of two were compared
     return findings
 
 
-def _findings(store: Store, progress: Progress | None) -> list[Finding]:
+def _findings(store: Store, on_progress: ProgressCallback | None) -> list[Finding]:
     findings = list(_check_root(store))
     family = store.known_family
     for index in sorted(int(key) for key in store.record.tasks):
         findings += _check_task(store, index, family)
-        if progress is not None:
-            progress(index)
+        if on_progress is not None:
+            on_progress(index)
     return findings
 
 
@@ -68,9 +68,6 @@ def _check_root(store: Store) -> Iterator[Finding]:
     for entry in sorted(_entries(store.path / TASKS)):
         if entry.name not in expected and not collecting:
             yield Finding(str(entry), "is not a part of the store: it is not in the root's index")
-    for entry in sorted(_entries(store.path)):
-        if entry.name not in (METADATA, TASKS, STAGING):
-            yield Finding(str(entry), "is not a part of the store: remove it")
 
 
 def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator[Finding]:

@@ -31,7 +31,8 @@ from clwm_train.runs.run import Run, check_same_data
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
 
 
-def analyse_run(  # eight parameters: two of them are only listened with
+# Eight parameters: two of them are callbacks.
+def analyse_run(
     run: Run,
     store: Store,
     settings: AnalysisSettings = DEFAULT_ANALYSIS,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from clwm_data.cache import cache_folder, waiting_lock
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, DamagedDataError, UnavailableError
 from clwm_data.memory import available_memory
 from clwm_data.store import Store
 from clwm_data.store.atomic import move_folder
@@ -50,14 +50,16 @@ def read_task_data(
         memory: as for :func:`choose_memory`.
 
     Raises:
-        ClwmError: no train task, damaged data, or no room for the files.
+        InvalidInputError: no train task.
+        DamagedDataError: data, or a file of the cache, is damaged.
+        UnavailableError: no room in memory or for the files.
     """
     if choose_memory(store, device, memory) == "mmap":
         return map_task_data(store, config)
     try:
         return load_task_data(store.tasks, config, name=str(store.path), device=device)
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ClwmError(f"{store.path}: does not fit into memory: train with --memory mmap") from error
+        raise UnavailableError(f"{store.path}: does not fit into memory: train with --memory mmap") from error
 
 
 def choose_memory(
@@ -89,7 +91,9 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
     time wait for it, and one that is killed leaves nothing that counts.
 
     Raises:
-        ClwmError: no train task, damaged data, or no room for the files.
+        InvalidInputError: no train task.
+        DamagedDataError: data, or a file of the cache, is damaged.
+        UnavailableError: no room in memory or for the files.
     """
     indices, splits = train_splits(store.tasks, str(store.path))
     key = {
@@ -108,14 +112,14 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
     except ClwmError:
         raise
     except OSError as error:
-        raise ClwmError(
+        raise UnavailableError(
             f"{error.filename or folder}: {error.strerror or error}: free space, or choose another folder "
             "by CLWM_CACHE"
         ) from error
     try:
         columns, normaliser = _open(folder)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ClwmError(f"{folder}: is damaged: delete it and run the same command again") from error
+        raise DamagedDataError(f"{folder}: is damaged: delete it and run the same command again") from error
     records = [store.tasks[index].record for index in indices]
     return TaskData(
         tasks=indices,

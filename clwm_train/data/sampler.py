@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import InvalidInputError
 from clwm_train.config import BatchConfig
 from clwm_train.data.task_data import TaskData, gather
 from clwm_train.kernels.streams import Draws, Purpose, RandomStreams
@@ -70,7 +70,7 @@ class TaskBatchSampler:
         self.next_observation = next_observation
         positions = data.positions("train")
         if not positions:
-            raise ClwmError("there is no train task to draw batches from")
+            raise InvalidInputError("there is no train task to draw batches from")
         self.tasks = tuple(data.tasks[position] for position in positions)
         self._positions = torch.tensor(positions, device=data.device)
         self._task_count = torch.tensor(len(positions), device=data.device)

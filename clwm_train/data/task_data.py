@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_data.families import SPLITS, Split
 from clwm_data.store.arrays import TaskArrays
 from clwm_train.config import DataConfig
@@ -116,13 +116,16 @@ def load_task_data(
         device: where to put the arrays.
 
     Raises:
-        ClwmError: no train task, or a task without transitions.
+        InvalidInputError: no train task.
+        DamagedDataError: a task without transitions, or one that cannot be read.
     """
     indices, splits = train_splits(tasks, name)
     loaded = [tasks[index].load() for index in indices]
     for index, arrays in zip(indices, loaded, strict=True):
         if arrays.transitions == 0:
-            raise ClwmError(f"{name}: task {index} holds no transitions: collect it again or delete it")
+            raise DamagedDataError(
+                f"{name}: task {index} holds no transitions: collect it again or delete it"
+            )
     train = (arrays for arrays, split in zip(loaded, splits, strict=True) if split == "train")
     normaliser = Normaliser.fit(train, loaded[0].observation.shape[1], config).to(device)
     first_transition = task_offsets([arrays.transitions for arrays in loaded])
@@ -156,12 +159,12 @@ def train_splits(tasks: Mapping[int, DataTask], name: str) -> tuple[tuple[int, .
     """Indices of the tasks, ascending, and their splits.
 
     Raises:
-        ClwmError: none of them is a train task.
+        InvalidInputError: none of them is a train task.
     """
     indices = tuple(sorted(tasks))
     splits = tuple(next(s for s in SPLITS if s == tasks[index].split) for index in indices)
     if "train" not in splits:
-        raise ClwmError(f"{name}: holds no train task: collect tasks of the split train")
+        raise InvalidInputError(f"{name}: holds no train task: collect tasks of the split train")
     return indices, splits
 
 

@@ -10,12 +10,13 @@ import torch
 
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.hub.client import read_file
-from clwm_data.hub.outgoing import file_name, without_folders
+from clwm_data.hub.outgoing import file_name
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
 from clwm_data.hub.publication import Publication
 from clwm_data.hub.published import find_published
 from clwm_data.hub.reference import HubReference, parse_reference, repository_reference
 from clwm_data.pages.markdown import CARD
+from clwm_data.store.command_line import without_folders
 from clwm_data.store.format import Origin
 from clwm_data.strict import parse_yaml
 from clwm_data.yaml_text import dump_yaml

@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -31,14 +31,14 @@ def check_compiler(device: torch.device) -> None:
     """Compile a first function; where that worked it is not done again.
 
     Raises:
-        ClwmError: that fails: there is no compiler for this device.
+        UnavailableError: that fails: there is no compiler for this device.
     """
     try:
         torch.compile(torch.neg)(torch.zeros(2, device=device))
     except Exception as error:  # torch raises whatever its compiler and the system's do
-        mend = "install g++ (or set CXX)" if device.type == "cpu" else "install triton"
-        raise ClwmError(
-            f"nothing can be compiled here: {_reason(error)}: {mend}, or say --no-compile"
+        remedy = "install g++ (or set CXX)" if device.type == "cpu" else "install triton"
+        raise UnavailableError(
+            f"nothing can be compiled here: {_reason(error)}: {remedy}, or say --no-compile"
         ) from error
 
 
@@ -54,12 +54,12 @@ def decide(
         note: told if it would be worth it and is not possible.
 
     Raises:
-        ClwmError: it is wanted and not possible.
+        UnavailableError: it is wanted and not possible.
     """
     if wanted is None and steps >= WORTHWHILE:
         try:
             check_compiler(device)
-        except ClwmError as error:
+        except UnavailableError as error:
             note(f"training goes slower than it could: {error}")
             return False
         return True
@@ -72,7 +72,7 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     """The function as one graph, compiled at its first call for the sizes that it is called with. torch keeps
     on disk what it compiled.
 
-    A call raises ClwmError where the compiler fails.
+    A call raises UnavailableError where the compiler fails.
     """
     import torch._dynamo  # takes a second
 
@@ -87,7 +87,7 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
                 return graph(*arguments, **options)
             except torch._dynamo.exc.TorchDynamoException as error:
                 inner = getattr(error, "inner_exception", error)
-                raise ClwmError(
+                raise UnavailableError(
                     f"the update cannot be compiled: {_reason(inner)}: say --no-compile"
                 ) from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from clwm_data.cache import cache_root
 from clwm_data.errors import UnavailableError
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.environment import is_code
@@ -27,7 +28,7 @@ def check_trusted(declaration: FamilyDeclaration, trusted: bool) -> None:
     """Refuse to run code that came with data.
 
     Raises:
-        UnavailableError: it was never allowed here.
+        UnavailableError: nobody has allowed it on this machine.
     """
     if trusted:
         return
@@ -40,28 +41,25 @@ def check_trusted(declaration: FamilyDeclaration, trusted: bool) -> None:
 
 
 def remember(declaration: FamilyDeclaration) -> None:
-    """Allow what this user collects with from now on; where nothing can be written, nothing is."""
+    """Allow the functions that this user collects with from now on, if the cache can be written."""
     new = [name for name in code_of(declaration) if name not in _remembered()]
     if not new:
         return
-    path = _file()
     try:
+        path = _file()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:
             stream.writelines(f"{name}\n" for name in new)
-    except OSError:
+    except (OSError, UnavailableError):
         return
 
 
 def _remembered() -> frozenset[str]:
     try:
         return frozenset(_file().read_text(encoding="utf-8").split())
-    except (OSError, ValueError):
+    except (OSError, ValueError, UnavailableError):
         return frozenset()
 
 
 def _file() -> Path:
-    if chosen := os.environ.get("CLWM_CACHE"):
-        return Path(chosen) / "allowed-code"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "clwm" / "allowed-code"
+    return cache_root() / "allowed-code"

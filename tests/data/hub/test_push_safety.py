@@ -15,11 +15,12 @@ import yaml
 import clwm_data.hub.outgoing as outgoing
 from clwm_data.edit import select
 from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError
-from clwm_data.hub.outgoing import NOBODY, without_folders
+from clwm_data.hub.outgoing import NOBODY
 from clwm_data.hub.publication import Pushed
 from clwm_data.hub.pull import pull
 from clwm_data.hub.push import publish_store, push
 from clwm_data.opening import open_store
+from clwm_data.store.command_line import without_folders
 from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
 from tests.conftest import Clwm
@@ -204,6 +205,8 @@ def test_authors_and_licence_by_option(clwm: Clwm, hub: HubServer, store_path: P
         ("clwm train hf://datasets/user/x@v1", "clwm train hf://datasets/user/x@v1"),
         ("clwm train data/x.zarr --set a.b=0.5", "clwm train data/x.zarr --set a.b=0.5"),
         ("clwm it's /home/ada/x", "clwm it's x"),
+        ("clwm collect x --out /home/ada/data/", "clwm collect x --out data/"),
+        ("clwm collect x --out=/home/ada/data/x.zarr", "clwm collect x --out=x.zarr"),
         ("", ""),
     ],
 )

@@ -16,6 +16,7 @@ from clwm_data.store import TaskArrays
 from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
 from clwm_data.store.writer import write_task
+from tests.conftest import Clwm
 
 
 def every_file(path: Path) -> list[Path]:
@@ -57,13 +58,23 @@ def test_any_change_of_the_root_is_found(store_path: Path) -> None:
 def test_missing_and_foreign_files_are_found(store_path: Path) -> None:
     (store_path / "tasks/0006/action/c.0.0").unlink()
     (store_path / "tasks/0012/notes.txt").write_text("hello")
-    (store_path / "stray").write_text("hello")
+    (store_path / "tasks/stray").write_text("hello")
     shutil.copytree(store_path / "tasks/0000", store_path / "tasks/0001")
     found = "\n".join(map(str, validate(store_path)))
     assert "0006/action/c.0.0: is missing" in found
     assert "0012/notes.txt: is not a part" in found
     assert "stray: is not a part" in found
     assert "0001: is not a part" in found
+
+
+def test_what_a_user_puts_beside_the_tasks_is_not_a_finding(store_path: Path, clwm: Clwm) -> None:
+    (store_path / "NOTES.md").write_text("mine")
+    (store_path / "plots").mkdir()
+    assert validate(store_path) == []
+    done = clwm("validate", str(store_path))
+    assert done.returncode == 0
+    assert f"{store_path / 'NOTES.md'}: is not a part of the store" in done.stderr
+    assert f"{store_path / 'plots'}: is not a part of the store" in done.stderr
 
 
 def rewritten(path: Path, change: Callable[[TaskArrays], TaskArrays], index: int = 6) -> Path:
