@@ -61,7 +61,7 @@ def analyse(
     """
     require("torch", "train", "analysing")
     from clwm_train.analysis.results import PARTS, save_analysis
-    from clwm_train.analysis.run import analyse_run
+    from clwm_train.analysis.run import analyse as analyse_run
     from clwm_train.execution import pick_device
     from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run

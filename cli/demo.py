@@ -8,15 +8,12 @@ from pathlib import Path
 
 import click
 
-from clwm_data.collection.collector import collect as collect_store
-from clwm_data.errors import DamagedDataError
+import clwm_data
+import clwm_train
 from clwm_data.extras import require
-from clwm_data.manifest import load_manifest
-from clwm_data.store.validate import validate as validate_store
 
 from .common import progress_bar
 from .eval import echo_results
-from .train import train_with_bar
 
 NAME = "point-robot"
 
@@ -39,54 +36,53 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     """
     require("gymnasium", "sim", "the demo")
     require("torch", "train", "the demo")
-    from clwm_data.families import get_family
-    from clwm_train.evaluation import evaluate
-    from clwm_train.methods.resolve import resolve
-    from clwm_train.report.point_robot_figure import point_robot_figure
-    from clwm_train.runs.loading import load_agent
-    from clwm_train.runs.run import RECORD, create_run, open_run, resolve_for
-    from clwm_train.settings import Execution
-
     began = time.monotonic()
-    family = get_family(NAME)
     path, folder = out / f"{NAME}.zarr", out / f"{NAME}-spc-s{seed}"
 
     _headline(1, f"collect {path}")
     with progress_bar(None, "episode", "collecting") as bar:
 
-        def progress(episodes: int, total: int) -> None:
+        def on_episodes(done: int, total: int) -> None:
             bar.total = total
-            bar.update(episodes - bar.n)
+            bar.update(done - bar.n)
 
-        store = collect_store(load_manifest(NAME), path, on_progress=progress)
+        store = clwm_data.collect(NAME, path, on_progress=on_episodes)
     click.echo(
-        f"{len(store.tasks)} tasks, {sum(t.record.transitions for t in store.tasks.values()):,} transitions"
+        f"{len(store)} tasks, {sum(task.record.transitions for task in store):,} transitions",
     )
 
     _headline(2, f"validate {path}")
-    if findings := validate_store(path):
-        raise DamagedDataError(
+    if findings := clwm_data.validate(path):
+        raise clwm_data.DamagedDataError(
             f"{findings[0]} (and {len(findings) - 1} more): delete {path} and run the demo again"
         )
     click.echo("every file matches its digest, every value is in its range")
 
     _headline(3, f"train {folder}")
-    if (folder / RECORD).exists():
-        run = open_run(folder)
-    else:
-        overrides = [] if steps is None else [f"steps={steps}"]
-        config = resolve_for(family, resolve("spc", "tiny", overrides))
-        run = create_run(folder, store, family, config, method="spc", preset="tiny", seeds=(seed,))
-    train_with_bar(run, store, execution=Execution(), steps=steps or run.config.steps)
+    with progress_bar(steps, "update", folder.name) as bar:
+
+        def on_update(done: int, metrics: dict[str, float]) -> None:
+            bar.update(done - bar.n)
+
+        run = clwm_train.train(
+            store,
+            seeds=seed,
+            overrides={} if steps is None else {"steps": steps},
+            out=folder,
+            resume=True,
+            execution=clwm_train.Execution(),
+            on_progress=on_update,
+        )
 
     _headline(4, "evaluate")
-    agent = load_agent(run)
-    results = evaluate(agent, family, store.tasks)[0]
+    agent = clwm_train.load_agent(run)
+    family = clwm_data.get_family(NAME)
+    results = clwm_train.evaluate(agent, family, store.tasks)[0]
     echo_results(results)
     (out / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
 
     picture = out / "demo.svg"
-    point_robot_figure(agent, family, store.tasks, picture)
+    clwm_train.point_robot_figure(agent, family, store.tasks, picture)
     _headline(5, f"look at {picture}")
     click.echo(f"table as JSON: {out / 'results.json'}; all in {time.monotonic() - began:.0f} s")
 

@@ -5,27 +5,83 @@ Importing this package needs neither torch nor a simulator; where Gymnasium is i
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import (
+    ClwmError,
+    ConflictError,
+    DamagedDataError,
+    DivergedError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
 from clwm_data.families.gym_registration import register_environments
-from clwm_data.families.registry import family_names, get_family
+from clwm_data.families.registry import family_names, get_family, register_family
 
 if TYPE_CHECKING:
+    from clwm_data.collection.collector import collect
+    from clwm_data.edit import delete_episodes, merge, select
+    from clwm_data.families.base import Task, TaskFamily
+    from clwm_data.hub.pull import pull
+    from clwm_data.hub.push import push
+    from clwm_data.manifest import Manifest, load_manifest
     from clwm_data.opening import open_store
-    from clwm_data.store import Episode, Store, TaskArrays
+    from clwm_data.store import Episode, Store, StoredTask, TaskArrays
+    from clwm_data.store.validate import validate
+
+__version__ = version("clwm")
 
 register_environments()
 
-__all__ = ["ClwmError", "Episode", "Store", "TaskArrays", "family_names", "get_family", "open_store"]
+__all__ = [
+    "ClwmError",
+    "ConflictError",
+    "DamagedDataError",
+    "DivergedError",
+    "Episode",
+    "InvalidInputError",
+    "Manifest",
+    "NotFoundError",
+    "Store",
+    "StoredTask",
+    "Task",
+    "TaskArrays",
+    "TaskFamily",
+    "UnavailableError",
+    "collect",
+    "delete_episodes",
+    "family_names",
+    "get_family",
+    "load_manifest",
+    "merge",
+    "open_store",
+    "pull",
+    "push",
+    "register_family",
+    "select",
+    "validate",
+]
 
-# Imported when first asked for: Zarr takes longer to import than all else here, and who wants an environment
-# does not need it.
+# Imported when first asked for: an environment needs no Zarr, a store on disk needs no client of the Hub.
 _LAZY = {
     "Episode": "store",
+    "Manifest": "manifest",
     "Store": "store",
+    "StoredTask": "store",
+    "Task": "families.base",
     "TaskArrays": "store",
+    "TaskFamily": "families.base",
+    "collect": "collection.collector",
+    "delete_episodes": "edit",
+    "load_manifest": "manifest",
+    "merge": "edit",
     "open_store": "opening",
+    "pull": "hub.pull",
+    "push": "hub.push",
+    "select": "edit",
+    "validate": "store.validate",
 }
 
 
@@ -33,3 +89,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

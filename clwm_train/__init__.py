@@ -1,1 +1,82 @@
-"""Trainer: contextual latent world models, their baselines, and their evaluation."""
+"""Trainer: contextual latent world models, their baselines, and their evaluation.
+
+Importing this package imports no torch; what is asked for from it does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clwm_train.acting.adaptive import AdaptedPolicy
+    from clwm_train.acting.adaptive import AdaptiveAgent as Agent
+    from clwm_train.analysis.run import analyse
+    from clwm_train.config import BatchConfig, DataConfig, TrainConfig
+    from clwm_train.data.sampler import TaskBatch, TaskBatchSampler
+    from clwm_train.data.task_data import TaskData, load_task_data
+    from clwm_train.evaluation.protocols import evaluate
+    from clwm_train.evaluation.run import evaluate_run
+    from clwm_train.report.point_robot_figure import point_robot_figure
+    from clwm_train.runs.loading import load_agent
+    from clwm_train.runs.run import Run, open_run
+    from clwm_train.settings import AnalysisSettings, EvaluationSettings, Execution, PlannerConfig
+    from clwm_train.train_store import train
+
+# Name -> the module that it is imported from when it is first asked for.
+_LAZY = {
+    "AdaptedPolicy": "acting.adaptive",
+    "AnalysisSettings": "settings",
+    "BatchConfig": "config",
+    "DataConfig": "config",
+    "EvaluationSettings": "settings",
+    "Execution": "settings",
+    "PlannerConfig": "settings",
+    "Run": "runs.run",
+    "TaskBatch": "data.sampler",
+    "TaskBatchSampler": "data.sampler",
+    "TaskData": "data.task_data",
+    "TrainConfig": "config",
+    "analyse": "analysis.run",
+    "evaluate": "evaluation.protocols",
+    "evaluate_run": "evaluation.run",
+    "load_agent": "runs.loading",
+    "load_task_data": "data.task_data",
+    "open_run": "runs.run",
+    "point_robot_figure": "report.point_robot_figure",
+    "train": "train_store",
+}
+
+__all__ = [
+    "AdaptedPolicy",
+    "Agent",
+    "AnalysisSettings",
+    "BatchConfig",
+    "DataConfig",
+    "EvaluationSettings",
+    "Execution",
+    "PlannerConfig",
+    "Run",
+    "TaskBatch",
+    "TaskBatchSampler",
+    "TaskData",
+    "TrainConfig",
+    "analyse",
+    "evaluate",
+    "evaluate_run",
+    "load_agent",
+    "load_task_data",
+    "open_run",
+    "point_robot_figure",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Agent":  # what a notebook calls an agent can adapt
+        return import_module(f"{__name__}.acting.adaptive").AdaptiveAgent
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

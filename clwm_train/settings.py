@@ -118,7 +118,7 @@ class EvaluationSettings(StrictModel):
 
 
 class AnalysisSettings(StrictModel):
-    """How a run is analysed, see :func:`clwm_train.analysis.run.analyse_run`.
+    """How a run is analysed, see :func:`clwm_train.analysis.run.analyse`.
 
     Attributes:
         contexts: per task, for probe and disentanglement.

@@ -14,8 +14,8 @@ from clwm_data.collection.task_collection import TaskCollection
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, ConflictError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.manifest import Manifest
-from clwm_data.opening import open_store
+from clwm_data.manifest import Manifest, load_manifest
+from clwm_data.opening import DATA, open_store
 from clwm_data.paths import target_path
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
@@ -41,8 +41,8 @@ ProgressCallback = Callable[[int, int], object]
 
 
 def collect(
-    manifest: Manifest,
-    out: Path | str,
+    manifest: Manifest | Path | str,
+    out: Path | str | None = None,
     *,
     tasks: Sequence[int] | None = None,
     engine: Engine = "local",
@@ -56,8 +56,8 @@ def collect(
     segments that it was rolling out; the same call then resumes, to the same bytes.
 
     Args:
-        manifest: what to collect.
-        out: folder of the store; made if it does not exist.
+        manifest: what to collect: a manifest, its file, or the name of one that clwm brings.
+        out: folder of the store, made if it does not exist; ``data/NAME.zarr`` unless given.
         tasks: only these of the manifest's tasks; the others can be collected later.
         engine: ``local``: processes of this machine; ``ray``: a Ray cluster whose machines share ``out``.
         workers: how many roll out; by default one process, or as many as the cluster has CPUs. The result
@@ -72,8 +72,8 @@ def collect(
         DamagedDataError: a segment that an earlier call left cannot be read.
         UnavailableError: a package is missing, a worker died, or the disk is full.
     """
-    place = target_path(out)
-    manifest = manifest.resolved()
+    manifest = (manifest if isinstance(manifest, Manifest) else load_manifest(str(manifest))).resolved()
+    place = target_path(DATA / f"{manifest.name}.zarr" if out is None else out)
     chosen = _chosen_tasks(manifest, tasks)
     if workers is not None and workers < 1:
         raise InvalidInputError(f"workers must be at least 1, not {workers}")
@@ -91,7 +91,7 @@ def collect(
         else:
             with locked(place):
                 _collect_into(place, manifest, chosen, engine, workers, on_progress)
-    return open_store(out)
+    return open_store(place)
 
 
 def _overwrite(

@@ -32,7 +32,7 @@ from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
 
 
 # Eight parameters: two of them are callbacks.
-def analyse_run(
+def analyse(
     run: Run,
     store: Store,
     settings: AnalysisSettings = DEFAULT_ANALYSIS,

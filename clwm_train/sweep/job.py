@@ -11,7 +11,7 @@ from clwm_data.errors import ConflictError, NotFoundError
 from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_train.analysis.results import find_analysis, save_analysis
-from clwm_train.analysis.run import analyse_run, is_whole
+from clwm_train.analysis.run import analyse, is_whole
 from clwm_train.evaluation.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
 from clwm_train.evaluation.run import evaluate_run
 from clwm_train.evaluation.while_training import training_evaluator
@@ -175,7 +175,7 @@ def _evaluate(job: Job, run: Run, store: Store) -> None:
 def _analyse(job: Job, run: Run, store: Store) -> None:
     if job.analysis is not None:
         device = pick_device(job.execution.device)
-        found = analyse_run(run, store, job.analysis, checkpoint=final_checkpoint(run), device=device)
+        found = analyse(run, store, job.analysis, checkpoint=final_checkpoint(run), device=device)
         save_analysis(run, found)
 
 

@@ -24,7 +24,7 @@ from clwm_train.analysis.factors import entangled_codes, noise_codes
 from clwm_train.analysis.open_loop import open_loop_error
 from clwm_train.analysis.probe import linear_probe
 from clwm_train.analysis.results import read_analyses, save_analysis
-from clwm_train.analysis.run import analyse_run
+from clwm_train.analysis.run import analyse
 from clwm_train.config import DataConfig, NetworkConfig, WorldModelConfig
 from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.model.nn import Initialiser
@@ -200,13 +200,13 @@ def test_codes_are_what_the_agent_infers(trained: Run) -> None:
 def test_analysis_is_deterministic_kept_and_merged(trained: Run) -> None:
     store = open_store(Path(trained.record.store))
     settings = AnalysisSettings(contexts=4, context_size=8, horizon=5)
-    probe = analyse_run(trained, store, settings, parts=["probe"])
-    assert probe == analyse_run(trained, store, settings, parts=["probe"])
+    probe = analyse(trained, store, settings, parts=["probe"])
+    assert probe == analyse(trained, store, settings, parts=["probe"])
     assert probe.seeds[0] != probe.seeds[1]
     assert probe.seeds[0].probe is not None
     assert set(probe.seeds[0].probe["id"]) == {"angle", "goal[0]", "goal[1]"}
     save_analysis(trained, probe)
-    rest = analyse_run(trained, store, settings, parts=["disentanglement", "open-loop"])
+    rest = analyse(trained, store, settings, parts=["disentanglement", "open-loop"])
     assert rest.seeds[0].probe is None
     assert rest.seeds[0].disentanglement is None
     save_analysis(trained, rest)
@@ -215,7 +215,7 @@ def test_analysis_is_deterministic_kept_and_merged(trained: Run) -> None:
     assert both.seeds[1].open_loop == rest.seeds[1].open_loop
     assert both.seeds[1].open_loop is not None
     assert set(both.seeds[1].open_loop) == set(SPLITS)
-    other = analyse_run(trained, store, settings.model_copy(update={"contexts": 5}), parts=["probe"])
+    other = analyse(trained, store, settings.model_copy(update={"contexts": 5}), parts=["probe"])
     file = save_analysis(trained, other)
     assert sorted(map(repr, read_analyses(trained))) == sorted(map(repr, (both, other)))
     file.write_text('{"checkpoint": 3}')
