@@ -17,7 +17,7 @@ def describe(family: TaskFamily) -> dict[str, Any]:
     """A family's facts, ready for JSON.
 
     Returns:
-        ``name, benchmark, summary, splits`` (split to number of tasks; only splits that there are),
+        ``name, benchmark, summary, splits`` (number of tasks of each split that has any),
         ``observation_size, action_size, discrete, horizon, varies`` (``reward``, or ``dynamics`` where the
         transition function differs between tasks), ``has_success, behaviours``.
     """
@@ -38,7 +38,7 @@ def describe(family: TaskFamily) -> dict[str, Any]:
 
 
 def describe_all(families: Iterable[TaskFamily]) -> list[dict[str, Any]]:
-    """As :func:`describe`, with all families of Meta-World, alike but for their name, in one row."""
+    """As :func:`describe`, with one row for all families of Meta-World, since only their names differ."""
     rows: list[dict[str, Any]] = []
     manipulation: list[dict[str, Any]] = []
     for family in families:
@@ -64,7 +64,8 @@ def describe_tasks(family: TaskFamily) -> tuple[list[dict[str, Any]], str | None
     """Every task of a family, ready for JSON.
 
     Returns:
-        ``task, split, parameters`` of each, and why ``parameters`` is ``None`` where its package is missing.
+        ``task, split, parameters`` of each task, and a note that says why ``parameters`` are ``None``, if the
+        package that defines them is missing.
     """
     note = None
     tasks = []
@@ -82,7 +83,7 @@ def describe_tasks(family: TaskFamily) -> tuple[list[dict[str, Any]], str | None
 
 
 def describe_placement(family: TaskFamily) -> dict[str, str]:
-    """Where ``id`` and ``ood`` lie, in words; empty where the parameters are not known."""
+    """Where the ``id`` and ``ood`` tasks lie, in words; empty if the parameters are not known."""
     try:
         return {split: str(placement) for split, placement in placements(family.tasks).items()}
     except MissingExtraError:
@@ -90,14 +91,14 @@ def describe_placement(family: TaskFamily) -> dict[str, str]:
 
 
 def format_value(value: float | Sequence[float]) -> str:
-    """A number, or a tuple of numbers, with four digits."""
+    """A number, or a tuple of numbers, with four significant digits."""
     if isinstance(value, int | float):
         return f"{0.0 if abs(value) < 1e-12 else value:.4g}"  # cos(pi / 2) is not quite zero
     return f"({', '.join(format_value(entry) for entry in value)})"
 
 
 def format_parameters(parameters: Mapping[str, float | Sequence[float]] | None) -> str:
-    """Parameters on one line: ``angle 0.3, goal (0.1, 0.2)``; ``?`` where they are not known."""
+    """Parameters on one line: ``angle 0.3, goal (0.1, 0.2)``; ``?`` if they are not known."""
     if parameters is None:
         return "?"
     return ", ".join(f"{name} {format_value(value)}" for name, value in parameters.items())

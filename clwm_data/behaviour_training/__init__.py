@@ -1,1 +1,1 @@
-"""Training of behaviour policies with stable-baselines3 (extra ``behaviour``), and choosing from its runs."""
+"""Training behaviour policies with stable-baselines3 (extra ``behaviour``), and choosing checkpoints."""

@@ -14,19 +14,19 @@ from clwm_data.zoo.card import Card
 
 
 def combine(runs: Sequence[Path], out: Path, checkpoints: int, *, measured: Measured | None = None) -> Card:
-    """Choose checkpoints from several runs of one family, as a run itself does from its own policies.
+    """Choose checkpoints from several runs of one family, as a run does from its own policies.
 
     Args:
-        runs: at least one; the first is on all tasks that the others are on. They stay as they are.
-        out: folder to make; the zoo is in ``out/zoo``.
+        runs: at least one; the first is on all tasks that the others are on. They are not changed.
+        out: folder to create; the zoo is in ``out/zoo``.
         checkpoints: how many, at least 2.
-        measured: called with 0 when nothing was found wrong, then with the number of policies measured.
+        measured: called with 0 once the runs have been checked, then with the number of policies measured.
 
     Returns:
         the card of the zoo.
 
     Raises:
-        ClwmError: something is at ``out``, or the runs are damaged or do not go together.
+        ClwmError: ``out`` exists, or the runs are damaged or do not match.
     """
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise ConflictError(f"{out}: is there already: choose another --out")

@@ -1,4 +1,4 @@
-"""CrossQ (Bhatt et al. 2024) of sb3-contrib, made quick on a CPU, and its policy exported to plain arrays."""
+"""CrossQ (Bhatt et al. 2024) of sb3-contrib, made fast on a CPU, and its policy exported to plain arrays."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv
 class _Renormalise(torch.autograd.Function):
     """y = scale * (r * (x - mean) / std + d) + bias over a batch, differentiated by hand.
 
-    PyTorch's own kernels are built for images: on a CPU they are slow for vectors, and its automatic
-    derivative of this expression passes over the data more often.
+    PyTorch's own kernels are made for images and slow for vectors on a CPU, and automatic differentiation of
+    this expression makes more passes over the data.
     """
 
     @staticmethod
@@ -38,7 +38,7 @@ class _Renormalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, through mean and std as well, of scale and of bias."""
+        """Gradients with respect to x (also through mean and std), scale and bias."""
         gradient = gradients[0]
         centred, std, gain, r, d = ctx.saved_tensors
         total = gradient.sum(0)
@@ -59,7 +59,7 @@ class FastBatchRenorm1d(BatchRenorm1d):
     bias: nn.Parameter
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x [B, features]; in training mode with, and into, the running statistics."""
+        """Normalise x [B, features]; training mode also uses and updates the running statistics."""
         if not self.training:
             gain = self.scale / (self.ra_var + self.eps).sqrt()
             return torch.addcmul(self.bias - gain * self.ra_mean, x, gain)
@@ -94,7 +94,7 @@ class FastCrossQPolicy(CrossQPolicy):
 
 Net = TypeVar("Net", bound=nn.Module)
 
-#: Environment steps of an untrained policy that fill the replay buffer first.
+#: Environment steps of random actions that fill the replay buffer first.
 LEARNING_STARTS = 2_000
 
 
@@ -117,13 +117,12 @@ def make_crossq(
     """A learner with 256 x 256 networks.
 
     Args:
-        env: episodes to learn from.
-        seed: of networks, replay and exploration.
+        env: the environment to learn from.
+        seed: seed of networks, replay and exploration.
         buffer_size: transitions that are kept.
-        learning_rate: of all networks.
+        learning_rate: learning rate of all networks.
         updates: gradient steps per step of the vector environment.
-        relabelled: share of a batch that is handed out as another task's; 0 unless the family can
-            relabel.
+        relabelled: share of a batch that is relabelled with another task; 0 unless the family can relabel.
     """
     learner = CrossQ(
         FastCrossQPolicy,
@@ -132,7 +131,7 @@ def make_crossq(
         buffer_size=buffer_size,
         learning_starts=LEARNING_STARTS,
         gradient_steps=updates,
-        # From the usual 1.0 it takes 10k environment steps to come down to where learning begins.
+        # From the usual 1.0, it takes 10k environment steps to decrease to where learning begins.
         ent_coef="auto_0.1",
         policy_kwargs={
             "net_arch": [256, 256],
@@ -145,7 +144,7 @@ def make_crossq(
             {"conditioning": env.conditioning, "share": relabelled, "seed": seed} if relabelled else None
         ),
     )
-    # Its own logger would leave an empty folder in the system's temporary one at every call of learn.
+    # Its default logger would leave an empty temporary folder behind at every call of learn.
     learner.set_logger(Logger(folder=None, output_formats=[]))
     return learner
 
@@ -153,8 +152,8 @@ def make_crossq(
 def policy_tensors(actor: Actor) -> dict[str, NDArray[np.float32]]:
     """The actor's weights as :class:`clwm_data.zoo.policy.LearnedPolicy` takes them.
 
-    Each batch norm in front of a linear layer is folded into it; of the first one, the mean and the
-    deviation stay apart, as the normalisation of the inputs.
+    Each batch norm in front of a linear layer is folded into it, except that the mean and the deviation of
+    the first one become the normalisation of the inputs.
     """
     norms: list[FastBatchRenorm1d] = []
     linears: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []

@@ -1,4 +1,4 @@
-"""From training runs to a zoo folder: checkpoints chosen, evaluated well, and described by a card."""
+"""From training runs to a zoo folder: checkpoints are chosen, evaluated on many episodes, and described."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.policy_set import PolicySet, pack
 
-#: Called with the number of policies measured so far; first with 0, when nothing was found wrong.
+#: Called with the number of policies measured so far; first with 0, once the runs have been checked.
 Measured = Callable[[int], None]
 
 EPISODES = 5
 #: Quality of the best checkpoint, and the most policies that share the tasks of a checkpoint.
 BEST, TEAM = 100, 5
-#: Apart from the seed that checkpoints were chosen by: the best of many would look better than it is.
+#: Differs from the seed of the choice: on the same episodes, the best of many would look better than it is.
 EVALUATION_SEED = 1_000_003
-#: Share of the way from untrained to best by which a further policy must bring a stage nearer to its returns.
+#: A further policy must bring a stage nearer to its target returns by this share of (best - untrained).
 WORTHWHILE = 0.02
-#: What says who plays which task of a checkpoint.
+#: Episodes and seed of the returns by which policies are chosen for tasks.
 SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
 
@@ -39,9 +39,9 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None
 
     Args:
         pool: the policies.
-        zoo: folder to write; one that is there stays until the new one is whole.
+        zoo: folder to write; an existing one is kept until the new one is complete.
         checkpoints: how many, at least 2.
-        measured: called before the first policy plays its episodes, and whenever one has.
+        measured: called before the first policy is measured, and after each.
 
     Returns:
         the card that was written.
@@ -50,7 +50,7 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None
         ClwmError: a policy's file is missing or damaged.
     """
     building, before = zoo.with_name(f".{zoo.name}.partial"), zoo.with_name(f".{zoo.name}.before")
-    _restore(before, zoo)  # killed between the two renames below
+    _restore(before, zoo)  # if a process was killed between the two renames below
     for left in (building, before):
         shutil.rmtree(left, ignore_errors=True)
     building.mkdir(parents=True)
@@ -87,16 +87,16 @@ def _build(pool: Pool, folder: Path, checkpoints: int, measured: Measured | None
 def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int) -> dict[int, Team]:
     """Quality in per cent -> policies: the untrained one, stages of evenly spread returns, the best.
 
-    The spread is of returns with the policies' noise, since that is what most datasets are collected with.
+    Returns are those with the policies' noise, since most datasets are collected with it.
     """
     untrained = candidates[0]
     if len(candidates) == 1:
-        return {0: Team.alone(untrained)}
+        return {0: Team.single(untrained)}
     best = best_team(candidates, measure, TEAM)
     between = [candidate for candidate in candidates[1:] if candidate not in best.members]
-    low, high = measure(untrained)[:, 0].mean(axis=0), _with_noise(best, measure)
+    low, high = measure(untrained)[:, 0].mean(axis=0), _noisy_returns(best, measure)
     worthwhile = WORTHWHILE * float(np.abs(high - low).mean())
-    teams = {0: Team.alone(untrained)}
+    teams = {0: Team.single(untrained)}
     for quality in np.linspace(0.0, BEST, checkpoints)[1:-1]:
         target = low + quality / BEST * (high - low)
         stage = choose_stage(between, target, measure, TEAM, worthwhile=worthwhile)
@@ -105,9 +105,10 @@ def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int)
     return {**teams, BEST: best}
 
 
-def _with_noise(team: Team, measure: Measure) -> NDArray[np.float64]:
-    each = np.asarray([measure(member)[:, 0].mean(axis=0) for member in team.members])
-    return np.asarray(np.take_along_axis(each, team.player[None], axis=0)[0])
+def _noisy_returns(team: Team, measure: Measure) -> NDArray[np.float64]:
+    """Mean return [T] of a team with its policies' noise."""
+    returns = np.asarray([measure(member)[:, 0].mean(axis=0) for member in team.members])
+    return np.asarray(np.take_along_axis(returns, team.player[None], axis=0)[0])
 
 
 class _Exporter:
@@ -123,7 +124,7 @@ class _Exporter:
         measured(0)
 
     def measure(self, candidate: Candidate) -> NDArray[np.float64]:
-        """Returns [E, 2, T], with and without the policy's noise, on episodes that nothing is reported of."""
+        """Returns [E, 2, T], with and without the policy's noise, on episodes used only for choosing."""
         if candidate.image is not None:
             return self.measure(candidate.image.original)[:, :, candidate.image.column]
         if candidate not in self._known:
@@ -134,15 +135,15 @@ class _Exporter:
     def write(self, quality: int, team: Team) -> CheckpointRecord:
         """Write the file of a checkpoint and measure it."""
         members, player = team.members, team.player
-        of_family = np.zeros(self._all_tasks, np.int64)
-        of_family[self._pool.tasks] = player
-        packed = pack([self._pool.tensors(member) for member in members], of_family)
+        family_player = np.zeros(self._all_tasks, np.int64)  # of every task of the family
+        family_player[self._pool.tasks] = player
+        packed = pack([self._pool.tensors(member) for member in members], family_player)
         content = tensors_bytes(packed)
         file = f"{quality:03d}.safetensors"
         (self._zoo / file).write_bytes(content)
-        policies = PolicySet(packed).policies  # as they are in the file, in half precision
-        each = [self._returns(policy, EPISODES, EVALUATION_SEED) for policy in policies]
-        returns = np.stack(each).mean(axis=1)[player, :, np.arange(len(player))].T
+        policies = PolicySet(packed).policies  # in half precision, as in the file
+        measured = [self._returns(policy, EPISODES, EVALUATION_SEED) for policy in policies]
+        returns = np.stack(measured).mean(axis=1)[player, :, np.arange(len(player))].T
         runs = [member.run for member in members]
         symmetries = [member.image.symmetry.name if member.image else "" for member in members]
         return CheckpointRecord(

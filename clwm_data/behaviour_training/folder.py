@@ -24,7 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run's files lie, and how they are read and written: whole, or with a word about what is wrong.
+    """The files of a run: paths, reading and writing; damaged files raise errors that name them.
 
     Attributes:
         path: the folder.
@@ -44,7 +44,7 @@ class RunFolder:
 
     @property
     def snapshot(self) -> Path:
-        """State of the learner at the last evaluation, for ``--resume``."""
+        """The state of the learner at the last evaluation, for ``--resume``."""
         return self.path / "snapshot.pt"
 
     @property
@@ -53,26 +53,26 @@ class RunFolder:
         return self.path / "zoo"
 
     def candidate(self, environment_steps: int) -> Path:
-        """The policy at an evaluation."""
+        """The policy that was evaluated after so many environment steps."""
         return self.path / "candidates" / f"{environment_steps:09d}.safetensors"
 
     def sweep(self) -> None:
-        """Remove files that a killed process left unfinished; for the one process that works on the run."""
+        """Remove files that a killed process left unfinished; only for the process that owns the run."""
         for unfinished in self.path.rglob("*.partial"):
             if unfinished.is_file():
                 unfinished.unlink()
 
     def begin(self, description: RunDescription) -> None:
-        """Make the folder, with what the run is begun with."""
+        """Create the folder and write the description of the run."""
         self.candidate(0).parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.description) as temporary:
             temporary.write_text(description.model_dump_json(indent=1), encoding="utf-8")
 
     def read_description(self) -> RunDescription:
-        """What the run was begun with.
+        """The description of the run.
 
         Raises:
-            ClwmError: it is no run, its file is damaged, or its family is another one now.
+            ClwmError: the folder is no run, its file is damaged, or its family has changed.
         """
         if not self.description.is_file():
             raise NotFoundError(
@@ -90,10 +90,10 @@ class RunFolder:
         return description
 
     def read_curve(self) -> list[CurvePoint]:
-        """The evaluations so far; a last line that was cut off by a kill is dropped.
+        """The evaluations so far; an incomplete last line, left by a killed process, is dropped.
 
         Raises:
-            ClwmError: another line is damaged.
+            ClwmError: any other line is damaged.
         """
         if not self.curve.is_file():
             return []
@@ -101,14 +101,14 @@ class RunFolder:
         return [_parse(CurvePoint, line, f"{self.curve}:{number}") for number, line in enumerate(lines, 1)]
 
     def drop_after(self, environment_steps: int) -> None:
-        """Forget evaluations that no snapshot contains: the process was killed between the two."""
+        """Drop evaluations newer than the snapshot: the process was killed between writing the two."""
         points = [point for point in self.read_curve() if point.environment_steps <= environment_steps]
         with replacing(self.curve) as temporary:
             lines = "".join(point.model_dump_json() + "\n" for point in points)
             temporary.write_text(lines, encoding="utf-8")
 
     def add(self, point: CurvePoint, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep an evaluation and its policy."""
+        """Store an evaluation and its policy."""
         with replacing(self.candidate(point.environment_steps)) as temporary:
             temporary.write_bytes(tensors_bytes(tensors))
         with self.curve.open("a", encoding="utf-8") as stream:

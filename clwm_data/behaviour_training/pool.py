@@ -1,4 +1,4 @@
-"""Runs of one family whose policies are chosen from together: several seeds, or specialists of some tasks."""
+"""Runs of one family as a common pool of policies: several seeds, or specialists for some tasks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Pool:
     """Policies of runs.
 
     Attributes:
-        descriptions: of each run.
-        tasks: T of them, those of the first run.
-        candidates: every policy that was evaluated, run by run, the first of them untrained; behind them the
-            images of all that were trained, under symmetries of the family that keep these tasks.
+        descriptions: description of each run.
+        tasks: the T tasks of the first run.
+        candidates: every policy that was evaluated, run by run, the first of them untrained; after them the
+            images of all trained ones under the symmetries of the family that map these tasks to each other.
     """
 
     def __init__(self, runs: Sequence[RunFolder]) -> None:
@@ -33,8 +33,7 @@ class Pool:
             runs: at least one; the first has all tasks that the others have.
 
         Raises:
-            ClwmError: a folder holds no run, a damaged one or the same as another, or the runs do not go
-                together.
+            ClwmError: a folder holds no run or a damaged one, a run is named twice, or the runs do not match.
         """
         self._runs = list(runs)
         self.descriptions = [run.read_description() for run in self._runs]

@@ -1,4 +1,4 @@
-"""Replay that also learns of a transition what it would have earned in other tasks."""
+"""Replay that relabels transitions with the rewards that they would have received in other tasks."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from clwm_data.behaviour_training.vec_env import REWARDS_ACROSS
 
 
 class RelabellingReplayBuffer(ReplayBuffer):
-    """Hands out a share of the transitions as those of another task, drawn at random.
+    """Returns a share of the transitions as if they were of another task, drawn at random.
 
-    The other task has the same dynamics: the transition holds there too, only the conditioning vector at the
-    end of the observations and the reward change. Exact, since the simulator computed the rewards of all
-    those tasks at the step.
+    The other task has the same dynamics, so the transition is valid there, too: only the conditioning vector
+    at the end of the observations and the reward change. This is exact, since the simulator computed the
+    rewards in all those tasks at the step.
 
     Args:
-        args: those of the base class.
+        args: arguments of the base class.
         conditioning: [L, c] conditioning vector of each lane.
-        share: of a batch, in [0, 1].
-        seed: of what is drawn.
-        kwargs: those of the base class.
+        share: share of a batch that is relabelled, in [0, 1].
+        seed: seed of the random choices.
+        kwargs: keyword arguments of the base class.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class RelabellingReplayBuffer(ReplayBuffer):
         super().__init__(*args, **kwargs)
         self._conditioning, self._share = conditioning, share
         self._generator = np.random.default_rng(seed)
-        #: [size, environments, L] reward in the task of each lane, NaN where the dynamics are others.
+        #: [size, environments, L] reward in the task of each lane, NaN where its dynamics differ.
         self.rewards_across = np.zeros((*self.rewards.shape, len(conditioning)), np.float32)
 
     def add(self, *args: Any, **kwargs: Any) -> None:
-        """Keep a step of all environments; the last argument is its infos."""
+        """Store a step of all environments; the last argument is its infos."""
         infos: list[dict[str, Any]] = kwargs["infos"] if "infos" in kwargs else args[-1]
         self.rewards_across[self.pos] = [info[REWARDS_ACROSS] for info in infos]
         super().add(*args, **kwargs)
@@ -46,7 +46,7 @@ class RelabellingReplayBuffer(ReplayBuffer):
     def _get_samples(
         self, batch_inds: NDArray[np.int64], env: VecNormalize | None = None
     ) -> ReplayBufferSamples:
-        """Transitions at some times, each of an environment drawn at random."""
+        """Transitions at the given times, each of an environment drawn at random."""
         count = len(batch_inds)
         environments = self._generator.integers(self.n_envs, size=count)
         at = (batch_inds, environments)

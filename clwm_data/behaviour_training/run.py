@@ -1,4 +1,4 @@
-"""A training run: learn, evaluate and keep the policy now and then, choose checkpoints at the end."""
+"""A training run: learn, evaluate and keep the policy at intervals, choose checkpoints at the end."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def train(
 ) -> Path:
     """Train a task-conditioned policy and write its best checkpoints as a zoo folder.
 
-    A run that is interrupted continues from its last evaluation with ``resume``; it is then not bit-identical
-    to one that was not, since the episodes in flight are begun anew. A finished run can be made longer.
+    An interrupted run continues from its last evaluation with ``resume``; it is not bit-identical to an
+    uninterrupted one, since unfinished episodes are started again. A finished run can be made longer.
 
     Args:
         settings: what to learn.
         folder: where; must be new unless ``resume``.
-        steps: environment steps in all.
+        steps: total number of environment steps.
         checkpoints: how many policies to choose, at least 2.
         resume: continue the run in ``folder``.
         on_progress: called often.
-        measured: called with the number of policies that were measured for the choice, once that begins.
+        measured: called with the number of policies measured so far, while checkpoints are chosen.
 
     Returns:
         the zoo folder.
@@ -72,7 +72,7 @@ def train(
         folder.sweep()
         if not resume:
             folder.begin(_description(settings))
-        with _quick_products():
+        with _fast_products():
             run = _Run(settings, folder, resume)
             try:
                 run.learn(steps, on_progress)
@@ -83,8 +83,8 @@ def train(
 
 
 @contextmanager
-def _quick_products() -> Iterator[None]:
-    """Matrix products in bfloat16 where the CPU has units for it; learning tolerates the rounding."""
+def _fast_products() -> Iterator[None]:
+    """Matrix products in bfloat16 if the CPU has units for it; learning tolerates the rounding."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -137,7 +137,7 @@ class _Run:
         self._learning_rate = settings.learning_rate
         self._minutes = 0.0
         done = _evaluated(folder) if resume else 0
-        # Other episodes than those before the interruption, and the same whenever the run is resumed here.
+        # Other episodes than before the interruption, but the same whenever the run is resumed from here.
         self._env = TaskConditionedVecEnv(
             family, settings.tasks, settings.environments, seed=[settings.seed, done]
         )
@@ -154,7 +154,7 @@ class _Run:
             self._minutes = load_snapshot(folder.snapshot, self._learner)
             folder.drop_after(self._learner.num_timesteps)
         else:
-            folder.curve.unlink(missing_ok=True)  # of a run that was stopped before it had a snapshot
+            folder.curve.unlink(missing_ok=True)  # left by a run that was stopped before its first snapshot
         self._start = time.monotonic()
 
     def learn(self, steps: int, on_progress: ProgressCallback | None) -> None:
@@ -177,7 +177,7 @@ class _Run:
                 on_progress(done, point)
 
     def _evaluation(self) -> CurvePoint:
-        """Evaluate the policy as it is, and put it and the learner's state on disk."""
+        """Evaluate the current policy, and save it and the learner's state."""
         done = self._learner.num_timesteps
         tensors = policy_tensors(self._learner.actor)
         returns = self._evaluate(LearnedPolicy(tensors), episodes=1, seed=self._seed)[0]
@@ -203,11 +203,11 @@ def next_evaluation(done: int) -> int:
 
 
 def learning_rate(initial: float, progress: float) -> float:
-    """Constant for half of the run, then falling to a twentieth, which ends the wobbling of the policy.
+    """Constant for half of the run, then decreasing to a twentieth, so that the policy settles.
 
     Args:
-        initial: of the first half.
-        progress: share of the run that is done, 0 to 1.
+        initial: learning rate of the first half.
+        progress: share of the run that is done, in [0, 1].
     """
     return initial * min(1.0, 1.0 - 0.95 * (2.0 * progress - 1.0))
 
@@ -216,7 +216,7 @@ def _evaluated(folder: RunFolder) -> int:
     curve = folder.read_curve()
     if not curve:
         raise DamagedDataError(
-            f"{folder.curve}: holds no evaluation: restore it, or remove {folder.snapshot.name} and --resume "
-            f"begins anew with the first step"
+            f"{folder.curve}: holds no evaluation: restore it, or remove {folder.snapshot.name}, and --resume "
+            f"starts again from the first step"
         )
     return curve[-1].environment_steps

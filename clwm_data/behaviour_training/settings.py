@@ -1,4 +1,4 @@
-"""What a training run is."""
+"""Settings and files of a behaviour training run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from clwm_data.zoo.card import ConditioningRecord
 
 
 class TrainingSettings(StrictModel):
-    """Everything but its length that decides what a run learns.
+    """Everything that determines what a run learns, except its length.
 
     Attributes:
         family: task family.
         tasks: indices of the tasks that episodes are drawn from.
-        seed: of networks, exploration, tasks and initial states.
+        seed: seed of networks, exploration, tasks and initial states.
         environments: episodes played at a time.
         updates: gradient steps per step of all environments together.
-        learning_rate: of all networks, in the first half of the run; it then falls.
+        learning_rate: learning rate of all networks in the first half of the run; it then decreases.
         buffer: transitions kept for replay.
         relabelled: share of a batch that is relabelled with another task of the same dynamics.
     """
@@ -33,14 +33,14 @@ class TrainingSettings(StrictModel):
 
 
 class RunDescription(StrictModel):
-    """What a run was begun with: ``run.json``.
+    """Description of a run, written when it starts: ``run.json``.
 
     Attributes:
-        settings: what it learns.
-        observation_size: of the family then.
-        action_size: of the family then.
-        conditioning: what the family told the policy then.
-        packages: versions that it was begun with.
+        settings: settings of the run.
+        observation_size: observation size of the family at the start.
+        action_size: action size of the family at the start.
+        conditioning: conditioning of the family at the start.
+        packages: versions of the packages at the start.
     """
 
     settings: TrainingSettings
@@ -54,10 +54,10 @@ class CurvePoint(StrictModel):
     """One evaluation: a line of ``curve.jsonl``.
 
     Attributes:
-        environment_steps: of training so far.
-        minutes: of wall time so far, interruptions left out.
-        returns_stochastic: [T] return of one episode on each task, actions drawn.
-        returns_deterministic: [T] the same with the mean action.
+        environment_steps: environment steps of training so far.
+        minutes: wall time so far, without interruptions.
+        returns_stochastic: [T] return of one episode on each task, actions drawn from the policy.
+        returns_deterministic: [T] the same, with mean actions.
     """
 
     environment_steps: int

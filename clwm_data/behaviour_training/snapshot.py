@@ -1,4 +1,4 @@
-"""The learner's state on disk: tensors and arrays only, nothing that would have to be unpickled."""
+"""The learner's state on disk: only tensors and arrays, nothing that needs unpickling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "
 
 
 def save_snapshot(path: Path, learner: CrossQ, minutes: float) -> None:
-    """Write networks, optimisers, counters and the replay buffer; the file is whole or as before."""
+    """Write networks, optimisers, counters and the replay buffer; the file is replaced atomically."""
     buffer: Any = learner.replay_buffer
     filled = buffer.buffer_size if buffer.full else buffer.pos
     state = {
@@ -41,7 +41,7 @@ def load_snapshot(path: Path, learner: CrossQ) -> float:
     """Restore what :func:`save_snapshot` wrote.
 
     Returns:
-        the minutes that it was given.
+        the ``minutes`` that were saved.
 
     Raises:
         ClwmError: the file is damaged.
@@ -50,7 +50,7 @@ def load_snapshot(path: Path, learner: CrossQ) -> float:
         state = torch.load(path, weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise DamagedDataError(
-            f"{path}: is damaged: restore it, or remove it and --resume begins anew with the first step"
+            f"{path}: is damaged: restore it, or remove it, and --resume starts again from the first step"
         ) from error
     learner.set_parameters(state["parameters"])
     weight: Any = learner.log_ent_coef

@@ -1,4 +1,4 @@
-"""A checkpoint between the untrained policy and the best one: of equal quality on every task and episode."""
+"""Choosing a checkpoint between the untrained and the best policy, of equal quality on every task."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ def choose_stage(
     *,
     worthwhile: float = 0.0,
 ) -> Team | None:
-    """Policies whose returns come near a target on every task between them.
+    """Choose policies that together come near a target return on every task.
 
-    Easy tasks are learned long before hard ones. A single policy of a mean return half of the way to the best
-    plays some tasks like the best and others like the untrained one, and a dataset of such policies has holes
-    on just the tasks that need it most. For the same reason it is single episodes that are to come near: half
-    of the episodes played like the best and half of them badly have the right mean, too.
+    Easy tasks are learned long before hard ones. A single policy with a mean return halfway to the best plays
+    some tasks like the best and others like the untrained one, so a dataset of such policies has gaps exactly
+    on the hard tasks. For the same reason every single episode should come near the target: playing half of
+    the episodes like the best policy and half of them badly would also give the right mean.
 
     Args:
-        candidates: policies with one episode per task each: enough for a shortlist, no more.
-        target: [T] mean return of the policy, with its noise, that is wanted on each task.
+        candidates: policies with one episode per task each, which is only enough for a shortlist.
+        target: [T] desired mean return on each task, with the policy's noise.
         measure: returns over several episodes.
-        limit: the most policies.
-        worthwhile: a further policy must bring the mean distance down by more than this.
+        limit: maximum number of policies.
+        worthwhile: a further policy must reduce the mean distance by more than this.
 
     Returns:
         the policies, the one that comes nearest on its own first, and which of them plays each task; ``None``
-        where no candidate plays all tasks.
+        if no candidate plays all tasks.
     """
     rough = np.asarray([_nearness(candidate.returns[:1], target) for candidate in candidates])
     if not any(np.isfinite(row).all() for row in rough):
         return None
     shortlist = shortlisted(candidates, rough)
-    careful = np.asarray([_nearness(measure(candidate)[:, 0], target) for candidate in shortlist])
-    chosen = cover(careful, limit, worthwhile)
-    return Team.of([shortlist[index] for index in chosen], careful[chosen].argmax(axis=0))
+    measured = np.asarray([_nearness(measure(candidate)[:, 0], target) for candidate in shortlist])
+    chosen = cover(measured, limit, worthwhile)
+    return Team.from_players([shortlist[index] for index in chosen], measured[chosen].argmax(axis=0))
 
 
 def _nearness(returns: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of returns [E, T] to a target [T]: minus the mean distance of episodes [T]."""
+    """Minus the mean distance, over episodes, of returns [E, T] from a target [T]: [T]."""
     return np.asarray(-np.abs(returns - target).mean(axis=0))

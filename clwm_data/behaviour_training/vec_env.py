@@ -1,4 +1,4 @@
-"""A family as an SB3 vector environment: a task drawn per episode, and told to the policy."""
+"""A family as an SB3 vector environment: a task is drawn per episode and shown to the policy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from clwm_data.families import TaskFamily
 
-#: In a step's info: what it would have earned in the task of every lane [L], where the family can tell.
+#: Key of a step's info: its rewards [L] in the tasks of all lanes, if the family can compute them.
 REWARDS_ACROSS = "rewards_across"
 
 
 def can_relabel(family: TaskFamily, tasks: Sequence[int]) -> bool:
-    """Whether the simulator tells what a step in one of the tasks would have earned in another."""
+    """Whether the simulator can compute the reward of a step in any of the other tasks."""
     env = family.make_vec_env(tasks)
     try:
         across = env.rewards_across()
@@ -27,7 +27,7 @@ def can_relabel(family: TaskFamily, tasks: Sequence[int]) -> bool:
 
 
 class TaskConditionedVecEnv(VecEnv):
-    """``num_envs`` episodes at a time, each of a task drawn from those that are not being played.
+    """``num_envs`` episodes at a time, each of a task drawn from those that no other episode is playing.
 
     Observations are the family's, followed by the task's conditioning vector [n, obs + c]. There is a lane
     for every task underneath, of which ``num_envs`` are inside an episode. The step that ends an episode
@@ -42,12 +42,12 @@ class TaskConditionedVecEnv(VecEnv):
     def __init__(
         self, family: TaskFamily, tasks: Sequence[int], num_envs: int, *, seed: int | Sequence[int]
     ) -> None:
-        lanes = list(tasks) * -(-num_envs // len(tasks))  # few tasks are played several times at once
+        lanes = list(tasks) * -(-num_envs // len(tasks))  # if there are few tasks, each has several lanes
         self.family = family
         self._env = family.make_vec_env(lanes)
         self._generator = np.random.default_rng(np.random.SeedSequence(seed))
         self.conditioning = family.conditioning.vectors[lanes]
-        self._lanes = np.full(num_envs, -1)  # of each slot
+        self._lanes = np.full(num_envs, -1)  # lane of each slot
         self._actions = np.zeros((len(lanes), family.action_size), np.float32)
         size = family.observation_size + self.conditioning.shape[1]
         super().__init__(
@@ -63,7 +63,7 @@ class TaskConditionedVecEnv(VecEnv):
         return self._observe(self._start(np.arange(self.num_envs)))
 
     def step_async(self, actions: NDArray[np.float32]) -> None:
-        """Keep the actions [n, act] for :meth:`step_wait`."""
+        """Store the actions [n, act] for :meth:`step_wait`."""
         self._actions[self._lanes] = actions
 
     def step_wait(
@@ -102,7 +102,7 @@ class TaskConditionedVecEnv(VecEnv):
         self._env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """The same for all slots."""
+        """The attribute, which is the same for all slots."""
         return [getattr(self, attr_name, None) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:

@@ -48,7 +48,7 @@ class RandomBehaviour:
         privileged: NDArray[np.float64] | None,
         noise: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """What was drawn [L, act]."""
+        """The actions that were drawn [L, act]."""
         return noise
 
 

@@ -39,7 +39,7 @@ class Task:
     Attributes:
         index: position in the family, from 0.
         split: ``train``, ``id`` or ``ood``: the last two are held out in the published split. Where their
-            parameters lie beside the train tasks' is computed, see :mod:`clwm_data.families.placement`.
+            parameters lie relative to the train tasks' is computed, see :mod:`clwm_data.families.placement`.
         parameters: what distinguishes the task, in the simulator's units; numbers or tuples of numbers.
     """
 
@@ -67,7 +67,7 @@ class TaskFamily(ABC):
     environments, collection and evaluation follow from these.
 
     Attributes:
-        name: as typed on the command line.
+        name: its name on the command line.
         benchmark: where the base simulation comes from, e.g. ``gymnasium-mujoco``.
         summary: one line: what the agent does and what varies.
         observation_size: entries of an observation.
@@ -76,16 +76,16 @@ class TaskFamily(ABC):
         dynamics_vary: the transition function differs between tasks (else only the reward does).
         has_success: steps report whether the task is solved.
         has_dense_reward: steps report a dense reward beside the sparse one.
-        policies_of: the family whose trained policies serve here, too: same tasks, same observations.
-        behaviours: policies that can collect data here, besides any that are trained later.
+        policies_of: another family with the same tasks and observations, whose trained policies are used.
+        behaviours: policies that can collect data, besides trained ones.
         lanes: episodes that one process collects side by side.
         units: parameter -> its unit, such as ``m/s``; parameters without a unit are left out.
-        tracked: the parameter that asks for a quantity which the agent brings about, such as a speed;
-            :meth:`reached` measures it. ``None`` where there is no such parameter.
-        step_seconds: simulated time of an agent step; ``None`` where the simulation has no clock.
-        discrete: there are ``action_size`` discrete actions, given one-hot; of another vector the largest
+        tracked: the parameter that is the target of a quantity the agent controls, such as a speed;
+            :meth:`reached` measures that quantity. ``None`` if there is no such parameter.
+        step_seconds: simulated time of an agent step; ``None`` if the simulation has no clock.
+        discrete: there are ``action_size`` discrete actions, given one-hot; of any other vector the largest
             entry counts, see :meth:`executed`.
-        deterministic: an episode follows from its seed and its actions, bit for bit.
+        deterministic: seed and actions determine an episode, bit for bit.
         has_states: the simulator's state can be set; else an episode's state is its seed and its actions.
     """
 
@@ -125,7 +125,7 @@ class TaskFamily(ABC):
         """
 
     def reached(self, observations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """What episodes made of the quantity that the parameter ``tracked`` asks for, in its unit.
+        """The mean value, over an episode, of the quantity whose target is ``tracked``, in its unit.
 
         Args:
             observations: [..., T + 1, obs] of whole episodes.
@@ -149,27 +149,27 @@ class TaskFamily(ABC):
         )
 
     def executed(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What a step executes [..., act] when it is given an action [..., act]: what data should hold."""
+        """The actions [..., act] that a step executes when given actions [..., act]; datasets store these."""
         return action
 
     def conditioning_parameters(self, task: Task) -> Parameters:
-        """What tells a task from the others, in numbers on which a good policy depends smoothly.
+        """Numbers that identify a task, and on which a good policy depends smoothly.
 
-        The task's parameters, unless a family says better (an angle would jump at a full turn).
+        By default the task's parameters; a family may override it (an angle would jump at a full turn).
         """
         return task.parameters
 
     @cached_property
     def conditioning(self) -> Conditioning:
-        """The vector of each task that task-conditioned behaviour policies see behind the observation."""
+        """The vector of each task that task-conditioned behaviour policies see after the observation."""
         return conditioning_of([self.conditioning_parameters(task) for task in self.tasks])
 
     @cached_property
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """How the robot can be turned or mirrored with no change of dynamics, initial states and rewards.
+        """How the robot can be turned or mirrored without changing dynamics, initial states and rewards.
 
-        Without the identity; none unless a family says so. Images of policies under them are as good as the
-        policies: see :mod:`clwm_data.zoo.image`.
+        The identity is left out; by default there are none. The image of a policy under a symmetry is as good
+        as the policy: see :mod:`clwm_data.zoo.image`.
         """
         return ()
 
@@ -178,7 +178,7 @@ class TaskFamily(ABC):
         """All tasks; ``tasks[i].index == i``.
 
         Raises:
-            ValueError: the family's list breaks that.
+            ValueError: the family lists its tasks in another order.
         """
         tasks = tuple(self.list_tasks())
         if [task.index for task in tasks] != list(range(len(tasks))):
@@ -186,7 +186,7 @@ class TaskFamily(ABC):
         return tasks
 
     def split(self, split: Split) -> tuple[int, ...]:
-        """Indices of the tasks of one split, ascending; empty where the family has no such split."""
+        """Indices of the tasks of one split, ascending; empty if the family has no such split."""
         return tuple(task.index for task in self.tasks if task.split == split)
 
     def task(self, index: int) -> Task:
@@ -222,8 +222,8 @@ class TaskFamily(ABC):
         index = self.task(task).index
         if not len(record.random) == len(record.expert) == len(self.tasks):
             raise UnavailableError(
-                f"the reference returns of {self.name} are not of its {len(self.tasks)} tasks: measure them "
-                f"again (`clwm behaviour reference {self.name}`)"
+                f"the reference returns of {self.name} do not match its {len(self.tasks)} tasks: measure "
+                f"them again (`clwm behaviour reference {self.name}`)"
             )
         return record.random[index], record.expert[index]
 
@@ -243,7 +243,7 @@ class TaskFamily(ABC):
         Args:
             task: task index.
             render_mode: ``None`` or ``"rgb_array"``.
-            time_limit: truncate after ``horizon`` steps; else a wrapper has to.
+            time_limit: truncate after ``horizon`` steps; otherwise a wrapper has to.
 
         Raises:
             InvalidInputError: ``task`` is not a whole number.
@@ -260,7 +260,7 @@ class TaskFamily(ABC):
         """A Gymnasium vector environment with one lane per entry of ``tasks``.
 
         Raises:
-            InvalidInputError: ``tasks`` is empty, or holds something else than whole numbers.
+            InvalidInputError: ``tasks`` is empty, or holds anything but whole numbers.
             NotFoundError: no such task.
             MissingExtraError: the simulator is not installed.
         """
@@ -277,7 +277,7 @@ class TaskFamily(ABC):
         return TaskVectorEnv(self, indices, threads=threads)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """A family of the registry pickles as its name, and copies as itself; others as any object."""
+        """A registered family pickles as its name and copies as itself; others behave like any object."""
         from clwm_data.families.registry import is_registered, restore
 
         return (restore, (type(self), self.name)) if is_registered(self) else super().__reduce_ex__(protocol)
@@ -290,7 +290,7 @@ def splits_of(train: Iterable[int], in_distribution: Iterable[int], ood: Iterabl
     """Map each task index to its split.
 
     Raises:
-        ValueError: an index stands in two splits.
+        ValueError: an index is in two splits.
     """
     named: tuple[tuple[Split, Iterable[int]], ...] = (
         ("train", train),

@@ -1,4 +1,4 @@
-"""The families that clwm brings: name -> class and arguments; a class is imported when it is asked for."""
+"""The built-in families: name -> class and arguments; a class is imported when its family is first used."""
 
 from __future__ import annotations
 

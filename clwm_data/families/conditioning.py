@@ -1,4 +1,4 @@
-"""The task parameters as the policies see that are told their task: numbers in [-1, 1]."""
+"""Task parameters as task-conditioned policies see them: numbers in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Conditioning:
     """A vector for each task of a family, each entry scaled linearly to [-1, 1] over all of its tasks.
 
     Attributes:
-        names: [c] what each entry is: a parameter, or ``goal[0]`` for a part of one.
+        names: [c] name of each entry: a parameter, or ``goal[0]`` for an entry of one.
         low: [c] smallest value over all tasks, in the parameter's units; becomes -1.
         high: [c] largest value over all tasks; becomes 1.
         vectors: [T, c] float32.
@@ -26,7 +26,7 @@ class Conditioning:
     vectors: NDArray[np.float32]
 
     def scale(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What numbers [..., c] in the units of the parameters become for the policy."""
+        """Scale numbers [..., c] in the units of the parameters to the policy's inputs."""
         return _scale(numbers, np.asarray(self.low), np.asarray(self.high))
 
     def unscale(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -36,7 +36,7 @@ class Conditioning:
 
 
 def conditioning_of(tasks: Sequence[Mapping[str, float | tuple[float, ...]]]) -> Conditioning:
-    """Scale the numbers of some tasks; those that all tasks share are left out.
+    """Scale the numbers of some tasks; those that are equal in all tasks are left out.
 
     Args:
         tasks: the numbers of each task, under the same names and in the same order.

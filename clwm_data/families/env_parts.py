@@ -1,4 +1,4 @@
-"""What the single and the vector environment share: spaces, checks, specification, copies (extra ``sim``)."""
+"""Shared by the single and the vector environment: spaces, checks, specification, copies (extra ``sim``)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def frames_per_second(family: TaskFamily) -> int:
 
 
 def specification(family: TaskFamily, **kwargs: Any) -> EnvSpec:
-    """What Gymnasium's wrappers want to know of an environment, above all its horizon."""
+    """The specification that Gymnasium's wrappers read, above all the horizon."""
     return EnvSpec(
         id=environment_id(family.name),
         entry_point=ENTRY_POINT,
@@ -54,13 +54,13 @@ def specification(family: TaskFamily, **kwargs: Any) -> EnvSpec:
 
 
 def action_check(family: TaskFamily, shape: tuple[int, ...]) -> ActionCheck:
-    """What turns a user's actions into float64 within [-1, 1]; quick, since it runs at every step."""
-    # Bounds of the full shape: NumPy takes longer to spread a number than to compare a few.
+    """A function that turns a user's actions into float64 in [-1, 1]; fast, since it runs at every step."""
+    # Bounds of the full shape: NumPy takes longer to broadcast a number than to compare a few.
     low, high = np.full(shape, -1.0, np.float32), np.full(shape, 1.0, np.float32)
 
     def check(action: Any) -> NDArray[np.float64]:
         try:
-            array = np.asarray(action, dtype=np.float32)  # what is stored as float32 is what is executed
+            array = np.asarray(action, dtype=np.float32)  # actions are stored as float32: execute the same
         except (TypeError, ValueError) as error:
             raise InvalidInputError(
                 f"{family.name}: action is no array of numbers of shape {shape}: {error}"
@@ -68,7 +68,7 @@ def action_check(family: TaskFamily, shape: tuple[int, ...]) -> ActionCheck:
         if array.shape != shape:
             raise InvalidInputError(f"{family.name}: action has shape {array.shape}, expected {shape}")
         flat = array.ravel()
-        # A finite sum of squares says in one call that all is well; huge finite numbers get a second look.
+        # One call suffices if the sum of squares is finite; huge finite numbers need a second check.
         if not isfinite(flat.dot(flat)) and not np.isfinite(array).all():
             raise InvalidInputError(f"{family.name}: action holds a value that is not finite: {array}")
         bounded: NDArray[np.float64] = np.minimum(np.maximum(array, low), high).astype(np.float64)
@@ -78,22 +78,22 @@ def action_check(family: TaskFamily, shape: tuple[int, ...]) -> ActionCheck:
 
 
 class Copyable:
-    """Pickling and deep copies of an environment: the simulator is built anew and put into its states.
+    """Pickling and deep copies of an environment: the simulator is rebuilt and its states are restored.
 
-    What the simulator remembers beside its states does not travel: the way that a picture shows, and the step
-    that ``rewards_across`` speaks of.
+    Anything else that the simulator remembers is lost: the path shown in pictures, and the last step, which
+    ``rewards_across`` refers to.
     """
 
     _simulator: Simulator
     _checked: ActionCheck
-    _begun: NDArray[np.bool_]  # [L]: lanes that were ever reset
+    _begun: NDArray[np.bool_]  # [L]: lanes that were reset at least once
 
     def _connect(self) -> None:
         """Build ``_simulator`` and ``_checked``."""
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the simulator, and the simulator's state of each lane."""
+        """All attributes but the simulator, and the state of each of its lanes."""
         attributes = {
             key: value for key, value in vars(self).items() if key not in ("_simulator", "_checked")
         }

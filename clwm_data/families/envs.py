@@ -32,7 +32,7 @@ class TaskEnv(Copyable, gymnasium.Env[Observation, NDArray[np.float32]]):
         family: the family.
         task: task index.
         render_mode: ``None`` or ``"rgb_array"``.
-        time_limit: truncate after the horizon; ``gymnasium.make`` has a wrapper for that.
+        time_limit: truncate after the horizon; ``gymnasium.make`` uses a wrapper instead.
 
     Raises:
         InvalidInputError: an action of the wrong shape or with a NaN; also a ``ResetNeeded`` of Gymnasium: a

@@ -9,11 +9,11 @@ from clwm_data.families.registry import get_family
 
 
 class FamilySpec(EnvSpec):
-    """It builds the family only when somebody asks for the horizon, so that registration is quick."""
+    """Builds the family only when the horizon is read, so that registration is fast."""
 
     @property
     def max_episode_steps(self) -> int | None:
-        """The family's horizon; ``None`` where the family cannot be built, which ``make`` will say."""
+        """The family's horizon; ``None`` if the family cannot be built, which ``make`` reports."""
         try:
             return get_family(self.kwargs["family"]).horizon
         except ClwmError:
@@ -21,4 +21,4 @@ class FamilySpec(EnvSpec):
 
     @max_episode_steps.setter
     def max_episode_steps(self, steps: int | None) -> None:
-        """The dataclass's constructor sets it; the family knows better."""
+        """Ignored: the dataclass's constructor sets it, but the family defines it."""

@@ -28,11 +28,11 @@ def make(family: str, task: Any = None, render_mode: str | None = None) -> Any:
 
 
 def register_environments() -> None:
-    """Register one Gymnasium id per family, also of those that are registered later, as soon as Gymnasium is
-    imported; nothing happens where it is not installed.
+    """Register one Gymnasium id per family, including families registered later, once Gymnasium is imported;
+    without effect if it is not installed.
 
-    Gymnasium has no plugin discovery of its own, so this runs on ``import clwm_data``, which shall stay quick
-    for whoever only reads stores.
+    Gymnasium has no plugin discovery of its own, so this runs on ``import clwm_data``, which must stay fast
+    for those who only read stores.
     """
     if "gymnasium" in sys.modules:
         _register()
@@ -53,12 +53,12 @@ def _register() -> None:
 
 
 class _AfterGymnasium(MetaPathFinder):
-    """Finds Gymnasium as anyone would, and registers the environments when it has been imported."""
+    """Finds Gymnasium as usual, and registers the environments once it has been imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's own spec, whose loader does a little more; ``None`` for all other modules."""
+        """Gymnasium's own spec, whose loader also registers; ``None`` for all other modules."""
         if fullname != "gymnasium":
             return None
         others = (finder for finder in sys.meta_path if finder is not self)

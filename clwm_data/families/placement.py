@@ -1,4 +1,4 @@
-"""Where the tasks of a split lie beside those of the train split, computed from the parameters."""
+"""Where the tasks of a split lie relative to the train tasks, computed from the parameters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from clwm_data.families.conditioning import flattened
 class Placement:
     """How many tasks of a split lie inside the range of the train tasks.
 
-    Inside means: each number lies between the least and the greatest that it has in a train task. Tasks in a
-    gap between train tasks are inside, too.
+    A task is inside if each of its numbers lies between the smallest and the largest value of the train
+    tasks, possibly in a gap between them.
 
     Attributes:
-        inside: tasks inside.
-        tasks: tasks of the split.
+        inside: number of tasks inside.
+        tasks: number of tasks of the split.
     """
 
     inside: int
@@ -45,7 +45,7 @@ def placements(tasks: Sequence[Task]) -> Mapping[Split, Placement]:
     train = np.asarray(numbers.pop("train"))
     if not train.size:
         return {}
-    # Numbers that are computed twice, as the sine of an angle, differ in their last bits.
+    # The same number computed twice, such as the sine of an angle, may differ in its last bits.
     slack = 1e-9 * np.maximum(1.0, np.abs(train).max(axis=0))
     low, high = train.min(axis=0) - slack, train.max(axis=0) + slack
     return {

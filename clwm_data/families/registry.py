@@ -1,4 +1,4 @@
-"""Names to families: built in, or brought by another package through the entry point ``clwm.families``."""
+"""Registry of families: built in, or from other packages through the entry point ``clwm.families``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _listeners: list[Callable[[str], None]] = []
 
 
 def register(name: str, factory: Factory) -> None:
-    """Make a family known under a name; it is built when first asked for.
+    """Register a family under a name; it is built when it is first used.
 
     Raises:
         ValueError: the name is taken.
@@ -44,7 +44,7 @@ def register(name: str, factory: Factory) -> None:
 
 
 def on_registration(listener: Callable[[str], None]) -> None:
-    """Tell a function the names of all families, and of those to come when they come."""
+    """Call ``listener`` with the name of each family: now for those registered, later for each new one."""
     for name in family_names():
         listener(name)
     _listeners.append(listener)
@@ -62,12 +62,12 @@ def register_family(cls: FamilyClass) -> FamilyClass:
 
 @cache
 def broken_plugins() -> tuple[str, ...]:
-    """Load the families of other packages; one line for each package whose families cannot be imported."""
+    """Load the families of other packages; returns a line for each package that cannot be imported."""
     lines = []
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry_point.load()
-        except (Exception, SystemExit) as error:  # whatever is wrong with it, all other families shall work
+        except (Exception, SystemExit) as error:  # a broken package must not affect other families
             package = entry_point.dist.name if entry_point.dist is not None else entry_point.value
             lines.append(
                 f"families of the package {package} ({entry_point.value}) are left out: {_in_short(error)}"
@@ -87,11 +87,11 @@ def family_names() -> list[str]:
 
 @cache
 def get_family(name: str) -> TaskFamily:
-    """The family of a name; the same object for the same name.
+    """The family with a name; the same object for the same name.
 
     Raises:
         NotFoundError: no such family.
-        UnavailableError: the package that brings it does not work.
+        UnavailableError: the package that defines it does not work.
     """
     broken = broken_plugins()
     if name not in _factories:
@@ -107,17 +107,17 @@ def get_family(name: str) -> TaskFamily:
 
 
 def is_registered(family: TaskFamily) -> bool:
-    """Whether :func:`get_family` gives this very object."""
+    """Whether :func:`get_family` returns this very object."""
     return family.name in _factories and get_family(family.name) is family
 
 
 def restore(cls: type[TaskFamily], name: str) -> TaskFamily:
-    """Undo pickling; ``cls`` is there because its module, which registers the family, must be imported."""
+    """Unpickle a family; unpickling ``cls`` imports the module that registers the family."""
     return get_family(name)
 
 
 def working_families() -> tuple[list[TaskFamily], list[str]]:
-    """All families that can be used here, and a line for each package or family that cannot."""
+    """All families that work here, and a line for each package or family that does not."""
     families, lines = [], list(broken_plugins())
     for name in family_names():
         try:

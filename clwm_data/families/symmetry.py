@@ -1,4 +1,4 @@
-"""Symmetries of a robot: the same robot, as an observer sees it who is turned or looks into a mirror."""
+"""Symmetries of a robot: the robot as seen by an observer who is turned, or who looks into a mirror."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class SignedPermutation:
 
     Attributes:
         index: a permutation of 0 .. n - 1.
-        sign: n times 1 or -1.
+        sign: n entries, each 1 or -1.
 
     Raises:
-        ValueError: they are something else.
+        ValueError: ``index`` or ``sign`` is not of this form.
     """
 
     index: tuple[int, ...]
@@ -30,17 +30,19 @@ class SignedPermutation:
             raise ValueError(f"not a signed permutation: {self.index} with signs {self.sign}")
 
     @classmethod
-    def of(cls, function: Callable[[NDArray[np.int64]], Iterable[int]], size: int) -> SignedPermutation:
-        """The one that a function of vectors of this size is.
+    def from_function(
+        cls, function: Callable[[NDArray[np.int64]], Iterable[int]], size: int
+    ) -> SignedPermutation:
+        """The signed permutation that a function of vectors of length ``size`` computes.
 
         Raises:
-            ValueError: the function is none.
+            ValueError: the function is no signed permutation.
         """
         marked = np.asarray(list(function(np.arange(1, size + 1))), np.int64)
         return cls(tuple((np.abs(marked) - 1).tolist()), tuple(np.sign(marked).tolist()))
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of vectors [..., n]."""
+        """Apply the permutation to vectors [..., n]."""
         return np.asarray(x[..., list(self.index)] * np.asarray(self.sign))
 
     def after(self, first: SignedPermutation) -> SignedPermutation:
@@ -52,14 +54,14 @@ class SignedPermutation:
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Whatever robot and task do, their image does: from the image of a state, by the images of the actions.
+    """A map that commutes with the dynamics: the image of a step is a step between the images.
 
     Attributes:
-        name: what the observer does, for people: "turned by 90 degrees".
-        observation: from an observation to the image's.
-        action: from an action to the image's.
-        conditioning: from the numbers that tell a task (``TaskFamily.conditioning``, in the units of its
-            parameters) to those of the task with equal rewards.
+        name: description of the observer, such as "turned by 90 degrees".
+        observation: maps an observation to its image.
+        action: maps an action to its image.
+        conditioning: maps the conditioning of a task (``TaskFamily.conditioning``, in the units of its
+            parameters) to that of its image, the task with equal rewards.
     """
 
     name: str
@@ -68,7 +70,7 @@ class Symmetry:
     conditioning: SignedPermutation
 
     def after(self, first: Symmetry, name: str) -> Symmetry:
-        """First the one, then the other."""
+        """The symmetry ``first``, followed by this one."""
         return Symmetry(
             name,
             self.observation.after(first.observation),

@@ -31,11 +31,11 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
 
     Autoreset is off: a lane that has ended is frozen (same observation, reward 0, no flags) until
     ``reset(options={"reset_mask": mask})`` starts its next episode, so no bogus transition is ever returned.
-    A lane that was never reset is frozen as well, with an observation of zeros.
+    A lane that was never reset is frozen, too, with an observation of zeros.
 
     ``step`` takes actions [L, act] and returns observation [L, obs] float32, reward [L] float64,
     terminated [L] bool, truncated [L] bool and infos: ``success`` [L] where the family has it,
-    ``privileged`` [L, p] where scripted behaviours need it. All arrays that it returns are the caller's own.
+    ``privileged`` [L, p] where scripted behaviours need it. All returned arrays are copies.
     Pickles and copies with the states of all lanes.
 
     Attributes:
@@ -58,7 +58,7 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         self._steps = np.zeros(self.num_envs, np.int64)
         self._begun = np.zeros(self.num_envs, np.bool_)
         self.active = np.zeros(self.num_envs, np.bool_)
-        # Never handed out: rows of frozen lanes are read from it.
+        # Never returned to callers: rows of frozen lanes are read from it.
         self._observation = np.zeros((self.num_envs, family.observation_size), np.float32)
         self._connect()
 
@@ -72,12 +72,12 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         """Start episodes in all lanes, or in those of ``options["reset_mask"]`` [L].
 
         Args:
-            seed: one seed per lane (those of lanes that are not reset are ignored), or one from which the
-                lanes' seeds are counted up, as Gymnasium does.
+            seed: one seed per lane (those of lanes that are not reset are ignored), or one seed s, so that
+                lane i gets s + i, as in Gymnasium.
             options: ``reset_mask``: [L] bool.
 
         Raises:
-            InvalidInputError: a mask or a list of seeds of the wrong length, or something else than these.
+            InvalidInputError: a mask or a list of seeds of the wrong length or type.
         """
         lanes = self._lanes_to_reset(options)
         if seed is None or isinstance(seed, Integral):
@@ -163,10 +163,10 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         return self._observation.copy()
 
     def rewards_across(self) -> NDArray[np.float64] | None:
-        """Rewards [L, L]: what the last step of lane i would have earned in the task of lane j.
+        """Rewards [L, L] that the last step of lane i would have received in the task of lane j.
 
-        NaN where the dynamics of the two differ; ``None`` where the family cannot tell. Rows of lanes that
-        were not inside an episode mean nothing.
+        NaN where the dynamics of the two differ; ``None`` if the family cannot tell. Rows of lanes that were
+        not inside an episode are meaningless.
         """
         return self._simulator.rewards_across()
 

@@ -31,7 +31,7 @@ Choice = int | Literal["best", "worst"]
 #: Quality of the best trained policy, per cent.
 BEST = 100
 
-PICTURES = 60  # of an episode at most, apart from its end
+MAX_PICTURES = 60  # per episode, not counting its last step
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Clip:
     """Pictures of one episode.
 
     Attributes:
-        task: whose episode it is.
+        task: the task of the episode.
         label: which episode, or which behaviour.
-        pictures: [n][height, width, 3], at step 0, ``stride``, 2 ``stride``, ... and at the end; of a still
-            clip only that.
+        pictures: [n][height, width, 3], at step 0, ``stride``, 2 ``stride``, ... and at the end; a still
+            clip has only the last one.
         stride: agent steps between two pictures.
         steps: length of the episode.
-        episode_return: undiscounted; of a stored episode, the stored one.
+        episode_return: undiscounted; for a stored episode, the return of the stored rewards.
         success: whether any step was a success; ``None`` where the family has no success.
-        faithful: the re-simulation of a stored episode passed through the stored observations.
+        faithful: the re-simulation of a stored episode reproduced the stored observations.
     """
 
     task: Task
@@ -78,9 +78,8 @@ def preview_family(
     Args:
         family: the family.
         tasks: task indices; by default up to three of each split.
-        behaviour: one of ``family.behaviours``, or ``learned``; by default the best that the family has: see
-            :func:`default_behaviour`.
-        checkpoint: quality of the trained policy, in per cent; the best unless given.
+        behaviour: one of ``family.behaviours``, or ``learned``; :func:`default_behaviour` by default.
+        checkpoint: quality of the trained policy, in per cent; the best one by default.
         noise: standard deviation of Gaussian noise on the actions.
         seed: the episodes' seeds derive from it.
         still: take only the picture at the end of each episode.
@@ -180,10 +179,10 @@ def clip_of_behaviour(
 def clip_of_episode(
     family: TaskFamily, task: int, episode: Episode, label: str, *, still: bool = False
 ) -> Clip:
-    """A stored episode, re-simulated; where the simulator leaves the stored path, ``faithful`` is false.
+    """A stored episode, re-simulated; ``faithful`` is false if the observations differ from the stored ones.
 
     Raises:
-        ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is not one of the family.
+        ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is no state of the family.
     """
     env = family.make_env(task, render_mode="rgb_array")
     film = _Film(env, still)
@@ -228,12 +227,12 @@ def typical_tasks(family: TaskFamily, among: Sequence[int] | None = None, each: 
 
 
 class _Film:
-    """Collects the pictures and the score of an episode while it runs."""
+    """Collects the pictures, rewards and successes of an episode while it runs."""
 
     def __init__(self, env: TaskEnv, still: bool) -> None:
         self._env = env
         self._still = still
-        self._stride = -(-env.family.horizon // PICTURES)
+        self._stride = -(-env.family.horizon // MAX_PICTURES)
         self._pictures: list[Picture] = []
         self._rewards: list[float] = []
         self._success: bool | None = None
@@ -284,6 +283,6 @@ def _choose(arrays: TaskArrays, episode: Choice, where: str) -> int:
 
 
 def frames(clips: Sequence[Clip]) -> Iterator[list[Picture]]:
-    """The pictures of all clips at the same moment; an episode that has ended keeps its last one."""
+    """The pictures of all clips, moment by moment; a clip that has ended keeps showing its last picture."""
     for moment in range(max(len(clip.pictures) for clip in clips)):
         yield [clip.pictures[min(moment, len(clip.pictures) - 1)] for clip in clips]

@@ -20,7 +20,7 @@ from clwm_data.store.atomic import replacing
 FORMATS = (".gif", ".mp4", ".png")
 
 MARGIN, HEADING, CAPTION = 12, 26, 38  # pixels
-TILE_WIDTH, FILM_WIDTH = 320, 1320  # the most that a tile and a film may have
+TILE_WIDTH, FILM_WIDTH = 320, 1320  # maximum width of a tile and of the whole film, in pixels
 FRAMES_PER_SECOND = 12
 
 Colour = tuple[int, int, int]
@@ -37,7 +37,7 @@ def write_preview(clips: Sequence[Clip], path: Path, *, title: str) -> None:
     """Write clips as a grid: a film (``.gif``, ``.mp4``), or the episodes' last moments (``.png``).
 
     Raises:
-        ClwmError: no clips, or as :func:`check_format`.
+        ClwmError: there are no clips, or an error of :func:`check_format`.
     """
     check_format(path)
     if not clips:
@@ -54,10 +54,10 @@ def write_preview(clips: Sequence[Clip], path: Path, *, title: str) -> None:
 
 
 def check_format(path: Path) -> Path:
-    """The path, if a preview can be written there: worth asking before the simulation.
+    """The path, if a preview can be written there; call it before simulating anything.
 
     Raises:
-        ClwmError: a file name with another ending, or below a file.
+        ClwmError: the file name has another suffix, or a parent of the path is a file.
         MissingExtraError: Pillow, or PyAV for ``.mp4``, is not installed.
     """
     if path.suffix not in FORMATS:
@@ -72,7 +72,7 @@ def check_format(path: Path) -> Path:
 
 
 class _Grid:
-    """Draws everything that stands still once, and then only the pictures into it."""
+    """Draws the static parts once; each moment only pastes the pictures into a copy of them."""
 
     def __init__(self, clips: Sequence[Clip], title: str) -> None:
         self._image = require("PIL.Image", "sim", "a preview")
@@ -106,13 +106,13 @@ class _Grid:
 
     def moments(self) -> Iterator[Any]:
         """The grid at every moment of the clips."""
-        return (self._with(pictures) for pictures in frames(self._clips))
+        return (self._compose(pictures) for pictures in frames(self._clips))
 
     def last(self) -> Any:
         """The grid at the end of every episode."""
-        return self._with([clip.pictures[-1] for clip in self._clips])
+        return self._compose([clip.pictures[-1] for clip in self._clips])
 
-    def _with(self, pictures: Sequence[NDArray[np.uint8]]) -> Any:
+    def _compose(self, pictures: Sequence[NDArray[np.uint8]]) -> Any:
         moment = self._paper.copy()
         for picture, corner in zip(pictures, self._corners, strict=True):
             tile = self._image.fromarray(picture)
@@ -126,7 +126,7 @@ class _Grid:
         pen.text((MARGIN, MARGIN), title, fill=INK, font=self._font(16))
 
     def _caption(self, clip: Clip, corner: tuple[int, int]) -> None:
-        """Below the tile: task and split to the left, return to the right; small, its parameters."""
+        """Write below the tile: task, split and return; in smaller type, parameters and outcome."""
         pen = self._draw.Draw(self._paper)
         left, top = corner[0], corner[1] + self._height + 4
         right = left + self._width
@@ -150,7 +150,7 @@ class _Grid:
 
 
 def _columns(clips: int) -> int:
-    """Three where the default of three tasks of each split makes a split a row; else a square."""
+    """Three if the clips look like three tasks per split (one split per row); else a square grid."""
     return 3 if clips in (3, 6, 9) else math.ceil(math.sqrt(clips))
 
 
@@ -163,10 +163,10 @@ def _shortened(pen: Any, text: str, font: Any, space: float) -> str:
 
 
 def _write_gif(moments: Sequence[Any], path: Path) -> None:
-    # One palette for all: what stands still keeps its colours, and only what moves is stored.
+    # One palette for all frames: static parts keep their colours, so only the changes are stored.
     palette = moments[len(moments) // 2].quantize(256 - len(_OWN_COLOURS))
-    few = palette.getpalette()[: 3 * (256 - len(_OWN_COLOURS))]
-    palette.putpalette(few + [value for colour in _OWN_COLOURS for value in colour])
+    picture_colours = palette.getpalette()[: 3 * (256 - len(_OWN_COLOURS))]
+    palette.putpalette(picture_colours + [value for colour in _OWN_COLOURS for value in colour])
     pages = [moment.quantize(palette=palette, dither=0) for moment in moments]
     duration = [round(1000 / FRAMES_PER_SECOND)] * (len(pages) - 1) + [1500]
     pages[0].save(

@@ -1,8 +1,8 @@
 """Reference returns: what random actions and the best known policy get on each task of a family.
 
-They are the one scale on which returns of different tasks and families are compared:
-(R - random) / (expert - random), 0 for random actions and 1 for the expert. Those of families that clwm has
-none for can be measured (``clwm behaviour reference``) and are kept in :func:`own_references`.
+They define the scale on which returns of different tasks and families are compared:
+(R - random) / (expert - random), 0 for random actions and 1 for the expert. For families without shipped
+references, ``clwm behaviour reference`` measures them and keeps them in :func:`own_references`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class ReferenceRecord(StrictModel):
 
     Attributes:
         family: task family.
-        expert_policy: behaviour that is the expert: ``learned`` (its best checkpoint, without noise) or
-            ``scripted``.
-        expert_sha256: of the learned checkpoint.
-        episodes: per task; returns are means over them.
-        seed: of their initial states and random actions.
-        packages: versions that simulated.
+        expert_policy: the behaviour that serves as expert: ``learned`` (its best checkpoint, without noise)
+            or ``scripted``.
+        expert_sha256: SHA-256 of the learned checkpoint.
+        episodes: episodes per task; returns are means over them.
+        seed: seed of their initial states and random actions.
+        packages: versions of the packages that simulated them.
         random: [T] mean return of uniform actions.
         expert: [T] mean return of the expert.
     """
@@ -51,19 +51,19 @@ class ReferenceRecord(StrictModel):
 
 
 def own_references() -> Path:
-    """Folder of what was measured here: ``CLWM_REFERENCES``, or one in the user's configuration."""
+    """Folder of references measured by this user: ``CLWM_REFERENCES``, or one in the user's configuration."""
     if chosen := os.environ.get("CLWM_REFERENCES"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "clwm" / "references"
 
 
 def has_references(family: str) -> bool:
-    """Whether the reference returns of a family were measured."""
+    """Whether there are reference returns for a family."""
     return _file(family).is_file()
 
 
 def reference_record(family: str) -> ReferenceRecord:
-    """The reference returns of a family: those that ship with clwm, or else those measured here.
+    """The reference returns of a family: those that ship with clwm, or else those that this user measured.
 
     Raises:
         NotFoundError: they were not measured yet.
@@ -89,7 +89,7 @@ def read_references(path: Path) -> ReferenceRecord:
 
 @lru_cache
 def _read(path: Path, state: FileState) -> ReferenceRecord:
-    """A file as long as it stays as it is: what is measured again is read again."""
+    """Reads a file, cached until it changes (``state``)."""
     return build_model(ReferenceRecord, read_yaml(path))
 
 
@@ -99,11 +99,11 @@ def _file(family: str) -> Path:
 
 
 def normalised_return(returns: ArrayLike, random: float, expert: float) -> NDArray[np.float64]:
-    """(R - random) / (expert - random), of returns of one task in any shape.
+    """(R - random) / (expert - random) for returns of one task, in any shape.
 
     Raises:
-        InvalidInputError: the references are equal: there is no scale.
+        InvalidInputError: the references are equal and define no scale.
     """
     if random == expert:
-        raise InvalidInputError(f"a random and an expert return of {random} both give no scale")
+        raise InvalidInputError(f"random and expert return are both {random}: they define no scale")
     return (np.asarray(returns, np.float64) - random) / (expert - random)

@@ -16,7 +16,7 @@ from clwm_data.pages.task_axis import task_axis
 from clwm_data.report.sample import Sample, projection
 from clwm_data.store.format import TaskRecord
 
-LEVELS = 7  # of density
+LEVELS = 7  # shades of density
 BINS = (48, 30)
 WIDE = 488.0
 Returns = NDArray[np.float64]
@@ -54,7 +54,7 @@ def returns_chart(family: str, records: Sequence[TaskRecord], sample: Sample) ->
 
 
 def coverage_chart(rows: dict[Split, NDArray[np.float32]], what: str) -> Chart:
-    """Where the data lies: a panel per split, over the same plane; colour is stronger where there is more."""
+    """Density of the data: a panel per split, over the same plane; the more data, the stronger the colour."""
     plane, labels = projection(rows, what)
     pooled = np.concatenate(list(plane.values()))
     # A few far points would squeeze all others: the plane shows all but 0.2 % of either axis.
@@ -78,7 +78,7 @@ def trajectories_chart(sample: Sample, series: Mapping[str, int]) -> Chart:
     """Reward per step of some episodes of some tasks, coloured by behaviour.
 
     Args:
-        sample: what was gathered.
+        sample: data gathered from the store.
         series: label of a behaviour -> number of its colour.
     """
     shown = sample.trajectories
@@ -98,7 +98,7 @@ def trajectories_chart(sample: Sample, series: Mapping[str, int]) -> Chart:
 
 
 def _thinned(reward: NDArray[np.float32], most: int = 250) -> list[tuple[float, float]]:
-    """Step and reward; of long episodes the mean over a few steps at a time."""
+    """(step, reward) pairs; for long episodes, means over groups of consecutive steps."""
     group = -(-len(reward) // most)
     means = [(start, reward[start : start + group].mean()) for start in range(0, len(reward), group)]
     return [(start + (group - 1) / 2, float(mean)) for start, mean in means]

@@ -21,14 +21,14 @@ WIDTH = 320
 
 
 def films(store: Store, tasks: list[int]) -> str:
-    """The best episode of each of some tasks, re-simulated; a page can do without, but says why.
+    """Films of the best episode of each of these tasks, re-simulated.
 
     Returns:
-        HTML: the films, or one sentence on why there are none.
+        HTML: the films, or one sentence that says why there are none.
     """
     try:
         pillow = require("PIL.Image", "sim", "pictures in a report")
-        store.task_family  # noqa: B018 (said here where it is not known)
+        store.task_family  # noqa: B018 (raises if the family is not known)
         clips = preview_store(store, tasks)
     except ClwmError as error:
         return f'<p class="note">No pictures: {escape(str(error))}</p>'
@@ -51,7 +51,7 @@ def _figure(clip: Clip, pillow: Any) -> str:
 
 
 def _animated(clip: Clip, pillow: Any) -> tuple[str, int]:
-    """Base64 of an animated WebP, which rests at its end before it begins anew; and its height."""
+    """An animated WebP in base64, which pauses at the end of each loop; and its height in pixels."""
     pictures = [pillow.fromarray(np.asarray(picture)) for picture in clip.pictures]
     height = round(WIDTH * pictures[0].height / pictures[0].width)
     pictures = [picture.resize((WIDTH, height)) for picture in pictures]

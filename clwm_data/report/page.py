@@ -38,8 +38,8 @@ def write_report(
     Args:
         source: the store.
         out: HTML file; an older one is replaced, and missing folders are made.
-        pictures: also film some episodes, which takes a simulator and most of the time.
-        progress: called after each task that was read.
+        pictures: also film some episodes, which needs a simulator and takes most of the time.
+        progress: called with the index of each task that was read.
 
     Raises:
         NotFoundError: no such store.
@@ -159,7 +159,7 @@ def _provenance(store: Store) -> str:
 
 
 def _edit(edited: Edit) -> str:
-    """A line per edit, the latest first, each followed by what it was made from."""
+    """A line per edit, the latest first, each followed by the stores that it was made from."""
     options = ", ".join(f"{name} {value}" for name, value in edited.options.items())
     text = escape(f"{edited.by.created}: {edited.operation}" + (f" ({options})" if options else ""))
     for source in edited.sources:
@@ -171,7 +171,7 @@ def _edit(edited: Edit) -> str:
 
 def _task_table(family: str, records: Sequence[TaskRecord]) -> str:
     returns = [record.statistics.returns for record in records]
-    spread = column([end for of_task in returns for end in (of_task.mean, of_task.min, of_task.max)])
+    spread = column([value for task in returns for value in (task.mean, task.min, task.max)])
     columns: dict[str, Sequence[str]] = {
         "task": [str(record.index) for record in records],
         "split": [split_label(record.split) for record in records],
@@ -191,7 +191,7 @@ def _task_table(family: str, records: Sequence[TaskRecord]) -> str:
 
 
 def _parameter_column(records: Sequence[TaskRecord], name: str) -> list[str]:
-    """A parameter of every task; several numbers in brackets, all with the same decimals."""
+    """A parameter of every task, all with the same decimals; tuples in parentheses."""
     values = [record.parameters.get(name) for record in records]
     lists = [value if isinstance(value, list) else [] if value is None else [value] for value in values]
     texts = iter(column([entry for listed in lists for entry in listed]))

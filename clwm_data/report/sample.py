@@ -1,4 +1,4 @@
-"""What a report shows of a store: gathered in one pass, with one task in memory at a time."""
+"""The data that a report shows, gathered from a store in one pass, with one task in memory at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPISODES_PER_TASK = 8
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Some episodes of a task: behaviour and reward per step [n] of each."""
+    """Some episodes of a task: the behaviour and the rewards [n] of each."""
 
     record: TaskRecord
     rewards: list[tuple[int, NDArray[np.float32]]]
@@ -28,13 +28,13 @@ class Trajectories:
 
 @dataclass
 class Sample:
-    """Gathered from a store.
+    """Data gathered from a store.
 
     Attributes:
         returns: task -> behaviour -> returns of its episodes.
         observations: split -> rows [n, obs], spread over its tasks and their episodes.
         actions: split -> rows [n, act].
-        trajectories: of up to three tasks of each split.
+        trajectories: episodes of up to three tasks of each split.
     """
 
     returns: dict[int, dict[int, NDArray[np.float64]]] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class Sample:
 
 
 def gather(store: Store, progress: Callable[[int], object] | None = None) -> Sample:
-    """Read a store once.
+    """Gather the data from a store; ``progress`` is called with the index of each task that was read.
 
     Raises:
-        DamagedDataError: damaged data.
+        DamagedDataError: the store is damaged.
     """
     sample = Sample()
     shown = {index for split in SPLITS for index in spread(store.split(split), TASKS_PER_SPLIT)}
@@ -73,7 +73,7 @@ def gather(store: Store, progress: Callable[[int], object] | None = None) -> Sam
 
 
 def spread(items: range | tuple[int, ...], most: int) -> list[int]:
-    """At most ``most`` of some items, evenly spread from the first to the last."""
+    """At most ``most`` of the items, evenly spread from the first to the last."""
     if not items:
         return []
     places = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))

@@ -1,4 +1,4 @@
-"""A zoo folder: checkpoints of a family's behaviour policy (safetensors) and a card about them (YAML)."""
+"""A zoo folder: checkpoints of a family's behaviour policy (safetensors) and a zoo card about them (YAML)."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class ConditioningRecord(StrictModel):
 
 
 class RunRecord(StrictModel):
-    """A further training run that policies were taken from.
+    """A further training run whose policies some checkpoints use.
 
     Attributes:
-        seed: of the training.
+        seed: seed of the training.
         tasks: indices of the tasks that it was trained on, some or all of the card's.
-        method: how it was trained, for people.
-        packages: versions that trained it.
+        method: how it was trained, in words.
+        packages: versions of the packages that trained it.
     """
 
     seed: int
@@ -52,21 +52,21 @@ class RunRecord(StrictModel):
 
 
 class CheckpointRecord(StrictModel):
-    """One policy, or a few that share the tasks.
+    """One policy, or a few policies that divide the tasks among themselves.
 
     Attributes:
-        quality: its returns were chosen to lie about this far, in per cent, between the untrained policy's
-            (0) and the best one's (100), on every task.
-        file: safetensors beside the card.
-        sha256: of the file.
-        environment_steps: of training, until this checkpoint.
-        specialists: environment steps of further policies, which play the tasks that they suit better; the
-            file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
-        runs: which run each policy is of: 0 is the card's own, i > 0 its i-th further one; empty where all
-            are of the card's own.
-        symmetries: of the family, whose image of what was trained each policy is; "" for what was trained
-            itself; empty where that holds for all.
-        minutes: of training, until this checkpoint, on the machine that trained.
+        quality: on every task, about how far its returns lie between those of the untrained policy (0) and
+            of the best one (100), in per cent.
+        file: name of the safetensors file, which lies beside the card.
+        sha256: SHA-256 of the file.
+        environment_steps: environment steps of training until this checkpoint.
+        specialists: environment steps of the further policies, which play the tasks that they are better at;
+            the file says which, see :class:`clwm_data.zoo.policy_set.PolicySet`.
+        runs: for each policy, the run that trained it: 0 is the card's own, i > 0 its i-th further run;
+            empty if all are from the card's own run.
+        symmetries: for each policy, the symmetry of the family under which it is the image of a trained
+            policy; "" for a trained policy itself; empty if all are.
+        minutes: training time until this checkpoint, on the machine that trained.
         returns_stochastic: [T] mean return on each task, actions drawn from the policy.
         returns_deterministic: [T] mean return on each task, actions tanh(mean).
     """
@@ -84,7 +84,7 @@ class CheckpointRecord(StrictModel):
 
     @property
     def origins(self) -> list[tuple[int, int, str]]:
-        """Of each policy: run, as in :attr:`runs`, environment steps, and symmetry."""
+        """Run (as in :attr:`runs`), environment steps and symmetry of each policy."""
         steps = [self.environment_steps, *self.specialists]
         runs, symmetries = self.runs or [0] * len(steps), self.symmetries or [""] * len(steps)
         return list(zip(runs, steps, symmetries, strict=True))
@@ -95,16 +95,16 @@ class Card(StrictModel):
 
     Attributes:
         family: task family.
-        method: how it was trained, for people.
-        seed: of the training.
-        tasks: indices of the tasks that it was trained and evaluated on; the order of the returns.
-        further_runs: other seeds, or runs on some of the tasks alone, that checkpoints share policies with.
-        evaluation_episodes: per task and kind of return.
+        method: how the policies were trained, in words.
+        seed: seed of the training.
+        tasks: indices of the tasks of training and evaluation, in the order of the returns.
+        further_runs: other runs (other seeds, or only some of the tasks) whose policies checkpoints use.
+        evaluation_episodes: episodes per task and kind of return.
         observation_size: entries of the observation, which come first in the input.
         action_size: entries of an action.
         conditioning: the entries that follow the observation.
-        packages: versions that trained it.
-        checkpoints: ascending in quality.
+        packages: versions of the packages that trained the policies.
+        checkpoints: in ascending order of quality.
     """
 
     family: str
@@ -163,7 +163,7 @@ def conditioning_record(family: TaskFamily) -> ConditioningRecord:
 def same_inputs(
     family: TaskFamily, observation_size: int, action_size: int, conditioning: ConditioningRecord
 ) -> bool:
-    """Whether what a policy was trained with is what the family has now."""
+    """Whether the inputs and actions that a policy was trained with are still those of the family."""
     known = conditioning_record(family)
     return (
         (observation_size, action_size) == (family.observation_size, family.action_size)
@@ -183,13 +183,13 @@ def read_card(folder: Path, family: TaskFamily) -> Card:
     """Read the card of a zoo folder and check that it is about this family as it is now.
 
     Raises:
-        ClwmError: no card, a mistake in it, or one about other tasks.
+        ClwmError: there is no card, it contains a mistake, or it is about another family or version of it.
     """
     path = folder / CARD
     if not path.is_file():
         raise NotFoundError(
-            f"{folder}: holds no {CARD}: `clwm behaviour train {family.name} --out RUN` makes such a folder, "
-            f"RUN/zoo"
+            f"{folder}: holds no {CARD}: `clwm behaviour train {family.name} --out RUN` makes such a folder "
+            f"(RUN/zoo)"
         )
     card = build_model(Card, read_yaml(path))
     if card.family not in (family.name, family.policies_of):
@@ -207,10 +207,10 @@ def tensors_bytes(tensors: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def load_policies(folder: Path, card: Card, checkpoint: CheckpointRecord) -> PolicySet:
-    """The policy, or policies, of a checkpoint.
+    """The policies of a checkpoint.
 
     Raises:
-        ClwmError: its file is missing, or is not the one that the card describes.
+        ClwmError: the file is missing, or is not the one that the card describes.
     """
     path = folder / checkpoint.file
     try:
@@ -234,7 +234,7 @@ def load_policies(folder: Path, card: Card, checkpoint: CheckpointRecord) -> Pol
         )
     if policies.member is not None and len(policies.member) <= max(card.tasks):
         raise DamagedDataError(
-            f"{path}: says who plays {len(policies.member)} tasks; the card speaks of more"
+            f"{path}: assigns policies to {len(policies.member)} tasks, but the card lists more"
         )
     return policies
 

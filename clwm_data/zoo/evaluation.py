@@ -23,9 +23,9 @@ def episode_returns(env: TaskVectorEnv, act: Act, *, seed: int) -> NDArray[np.fl
     """Undiscounted return [L] of one episode in every lane.
 
     Args:
-        env: all its lanes are started anew.
-        act: the policy; lanes whose episode is over are asked as well, and ignored.
-        seed: lane i starts from the i-th seed that derives from it.
+        env: the environment; all its lanes are reset.
+        act: the policy; it is also called for lanes whose episode is over, whose actions are ignored.
+        seed: lane i starts from the i-th seed derived from it.
     """
     seeds = np.random.SeedSequence(seed).generate_state(env.num_envs, np.uint64) >> np.uint64(1)
     observation, infos = env.reset(seed=[int(s) for s in seeds])
@@ -68,8 +68,8 @@ class PolicyEvaluator:
             )
 
         with single_threaded():
-            each = [episode_returns(self._env, act, seed=seed + episode) for episode in range(episodes)]
-        return np.stack(each).reshape(episodes, 2, self._tasks)
+            returns = [episode_returns(self._env, act, seed=seed + episode) for episode in range(episodes)]
+        return np.stack(returns).reshape(episodes, 2, self._tasks)
 
     def close(self) -> None:
         """Release the simulators."""

@@ -1,4 +1,4 @@
-"""The image of a policy: what it does, done by a robot that is turned or mirrored."""
+"""The image of a policy under a symmetry: the same behaviour of a robot that is turned or mirrored."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from clwm_data.families.symmetry import Symmetry
 
 Array = NDArray[np.float64]
 
-#: Distance below which scaled numbers of tasks, in single precision, are the same.
+#: Largest distance between conditioning vectors (single precision) of the same task.
 _SAME = 1e-5
 
 
 def image_of_policy(
     tensors: Mapping[str, NDArray[np.float32]], symmetry: Symmetry, conditioning: Conditioning
 ) -> dict[str, NDArray[np.float32]]:
-    """The policy that sees the robot's image, and does what the policy would have the image do.
+    """The image of a policy: it acts on a robot as the policy acts on the robot's image.
 
-    Its returns on a task are those of the policy on the task's image. No weight changes but in place and
-    sign: the inputs' normalisation takes up the rest.
+    Its returns on a task are those of the policy on the task's image. Weights only change position and sign;
+    everything else goes into the normalisation of the inputs.
 
     Args:
         tensors: as :class:`clwm_data.zoo.policy.LearnedPolicy` takes them.
-        symmetry: of the family.
-        conditioning: of the family, whose vectors follow the observation.
+        symmetry: a symmetry of the family.
+        conditioning: the family's conditioning, whose vectors follow the observation.
     """
     result = {name: tensor.copy() for name, tensor in tensors.items()}
     index, factor, offset = _inputs(symmetry, conditioning)
@@ -37,7 +37,7 @@ def image_of_policy(
     last = max(int(name.split(".")[1]) for name in tensors if name.startswith("layer."))
     motors, sign = np.asarray(symmetry.action.index), np.asarray(symmetry.action.sign)
     columns = np.concatenate([motors, motors + len(motors)])
-    signs = np.concatenate([sign, np.ones_like(sign)])  # of the means; deviations have none
+    signs = np.concatenate([sign, np.ones_like(sign)])  # only the means change sign, not the deviations
     for part in ("weight", "bias"):
         head = result[f"layer.{last}.{part}"]
         head[..., columns] = head * signs
@@ -47,15 +47,15 @@ def image_of_policy(
 def images_of_tasks(
     symmetry: Symmetry, conditioning: Conditioning, tasks: Sequence[int]
 ) -> NDArray[np.int64] | None:
-    """Which task each task's image is.
+    """For each task, the task that is its image.
 
     Args:
-        symmetry: of the family.
-        conditioning: of the family.
+        symmetry: a symmetry of the family.
+        conditioning: the family's conditioning.
         tasks: indices of T tasks.
 
     Returns:
-        [T] positions in ``tasks``; ``None`` where the image of one is not among them.
+        [T] positions in ``tasks``; ``None`` if the image of any task is not among them.
     """
     vectors = conditioning.vectors[list(tasks)].astype(np.float64)
     images = conditioning.scale(symmetry.conditioning(conditioning.unscale(vectors)))
@@ -64,10 +64,14 @@ def images_of_tasks(
 
 
 def _inputs(symmetry: Symmetry, conditioning: Conditioning) -> tuple[NDArray[np.int64], Array, Array]:
-    """Input j of the policy is factor[j] x[index[j]] + offset[j] of what its image sees."""
-    seen, told = symmetry.observation, symmetry.conditioning
-    zero, unit = np.zeros(len(told.index)), np.ones(len(told.index))
-    offset = conditioning.scale(told(conditioning.unscale(zero)))
-    factor = conditioning.scale(told(conditioning.unscale(unit))) - offset
-    index = np.concatenate([seen.index, len(seen.index) + np.asarray(told.index)])
-    return index, np.concatenate([seen.sign, factor]), np.concatenate([np.zeros(len(seen.sign)), offset])
+    """(index, factor, offset): with image inputs x, the policy's are factor[j] x[index[j]] + offset[j]."""
+    observed, task = symmetry.observation, symmetry.conditioning
+    zero, unit = np.zeros(len(task.index)), np.ones(len(task.index))
+    offset = conditioning.scale(task(conditioning.unscale(zero)))
+    factor = conditioning.scale(task(conditioning.unscale(unit))) - offset
+    index = np.concatenate([observed.index, len(observed.index) + np.asarray(task.index)])
+    return (
+        index,
+        np.concatenate([observed.sign, factor]),
+        np.concatenate([np.zeros(len(observed.sign)), offset]),
+    )

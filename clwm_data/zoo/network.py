@@ -1,10 +1,10 @@
 """The network of a behaviour policy in plain NumPy, with results that do not depend on the batch.
 
-A dataset must be the same, bit for bit, whatever episodes are simulated side by side; but a matrix product of
-floats sums in an order that depends on its shape, the library and the processor. So the products here are
-*exact*: inputs and weights are rounded to fixed-point numbers so fine that little is lost (about what single
-precision loses), and so coarse that every sum of their products is an integer below 2^53, which double
-precision holds without error in any order of summation.
+A dataset must be the same, bit for bit, whichever episodes are simulated side by side; but a matrix product
+of floats sums in an order that depends on its shape, the library and the processor. The products here are
+therefore *exact*: inputs and weights are rounded to fixed-point numbers, fine enough to lose little (about as
+much as single precision), and coarse enough that every sum of products is an integer below 2^53, which double
+precision represents without error in any order of summation.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_EXACT_BITS = 53  # of the integers that a float64 holds
-_ACTIVATION_UNIT = 2.0**20  # activations are multiples of its inverse
+_EXACT_BITS = 53  # a float64 holds integers of up to so many bits exactly
+_ACTIVATION_UNIT = 2.0**20  # activations are multiples of 2^-20
 _RANGE = 64.0 * _ACTIVATION_UNIT  # and clipped to +-64: normalised inputs and hidden units stay far below
 
 
 class _ExactLinear:
-    """``x @ weight + bias``, of activations in units of 2^-20, and given in these units."""
+    """``x @ weight + bias``; input and output are in units of 2^-20."""
 
     def __init__(self, weight: Array, bias: Array) -> None:
         # |sum of products| <= range * largest column sum of |weight|, in units of both grids.

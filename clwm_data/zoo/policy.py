@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clwm_data.zoo.network import Network
 
-#: The range that the learner keeps the log standard deviation in (Haarnoja et al. 2018).
+#: Range to which the learner clips the log standard deviation (Haarnoja et al. 2018).
 LOG_STD_RANGE = (-20.0, 2.0)
 
 

@@ -1,4 +1,4 @@
-"""The policies in one checkpoint file: usually one for all tasks, sometimes a few that share the tasks."""
+"""The policies in one checkpoint file: usually one for all tasks, sometimes several, each for some tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clwm_data.zoo.policy import LearnedPolicy
 
-#: Tensor that says which policy plays each task of the family [T]; only where there are several.
+#: Name of the tensor [T] that says which policy plays each task of the family; only if there are several.
 MEMBER = "member"
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -20,15 +20,15 @@ class PolicySet:
     """Which policy plays which task.
 
     Attributes:
-        policies: of equal input and action sizes.
-        member: [T] index into ``policies`` of each task of the family; ``None``: one policy plays them all.
+        policies: the policies, of equal input and action sizes.
+        member: [T] for each task of the family an index into ``policies``; ``None``: one policy plays all.
     """
 
     def __init__(self, tensors: Tensors) -> None:
         """Build the policies from a file's tensors.
 
-        A single policy's tensors stand there under their own names; those of the i-th of several are prefixed
-        with ``<i>/``, and ``member`` [T] integer distributes the tasks.
+        A single policy's tensors have their own names; of several policies, the tensors of the i-th are
+        prefixed with ``<i>/``, and ``member`` [T] integer assigns a policy to each task.
 
         Raises:
             ValueError: the tensors are not those of such policies.
@@ -47,7 +47,7 @@ class PolicySet:
                 grouped.setdefault(prefix, {})[rest] = tensor
         names = [str(index) for index in range(len(grouped))]
         if sorted(grouped) != sorted(names) or member.min() < 0 or member.max() >= len(names):
-            raise ValueError(f"{MEMBER} asks for policies that are not there: there are {sorted(grouped)}")
+            raise ValueError(f"{MEMBER} names policies that are missing: the file has {sorted(grouped)}")
         self.policies = [LearnedPolicy(_single(grouped[name])) for name in names]
         if len({(policy.input_size, policy.action_size) for policy in self.policies}) > 1:
             raise ValueError("the policies are of different sizes")
@@ -59,11 +59,11 @@ class PolicySet:
 
 
 def pack(policies: Sequence[Tensors], member: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The tensors of a checkpoint file, in half precision: of weights, it loses nothing that returns show.
+    """The tensors of a checkpoint file, in half precision, which has no visible effect on returns.
 
     Args:
-        policies: tensors of each, as :class:`LearnedPolicy` takes them.
-        member: [T], see :class:`PolicySet`; of no use, and left out, where there is one policy.
+        policies: tensors of each policy, as :class:`LearnedPolicy` takes them.
+        member: [T], see :class:`PolicySet`; left out if there is one policy.
     """
     if len(policies) == 1:
         return _half(policies[0])
@@ -74,7 +74,7 @@ def pack(policies: Sequence[Tensors], member: NDArray[np.int64]) -> dict[str, ND
 
 
 def _half(tensors: Tensors) -> dict[str, NDArray[Any]]:
-    # Means and scales of the inputs may lie beyond the range of float16; they are small, and kept.
+    # Means and scales of the inputs may lie beyond the range of float16; these small arrays stay float32.
     return {
         name: tensor.astype(np.float32 if "input." in name else np.float16)
         for name, tensor in tensors.items()

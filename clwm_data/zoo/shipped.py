@@ -1,4 +1,4 @@
-"""Finding a family's trained policies: in the package, or in a folder that a training wrote."""
+"""Finding a family's trained policies: in the package, or in a folder that a training run wrote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROOT = Path(__file__).parent
 
 
 def shipped_folder(family: TaskFamily) -> Path | None:
-    """The family's zoo folder in this package; ``None`` where no policy was trained yet."""
+    """The family's zoo folder in this package; ``None`` if no policies ship for it."""
     folder = _ROOT / (family.policies_of or family.name)
     return folder if (folder / CARD).is_file() else None
 
@@ -24,11 +24,11 @@ def find_zoo(family: TaskFamily, zoo: str | None) -> tuple[Path, Card]:
     """A zoo folder and its card.
 
     Args:
-        family: whose policies.
+        family: the family of the policies.
         zoo: the folder; ``None`` for the one that ships with clwm.
 
     Raises:
-        ClwmError: there is none, or something is wrong with it.
+        ClwmError: there is no such folder, or its card cannot be used.
     """
     folder = shipped_folder(family) if zoo is None else Path(zoo)
     if folder is None:
@@ -40,10 +40,10 @@ def find_zoo(family: TaskFamily, zoo: str | None) -> tuple[Path, Card]:
 
 
 def find_checkpoint(family: TaskFamily, zoo: str | None, quality: int) -> CheckpointRecord:
-    """What is known about a checkpoint.
+    """The record of a checkpoint.
 
     Raises:
-        ClwmError: as :func:`find_zoo`, or no checkpoint of that quality.
+        ClwmError: as :func:`find_zoo`, or there is no checkpoint of that quality.
     """
     return find_zoo(family, zoo)[1].checkpoint(quality)
 
@@ -52,13 +52,13 @@ def find_policies(family: TaskFamily, zoo: str | None, quality: int, sha256: str
     """The policies of a checkpoint, ready to act.
 
     Args:
-        family: whose policies.
+        family: the family of the policies.
         zoo: as in :func:`find_zoo`.
-        quality: of the checkpoint.
-        sha256: what its file must be; ``None`` for whatever the zoo has now.
+        quality: quality of the checkpoint.
+        sha256: SHA-256 that its file must have; ``None`` accepts whatever the zoo has now.
 
     Raises:
-        ClwmError: it cannot be found, or is another one.
+        ClwmError: the checkpoint does not exist, or its file is another one.
     """
     folder = shipped_folder(family) if zoo is None else Path(zoo)
     state = None if folder is None else file_state(folder / CARD)
@@ -67,10 +67,10 @@ def find_policies(family: TaskFamily, zoo: str | None, quality: int, sha256: str
 
 @lru_cache(maxsize=16)
 def _policies(
-    family: TaskFamily, zoo: str | None, asked: tuple[int, str | None], state: FileState
+    family: TaskFamily, zoo: str | None, checkpoint_key: tuple[int, str | None], state: FileState
 ) -> PolicySet:
-    """Policies as long as their card, which holds their digests, stays as it is."""
-    quality, sha256 = asked
+    """Policies, cached until the card, which holds their digests, changes (``state``)."""
+    quality, sha256 = checkpoint_key
     folder, card = find_zoo(family, zoo)
     checkpoint = card.checkpoint(quality)
     if sha256 not in (None, checkpoint.sha256):

@@ -1,4 +1,4 @@
-"""Families that a YAML file declares over any Gymnasium environment."""
+"""Families over any Gymnasium environment, declared in a YAML file."""
 
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.family import DeclaredFamily, declared_family

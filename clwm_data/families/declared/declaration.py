@@ -1,4 +1,4 @@
-"""What a family declared in YAML says: which environment, which tasks."""
+"""The declaration of a family in YAML: its environment and its tasks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MUJOCO_CONTEXT = "mujoco-context"
 
 
 class ProbedFacts(StrictModel):
-    """What the environment said of itself when the family was first used; kept in stores and runs.
+    """Facts probed from the environment when the family was first used; kept in stores and runs.
 
     Attributes:
         observation_size: entries of the flattened observation.
-        action_size: entries of the flattened action; of discrete actions, how many there are.
-        discrete: actions are discrete: networks see them one-hot.
-        deterministic: an episode follows from its seed and its actions, bit for bit.
+        action_size: entries of the flattened action, or number of discrete actions.
+        discrete: actions are discrete; networks see them one-hot.
+        deterministic: seed and actions determine an episode, bit for bit.
     """
 
     observation_size: int = Field(ge=1, le=10_000_000)
@@ -38,19 +38,19 @@ class FamilyDeclaration(StrictModel):
     """A task family over a Gymnasium environment.
 
     Attributes:
-        name: of the family; not that of another one.
+        name: name of the family; no other family may have it.
         env: id of a registered environment (``Pendulum-v1``), or ``package.module:function``, which returns a
             ``gymnasium.Env``.
         horizon: agent steps after which an episode is truncated.
         tasks: a list of tasks, a grid, or ranges to sample from.
         arguments: keyword arguments that all tasks share.
-        apply: how a task's parameters reach the environment: as keyword arguments unless given; else
+        apply: how a task's parameters reach the environment: as keyword arguments by default; or
             ``package.module:function``, called with the environment and the parameters, which changes the
             environment or returns another; or ``mujoco-context``, which scales the physics of a MuJoCo model.
         success: key of ``info`` that says whether the task is solved.
-        varies: whether tasks differ in their ``dynamics`` or in nothing but their ``reward``.
+        varies: whether tasks differ in their ``dynamics`` or only in their ``reward``.
         summary: one line: what the agent does and what varies.
-        probed: found out, not written by hand.
+        probed: filled in by clwm, not written by hand.
     """
 
     name: FamilyName
@@ -79,7 +79,7 @@ class FamilyDeclaration(StrictModel):
         return self
 
     def task_list(self) -> tuple[Task, ...]:
-        """The tasks that the declaration stands for.
+        """The tasks that the declaration describes.
 
         Raises:
             ValueError: there are none, no train task, or their parameters have different names.

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def make_environment(
     declaration: FamilyDeclaration, task: Task, *, render_mode: str | None = None
 ) -> gymnasium_types.Env[Any, Any]:
-    """The environment of a task, without a time limit of Gymnasium's.
+    """The environment of a task, without Gymnasium's time limit.
 
     Raises:
         MissingExtraError: Gymnasium is not installed.
         NotFoundError: there is no such environment or function.
-        UnavailableError: it cannot be made; the line names the reason.
+        UnavailableError: it cannot be made; the message says why.
     """
     gymnasium = require("gymnasium", "sim", f"simulating {declaration.name}")
     arguments: dict[str, Any] = dict(declaration.arguments)
@@ -49,7 +49,7 @@ def make_environment(
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
         raise NotFoundError(f"family {declaration.name}: {_in_short(error)}") from error
-    except Exception as error:  # whatever the code of others raises
+    except Exception as error:  # third-party code may raise anything
         values = ", ".join(f"{name}={value}" for name, value in arguments.items())
         raise UnavailableError(
             f"family {declaration.name}: {declaration.env} cannot be made with ({values}): {_in_short(error)}"
@@ -67,7 +67,7 @@ def _construct(
 ) -> Any:
     # "module:Id-v0" is Gymnasium's own spelling: the module registers the id when it is imported.
     if not is_code(declaration.env) or re.search(r"-v\d+$", declaration.env):
-        # No time limit: the horizon is the family's.
+        # No time limit here: TaskEnv applies the family's horizon.
         options: dict[str, Any] = {"max_episode_steps": -1, "disable_env_checker": True}
         if render_mode is not None:
             options["render_mode"] = render_mode
@@ -90,12 +90,12 @@ def _applied(declaration: FamilyDeclaration, env: Any, parameters: Parameters) -
 
 
 def is_code(reference: str) -> bool:
-    """Whether it names a module to import, and not only an environment that Gymnasium knows."""
+    """Whether a reference names a module to import, rather than an environment that Gymnasium knows."""
     return ":" in reference
 
 
 def find_function(reference: str, where: str) -> Callable[..., Any]:
-    """The object that ``package.module:name`` names; modules in the current folder are found, too.
+    """The object that ``package.module:name`` names; the module may also lie in the current folder.
 
     Raises:
         NotFoundError: no such module, or nothing of that name in it.
@@ -105,7 +105,7 @@ def find_function(reference: str, where: str) -> Callable[..., Any]:
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:
-        sys.path.append(here)  # last: nothing that is installed is hidden
+        sys.path.append(here)  # last, so that it hides no installed package
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A family that YAML declares, as a :class:`TaskFamily`."""
+"""A family declared in YAML, as a :class:`TaskFamily`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class DeclaredFamily(TaskFamily):
     """Tasks over a Gymnasium environment; see :class:`FamilyDeclaration`.
 
     Args:
-        declaration: what YAML says.
-        trusted: whoever asks wrote the declaration; else it came with data, and code that it names is
-            run only where :mod:`clwm_data.families.declared.trust` allows it.
+        declaration: the declaration.
+        trusted: the user wrote the declaration; otherwise it came with data, and code that it names is run
+            only if :mod:`clwm_data.families.declared.trust` allows it.
     """
 
     benchmark = "gymnasium"
     has_states = False
-    lanes = 8  # nothing is gained from more: each steps on its own
+    lanes = 8  # more gain nothing: each steps on its own
 
     def __init__(self, declaration: FamilyDeclaration, *, trusted: bool) -> None:
         self.declaration = declaration
@@ -68,7 +68,7 @@ class DeclaredFamily(TaskFamily):
 
     @cached_property
     def probed(self) -> ProbedFacts:
-        """What the declaration brings along, or else what the first and the last task's environments say.
+        """The facts in the declaration, or else those probed from the first and the last task's environments.
 
         Raises:
             ClwmError: they cannot be made, or their spaces cannot be used or differ.
@@ -81,7 +81,10 @@ class DeclaredFamily(TaskFamily):
         return probe(self.declaration, (self.tasks[0], self.tasks[-1]), min(PROBE_STEPS, self.horizon))
 
     def resolved(self) -> FamilyDeclaration:
-        """The declaration with what was probed, as stores and runs keep it; from now on it is known here."""
+        """The declaration with the probed facts, as stores and runs keep it.
+
+        If the user wrote the declaration, the code that it names is trusted from now on.
+        """
         resolved = self.declaration.model_copy(update={"probed": self.probed})
         if self._trusted:
             remember(self.declaration)
@@ -90,7 +93,7 @@ class DeclaredFamily(TaskFamily):
     def make_simulator(
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
     ) -> Simulator:
-        """A loop over environments, in worker processes where ``threads`` and lanes allow it."""
+        """A loop over environments, in worker processes given several threads and lanes."""
         check_trusted(self.declaration, self._trusted)
         make = partial(_simulator, self.declaration, render_mode)
         if threads > 1 and len(tasks) > 1:
@@ -105,7 +108,7 @@ class DeclaredFamily(TaskFamily):
         return one_hot
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """The declaration says it all."""
+        """Pickles as its declaration."""
         return declared_family, (self.declaration, self._trusted)
 
 

@@ -1,4 +1,4 @@
-"""Finding out what an environment is like (needs the extra ``sim``)."""
+"""Probing the sizes and the determinism of an environment (needs the extra ``sim``)."""
 
 from __future__ import annotations
 

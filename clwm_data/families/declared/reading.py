@@ -16,7 +16,7 @@ from clwm_data.strict import YamlDocument, build_model, read_yaml
 SUFFIXES = (".yaml", ".yml")
 
 
-# A mistake is told in terms of the kind of tasks that is meant, not of all three.
+# One model per kind of tasks, so that a mistake is reported for the kind that is meant, not for all three.
 class _WithList(FamilyDeclaration):
     tasks: list[ListedTask]
 
@@ -35,7 +35,7 @@ def is_family_file(text: str) -> bool:
 
 
 def find_family(text: str) -> TaskFamily:
-    """The family that a user names, or whose file a user names.
+    """The family with a name, or in a file, as a user gives it.
 
     Raises:
         ClwmError: no such family, or as :func:`load_family`.
@@ -44,7 +44,7 @@ def find_family(text: str) -> TaskFamily:
 
 
 def load_family(path: Path | str) -> DeclaredFamily:
-    """The family that a file declares: a file of its own, or a manifest that does.
+    """The family that a file declares: either a file of its own, or a manifest.
 
     Raises:
         ClwmError: the file cannot be read, or there is a mistake in it (file, line and key are named).
@@ -62,7 +62,7 @@ def read_declaration(path: Path) -> FamilyDeclaration:
 
 
 def build_declaration(document: YamlDocument) -> FamilyDeclaration:
-    """Validate a document as a declaration whose name is no other family's.
+    """Validate a document as a declaration; its name must not be taken by another family.
 
     Raises:
         InvalidInputError: the first mistake, with file, line and key.
@@ -91,7 +91,7 @@ def below(document: YamlDocument, key: str) -> YamlDocument:
 
 
 def with_declared_family(document: YamlDocument) -> YamlDocument:
-    """A manifest whose ``family`` is a declaration, or the file of one: name and declaration taken apart.
+    """A manifest whose ``family`` is a declaration, or the file of one, split into name and declaration.
 
     Raises:
         ClwmError: as :func:`load_family`.

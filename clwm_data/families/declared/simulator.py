@@ -16,15 +16,15 @@ from clwm_data.families.declared.spaces import Translation, solved
 from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 
-#: For MuJoCo models that bring no camera.
+#: For MuJoCo models without a camera.
 CAMERA = Camera(target=(0.0, 0.0, 0.5), distance=4.0)
 
 
 class DeclaredSimulator(Simulator):
     """One environment per lane.
 
-    Gymnasium has no way to read and set the state of an environment, but an episode follows from its seed and
-    its actions: the state of a lane is its history ``[seed, a_1, ..., a_t]``; setting it simulates it anew.
+    Gymnasium has no way to read and set the state of an environment, but seed and actions determine an
+    episode: the state of a lane is its history ``[seed, a_1, ..., a_t]``; setting a state simulates it again.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class DeclaredSimulator(Simulator):
         self._history: list[list[NDArray[np.float64]]] = [[] for _ in tasks]
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
-        """Start episodes; seeds are folded to 32 bits, which is what many environments take."""
+        """Start episodes; seeds are folded to 32 bits, since many environments take no more."""
         for lane, seed in zip(lanes.tolist(), seeds, strict=True):
             self._begin(lane, (seed ^ (seed >> 32)) & 0xFFFFFFFF)
 
@@ -91,7 +91,7 @@ class DeclaredSimulator(Simulator):
         return np.concatenate([[float(self._seed[lane])], *self._history[lane]])
 
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
-        """Simulate the episode of a seed and actions."""
+        """Simulate the episode that a seed and actions define."""
         self._begin(lane, int(state[0]))
         for action in state[1:].reshape(-1, self.translation.action_size):
             self._advance(lane, action)
@@ -122,9 +122,9 @@ class DeclaredSimulator(Simulator):
 
 
 def repeats(simulator: DeclaredSimulator, steps: int) -> bool:
-    """Whether an episode of a seed and random actions comes out the same, bit for bit, a second time.
+    """Whether an episode with the same seed and random actions repeats bit for bit.
 
-    Between the two another episode is run, which must leave no trace.
+    Between the two another episode is run, which must not influence the second.
     """
     generator = np.random.default_rng(0)
     size = simulator.translation.action_size

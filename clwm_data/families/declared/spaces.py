@@ -1,4 +1,4 @@
-"""Between an environment's own spaces and vectors: flat observations, actions in [-1, 1] (extra ``sim``)."""
+"""Translation of an environment's spaces to flat observations and actions in [-1, 1] (extra ``sim``)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from clwm_data.errors import InvalidInputError
 
 
 class Translation:
-    """Observations are flattened.
+    """Flattens observations and turns vectors in [-1, 1] into the environment's actions.
 
-    A Box action is scaled linearly from [-1, 1]; of a discrete one the largest entry is taken.
+    A Box action is scaled linearly from [-1, 1]; a discrete action is the position of the largest entry.
 
     Attributes:
         observation_size: entries of the flattened observation.
-        action_size: entries of the action; of a discrete one, how many there are.
+        action_size: entries of the action, or number of discrete actions.
         discrete: actions are discrete.
 
     Raises:
@@ -64,7 +64,7 @@ class Translation:
         if isinstance(space, spaces.Discrete):
             return space.start + int(np.argmax(action))
         assert isinstance(space, spaces.Box)
-        # Weighted ends: -1 and 1 give the bounds exactly.
+        # A weighted sum of the bounds, so that -1 and 1 give them exactly.
         scaled = (1.0 - action) / 2.0 * self._low + (1.0 + action) / 2.0 * self._high
         return np.clip(scaled.astype(space.dtype).reshape(space.shape), space.low, space.high)
 

@@ -1,4 +1,4 @@
-"""Tasks that YAML declares: one by one, as a grid, or sampled from ranges."""
+"""Tasks declared in YAML: one by one, as a grid, or sampled from ranges."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ListedTask(StrictModel):
 
 
 class Steps(StrictModel):
-    """``count`` values from ``start`` to ``stop``, both included, evenly spaced (``log``: by their ratio)."""
+    """``count`` values from ``start`` to ``stop``, both included, evenly spaced (``log``: geometrically)."""
 
     start: Number
     stop: Number
@@ -74,7 +74,7 @@ class GridTasks(StrictModel):
 
 
 class Range(StrictModel):
-    """Where a parameter is drawn from.
+    """The ranges that a parameter is drawn from.
 
     Attributes:
         range: [low, high] of train and id tasks.
@@ -116,12 +116,12 @@ class Counts(StrictModel):
 
 
 class SampledTasks(StrictModel):
-    """Tasks whose parameters are drawn, each on its own.
+    """Tasks whose parameters are drawn independently.
 
     Attributes:
-        sample: how many tasks of each split.
-        parameters: where each parameter is drawn from; ``[low, high]`` for short.
-        seed: of the draws.
+        sample: number of tasks of each split.
+        parameters: the ranges of each parameter; ``[low, high]`` for short.
+        seed: seed of the draws.
     """
 
     sample: Counts
@@ -145,10 +145,11 @@ class SampledTasks(StrictModel):
 
 
 def listed_tasks(tasks: list[ListedTask] | GridTasks | SampledTasks) -> tuple[Task, ...]:
-    """The tasks themselves.
+    """The tasks that a declaration lists, spans or samples.
 
     Raises:
-        ValueError: none, too many, no train task, a repeated task, or parameters of different names.
+        ValueError: there are none, too many, no train task, a repeated task, or tasks whose parameters have
+            different names.
     """
     if isinstance(tasks, GridTasks):
         result = tuple(_grid(tasks))
@@ -191,7 +192,7 @@ def _grid(tasks: GridTasks) -> Iterator[Task]:
 def _sampled(tasks: SampledTasks) -> Iterator[Task]:
     index = itertools.count()
     for split in SPLITS:
-        # A generator for each split and parameter: more tasks of one split leave the others as they are.
+        # A generator per split and parameter: adding tasks to one split leaves the others unchanged.
         generators = {
             name: np.random.default_rng([tasks.seed, zlib.crc32(split.encode()), zlib.crc32(name.encode())])
             for name in tasks.parameters

@@ -1,8 +1,9 @@
-"""Whose code a declared family may run.
+"""Which code a declared family may run.
 
-A declaration travels in stores and runs. ``package.module:function`` in somebody else's would import and call
-whatever it names, so it is run only where this user has collected with the same names before, or says so in
-``CLWM_ALLOW_CODE``. Environments that Gymnasium knows by their id need no permission.
+A declaration travels in stores and runs. ``package.module:function`` in a declaration from somebody else
+would import and call whatever it names, so it is run only if this user has collected with the same names
+before, or allows them in ``CLWM_ALLOW_CODE``. Environments that Gymnasium knows by their id need no
+permission.
 """
 
 from __future__ import annotations

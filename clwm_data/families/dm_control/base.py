@@ -23,7 +23,7 @@ Range = tuple[float, float]
 
 
 class SpeedReward:
-    """How near velocities come to targets, in [0, 1]: 1 from the target on, in its direction.
+    """How near velocities come to targets, in [0, 1]: 1 at the target and beyond it, in its direction.
 
     dm_control's ``tolerance(sign * velocity, bounds=(speed, inf), margin=speed, value_at_margin=0.1,
     sigmoid="linear")``: it falls linearly to 0.1 at rest, and on to 0.
@@ -31,14 +31,14 @@ class SpeedReward:
 
     def __init__(self, targets: NDArray[np.float64]) -> None:
         speed = np.abs(targets)
-        margin = np.maximum(speed, 1e-9)  # a target of 0 has no margin to fall off over
+        margin = np.maximum(speed, 1e-9)  # avoids a division by zero for a target of 0
         # 1 - (1 - value at margin) * (speed - sign * velocity) / margin, as intercept + slope * velocity
         self._intercept = 1.0 - (1.0 - VALUE_AT_MARGIN) * speed / margin
         self._slope = np.where(targets < 0.0, -1.0, 1.0) * (1.0 - VALUE_AT_MARGIN) / margin
         self._zero, self._one = np.zeros_like(speed), np.ones_like(speed)
 
     def __call__(self, velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Velocities in, rewards out, in the shape of velocities and targets broadcast together."""
+        """Rewards of velocities, in the shape of velocities and targets broadcast together."""
         linear = self._intercept + self._slope * velocity
         result: NDArray[np.float64] = np.minimum(np.maximum(linear, self._zero), self._one)
         return result
@@ -59,13 +59,15 @@ class DmControlSimulator(MujocoSimulator):
         self, tasks: Sequence[int], models: Sequence[Any], targets: NDArray[np.float64], *, threads: int = 1
     ) -> None:
         super().__init__(tasks, models, threads=threads)
-        #: [2, L] velocities after the two control steps of an agent step, and what they are worth.
+        #: [2, L] velocities after the two control steps of an agent step.
         self._velocities = np.zeros((2, len(tasks)))
         self._first, self._second = self._velocities
         self._speed_reward = SpeedReward(np.stack([targets, targets]))
         self._reward_across = SpeedReward(targets[:, None, None])
         #: [L, L] 0 where two lanes have the same model, else NaN.
-        self._apart = np.asarray([[0.0 if one is other else np.nan for other in models] for one in models])
+        self._different_models = np.asarray(
+            [[0.0 if one is other else np.nan for other in models] for one in models]
+        )
 
     def begin_episode(self, model: Any, data: Any, seed: int) -> None:
         """As the suite's ``initialize_episode`` with a ``RandomState`` over ``MT19937(seed)``.
@@ -73,7 +75,7 @@ class DmControlSimulator(MujocoSimulator):
         (``RandomState(seed)`` takes 32 bits only; the bit generator spreads any seed by a ``SeedSequence``.)
         """
         random = np.random.RandomState(np.random.MT19937(seed))
-        # There are no controls yet: dm_control leaves actuators out of the forward passes of a reset.
+        # dm_control disables actuators in the forward passes of a reset.
         actuation = int(self._mujoco.mjtDisableBit.mjDSBL_ACTUATION)
         model.opt.disableflags |= actuation
         try:
@@ -83,14 +85,16 @@ class DmControlSimulator(MujocoSimulator):
         finally:
             model.opt.disableflags &= ~actuation
 
-    def earned(self, speed_reward: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, speed_reward: NDArray[np.float64]) -> NDArray[np.float64]:
         """Reward of an agent step [..., L] from the speed rewards after its two control steps [..., 2, L]."""
         reward: NDArray[np.float64] = speed_reward[..., 0, :] + speed_reward[..., 1, :]
         return reward
 
     def rewards_across(self) -> NDArray[np.float64]:
         """See :meth:`clwm_data.families.simulation.simulator.Simulator.rewards_across`."""
-        rewards: NDArray[np.float64] = self._apart + self.earned(self._reward_across(self._velocities)).T
+        rewards: NDArray[np.float64] = (
+            self._different_models + self.step_reward(self._reward_across(self._velocities)).T
+        )
         return rewards
 
     @abstractmethod
@@ -112,7 +116,7 @@ def randomise_joints(model: Any, data: Any, random: np.random.RandomState) -> No
 
 
 class DmControlFamily(TaskFamily):
-    """A domain of the suite whose task asks for a speed, and possibly has a limb of another length."""
+    """A domain of the suite whose tasks have a target speed, and possibly a limb of another length."""
 
     benchmark = BENCHMARK
     horizon = 500
@@ -123,7 +127,7 @@ class DmControlFamily(TaskFamily):
     velocity_entry: ClassVar[int]
 
     def reached(self, observations: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Mean [...] of the velocity that the speed asks for, of episodes [..., T + 1, obs]."""
+        """Mean [...], over episodes [..., T + 1, obs], of the velocity that has the target speed."""
         return np.asarray(np.mean(observations[..., 1:, self.velocity_entry], axis=-1, dtype=np.float64))
 
     @abstractmethod
@@ -136,7 +140,7 @@ class DmControlFamily(TaskFamily):
         raise NotImplementedError
 
     def list_tasks(self) -> Iterable[Task]:
-        """Of the first 30 every third is unseen (1, 4, ..., 28); the others are out of distribution."""
+        """Every third of the first 30 tasks is id (1, 4, ..., 28); tasks from 30 on are ood."""
         parameters = list(self.parameters())
         splits = splits_of(
             [index for index in range(30) if index % 3 != 1], range(1, 30, 3), range(30, len(parameters))

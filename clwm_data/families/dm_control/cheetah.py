@@ -35,9 +35,9 @@ class CheetahSimulator(DmControlSimulator):
         self._observation = SideBySide(self._lanes.read("qpos")[:, 1:], self._lanes.read("qvel"))
 
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
-        """Limited joints anywhere in their ranges, and the first of the settling steps.
+        """Draw limited joints anywhere in their ranges, and take the first of the settling steps.
 
-        As in the suite, that one still sees the forces of the reference pose.
+        As in the suite, that step still sees the forces of the reference pose.
         """
         limited = model.jnt_limited == 1
         data.qpos[limited] = random.uniform(*model.jnt_range[limited].T)
@@ -55,10 +55,10 @@ class CheetahSimulator(DmControlSimulator):
         """Two control steps of 0.01 s."""
         self._lanes.set_ctrl(action)
         self._lanes.step(2 * self.substeps, active)
-        self._first[...] = self._velocity  # the sensor is one physics step behind
+        self._first[...] = self._velocity  # the sensor lags one physics step behind
         self._lanes.refresh(active)
         self._second[...] = self._velocity
-        return StepResult(self.earned(self._speed_reward(self._velocities)), self._never)
+        return StepResult(self.step_reward(self._speed_reward(self._velocities)), self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel: [L, 17]."""
@@ -66,7 +66,7 @@ class CheetahSimulator(DmControlSimulator):
 
 
 class CheetahFamily(DmControlFamily):
-    """What both families share."""
+    """Base of cheetah-speed and cheetah-ls."""
 
     observation_size = 17
     step_seconds = 0.02
@@ -91,7 +91,7 @@ class CheetahSpeed(CheetahFamily):
     summary = "dm_control's cheetah runs at a target speed; the speed and its sign vary"
 
     def parameters(self) -> Iterable[dict[str, float]]:
-        """Slow ones in both directions, fast ones; ood between them."""
+        """Slow speeds in both directions and fast ones; ood speeds lie between them."""
         return speeds([(-10.0, -6.0), (-2.0, 2.0), (6.0, 10.0)], ood=[(-5.0, -3.0), (3.0, 5.0)])
 
 
@@ -103,7 +103,7 @@ class CheetahLengthSpeed(CheetahFamily):
     dynamics_vary = True
 
     def parameters(self) -> Iterable[dict[str, float]]:
-        """Ood: slower and shorter, faster and longer."""
+        """Ood tasks are slower and shorter, or faster and longer."""
         return speeds_and_lengths(
             ((3.0, 8.0), (0.4, 0.6)), ood=[((1.0, 2.0), (0.3, 0.35)), ((9.0, 10.0), (0.65, 0.7))]
         )

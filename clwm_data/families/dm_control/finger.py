@@ -34,7 +34,7 @@ TOUCH = slice(14, 16)  # top, bottom
 class FingerSimulator(DmControlSimulator):
     """Reward: the body spins at the target speed (positive: against the suite's own direction).
 
-    The touch sensors tell of the contacts in the last physics step, so they are carried beside the state.
+    The touch sensors measure the contacts of the last physics step, so they are carried beside the state.
     """
 
     fields = ("qvel", "sensordata")
@@ -54,7 +54,7 @@ class FingerSimulator(DmControlSimulator):
         )
 
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
-        """Any pose without contact."""
+        """Draw any pose without contact."""
         for _ in range(MAX_ATTEMPTS):
             randomise_joints(model, data, random)
             self._mujoco.mj_forward(model, data)
@@ -76,7 +76,7 @@ class FingerSimulator(DmControlSimulator):
         self._second[...] = self._velocity
         self._carried[...] = self._touch
         lanes.refresh(active)
-        return StepResult(self.earned(self._speed_reward(self._velocities)), self._never)
+        return StepResult(self.step_reward(self._speed_reward(self._velocities)), self._never)
 
     def observe(self) -> NDArray[np.float64]:
         """Two joint angles, the body's tip from its hinge (x, z), three velocities, log touch: [L, 9]."""
@@ -86,7 +86,7 @@ class FingerSimulator(DmControlSimulator):
 
 
 class FingerFamily(DmControlFamily):
-    """What both families share."""
+    """Base of finger-speed and finger-ls."""
 
     observation_size = 9
     step_seconds = 0.04
@@ -106,7 +106,7 @@ class FingerFamily(DmControlFamily):
             spec.geom(cap).size[1] = length - 0.07
 
     def load_model(self, length: Any, render_mode: str | None = None) -> Any:
-        """With the damping of the spin task, and the marks of the turn tasks hidden."""
+        """The model with the damping of the spin task, and with the markers of the turn tasks hidden."""
         model = super().load_model(length, render_mode)
         model.dof_damping[HINGE] = HINGE_DAMPING
         for site in ("target", "tip"):
@@ -121,7 +121,7 @@ class FingerSpeed(FingerFamily):
     summary = "dm_control's finger spins a body at a target speed; the speed and its sign vary"
 
     def parameters(self) -> Iterable[dict[str, float]]:
-        """Slow ones in both directions, fast ones; ood between them."""
+        """Slow speeds in both directions and fast ones; ood speeds lie between them."""
         return speeds([(-15.0, -9.0), (-3.0, 3.0), (9.0, 15.0)], ood=[(-8.0, -4.0), (4.0, 8.0)])
 
 
@@ -133,7 +133,7 @@ class FingerLengthSpeed(FingerFamily):
     dynamics_vary = True
 
     def parameters(self) -> Iterable[dict[str, float]]:
-        """Ood: slower and shorter, faster and longer."""
+        """Ood tasks are slower and shorter, or faster and longer."""
         return speeds_and_lengths(
             ((5.0, 10.0), (0.15, 0.25)), ood=[((3.0, 4.0), (0.1, 0.125)), ((11.0, 12.0), (0.275, 0.3))]
         )

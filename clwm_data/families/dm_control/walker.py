@@ -37,7 +37,7 @@ class WalkerSimulator(DmControlSimulator):
         self._standing = np.zeros_like(self._velocities)  # after the two control steps
 
     def randomise(self, model: Any, data: Any, random: np.random.RandomState) -> None:
-        """Any pose: the walker falls at first."""
+        """Draw any pose; the walker falls at first."""
         randomise_joints(model, data, random)
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
@@ -48,11 +48,11 @@ class WalkerSimulator(DmControlSimulator):
             self._lanes.refresh(active)
             self._velocities[control_step] = self._lanes.read("sensordata")[:, 0]
             self._standing[control_step] = self.standing()
-        return StepResult(self.earned(self._speed_reward(self._velocities)), self._never)
+        return StepResult(self.step_reward(self._speed_reward(self._velocities)), self._never)
 
-    def earned(self, speed_reward: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, speed_reward: NDArray[np.float64]) -> NDArray[np.float64]:
         """See the class."""
-        return super().earned(self._standing * (5.0 * speed_reward + 1.0) / 6.0)
+        return super().step_reward(self._standing * (5.0 * speed_reward + 1.0) / 6.0)
 
     def standing(self) -> NDArray[np.float64]:
         """[L] in [0, 1]: three parts for the torso's height (1.2 m or more), one for being upright."""
@@ -70,7 +70,7 @@ class WalkerSimulator(DmControlSimulator):
 
 
 class WalkerFamily(DmControlFamily):
-    """What both families share."""
+    """Base of walker-speed and walker-ls."""
 
     observation_size = 24
     step_seconds = 0.05
@@ -92,7 +92,7 @@ class WalkerSpeed(WalkerFamily):
     summary = "dm_control's walker walks at a target speed; the speed and its sign vary"
 
     def parameters(self) -> Iterable[dict[str, float]]:
-        """Slow ones in both directions, fast ones; ood between them."""
+        """Slow speeds in both directions and fast ones; ood speeds lie between them."""
         return speeds([(-5.0, -3.0), (-1.0, 1.0), (3.0, 5.0)], ood=[(-2.5, -1.5), (1.5, 2.5)])
 
 
@@ -104,7 +104,7 @@ class WalkerLengthSpeed(WalkerFamily):
     dynamics_vary = True
 
     def parameters(self) -> Iterable[dict[str, float]]:
-        """Ood: slower and shorter, faster and longer."""
+        """Ood tasks are slower and shorter, or faster and longer."""
         return speeds_and_lengths(
             ((2.0, 4.5), (0.2, 0.4)), ood=[((1.0, 1.5), (0.1, 0.15)), ((5.0, 5.5), (0.45, 0.5))]
         )

@@ -1,4 +1,4 @@
-"""Ant-v5 that has to walk in a given direction (ant-dir) or to a given place (ant-goal)."""
+"""Ant-v5 walking in a given direction (ant-dir) or to a given place (ant-goal)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HEALTHY_HEIGHT = (0.2, 1.0)  # m
 
 
 class AntSimulator(GymnasiumMujocoSimulator):
-    """The part of ant-dir and ant-goal that does not depend on the task.
+    """The part of the simulation that ant-dir and ant-goal share.
 
     Args:
         targets: [L, 2] unit vector of the direction, or place of the goal in m.
@@ -53,12 +53,12 @@ class AntSimulator(GymnasiumMujocoSimulator):
         self._contact_weight = np.full(len(tasks), 0.5e-3)
 
     @abstractmethod
-    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """Reward of the last step of each lane [..., L] with ``targets`` [..., L or 1, 2]."""
 
     def rewards_across(self) -> NDArray[np.float64]:
         """See :meth:`clwm_data.families.simulation.simulator.Simulator.rewards_across`."""
-        return self.earned(self._targets[:, None]).T
+        return self.step_reward(self._targets[:, None]).T
 
     def contact_cost(self) -> NDArray[np.float64]:
         """0.5e-3 sum clip(f, -1, 1)^2 over the external forces and torques on all bodies: [L]."""
@@ -69,8 +69,8 @@ class AntSimulator(GymnasiumMujocoSimulator):
 class AntDirSimulator(AntSimulator):
     """Reward: velocity along the direction + 1 while healthy - 0.5 sum a^2 - contact cost.
 
-    The torso's position is Ant-v5's ``xpos``, which trails the state by a fraction of a physics step, so that
-    the reward along the x axis is Ant-v5's own; the previous one is carried from step to step.
+    The torso's position is Ant-v5's ``xpos``, which lags the state by a fraction of a physics step, so that
+    the reward along the x axis equals Ant-v5's; the previous position is carried from step to step.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class AntDirSimulator(AntSimulator):
         self._torso_velocity = (self._carried - before) / self._dt[:, None]
         self._healthy = (self._height >= self._lowest) & (self._height <= self._highest)
         self._costs = self._control_weight * squares(action) + self.contact_cost()
-        return StepResult(self.earned(self._targets), ~self._healthy)
+        return StepResult(self.step_reward(self._targets), ~self._healthy)
 
-    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """See the class; targets are directions."""
         along = self._torso_velocity * targets
         reward: NDArray[np.float64] = along[..., 0] + along[..., 1] + self._healthy - self._costs
@@ -126,9 +126,9 @@ class AntGoalSimulator(AntSimulator):
         """Five physics steps of 0.01 s; never ends."""
         self.advance(action, active)
         self._control_cost = 0.1 * squares(action)
-        return StepResult(self.earned(self._targets), self._never)
+        return StepResult(self.step_reward(self._targets), self._never)
 
-    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """See the class; targets are goals."""
         offset = np.abs(self._qpos[:, :2] - targets)
         reward: NDArray[np.float64] = (
@@ -147,7 +147,7 @@ class AntGoalSimulator(AntSimulator):
 
 
 class AntFamily(TaskFamily):
-    """What both families share."""
+    """Base of ant-dir and ant-goal."""
 
     benchmark = BENCHMARK
     action_size = 8
@@ -165,7 +165,7 @@ class AntFamily(TaskFamily):
 
     @abstractmethod
     def target(self, task: Task) -> Any:
-        """Two numbers of the task that the reward needs: see :class:`AntSimulator`."""
+        """The two numbers of the task that the reward needs, see :class:`AntSimulator`."""
 
 
 class AntDir(AntFamily):
@@ -188,13 +188,13 @@ class AntDir(AntFamily):
         return np.cos(direction), np.sin(direction)
 
     def conditioning_parameters(self, task: Task) -> Parameters:
-        """The unit vector: the angle itself jumps between the last task and the first."""
+        """The unit vector, since the angle itself jumps between the last task and the first."""
         cosine, sine = self.target(task)
         return {"cosine": float(cosine), "sine": float(sine)}
 
     @cached_property
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """Turned by quarters, and mirrored."""
+        """Turns by 90, 180 and 270 degrees, and their combinations with a mirror."""
         size = self.observation_size
         turn = turned(size, SignedPermutation(index=(1, 0), sign=(-1, 1)))
         return turns_and_mirrors(turn, mirrored(size, SignedPermutation(index=(0, 1), sign=(1, -1))))
@@ -224,6 +224,6 @@ class AntGoal(AntFamily):
 
     @cached_property
     def symmetries(self) -> tuple[Symmetry, ...]:
-        """Mirrored; turned, most goals would lie where none is."""
+        """The mirror alone: a turn would move most goals to places where there is none."""
         radius_angle_x_y = SignedPermutation(index=(0, 1, 2, 3), sign=(1, -1, 1, -1))
         return (mirrored(self.observation_size, radius_angle_x_y),)

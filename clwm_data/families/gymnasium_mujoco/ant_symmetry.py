@@ -1,8 +1,8 @@
 """Symmetries of the Ant: its legs are alike, and a leg is its own mirror image.
 
-Positions of the joints come as hip_1, ankle_1, .. ankle_4, counter-clockwise from the leg at x = y; motors as
-those of leg 4, 1, 2, 3. Hips turn about z, ankles about axes that lie along the legs' normals: (-1, 1) for
-legs 1 and 3, (1, 1) for legs 2 and 4.
+Joint positions are ordered hip_1, ankle_1, ..., ankle_4, counter-clockwise from the leg at x = y; motors are
+ordered by legs 4, 1, 2, 3. Hips turn about z, ankles about axes along the legs' normals: (-1, 1) for legs 1
+and 3, (1, 1) for legs 2 and 4.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Numbers = NDArray[np.int64]
 
 
 def turned(observation_size: int, conditioning: SignedPermutation) -> Symmetry:
-    """Counter-clockwise by 90 degrees: leg i comes to stand where leg i + 1 stood.
+    """The turn by 90 degrees counter-clockwise: leg i takes the place of leg i + 1.
 
     Args:
-        observation_size: 29, or 27 without the torso's place in the plane.
-        conditioning: what becomes of the numbers that tell a task.
+        observation_size: 29, or 27 without the torso's position in the plane.
+        conditioning: how the turn transforms a task's conditioning.
     """
 
     def legs(x: Numbers) -> Numbers:
-        # (-1, 1) turned is minus the axis of the next ankle; (1, 1) turned is the axis itself.
+        # Turned, (-1, 1) is minus the axis of the next ankle, and (1, 1) is the axis of the next one.
         sign = np.asarray([[1, 1], [1, -1], [1, 1], [1, -1]])
         return np.ravel(np.roll(x.reshape(4, 2), 1, axis=0) * sign)
 
@@ -37,7 +37,7 @@ def turned(observation_size: int, conditioning: SignedPermutation) -> Symmetry:
 
 
 def mirrored(observation_size: int, conditioning: SignedPermutation) -> Symmetry:
-    """In the plane y = 0: legs 1 and 4 change places, and so do 2 and 3; see :func:`turned`."""
+    """The mirror in the plane y = 0: legs 1 and 4 swap places, and so do 2 and 3; see :func:`turned`."""
 
     def legs(x: Numbers) -> Numbers:
         return np.ravel(x.reshape(4, 2)[::-1] * np.asarray([-1, 1]))
@@ -52,7 +52,7 @@ def mirrored(observation_size: int, conditioning: SignedPermutation) -> Symmetry
 
 
 def turns_and_mirrors(turn: Symmetry, mirror: Symmetry) -> tuple[Symmetry, ...]:
-    """All seven that the two make."""
+    """All seven combinations of a quarter turn and a mirror, without the identity."""
     half = turn.after(turn, "turned by 180 degrees")
     turns = [turn, half, half.after(turn, "turned by 270 degrees")]
     return (*turns, mirror, *(t.after(mirror, f"mirrored, {t.name}") for t in turns))
@@ -68,7 +68,7 @@ def _symmetry(
 ) -> Symmetry:
     def observation(x: Numbers) -> list[int]:
         place, (w, *ijk), joints, root, speeds = np.split(x, np.cumsum([observation_size - 26, 4, 8, 6]))
-        x_y_z = [0, 0, *place][-3:]  # what is not observed is dropped again below
+        x_y_z = [0, 0, *place][-3:]  # entries that are not observed are dropped again below
         return [
             *vector(*x_y_z)[3 - len(place) :],
             w,
@@ -84,7 +84,7 @@ def _symmetry(
 
     return Symmetry(
         name,
-        SignedPermutation.of(observation, observation_size),
-        SignedPermutation.of(motors, 8),
+        SignedPermutation.from_function(observation, observation_size),
+        SignedPermutation.from_function(motors, 8),
         conditioning,
     )

@@ -1,4 +1,4 @@
-"""What the families on Gymnasium's MuJoCo environments (v5) share: models, initial states, split."""
+"""Shared by the families on Gymnasium's MuJoCo environments (v5): models, initial states, split."""
 
 from __future__ import annotations
 

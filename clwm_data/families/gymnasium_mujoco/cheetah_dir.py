@@ -1,4 +1,4 @@
-"""HalfCheetah-v5 that has to run forwards or backwards."""
+"""HalfCheetah-v5 running forwards or backwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clwm_data.families.gymnasium_mujoco.cheetah_vel import CheetahFamily, Cheet
 class CheetahDirSimulator(CheetahVelSimulator):
     """Reward: direction * v - 0.05 sum a^2."""
 
-    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """See the class; targets are directions, 1 or -1."""
         reward: NDArray[np.float64] = self._control_reward + self._velocity * targets
         return reward

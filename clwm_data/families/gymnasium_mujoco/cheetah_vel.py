@@ -1,4 +1,4 @@
-"""HalfCheetah-v5 that has to run at a given velocity."""
+"""HalfCheetah-v5 running at a given velocity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clwm_data.families.simulation.mujoco_simulator import SideBySide
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 
 TORSO_HEIGHT = 0.7  # m, of the torso's frame where qpos is zero (half_cheetah.xml)
-TORSO_X = 17  # of an observation
+TORSO_X = 17  # entry of an observation
 STEP_SECONDS = 0.05
 
 
@@ -54,16 +54,16 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
         self.advance(action, active)
         self._velocity = (self._x - before) / self._dt
         self._control_reward = self._control_weight * squares(action)
-        return StepResult(self.earned(self._targets), self._never)
+        return StepResult(self.step_reward(self._targets), self._never)
 
-    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """Reward of the last step of each lane [..., L] with target velocities [..., L or 1]."""
         reward: NDArray[np.float64] = self._control_reward - np.abs(self._velocity - targets)
         return reward
 
     def rewards_across(self) -> NDArray[np.float64] | None:
         """See :meth:`clwm_data.families.simulation.simulator.Simulator.rewards_across`."""
-        return self.earned(self._targets[:, None]).T
+        return self.step_reward(self._targets[:, None]).T
 
     def observe(self) -> NDArray[np.float64]:
         """qpos without x, qvel, position of the torso: [L, 20].
@@ -76,7 +76,7 @@ class CheetahVelSimulator(GymnasiumMujocoSimulator):
 
 
 class CheetahFamily(TaskFamily):
-    """What the families of HalfCheetah share."""
+    """Base of the families of HalfCheetah."""
 
     benchmark = BENCHMARK
     observation_size = 20

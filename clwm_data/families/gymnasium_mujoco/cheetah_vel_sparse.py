@@ -1,4 +1,4 @@
-"""HalfCheetah-v5 that has to run at a given velocity, with a reward only when it nearly does."""
+"""HalfCheetah-v5 running at a given velocity, with a reward only near it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class CheetahVelSparseSimulator(CheetahVelSimulator):
     """Reward: (1 - abs(v - target) within the tolerance, else 0) - 0.05 sum a^2; dense: cheetah-vel's."""
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
-        """As cheetah-vel's; within the tolerance counts as success."""
+        """A step of cheetah-vel; it succeeds if the velocity is within the tolerance."""
         result = super().step(action, active)
         result.success = np.abs(self._velocity - self._targets) <= TOLERANCE
-        result.dense_reward = super().earned(self._targets)
+        result.dense_reward = super().step_reward(self._targets)
         return result
 
-    def earned(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_reward(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """See the class."""
         away = np.abs(self._velocity - targets)
         reward: NDArray[np.float64] = self._control_reward + np.where(away <= TOLERANCE, 1.0 - away, 0.0)
@@ -29,10 +29,10 @@ class CheetahVelSparseSimulator(CheetahVelSimulator):
 
 
 class CheetahVelSparse(CheetahVel):
-    """Tasks and split of cheetah-vel, whose trained policies serve here, too.
+    """Tasks, split and trained policies are those of cheetah-vel.
 
     The form of the reward is that of PEARL's sparse point robot (1 minus the distance, inside a radius).
-    Papers that use such a family publish no tolerance that we found: 0.5 m/s is ours.
+    We found no published tolerance for such a family: 0.5 m/s is our choice.
     """
 
     name = "cheetah-vel-sparse"

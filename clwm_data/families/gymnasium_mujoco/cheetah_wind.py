@@ -1,4 +1,4 @@
-"""HalfCheetah-v5 that runs at a fixed velocity while a constant force pushes or brakes it."""
+"""HalfCheetah-v5 running at a fixed velocity while a constant force pushes or slows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CheetahWindSimulator(CheetahVelSimulator):
         self._winds = winds
 
     def prepare(self, lane: int, data: Any) -> None:
-        """The force is a part of MuJoCo's state, and stays there."""
+        """Set the force, which is part of MuJoCo's state and persists."""
         data.qfrc_applied[0] = self._winds[lane]
 
     def rewards_across(self) -> None:
@@ -42,9 +42,9 @@ class CheetahWindSimulator(CheetahVelSimulator):
 class CheetahWind(CheetahFamily):
     """40 forces linspace(-10, 10, 40) in N.
 
-    A force along the slide of the root, up to 10 N, with the reward of cheetah-vel, as in the wind
-    environment of LILAC (Xie et al. 2020); there force and target velocity change between episodes, here
-    the target is the middle of its range.
+    A force of up to 10 N along the root's slide, with the reward of cheetah-vel, as in the wind environment
+    of LILAC (Xie et al. 2020). LILAC changes force and target velocity between episodes; here the target
+    stays in the middle of its range.
     """
 
     name = "cheetah-wind"

@@ -24,12 +24,12 @@ from clwm_data.families.simulation.simulator import Simulator, StepResult
 
 
 class ForwardSimulator(GymnasiumMujocoSimulator):
-    """Reward: forward velocity + 1 while healthy - 1e-3 sum a^2, as Hopper-v5's and Walker2d-v5's own."""
+    """Reward: forward velocity + 1 while healthy - 1e-3 sum a^2, as in Hopper-v5 and Walker2d-v5."""
 
     frame_skip = 4
     noise_scale = 5e-3
     normal_velocity = False
-    #: While healthy, the torso's height, m, lies between these, and its angle, rad, is nearer to 0 than this.
+    #: While healthy, the torso's height (m) lies in this range, and its angle (rad) is below the bound.
     healthy_z: ClassVar[tuple[float, float]]
     healthy_angle: ClassVar[float]
 
@@ -44,7 +44,7 @@ class ForwardSimulator(GymnasiumMujocoSimulator):
         self._upper = np.tile([self.healthy_z[1], self.healthy_angle], (len(tasks), 1))
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
-        """Four physics steps of 0.002 s; ends when the body is not healthy any more."""
+        """Four physics steps of 0.002 s; ends when the body is no longer healthy."""
         before = self._x.copy()
         self.advance(action, active)
         velocity = (self._x - before) / self._dt
@@ -112,8 +112,8 @@ class ScaledFamily(TaskFamily):
 def scaled_model(base: Any, scaled: str, scale: float) -> Any:
     """A copy of an ``MjModel`` with all masses and inertias, or all friction coefficients, scaled.
 
-    Constants that MuJoCo derives from masses (inverse inertia at the joints, subtree masses) follow, as if
-    the model had been compiled with them.
+    Constants that MuJoCo derives from masses (inverse inertia at the joints, subtree masses) are recomputed,
+    as if the model had been compiled with the scaled values.
     """
     model = copy.copy(base)
     if scaled == "mass":

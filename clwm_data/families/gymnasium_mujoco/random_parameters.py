@@ -1,4 +1,4 @@
-"""Hopper-v5 and Walker2d-v5 whose masses, inertias, damping and friction are drawn, each number on its own.
+"""Hopper-v5 and Walker2d-v5 with independently drawn masses, inertias, damping and friction coefficients.
 
 The recipe is that of rand_param_envs, which PEARL, FOCAL and Meta-DT use: the mass of each body, the inertia
 about each of its axes and each friction coefficient of each geom are multiplied by 1.5^u, the damping of each
@@ -30,7 +30,7 @@ TRAIN, HELD_OUT = 40, 10
 
 
 class RandomParametersFamily(TaskFamily):
-    """40 train and 10 id tasks, drawn from one distribution; there is no ood."""
+    """40 train and 10 id tasks, drawn from one distribution; there are no ood tasks."""
 
     benchmark = BENCHMARK
     horizon = HORIZON
@@ -44,12 +44,12 @@ class RandomParametersFamily(TaskFamily):
     geoms: ClassVar[int]
 
     def list_tasks(self) -> Iterable[Task]:
-        """Factors of each task: those of bodies and geoms stand one body or geom after another."""
+        """Tasks with their factors, listed body by body and geom by geom."""
         splits = splits_of(range(TRAIN), range(TRAIN, TRAIN + HELD_OUT), ())
         return (Task(index, splits[index], self.factors(index)) for index in range(TRAIN + HELD_OUT))
 
     def factors(self, index: int) -> Parameters:
-        """What a task multiplies the model's numbers by; drawn from the family's name and the index."""
+        """Factors on the model's constants; their seed derives from the family's name and the index."""
         generator = np.random.default_rng([zlib.crc32(self.name.encode()), index])
 
         def draw(base: float, count: int) -> tuple[float, ...]:
@@ -72,7 +72,7 @@ class RandomParametersFamily(TaskFamily):
 
 
 def changed_model(base: Any, factors: Parameters) -> Any:
-    """A copy of an ``MjModel`` with the factors of a task; constants that derive from masses follow."""
+    """A copy of an ``MjModel`` with a task's factors applied; constants that derive from masses follow."""
     mujoco = import_mujoco("simulating MuJoCo models")
     model = copy.copy(base)
     model.body_mass[1:] *= factors["mass"]

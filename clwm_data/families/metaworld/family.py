@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from clwm_data.extras import require
 from clwm_data.families.base import ScriptedPolicy, Task, TaskFamily, splits_of
-from clwm_data.families.metaworld.step import quicken
+from clwm_data.families.metaworld.step import speed_up
 from clwm_data.families.registry import get_family
 from clwm_data.families.simulation.process_lanes import ProcessLanes
 from clwm_data.families.simulation.rendering import Camera, import_mujoco, render_model
@@ -28,13 +28,13 @@ GOALS = 50
 SEED = 42
 ACTION_REPEAT = 2
 OBSERVATION_SIZE = 39
-GOAL = slice(36, 39)  # of the observation
+GOAL = slice(36, 39)  # entries of the observation
 FRAME = 18  # entries of one of the two stacked frames of the observation
 
 CAMERA = Camera(target=(0.0, 0.68, 0.14), distance=1.15, azimuth=150.0, elevation=-28.0)
 
 #: Benchmarks whose tasks share one compiled model: only the start and the goal (the reward) differ. In the
-#: others a piece of furniture (door, button, drawer, ...) stands elsewhere, so the dynamics differ as well.
+#: others an object such as a door, button or drawer stands elsewhere, so the dynamics differ as well.
 SHARED_DYNAMICS = frozenset(
     {
         *("bin-picking", "hand-insert", "hammer", "pick-place-wall", "pick-out-of-hole", "pick-place"),
@@ -47,8 +47,7 @@ SHARED_DYNAMICS = frozenset(
 class MetaWorldSimulator(Simulator):
     """One of Meta-World's own environments per lane, moved to another task by ``set_task`` and ``reset``.
 
-    Given its task an episode is wholly deterministic: start, dynamics and reward hold no randomness, so the
-    seeds of :meth:`reset` are not used.
+    The task determines an episode's start, dynamics and reward, so the seeds of :meth:`reset` are not used.
     """
 
     def __init__(self, tasks: Sequence[int], environment: Any, goals: Sequence[Any]) -> None:
@@ -64,15 +63,15 @@ class MetaWorldSimulator(Simulator):
         self._goals = goals
         self._envs = [environment() for _ in tasks]
         for env in self._envs:
-            quicken(env)
-        self._ready = np.zeros(len(tasks), np.bool_)  # the environment stands in the task of its lane
+            speed_up(env)
+        self._ready = np.zeros(len(tasks), np.bool_)  # the environment has been set to the task of its lane
         self._observations = np.zeros((len(tasks), OBSERVATION_SIZE))
         self._never = np.zeros(len(tasks), np.bool_)
         self._target = np.zeros((len(tasks), 3))
         self._state_size = mujoco.mj_stateSize(self._envs[0].model, mujoco.mjtState.mjSTATE_INTEGRATION)
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
-        """Put the arm and the objects of ``lanes`` to the start of their tasks."""
+        """Move the arm and the objects of ``lanes`` to the start of their tasks."""
         for lane in lanes.tolist():
             self._reset(lane)
 
@@ -106,10 +105,10 @@ class MetaWorldSimulator(Simulator):
         return self._target.copy()
 
     def get_state(self, lane: int) -> NDArray[np.float64]:
-        """MuJoCo's integration state, then what Meta-World's Python code carries from step to step [state].
+        """MuJoCo's integration state, then the variables of Meta-World's Python code [state].
 
-        That is: the last observation, the frame that the next one is stacked on, and a reward margin which
-        mw-bin-picking takes from the first step (-1 where there is none). All else follows from the task.
+        These are the last observation, the frame that the next one is stacked on, and a reward margin that
+        mw-bin-picking sets in the first step (-1 elsewhere). Everything else follows from the task.
         """
         if not self._ready[lane]:
             self._reset(lane)
@@ -137,7 +136,7 @@ class MetaWorldSimulator(Simulator):
         self._observations[lane] = observation
 
     def render(self, lane: int) -> NDArray[np.uint8]:
-        """The arm and the table from the side, with the goal as a ball (its own cameras hang head down)."""
+        """The arm and the table from the side, with the goal as a ball (its own cameras are upside down)."""
         env = self._envs[lane]
         return render_model(env.model, env.data, camera=CAMERA)
 
@@ -148,7 +147,7 @@ class MetaWorldSimulator(Simulator):
 
 
 class Placement(Mapping[str, tuple[float, ...]]):
-    """The parameters of a task, read from metaworld when they are first asked for."""
+    """The parameters of a task, read from metaworld on first access."""
 
     def __init__(self, family: MetaWorld, index: int) -> None:
         self._family, self._index = family, index
@@ -174,7 +173,7 @@ class MetaWorld(TaskFamily):
     observation_size = OBSERVATION_SIZE
     action_size = 4
     horizon = 200
-    lanes = 8  # nothing is gained from more: each steps on its own and takes 20 MB
+    lanes = 8  # more gain nothing: each steps on its own and takes 20 MB
     has_success = True
     step_seconds = 0.025
     behaviours = ("random", "scripted")
@@ -192,12 +191,12 @@ class MetaWorld(TaskFamily):
         return (Task(index, splits[index], Placement(self, index)) for index in range(GOALS))
 
     def placement(self, index: int) -> dict[str, tuple[float, ...]]:
-        """Where a task places ``object`` and ``goal``, in metres; no goal where it follows from the object.
+        """Where a task places ``object`` and ``goal``, in metres; no goal if it follows from the object.
 
         Raises:
             MissingExtraError: metaworld is not installed.
         """
-        # Pickled by metaworld in this process, when the benchmark was built.
+        # Safe to unpickle: metaworld pickled it in this process, when the benchmark was built.
         vector = pickle.loads(self._benchmark.train_tasks[index].data)["rand_vec"]
         named = zip(("object", "goal"), np.split(vector, len(vector) // 3), strict=False)
         return {name: tuple(float(x) for x in position) for name, position in named}
@@ -211,14 +210,14 @@ class MetaWorld(TaskFamily):
     def make_simulator(
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
     ) -> Simulator:
-        """A loop over Meta-World's environments, in worker processes where ``threads`` and lanes allow it."""
+        """A loop over Meta-World's environments, in worker processes given several threads and lanes."""
         if threads > 1 and len(tasks) > 1:
             return ProcessLanes(self.name, partial(_simulator, self.name), tasks, workers=threads)
         benchmark = self._benchmark
         return MetaWorldSimulator(tasks, benchmark.train_classes[self._version], benchmark.train_tasks)
 
     def scripted_policy(self, task: int) -> ScriptedPolicy:
-        """Meta-World's own scripted policy; it sees the hidden goal, the stored observation does not.
+        """Meta-World's own scripted policy; it sees the goal, which is hidden in stored observations.
 
         Raises:
             ClwmError: no such task.
@@ -227,7 +226,7 @@ class MetaWorld(TaskFamily):
         """
         self.task(task)
         policies = require("metaworld.policies", "sim", f"the scripted behaviour of {self.name}")
-        # Its actions are meant to be clipped; metaworld warns about each of them all the same.
+        # Its actions are meant to be clipped, yet metaworld warns about each of them.
         warnings.filterwarnings("ignore", r"Constant\(s\) may be too high", module=r"metaworld\.policies")
         policy = policies.ENV_POLICY_MAP[self._version]()
 

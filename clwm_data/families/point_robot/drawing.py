@@ -1,4 +1,4 @@
-"""Pictures of point-robot in plain NumPy: hallway, goal, the way so far."""
+"""Pictures of point-robot in plain NumPy: hallway, goal and the path so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOOR: Colour = (250, 250, 247)
 WALL: Colour = (196, 199, 204)
 CIRCLE: Colour = (214, 219, 226)
 GOAL: Colour = (214, 69, 53)
-WAY: Colour = (90, 146, 214)
+PATH_COLOUR: Colour = (90, 146, 214)
 ROBOT: Colour = (28, 62, 112)
 
 _X, _Y = np.meshgrid(
@@ -24,12 +24,12 @@ _X, _Y = np.meshgrid(
 
 
 def draw(
-    way: NDArray[np.float64], goal: NDArray[np.float64], hallway_half_width: float | None
+    path: NDArray[np.float64], goal: NDArray[np.float64], hallway_half_width: float | None
 ) -> NDArray[np.uint8]:
     """Draw an episode so far.
 
     Args:
-        way: positions [n, 2] from the start to now.
+        path: positions [n, 2] from the start to now.
         goal: [2].
         hallway_half_width: of the corridor below y = 0; ``None`` for an open field.
 
@@ -37,15 +37,15 @@ def draw(
         [240, 320, 3]; y points up.
     """
     picture = _scene(float(goal[0]), float(goal[1]), hallway_half_width).copy()
-    if len(way) > 1:
-        _paint(picture, _distance_to_line(way) - 0.012, WAY)
-    _paint(picture, np.hypot(_X - way[-1, 0], _Y - way[-1, 1]) - 0.04, ROBOT)
+    if len(path) > 1:
+        _paint(picture, _distance_to_line(path) - 0.012, PATH_COLOUR)
+    _paint(picture, np.hypot(_X - path[-1, 0], _Y - path[-1, 1]) - 0.04, ROBOT)
     return np.rint(picture).astype(np.uint8)
 
 
 @lru_cache(maxsize=64)
 def _scene(goal_x: float, goal_y: float, hallway_half_width: float | None) -> NDArray[np.float64]:
-    """What stands still during an episode."""
+    """The static part of the picture: field, walls and goal."""
     picture = np.empty((HEIGHT, WIDTH, 3))
     picture[:] = FLOOR
     # Distances are signed: negative inside the shape.

@@ -1,4 +1,4 @@
-"""A point in the plane that leaves a hallway and looks for a goal on the upper half circle."""
+"""A point in the plane that leaves a hallway and moves to a goal on the upper half circle."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ RADIUS = 1.0
 class PointRobotSimulator(Simulator):
     """State and observation are the position (x, y); y < 0 is the hallway, with walls at abs(x) = 0.1."""
 
-    def __init__(self, tasks: Sequence[int], goals: NDArray[np.float64], *, keep_ways: bool = False) -> None:
+    def __init__(self, tasks: Sequence[int], goals: NDArray[np.float64], *, keep_paths: bool = False) -> None:
         self.tasks = np.asarray(tasks, np.int64)
         self._goals = goals
         self._position = np.tile(np.asarray(START), (len(tasks), 1))
         # [L][n][2] positions since the episode began, for pictures only.
-        self._ways = [[position] for position in self._position] if keep_ways else None
+        self._paths = [[position] for position in self._position] if keep_paths else None
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
         """Every episode starts at the same place: the seeds are not used."""
         self._position = self._position.copy()
         self._position[lanes] = START
-        self._begin_ways(lanes)
+        self._begin_paths(lanes)
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """Move by 0.1 per unit of action; the reward belongs to the new position."""
         y = self._position[:, 1]
         new_x, new_y = (self._position + STEP * action).T
         in_open = y >= 0.0
-        # From the open field one enters the hallway only through its mouth; beside it the floor is a wall.
+        # From the open field the hallway is entered only through its mouth; beside it, y = 0 is a wall.
         floor = in_open & (np.abs(new_x) > HALLWAY_HALF_WIDTH)
         new_y = np.where(floor, np.maximum(new_y, 0.0), new_y)
         hallway = new_y < 0.0
         new_x = np.where(hallway, np.clip(new_x, -HALLWAY_HALF_WIDTH, HALLWAY_HALF_WIDTH), new_x)
         self._position = np.stack([new_x, new_y], axis=1)
-        if self._ways is not None:
-            for way, position in zip(self._ways, self._position, strict=True):
-                way.append(position)
+        if self._paths is not None:
+            for path, position in zip(self._paths, self._position, strict=True):
+                path.append(position)
         distance = np.hypot(*(self._position - self._goals).T)
         reward = np.where(hallway, -1.0 + new_y, -distance)
         return StepResult(reward, np.zeros(len(reward), np.bool_))
@@ -64,18 +64,18 @@ class PointRobotSimulator(Simulator):
         """Place a lane's robot at ``state`` [2]."""
         self._position = self._position.copy()
         self._position[lane] = state
-        self._begin_ways([lane])
+        self._begin_paths([lane])
 
     def render(self, lane: int) -> NDArray[np.uint8]:
-        """The robot, the way it came and its goal from above [240, 320, 3]; needs ``keep_ways``."""
-        if self._ways is None:
+        """The robot, its path and its goal from above [240, 320, 3]; needs ``keep_paths``."""
+        if self._paths is None:
             return super().render(lane)
-        return draw(np.asarray(self._ways[lane]), self._goals[lane], HALLWAY_HALF_WIDTH)
+        return draw(np.asarray(self._paths[lane]), self._goals[lane], HALLWAY_HALF_WIDTH)
 
-    def _begin_ways(self, lanes: Iterable[int]) -> None:
-        if self._ways is not None:
+    def _begin_paths(self, lanes: Iterable[int]) -> None:
+        if self._paths is not None:
             for lane in lanes:
-                self._ways[lane] = [self._position[lane]]
+                self._paths[lane] = [self._position[lane]]
 
 
 class PointRobot(TaskFamily):
@@ -105,7 +105,7 @@ class PointRobot(TaskFamily):
     ) -> Simulator:
         """Pure NumPy: needs no simulator package."""
         goals = np.asarray([self.task(task).parameters["goal"] for task in tasks])
-        return PointRobotSimulator(tasks, goals, keep_ways=render_mode is not None)
+        return PointRobotSimulator(tasks, goals, keep_paths=render_mode is not None)
 
     def scripted_policy(self, task: int) -> ScriptedPolicy:
         """Up the middle of the hallway, then straight to the goal at full speed."""

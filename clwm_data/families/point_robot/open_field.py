@@ -27,9 +27,9 @@ class OpenFieldSimulator(Simulator):
         tasks: task index of each lane.
         goals: [L, 2].
         winds: [L, 2] displacement per step.
-        radius: of the neighbourhood of the goal where there is a reward, which also counts as success.
-        distance_weight: the reward there is 1 - ``distance_weight`` distance.
-        keep_ways: remember the positions of an episode, for pictures.
+        radius: radius around the goal within which there is a reward and a step counts as success.
+        distance_weight: the reward there is 1 - ``distance_weight`` * distance.
+        keep_paths: remember the positions of an episode, for pictures.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class OpenFieldSimulator(Simulator):
         *,
         radius: float,
         distance_weight: float,
-        keep_ways: bool = False,
+        keep_paths: bool = False,
     ) -> None:
         self.tasks = np.asarray(tasks, np.int64)
         self._goals, self._winds = goals, winds
         self._radius, self._distance_weight = radius, distance_weight
         self._position = np.zeros((len(tasks), 2))
-        self._ways = [[position] for position in self._position] if keep_ways else None
+        self._paths = [[position] for position in self._position] if keep_paths else None
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
         """Every episode starts at the origin: the seeds are not used."""
@@ -56,9 +56,9 @@ class OpenFieldSimulator(Simulator):
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         """See the class; rewards belong to the new position."""
         self._position = self._position + STEP * action + self._winds
-        if self._ways is not None:
-            for way, position in zip(self._ways, self._position, strict=True):
-                way.append(position)
+        if self._paths is not None:
+            for path, position in zip(self._paths, self._position, strict=True):
+                path.append(position)
         distance = np.hypot(*(self._position - self._goals).T)
         near = distance <= self._radius
         return StepResult(
@@ -80,18 +80,18 @@ class OpenFieldSimulator(Simulator):
         """Place a lane's robot at ``state`` [2]."""
         self._position = self._position.copy()
         self._position[lane] = state
-        if self._ways is not None:
-            self._ways[lane] = [self._position[lane]]
+        if self._paths is not None:
+            self._paths[lane] = [self._position[lane]]
 
     def render(self, lane: int) -> NDArray[np.uint8]:
-        """The robot, the way it came and its goal from above [240, 320, 3]; needs ``keep_ways``."""
-        if self._ways is None:
+        """The robot, its path and its goal from above [240, 320, 3]; needs ``keep_paths``."""
+        if self._paths is None:
             return super().render(lane)
-        return draw(np.asarray(self._ways[lane]), self._goals[lane], hallway_half_width=None)
+        return draw(np.asarray(self._paths[lane]), self._goals[lane], hallway_half_width=None)
 
 
 class OpenFieldFamily(TaskFamily):
-    """What both families share."""
+    """Base of point-robot-sparse and point-robot-wind."""
 
     benchmark = "point"
     observation_size = 2
@@ -121,7 +121,7 @@ class OpenFieldFamily(TaskFamily):
             np.asarray([self.wind(task) for task in chosen]),
             radius=self.radius,
             distance_weight=self.distance_weight,
-            keep_ways=render_mode is not None,
+            keep_paths=render_mode is not None,
         )
 
     def scripted_policy(self, task: int) -> ScriptedPolicy:
@@ -133,17 +133,17 @@ class OpenFieldFamily(TaskFamily):
             observation: NDArray[np.float32], privileged: NDArray[np.float64] | None
         ) -> NDArray[np.float64]:
             direction = (goal - observation.astype(np.float64) - wind) / STEP
-            # Too far for one step: the direction is kept at full speed.
+            # Farther than one step: move in that direction at full speed.
             return np.asarray(direction / np.maximum(np.abs(direction).max(axis=1, keepdims=True), 1.0))
 
         return act
 
 
 class PointRobotSparse(OpenFieldFamily):
-    """40 goals on the upper half circle, angles linspace(0, pi, 40); a reward within 0.2 of the goal alone.
+    """40 goals on the upper half circle, angles linspace(0, pi, 40); a reward only within 0.2 of the goal.
 
-    Start, step, radius and reward (1 - distance inside, else 0) are those of the sparse point robot of PEARL
-    (Rakelly et al. 2019) as FOCAL's code has it (Li et al. 2021); 20 steps as there.
+    Start, step, radius, reward (1 - distance inside, else 0) and the 20 steps are those of PEARL's sparse
+    point robot (Rakelly et al. 2019) in FOCAL's code (Li et al. 2021).
     """
 
     name = "point-robot-sparse"
@@ -153,7 +153,7 @@ class PointRobotSparse(OpenFieldFamily):
     distance_weight = 1.0
 
     def list_tasks(self) -> Iterable[Task]:
-        """Of the inner 30 every third is held out as id, the outer 10 as ood."""
+        """Every third of the inner 30 goals is held out as id, the outer 10 as ood."""
         splits = splits_of(
             [index for index in range(5, 35) if index % 3], range(6, 34, 3), [*range(5), *range(35, 40)]
         )
@@ -175,9 +175,10 @@ class PointRobotSparse(OpenFieldFamily):
 
 
 class PointRobotWind(OpenFieldFamily):
-    """50 winds, drawn uniformly from [-0.08, 0.08]^2; a reward of 1 within 0.03 of the goal (0, 1) alone.
+    """50 winds, drawn uniformly from [-0.08, 0.08]^2; a reward of 1 only within 0.03 of the goal (0, 1).
 
-    Numbers of the wind environment of BOReL (Dorfman et al. 2021) as pomdp-baselines has it (Ni et al. 2022).
+    The constants are those of BOReL's wind environment (Dorfman et al. 2021) in pomdp-baselines (Ni et al.
+    2022).
     """
 
     name = "point-robot-wind"
@@ -190,7 +191,7 @@ class PointRobotWind(OpenFieldFamily):
     seed: ClassVar[int] = 1337
 
     def list_tasks(self) -> Iterable[Task]:
-        """The last 10 are held out as id; there is no ood."""
+        """The last 10 winds are held out as id; there are no ood tasks."""
         splits = splits_of(range(40), range(40, 50), ())
         winds = np.random.default_rng(self.seed).uniform(-self.strongest, self.strongest, (50, 2))
         for index, (x, y) in enumerate(winds.tolist()):

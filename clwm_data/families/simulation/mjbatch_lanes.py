@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clwm_data.families.simulation.mujoco_lanes import Lanes
 
-# Without these a forward pass does little more than mj_step1; it never touches the state.
+# With these disabled, a forward pass does little more than mj_step1; it never changes the state.
 _COSTLY = int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT | mujoco.mjtDisableBit.mjDSBL_CONTACT)
 
 

@@ -1,12 +1,12 @@
-"""Physics of a MuJoCo model that a task may vary, by name: one place that knows what each name does.
+"""Physical quantities of a MuJoCo model that a task may vary, by name.
 
-| name | what it scales or sets | 1 or 0 means |
+| name | what it scales or sets | neutral value |
 | --- | --- | --- |
-| ``gravity`` | factor on gravity | 1: as in the model |
+| ``gravity`` | factor on gravity | 1 |
 | ``mass`` | factor on all masses and inertias | 1 |
 | ``friction`` | factor on all friction coefficients of geoms | 1 |
 | ``damping`` | factor on the damping of all joints | 1 |
-| ``actuator_strength`` | factor on what the actuators give for a control (their gear) | 1 |
+| ``actuator_strength`` | factor on the actuators' gear: force or torque per control | 1 |
 | ``wind`` | (x, y) acceleration in m/s^2, or x alone: a force on each body in proportion to its mass | 0 |
 
 The vocabulary is that of CARL (Benjamins et al. 2023, contextually adaptive RL).
@@ -58,11 +58,11 @@ WIND = "wind"
 
 
 def apply_context(model: Any, context: Mapping[str, Value]) -> None:
-    """Change a compiled ``MjModel`` in place; constants that MuJoCo derives from masses follow.
+    """Change a compiled ``MjModel`` in place; constants that MuJoCo derives from masses are recomputed.
 
     Raises:
-        InvalidInputError: an unknown name, a factor that is no number from 0 on, a mass of 0, or a wind that
-            is neither one number nor two.
+        InvalidInputError: an unknown name, a factor that is negative or no number, a mass of 0, or a wind
+            that is neither one number nor two.
     """
     for name, value in context.items():
         if name == WIND:
@@ -79,11 +79,11 @@ def apply_context(model: Any, context: Mapping[str, Value]) -> None:
         ):
             raise InvalidInputError(f"mujoco-context: {name} is a factor above 0, not {value}")
         FACTORS[name](model, value)
-    if WIND in context:  # after the factor on gravity, which is not meant to act on it
+    if WIND in context:  # after the factor on gravity, which must not scale it
         wind = np.atleast_1d(np.asarray(context[WIND], np.float64))
         if wind.shape not in ((1,), (2,)):
             raise InvalidInputError(f"mujoco-context: {WIND} is one number or two, not {context[WIND]}")
-        # A constant force on every body in proportion to its mass is a change of gravity.
+        # A constant force on every body in proportion to its mass is an addition to gravity.
         model.opt.gravity[: len(wind)] += wind
     if "mass" in context:
         mujoco = import_mujoco("simulating MuJoCo models")
@@ -91,7 +91,7 @@ def apply_context(model: Any, context: Mapping[str, Value]) -> None:
 
 
 def apply_to_environment(env: Any, context: Mapping[str, Value]) -> None:
-    """The same for an environment over a MuJoCo model, such as Gymnasium's.
+    """:func:`apply_context` for an environment over a MuJoCo model, such as Gymnasium's.
 
     Raises:
         InvalidInputError: as :func:`apply_context`, or the environment has no MuJoCo model.

@@ -1,4 +1,4 @@
-"""L MuJoCo simulations side by side, each of its own model (needs the extra ``sim``)."""
+"""L MuJoCo simulations side by side, each with its own model (needs the extra ``sim``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import UnavailableError
 
-#: Everything that a trajectory depends on, with the solver's warm start: from it, stepping is bit-exact.
+#: All that a trajectory depends on, with the solver's warm start: steps from a restored state are bit-exact.
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 #: What a simulation computes after its substeps, beyond ``mj_step``.
@@ -26,7 +26,7 @@ class Lanes(ABC):
     """L simulations that share nothing but their models' sizes.
 
     Attributes:
-        models: [L] model of each lane; the same object may stand in several.
+        models: [L] model of each lane; several lanes may share one object.
     """
 
     models: Sequence[Any]
@@ -39,19 +39,19 @@ class Lanes(ABC):
     def step(self, substeps: int, active: NDArray[np.bool_]) -> None:
         """``mj_step`` in the ``active`` lanes [L].
 
-        As after ``mj_step`` itself, fields that derive from the state are one substep behind it.
+        As with ``mj_step`` itself, fields that derive from the state lag one substep behind it.
         """
 
     @abstractmethod
     def refresh(self, active: NDArray[np.bool_]) -> None:
-        """Bring fields that derive from positions and velocities up to the state in the ``active`` lanes.
+        """Recompute fields that derive from positions and velocities in the ``active`` lanes.
 
-        Those that derive from forces (touch sensors, for one) are lost: read them before.
+        Fields that derive from forces, such as touch sensors, are lost: read them first.
         """
 
     @abstractmethod
     def read(self, field: str) -> NDArray[np.float64]:
-        """A field [L, ...] named at construction: always the same live array; whoever keeps values copies."""
+        """A field [L, ...] named at construction: always the same live array; copy it to keep its values."""
 
     @abstractmethod
     def get_state(self, lane: int) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ class Lanes(ABC):
 
     @abstractmethod
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
-        """Restore a lane's full state; fields that derive from it remain those of before."""
+        """Restore a lane's full state; fields that derive from it stay outdated."""
 
     def close(self) -> None:  # noqa: B027 (most kinds hold nothing)
         """Release threads."""
@@ -68,7 +68,7 @@ class Lanes(ABC):
 def make_lanes(
     models: Sequence[Any], fields: Sequence[str], *, threads: int = 1, post_step: PostStep | None = None
 ) -> Lanes:
-    """The fastest kind of lanes for the case; all kinds give the same bits.
+    """The fastest kind of lanes for these models; all kinds give bit-identical results.
 
     Args:
         models: [L] one per lane, of equal sizes.
@@ -86,15 +86,15 @@ def make_lanes(
             from clwm_data.families.simulation.mjbatch_lanes import BatchLanes
         except ImportError as error:  # it is built for one version of MuJoCo
             raise UnavailableError(
-                f"mjbatch does not work beside mujoco {mujoco.__version__}: {' '.join(str(error).split())}: "
-                'pip install "clwm[fast]" brings a pair that fits; without mjbatch a loop takes its place'
+                f"mjbatch does not work with mujoco {mujoco.__version__}: {' '.join(str(error).split())}: "
+                'pip install "clwm[fast]" installs a matching pair; without mjbatch clwm uses a slower loop'
             ) from error
         return BatchLanes(models, fields, threads=threads)
     return LoopLanes(models, fields, threads=threads, post_step=post_step)
 
 
 class SingleLane(Lanes):
-    """One ``MjData``, with next to nothing around MuJoCo's own functions; it steps even if not active."""
+    """One ``MjData``, with minimal overhead around MuJoCo's own functions; it steps even if not active."""
 
     def __init__(self, model: Any, fields: Sequence[str], *, post_step: PostStep | None = None) -> None:
         self.models = [model]
@@ -105,7 +105,7 @@ class SingleLane(Lanes):
         self._views: dict[str, NDArray[np.float64]] = {
             field: getattr(self._data, field)[None] for field in fields
         }
-        # But for Runge-Kutta, mj_step is mj_step1 and mj_step2: after a refresh only the latter is due.
+        # Except with Runge-Kutta, mj_step is mj_step1 and mj_step2: after a refresh only the latter is left.
         self._splits = model.opt.integrator != mujoco.mjtIntegrator.mjINT_RK4
         self._fresh = False
 

@@ -1,4 +1,4 @@
-"""Compiling MuJoCo models that other packages ship, lean unless pictures are wanted."""
+"""Compiling MuJoCo models that other packages ship, without textures unless pictures are needed."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def compile_model(
 ) -> Any:
     """Compile an MJCF file into an ``MjModel``.
 
-    Two of MuJoCo's options are switched off, none of which changes a trajectory. The silent reset of a
-    simulation that became unstable: its numbers turn non-finite instead. And the bounding volumes of bodies
-    (midphase): with the few geoms of these models they cost more than they save, and mjbatch cannot vary them
-    between lanes.
+    Two of MuJoCo's options are switched off; neither changes a trajectory. One is the silent reset of a
+    simulation that became unstable: its numbers turn non-finite instead. The other is bounding volumes of
+    bodies (midphase): with the few geoms of these models they cost more than they save, and mjbatch cannot
+    vary them between lanes.
 
     Args:
         path: the MJCF file.
         family: name for messages.
-        textures: keep textures at their size; they take most of the memory and build time, and do not
-            act on the physics.
+        textures: keep the textures, which take most of the memory and build time and do not affect the
+            physics.
         edit: changes the ``MjSpec`` before it is compiled.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A simulator of MuJoCo models: reset, states and pictures; what is specific to a family stays with it."""
+"""Base of simulators of MuJoCo models: reset, states and pictures."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class MujocoSimulator(Simulator):
 
     Args:
         tasks: task index of each lane.
-        models: the ``MjModel`` of each lane, of equal sizes; the same object may stand in several.
+        models: the ``MjModel`` of each lane, of equal sizes; several lanes may share one object.
         threads: upper bound on the threads that step.
     """
 
     #: Arrays of ``MjData`` that the subclass reads from ``self._lanes``.
     fields: ClassVar[tuple[str, ...]]
-    #: What :meth:`render` looks through; a name is that of one of the model's own cameras.
+    #: Camera of :meth:`render`; a name refers to one of the model's own cameras.
     camera: ClassVar[str | Camera]
-    #: Observations read fields that derive from the state, which must be up to date with it.
+    #: Observations read fields that derive from the state, which must be recomputed first.
     observes_derived: ClassVar[bool] = False
     #: Call ``mj_rnePostConstraint`` after each step: it computes the external forces on the bodies.
     body_forces: ClassVar[bool] = False
@@ -55,13 +55,13 @@ class MujocoSimulator(Simulator):
         """Bring ``data``, fresh from ``mj_resetData``, into an initial state drawn from ``seed`` alone."""
 
     def prepare(self, lane: int, data: Any) -> None:
-        """Called after :meth:`begin_episode` for what differs between lanes beside their models."""
+        """Called after :meth:`begin_episode` to set what else differs between lanes, besides their models."""
 
     def settle(self, lanes: NDArray[np.bool_]) -> None:
-        """Called when episodes begin in ``lanes`` [L]: physics steps that precede the first observation."""
+        """Called when episodes begin in ``lanes`` [L], to take physics steps before the first observation."""
 
     def carry(self, model: Any, data: Any) -> NDArray[np.float64]:
-        """What to carry [k] at the beginning of an episode, beside MuJoCo's own state."""
+        """Values [k] to carry from step to step beside MuJoCo's own state, at the beginning of an episode."""
         return np.zeros(0)
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
@@ -86,14 +86,14 @@ class MujocoSimulator(Simulator):
         return np.concatenate([self._lanes.get_state(lane), self._carried[lane]])
 
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
-        """Restore what :meth:`get_state` gave."""
+        """Restore a state of :meth:`get_state`."""
         physics, self._carried[lane] = np.split(state, [len(state) - self._carried.shape[1]])
         self._lanes.set_state(lane, physics)
         if self.observes_derived:
             self._lanes.refresh(np.arange(len(self.tasks)) == lane)
 
     def markers(self, lane: int) -> Sequence[Marker]:
-        """What pictures of a lane show beside the model, e.g. a goal."""
+        """Markers that pictures of a lane show beside the model, e.g. a goal."""
         return ()
 
     def render(self, lane: int) -> NDArray[np.uint8]:
@@ -111,10 +111,9 @@ class MujocoSimulator(Simulator):
 
 
 class SideBySide:
-    """An array [L, n1 + n2 + ...] put together from live arrays [L, n1], [L, n2], ...
+    """An array [L, n1 + n2 + ...] concatenated from live arrays [L, n1], [L, n2], ...
 
-    Like the simulators it takes slices once, of arrays that live on: for a few lanes they cost as much as the
-    arithmetic.
+    Its slices are made once: for a few lanes, slicing costs as much as the arithmetic.
     """
 
     def __init__(self, *parts: NDArray[np.float64]) -> None:
@@ -123,7 +122,7 @@ class SideBySide:
         self._copies = list(zip(np.split(self._array, ends[:-1], axis=1), parts, strict=True))
 
     def update(self) -> NDArray[np.float64]:
-        """What the parts hold now; always the same array."""
+        """The current values of the parts; always the same array."""
         for target, part in self._copies:
             target[...] = part
         return self._array

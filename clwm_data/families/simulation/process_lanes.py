@@ -1,4 +1,4 @@
-"""Lanes in worker processes: for simulators that hold Python's interpreter lock while they step."""
+"""Lanes in worker processes, for simulators that hold Python's global interpreter lock while they step."""
 
 from __future__ import annotations
 
@@ -62,22 +62,22 @@ class ProcessLanes(Simulator):
 
     def _start(self, factory: Factory, tasks: Sequence[int]) -> None:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        connection, worker_end = context.Pipe()
         process = context.Process(
-            target=_serve, args=(theirs, factory, list(tasks)), name=f"{self._name} lanes", daemon=True
+            target=_serve, args=(worker_end, factory, list(tasks)), name=f"{self._name} lanes", daemon=True
         )
         process.start()
-        theirs.close()  # else this process would hold the worker's end open, and not notice its death
-        self._connections.append(ours)
+        worker_end.close()  # held open here, it would hide the worker's death
+        self._connections.append(connection)
         self._processes.append(process)
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
-        """As the simulator's; only the workers that hold one of ``lanes`` are asked."""
+        """As the simulator's; calls only the workers that hold one of ``lanes``."""
         calls: dict[int, Call] = {}
         for worker, group in enumerate(self._groups):
-            mine = np.flatnonzero((lanes >= group.start) & (lanes < group.stop))
-            if len(mine):
-                calls[worker] = ("reset", (lanes[mine] - group.start, [seeds[int(i)] for i in mine]))
+            own = np.flatnonzero((lanes >= group.start) & (lanes < group.stop))
+            if len(own):
+                calls[worker] = ("reset", (lanes[own] - group.start, [seeds[int(i)] for i in own]))
         self._call(calls)
 
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
@@ -98,11 +98,11 @@ class ProcessLanes(Simulator):
         )
 
     def observe(self) -> NDArray[np.float64]:
-        """As the simulator's; every reply of a worker brings its part along."""
+        """As the simulator's; every reply of a worker contains its lanes' part."""
         return np.concatenate([observation for observation, _ in self._seen.values()])
 
     def privileged(self) -> NDArray[np.float64] | None:
-        """As the simulator's; every reply of a worker brings its part along."""
+        """As the simulator's; every reply of a worker contains its lanes' part."""
         parts = [privileged for _, privileged in self._seen.values() if privileged is not None]
         return np.concatenate(parts) if parts else None
 
@@ -149,7 +149,7 @@ class ProcessLanes(Simulator):
     def _receive(self, workers: Iterable[int]) -> dict[int, Any]:
         results: dict[int, Any] = {}
         failure: tuple[str, str] | None = None
-        for worker in workers:  # all of them, also after a failure: no reply may stay in a pipe
+        for worker in workers:  # all of them, even after a failure: no reply may stay in a pipe
             try:
                 error, result, observation, privileged = self._connections[worker].recv()
             except (EOFError, OSError):
@@ -178,8 +178,8 @@ class WorkerTraceback(Exception):
 
 
 def _serve(connection: Connection, factory: Factory, tasks: Sequence[int]) -> None:
-    """Worker: obey calls until the pipe closes, which it also does when the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
+    """Worker: serve calls until the pipe closes, which also happens when the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and closes the pipe
     try:
         simulator = factory(tasks)
         connection.send((None, None, simulator.observe(), simulator.privileged()))

@@ -1,4 +1,4 @@
-"""Pictures of MuJoCo models without a screen; no OpenGL is loaded before the first of them."""
+"""Pictures of MuJoCo models without a screen; OpenGL is loaded when the first one is rendered."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from clwm_data.extras import require
 WIDTH, HEIGHT = 320, 240
 Picture = NDArray[np.uint8]
 
-#: Renderers that are kept; a renderer costs more than ten pictures, and holds its model.
+#: Number of renderers that are kept; making one costs more than ten pictures, and it holds its model.
 _KEPT = 4
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera that looks at a point, or at a point beside a body that it follows over the ground.
+    """A camera that looks at a fixed point, or at a point relative to a body that it follows.
 
     Attributes:
-        target: (x, y, z) in metres; where ``body`` is given, x and y count from the body.
-        distance: from the target, in metres.
+        target: (x, y, z) in metres; if ``body`` is given, x and y are relative to the body.
+        distance: distance from the target, in metres.
         azimuth: degrees; 90 looks along +y, with +x to the right.
         elevation: degrees; negative looks down.
         body: name of the body to follow; its height is not followed, so the picture does not bounce.
@@ -47,11 +47,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class Marker:
-    """A ball drawn into the scene, e.g. a goal that the model knows nothing of.
+    """A ball drawn into the scene, e.g. a goal that is not part of the model.
 
     Attributes:
         position: (x, y, z) in metres.
-        radius: in metres.
+        radius: radius in metres.
         colour: red, green, blue, opacity in [0, 1].
     """
 
@@ -70,14 +70,14 @@ def render_model(
     markers: Sequence[Marker] = (),
     fast: bool = True,
 ) -> Picture:
-    """A picture of a model in a state; use one thread only.
+    """A picture of a model in a state; call it from one thread only.
 
-    Renderers are reused: the same model object and size again is cheap. :func:`release_renderers` frees them.
+    Renderers are reused for the same model object and size. :func:`release_renderers` frees them.
 
     Args:
         model: ``mujoco.MjModel``.
         data: ``mujoco.MjData`` with its positions computed (``mj_forward``).
-        camera: a :class:`Camera`, or name or number of one of the model's.
+        camera: a :class:`Camera`, or the name or number of one of the model's cameras.
         width: in pixels.
         height: in pixels.
         markers: balls to draw into the scene.
@@ -87,7 +87,7 @@ def render_model(
         [height, width, 3], first row on top.
 
     Raises:
-        ClwmError: OpenGL works with no backend, or with not the one that ``MUJOCO_GL`` names.
+        ClwmError: no OpenGL backend works, or not the one that ``MUJOCO_GL`` names.
     """
     key = (id(model), width, height, fast)  # the id stays taken: the renderer holds the model
     renderer = _renderers.get(key)
@@ -111,7 +111,7 @@ class _Renderer:
     def __init__(self, model: Any, width: int, height: int, fast: bool) -> None:
         self._mujoco = mujoco = import_mujoco("rendering")
         self.model = model
-        # Twice the size, averaged: half the price of multisampling on a software renderer, where shadows
+        # Twice the size, averaged: half the cost of multisampling on a software renderer, where shadows
         # and multisampling together cost ten times the rest.
         self._shape = (2 * height, 2 * width, 3)
         self._gl = _context_class()(2 * width, 2 * height)
@@ -145,7 +145,7 @@ class _Renderer:
         rectangle = mujoco.MjrRect(0, 0, self._shape[1], self._shape[0])
         mujoco.mjr_render(rectangle, self._scene, self._context)
         mujoco.mjr_readPixels(picture, None, rectangle, self._context)
-        wide = picture[::-1].astype(np.uint16)  # OpenGL counts rows from below
+        wide = picture[::-1].astype(np.uint16)  # OpenGL counts rows from the bottom
         blocks = wide[0::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 0::2] + wide[1::2, 1::2]
         return ((blocks + 2) // 4).astype(np.uint8)
 
@@ -186,7 +186,7 @@ _renderers: OrderedDict[tuple[int, int, int, bool], _Renderer] = OrderedDict()
 
 
 def import_mujoco(purpose: str) -> Any:
-    """MuJoCo; on import it loads the OpenGL backend that ``MUJOCO_GL`` names, though nothing be rendered.
+    """Import MuJoCo, which loads the OpenGL backend that ``MUJOCO_GL`` names even if nothing is rendered.
 
     Args:
         purpose: as :func:`clwm_data.extras.require`.
@@ -208,10 +208,10 @@ def import_mujoco(purpose: str) -> Any:
 
 
 def opengl_backend() -> str:
-    """What draws here: ``egl``, ``osmesa``, ``glfw`` or ``cgl``.
+    """The OpenGL backend in use: ``egl``, ``osmesa``, ``glfw`` or ``cgl``.
 
     Raises:
-        ClwmError: nothing does.
+        ClwmError: no backend works.
     """
     return str(_context_class().__module__).rpartition(".")[2]
 
@@ -232,7 +232,7 @@ def _context_class() -> Any:
 
 
 def _candidates() -> tuple[str, ...]:
-    """Backends in the order of trying; only the one that ``MUJOCO_GL`` names, if it names one."""
+    """Backends in the order in which they are tried; only that of ``MUJOCO_GL``, if it names one."""
     named = os.environ.get("MUJOCO_GL", "").lower().strip()
     if named in ("disable", "disabled", "off", "false", "0"):
         raise UnavailableError(f"rendering is switched off: MUJOCO_GL={named}; unset it to render")
@@ -244,7 +244,7 @@ def _candidates() -> tuple[str, ...]:
 def _failure(name: str) -> str | None:
     """Why nothing can be drawn with a backend, or ``None``.
 
-    Tried in another process: once a backend that does not work is loaded, no other can be.
+    Tried in another process: once a broken backend is loaded, no other can be.
     """
     done = subprocess.run(
         [sys.executable, "-c", _TRIAL, name],

@@ -1,7 +1,7 @@
 """The simulator behind a family's environments: several lanes, each an independent episode of a task.
 
-Only this interface is written per benchmark; Gymnasium's single and vector APIs, time limits, action
-checks and frozen lanes are added around it once, in :mod:`clwm_data.families.envs` and
+Each benchmark implements only this interface; Gymnasium's single and vector APIs, time limits, action checks
+and frozen lanes are implemented once, in :mod:`clwm_data.families.envs` and
 :mod:`clwm_data.families.vector_env`.
 """
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 @dataclass(slots=True)
 class StepResult:
-    """What one step of all lanes gave; callers do not write into the arrays, which may be shared.
+    """The result of one step of all lanes; callers must not write into the arrays, which may be shared.
 
     Attributes:
         reward: [L] float64.
         terminated: [L] bool; a time limit is not a termination.
-        success: [L] bool, or ``None`` where the family has no notion of success.
-        truncated: [L] bool: episodes that the simulator cuts off by itself before the horizon; ``None``
-            where it never does.
-        dense_reward: [L] float64: a reward that is stored beside a sparse one, for analysis; ``None`` where
+        success: [L] bool, or ``None`` if the family has no notion of success.
+        truncated: [L] bool: episodes that the simulator itself cuts off before the horizon; ``None`` if it
+            never does.
+        dense_reward: [L] float64: a reward that is stored beside a sparse one, for analysis; ``None`` if
             there is none.
     """
 
@@ -37,7 +37,7 @@ class StepResult:
 
 
 class Simulator(ABC):
-    """L independent lanes. Nothing a lane does may depend on the other lanes, bit for bit.
+    """L independent lanes. A lane's results must not depend on the other lanes in a single bit.
 
     Attributes:
         tasks: [L] task index of each lane.
@@ -55,27 +55,27 @@ class Simulator(ABC):
 
         Args:
             action: [L, act], finite, within [-1, 1].
-            active: [L]; what happens in the other lanes is ignored, and they may be left where they are.
+            active: [L] bool; the other lanes' results are ignored, and they need not step.
         """
 
     @abstractmethod
     def observe(self) -> NDArray[np.float64]:
-        """Observations [L, obs]; the next step may write into this array: whoever keeps it copies it."""
+        """Observations [L, obs]; the next step may overwrite this array: copy it to keep it."""
 
     @abstractmethod
     def get_state(self, lane: int) -> NDArray[np.float64]:
-        """Full state of a lane [state]; from it the same actions give the same bits."""
+        """Full state of a lane [state]; after restoring it, the same actions give the same bits."""
 
     @abstractmethod
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
-        """Restore what :meth:`get_state` gave for a lane of the same task."""
+        """Restore a state that :meth:`get_state` returned for a lane of the same task."""
 
     def privileged(self) -> NDArray[np.float64] | None:
-        """What scripted behaviours may see beyond the observation [L, p], e.g. a hidden goal; or ``None``."""
+        """Inputs [L, p] of scripted behaviours beyond the observation, e.g. a hidden goal; or ``None``."""
         return None
 
     def rewards_across(self) -> NDArray[np.float64] | None:
-        """What the last step of each lane would have earned in the tasks of the others.
+        """The reward that the last step of each lane would have received in the tasks of the others.
 
         Returns:
             [L, L]: entry [i, j] for the step of lane i and the task of lane j, NaN where their dynamics

@@ -97,7 +97,7 @@ def test_a_damaged_run_is_not_resumed(finished: Path, tmp_path: Path, file: str)
     damaged = run.path / file
     damaged.write_bytes(damaged.read_bytes()[:100])
     settings = run.read_description().settings
-    with pytest.raises(ClwmError, match=f"{damaged}: .*--resume begins anew"):
+    with pytest.raises(ClwmError, match=f"{damaged}: .*--resume starts again"):
         train(settings, run, steps=1_200, checkpoints=2, resume=True)
     run.snapshot.unlink()
     train(settings, run, steps=1_000, checkpoints=2, resume=True)

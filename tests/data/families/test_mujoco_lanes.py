@@ -236,7 +236,7 @@ def test_an_mjbatch_that_does_not_fit_mujoco_is_named() -> None:
         "        if name == 'mjbatch._bindings': raise ImportError('libmujoco.so.3.14.0: not there')\n"
         "sys.meta_path.insert(0, Broken())"
     )
-    assert lanes_elsewhere(setup).startswith("ClwmError mjbatch does not work beside mujoco")
+    assert lanes_elsewhere(setup).startswith("ClwmError mjbatch does not work with mujoco")
 
 
 def lanes_elsewhere(setup: str) -> str:

@@ -73,7 +73,7 @@ def test_what_is_no_signed_permutation(index: tuple[int, ...], sign: tuple[int, 
     with pytest.raises(ValueError, match="not a signed permutation"):
         SignedPermutation(index, sign)
     with pytest.raises(ValueError, match="not a signed permutation"):
-        SignedPermutation.of(lambda y: [y[0], y[0]], 2)
+        SignedPermutation.from_function(lambda y: [y[0], y[0]], 2)
 
 
 def play(start: Array, actions: Array) -> Array:
