@@ -198,7 +198,7 @@ class _Run:
 
 
 def next_evaluation(done: int) -> int:
-    """Environment steps of the next evaluation: often at first, when much changes, then every 5 %."""
+    """Environment steps of the next evaluation: frequent at first, then every 5 %."""
     return done + max(1_000, done // 20)
 
 
