@@ -216,7 +216,7 @@ def _evaluated(folder: RunFolder) -> int:
     curve = folder.read_curve()
     if not curve:
         raise DamagedDataError(
-            f"{folder.curve}: holds no evaluation: restore it, or remove {folder.snapshot.name}, and --resume "
-            f"starts again from the first step"
+            f"{folder.curve}: holds no evaluation: restore it, or remove {folder.snapshot.name}, and "
+            f"--resume starts again from the first step"
         )
     return curve[-1].environment_steps
