@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clwm_data.hub.push import push
     from clwm_data.manifest import Manifest, load_manifest
     from clwm_data.opening import open_store
+    from clwm_data.recording import Recorder, recover_recording
     from clwm_data.store import Episode, Store, StoredTask, TaskArrays
     from clwm_data.store.validate import validate
 
@@ -44,6 +45,7 @@ __all__ = [
     "InvalidInputError",
     "Manifest",
     "NotFoundError",
+    "Recorder",
     "Store",
     "StoredTask",
     "Task",
@@ -59,6 +61,7 @@ __all__ = [
     "open_store",
     "pull",
     "push",
+    "recover_recording",
     "register_family",
     "select",
     "validate",
@@ -68,6 +71,7 @@ __all__ = [
 _LAZY = {
     "Episode": "store",
     "Manifest": "manifest",
+    "Recorder": "recording",
     "Store": "store",
     "StoredTask": "store",
     "Task": "families.base",
@@ -80,6 +84,7 @@ _LAZY = {
     "open_store": "opening",
     "pull": "hub.pull",
     "push": "hub.push",
+    "recover_recording": "recording",
     "select": "edit",
     "validate": "store.validate",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,16 +40,37 @@ class Border:
             InvalidInputError: something is wrong with one; dataset, episode and step are named.
         """
         episodes = [
-            self._episode(f"{task.name}: episode {number}", raw, task.action_bounds)
+            self.episode(f"{task.name}: episode {number}", raw, task.action_bounds)
             for number, raw in enumerate(task.episodes())
         ]
         if not episodes:
             raise InvalidInputError(f"{task.name}: holds no episodes")
         return TaskArrays.from_episodes(episodes)
 
-    def _episode(
-        self, where: str, raw: RawEpisode, bounds: tuple[Sequence[float], Sequence[float]] | None
-    ) -> Episode:
+    def expect(self, observation: int, action: int, has_success: bool, by: str) -> None:
+        """Have the sizes given by data that is there already.
+
+        Args:
+            observation: entries of an observation.
+            action: entries of an action.
+            has_success: whether the data has it.
+            by: how to name the data in messages.
+        """
+        self._widths = {"observation": observation, "action": action}
+        self._has_success = has_success
+        self._expected_by = by
+
+    def episode(self, where: str, raw: RawEpisode, bounds: tuple[ArrayLike, ArrayLike] | None) -> Episode:
+        """An episode, checked: float32, actions scaled from their bounds to [-1, 1].
+
+        Args:
+            where: how to name it in messages.
+            raw: what its source has.
+            bounds: as of :class:`~clwm_data.convert.source.ForeignTask`.
+
+        Raises:
+            InvalidInputError: something is wrong with it.
+        """
         observation = self._rows(where, "observation", raw.observation)
         action = self._rows(where, "action", raw.action)
         steps = len(action)
@@ -151,7 +171,7 @@ def _finite(where: str, name: str, array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _scaled(
-    where: str, action: NDArray[np.float32], bounds: tuple[Sequence[float], Sequence[float]] | None
+    where: str, action: NDArray[np.float32], bounds: tuple[ArrayLike, ArrayLike] | None
 ) -> NDArray[np.float32]:
     """Actions from their bounds to [-1, 1]; an entry that can have one value only becomes 0."""
     ones = np.ones(action.shape[1])

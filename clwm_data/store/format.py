@@ -27,7 +27,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 TaskKey = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})$")]
 #: A file below a task's group: an array's metadata or a data file; nothing that could lead elsewhere.
 FileKey = Annotated[str, StringConstraints(pattern=r"^[a-z_]+/(zarr\.json|c(\.[0-9]{1,9}){1,2})$")]
-Operation = Literal["select", "merge", "delete-episodes", "convert"]
+Operation = Literal["select", "merge", "delete-episodes", "convert", "record", "relabel"]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
 

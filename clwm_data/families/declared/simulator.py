@@ -37,7 +37,9 @@ class DeclaredSimulator(Simulator):
         self.tasks = np.asarray([task.index for task in tasks], np.int64)
         self._declaration = declaration
         self._envs = [make_environment(declaration, task, render_mode=render_mode) for task in tasks]
-        self.translation = Translation(self._envs[0], declaration.name)
+        env = self._envs[0]
+        where = f"family {declaration.name}"
+        self.translation = Translation(env.observation_space, env.action_space, where)
         self._observation = np.zeros((len(tasks), self.translation.observation_size))
         self._seed = np.zeros(len(tasks), np.int64)
         self._history: list[list[NDArray[np.float64]]] = [[] for _ in tasks]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -27,11 +26,12 @@ class Translation:
         InvalidInputError: spaces that cannot be translated.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
-        self._observations, self._actions = env.observation_space, env.action_space
+    def __init__(self, observations: spaces.Space[Any], actions: spaces.Space[Any], where: str) -> None:
+        """Between vectors and these spaces; ``where`` names their owner in messages."""
+        self._observations, self._actions = observations, actions
         if not self._observations.is_np_flattenable:
             raise InvalidInputError(
-                f"family {name}: observations are a {self._observations}: only those that flatten to an "
+                f"{where}: observations are a {self._observations}: only those that flatten to an "
                 "array can be used (Box, Discrete, and Dict or Tuple of them)"
             )
         self.observation_size = int(spaces.flatdim(self._observations))
@@ -41,7 +41,7 @@ class Translation:
             return
         if not isinstance(self._actions, spaces.Box):
             raise InvalidInputError(
-                f"family {name}: actions are a {self._actions}: only Box and Discrete actions can be used"
+                f"{where}: actions are a {self._actions}: only Box and Discrete actions can be used"
             )
         self.action_size = int(np.prod(self._actions.shape, dtype=np.int64))
         low, high = (
@@ -49,7 +49,7 @@ class Translation:
         )
         if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
             raise InvalidInputError(
-                f"family {name}: actions are a {self._actions}: every entry needs finite bounds, the lower "
+                f"{where}: actions are a {self._actions}: every entry needs finite bounds, the lower "
                 "below the upper"
             )
         self._low, self._high = low, high
@@ -57,6 +57,27 @@ class Translation:
     def observation(self, observation: Any) -> NDArray[np.float64]:
         """Flattened [obs]."""
         return np.asarray(spaces.flatten(self._observations, observation), np.float64)
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Lowest and highest value of each entry of a Box action; ``None``: actions are discrete."""
+        return None if self.discrete else (self._low, self._high)
+
+    def vector(self, action: Any) -> NDArray[np.float64]:
+        """An action as the environment takes it, flattened [act] and not scaled; one-hot if discrete.
+
+        Raises:
+            InvalidInputError: it is none of the discrete actions.
+        """
+        space = self._actions
+        if not isinstance(space, spaces.Discrete):
+            return np.array(action, np.float64).ravel()
+        number = int(action) - int(space.start)
+        if not 0 <= number < self.action_size:
+            raise InvalidInputError(f"action {action} is none of {space}")
+        one_hot = np.zeros(self.action_size)
+        one_hot[number] = 1.0
+        return one_hot
 
     def action(self, action: NDArray[np.float64]) -> Any:
         """What the environment's ``step`` gets for an action [act] in [-1, 1]."""

@@ -305,7 +305,7 @@ def test_damaged_segments_are_collected_anew(collected: Path, tmp_path: Path) ->
         content[place] ^= 1 << int(generator.integers(8))
         file.write_bytes(content if attempt % 4 else content[:place])
         assert not is_sound(path, segments[0])
-        with pytest.raises(DamagedDataError, match="segment is damaged"):
+        with pytest.raises(DamagedDataError, match="is damaged"):
             load_segment(path, segments[0])
         if attempt < 4:
             collect(manifest, path)
