@@ -62,8 +62,13 @@ def _prose(text: str) -> Iterator[str]:
             yield f"{title.strip()}\n"
             yield "```sh\n" + "\n".join(line.strip() for line in code) + "\n```\n"
         else:
-            yield " ".join(line.strip() for line in lines).replace("<", "&lt;") + "\n"
+            yield _text(" ".join(line.strip() for line in lines)) + "\n"
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return _text(" ".join(text.split())).replace("|", "\\|")
+
+
+def _text(text: str) -> str:
+    """Plain text in Markdown: what looks like a tag or like a link stays text."""
+    return text.replace("<", "&lt;").replace("[", "\\[").replace("]", "\\]")
