@@ -44,8 +44,8 @@ class DataConfig(StrictModel):
 
     Attributes:
         standardise_observation: subtract the mean and divide by the standard deviation over the train tasks.
-        std_floor: entries of the observation are divided by at least this share of the observation's size
-            (see :class:`clwm_train.data.normaliser.Normaliser`), so that a simulator's jitter stays small.
+        std_floor: standard deviations are at least this share of their entry's size (see
+            :meth:`clwm_train.data.normaliser.Normaliser.fit`), so that a simulator's jitter stays small.
         clip_observation: scaled entries are kept within plus and minus this; ``null``: they are not.
         reward_scale: rewards are multiplied by this; ``auto``: one over their standard deviation over
             the train tasks.

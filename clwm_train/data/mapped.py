@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from clwm_data.cache import cache_folder, waiting_lock
-from clwm_data.errors import ClwmError, DamagedDataError, UnavailableError
+from clwm_data.disk import disk_errors
+from clwm_data.errors import DamagedDataError, UnavailableError
 from clwm_data.memory import available_memory
 from clwm_data.store import Store
 from clwm_data.store.atomic import move_folder
@@ -104,18 +105,11 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
         "scaling": config.model_dump(mode="json"),
     }
     folder = cache_folder("mapped") / json_sha256(key)
-    try:
+    with disk_errors(folder, "CLWM_CACHE chooses another folder"):
         if not folder.is_dir():
             with waiting_lock(folder.with_name(f"{folder.name}.lock"), f"{store.path}: decoding into files"):
                 if not folder.is_dir():
                     _build(folder, store, config)
-    except ClwmError:
-        raise
-    except OSError as error:
-        raise UnavailableError(
-            f"{error.filename or folder}: {error.strerror or error}: free space, or choose another folder "
-            "by CLWM_CACHE"
-        ) from error
     try:
         columns, normaliser = _open(folder)
     except (OSError, ValueError, RuntimeError) as error:

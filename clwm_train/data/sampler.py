@@ -48,8 +48,8 @@ class TaskBatchSampler:
 
     Args:
         data: arrays of all tasks.
-        config: T, B, H and K.
-        seeds: S of them.
+        config: T, B, H and K; the published ones unless given.
+        seeds: S of them; each draws its own batches.
         next_observation: context transitions hold s'.
         padded: windows begin anywhere in an episode and may reach beyond its end; else where they fit.
         device: of the batches and of the random numbers; that of ``data`` unless given.
@@ -58,15 +58,15 @@ class TaskBatchSampler:
     def __init__(
         self,
         data: TaskData,
-        config: BatchConfig,
-        seeds: Sequence[int],
+        config: BatchConfig | None = None,
+        seeds: Sequence[int] = (0,),
         *,
-        next_observation: bool,
+        next_observation: bool = False,
         padded: bool = False,
         device: torch.device | None = None,
     ) -> None:
         self.data = data
-        self.config = config
+        self.config = config = config or BatchConfig()
         self.next_observation = next_observation
         positions = data.positions("train")
         if not positions:

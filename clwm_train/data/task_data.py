@@ -16,6 +16,7 @@ from torch import Tensor
 
 from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_data.families import SPLITS, Split
+from clwm_data.store import Store
 from clwm_data.store.arrays import TaskArrays
 from clwm_train.config import DataConfig
 from clwm_train.data.normaliser import Normaliser
@@ -76,7 +77,7 @@ class TaskData:
 
     def positions(self, split: Split) -> list[int]:
         """Positions of the tasks of a split, ascending."""
-        return [position for position, its in enumerate(self.splits) if its == split]
+        return [position for position, other in enumerate(self.splits) if other == split]
 
     def observation_row(self, transition: Tensor) -> Tensor:
         """Row of the observation before each transition [...]; the one after it is the next row."""
@@ -101,8 +102,8 @@ def gather(array: Tensor, index: Tensor) -> Tensor:
 
 
 def load_task_data(
-    tasks: Mapping[int, DataTask],
-    config: DataConfig,
+    tasks: Mapping[int, DataTask] | Store,
+    config: DataConfig | None = None,
     *,
     name: str = "the store",
     device: torch.device | str = "cpu",
@@ -110,15 +111,18 @@ def load_task_data(
     """Read all tasks of a store.
 
     Args:
-        tasks: index in the family -> task.
-        config: scaling; fitted to the train tasks.
+        tasks: a store, or some of its tasks by their index in the family.
+        config: scaling, fitted to the train tasks; none unless given.
         name: the store's, for messages.
         device: where to put the arrays.
 
     Raises:
         InvalidInputError: no train task.
-        DamagedDataError: a task without transitions, or one that cannot be read.
+        DamagedDataError: a task without transitions, or whose data is damaged.
     """
+    if isinstance(tasks, Store):
+        name, tasks = str(tasks.path), tasks.tasks
+    config = config or DataConfig()
     indices, splits = train_splits(tasks, name)
     loaded = [tasks[index].load() for index in indices]
     for index, arrays in zip(indices, loaded, strict=True):
@@ -143,7 +147,7 @@ def load_task_data(
     return TaskData(
         tasks=indices,
         splits=splits,
-        observation=joined("observation").sub_(normaliser.mean).div_(normaliser.std),
+        observation=normaliser.observation_(joined("observation")),
         action=joined("action"),
         reward=joined("reward").mul_(normaliser.reward_scale),
         terminated=joined("terminated"),

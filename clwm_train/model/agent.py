@@ -56,7 +56,7 @@ class Agent(nn.Module):
         self.seeds = tuple(seeds)
         self.observation_size, self.action_size = observation_size, action_size
         self.next_observation = config.context.next_observation
-        self.normaliser = Normaliser(observation_size)
+        self.normaliser = Normaliser(observation_size, config.data.clip_observation)
         initialiser = Initialiser(seeds, config.network.init)
         transition = [observation_size, action_size, 1] + [observation_size] * self.next_observation
         self.context_encoder = make_task_inference(

@@ -6,12 +6,16 @@ that the compiler can fuse (``torch.compiler.is_compiling()``).
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import torch
+from filelock import FileLock, Timeout
 
 from clwm_data.errors import UnavailableError
 
@@ -34,12 +38,15 @@ def check_compiler(device: torch.device) -> None:
         UnavailableError: that fails: there is no compiler for this device.
     """
     try:
-        torch.compile(torch.neg)(torch.zeros(2, device=device))
+        with_sound_cache(torch.compile(torch.neg))(torch.zeros(2, device=device))
     except Exception as error:  # torch raises whatever its compiler and the system's do
-        remedy = "install g++ (or set CXX)" if device.type == "cpu" else "install triton"
-        raise UnavailableError(
-            f"nothing can be compiled here: {_reason(error)}: {remedy}, or say --no-compile"
-        ) from error
+        reason = _reason(error)
+        remedy = ""
+        if "InvalidCxxCompiler" in reason or "No working C++ compiler" in reason:
+            remedy = "install g++ (or set CXX), or "
+        elif device.type != "cpu" and "triton" in reason.lower():
+            remedy = "install triton, or "
+        raise UnavailableError(f"nothing can be compiled here: {reason}: {remedy}say --no-compile") from error
 
 
 def decide(
@@ -76,7 +83,7 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     """
     import torch._dynamo  # takes a second
 
-    graph = torch.compile(function, backend=BACKEND, dynamic=False, fullgraph=True)
+    graph = with_sound_cache(torch.compile(function, backend=BACKEND, dynamic=False, fullgraph=True))
 
     @wraps(function)
     def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
@@ -86,14 +93,83 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
             try:
                 return graph(*arguments, **options)
             except torch._dynamo.exc.TorchDynamoException as error:
-                inner = getattr(error, "inner_exception", error)
                 raise UnavailableError(
-                    f"the update cannot be compiled: {_reason(inner)}: say --no-compile"
+                    f"the update cannot be compiled: {_reason(error)}: say --no-compile"
                 ) from error
 
     return call
 
 
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+@cache
+def remove_unfinished_libraries() -> None:
+    """Remove empty libraries from torch's cache, which a killed compilation left.
+
+    Where torch only tries what the processor can do, it takes them for an answer and compiles for
+    another processor from then on. Those that another process is writing stay: it holds torch's lock on them.
+    """
+    from torch._inductor.codecache import get_lock_dir
+
+    for path in _cache_folder().rglob("*.so"):
+        with suppress(OSError, Timeout):
+            if path.stat().st_size == 0:
+                key = path.name.partition(".")[0]
+                with FileLock(Path(get_lock_dir()) / f"{key}.lock", timeout=0):
+                    if path.stat().st_size == 0:
+                        path.unlink()
+
+
+def with_sound_cache(graph: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A compiled function whose call removes libraries that a killed compilation left unfinished in torch's
+    cache, and compiles them anew.
+    """
+
+    @wraps(graph)
+    def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        remove_unfinished_libraries()
+        removed: set[Path] = set()
+        while True:
+            try:
+                return graph(*arguments, **options)
+            except Exception as error:
+                unfinished = _unfinished_library(error)
+                if unfinished is None or unfinished in removed:
+                    raise
+                unfinished.unlink(missing_ok=True)
+                removed.add(unfinished)
+                torch._dynamo.reset()
+
+    return call
+
+
+def _unfinished_library(error: BaseException | None) -> Path | None:
+    """The library in torch's cache that could not be loaded, if that is why something failed."""
+    while error is not None:
+        for match in re.finditer(
+            r"(/\S+\.so): (?:file too short|invalid ELF header|cannot read)", str(error)
+        ):
+            path = Path(match[1])
+            if path.is_relative_to(_cache_folder()):
+                return path
+        error = getattr(error, "inner_exception", None) or error.__cause__
+    return None
+
+
+def _cache_folder() -> Path:
+    """Where torch keeps what it compiled."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes long
+
+    return Path(cache_dir())
+
+
+def _reason(error: BaseException) -> str:
+    """What the compiler says is wrong, in one line; torch puts lines of its own before it."""
+    first: BaseException | None = error
+    last = error
+    while first is not None:
+        last = first
+        for line in str(first).splitlines():
+            if re.search(r"\berror: ", line):
+                return line.strip()[:300]
+        first = getattr(first, "inner_exception", None) or first.__cause__
+    lines = [line.strip() for line in str(last).splitlines() if line.strip()]
+    return f"{type(last).__name__}: {lines[0][:300]}" if lines else type(last).__name__

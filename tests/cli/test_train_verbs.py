@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import UnavailableError
 from clwm_train.settings import Execution
 from clwm_train.training import compiler
 from clwm_train.training import train as api
@@ -143,7 +143,7 @@ def test_long_runs_are_compiled_unless_told_otherwise(
 ) -> None:
     def check(device: torch.device) -> None:
         if not there_is_a_compiler:
-            raise ClwmError("no compiler")
+            raise UnavailableError("no compiler")
 
     asked: list[bool | None] = []
 
@@ -244,11 +244,13 @@ def test_missing_torch_is_one_line(store_path: Path) -> None:
 def test_several_seeds_train_resume_and_are_evaluated_together(
     call: Call, store_path: Path, tmp_path: Path
 ) -> None:
-    code, out, err = call("train", store_path, "--seeds", "1-2,5", "--steps", 4, *SMALL_OPTIONS)
+    code, out, err = call(
+        "train", store_path, "--seeds", "1-2,5", "--name", "spc", "--steps", 4, *SMALL_OPTIONS
+    )
     assert code == 0, err
     folder = Path("runs/tiny-spc-s1-2,5")
     assert str(folder) in out
-    code, _, err = call("train", store_path, "--seeds", "1-2,5", "--resume", "--steps", 8)
+    code, _, err = call("train", store_path, "--seeds", "1-2,5", "--name", "spc", "--resume", "--steps", 8)
     assert code == 0, err
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(row["step"], row["seed"]) for row in rows] == [

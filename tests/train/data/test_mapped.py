@@ -157,7 +157,7 @@ def test_a_full_disk_is_told(store: Store, cache: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(mapped, "_fill", full)
-    with pytest.raises(ClwmError, match="No space left on device: free space, or choose another folder by"):
+    with pytest.raises(ClwmError, match=r"No space left on device: free space .* CLWM_CACHE chooses another"):
         map_task_data(store, CONFIG)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 

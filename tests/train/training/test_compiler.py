@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +13,14 @@ import torch
 import torch._dynamo
 from torch.nn import functional
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_train.kernels import gumbel_graph
 from clwm_train.kernels.norm_mish import EPSILON, norm_mish_graph
 from clwm_train.methods.listing import list_methods
 from clwm_train.model.fsq import FSQ
 from clwm_train.training import compiler
-from tests.train.helpers import small_config
+from tests.conftest import ROOT
+from tests.train.helpers import COMPILER, small_config
 from tests.train.training.test_learner import make
 
 
@@ -103,7 +108,7 @@ def test_too_many_codes_to_unroll(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_decides_to_compile(there_is_a_compiler: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def check(device: torch.device) -> None:
         if not there_is_a_compiler:
-            raise ClwmError("no compiler")
+            raise UnavailableError("no compiler")
 
     monkeypatch.setattr(compiler, "check_compiler", check)
     notes: list[str] = []
@@ -128,5 +133,49 @@ def test_a_compiler_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("it has\na bug")
 
     monkeypatch.setattr(compiler, "BACKEND", fails)
-    with pytest.raises(ClwmError, match=r"^the update cannot be compiled: it has: say --no-compile"):
+    with pytest.raises(
+        ClwmError, match=r"^the update cannot be compiled: RuntimeError: it has: say --no-compile"
+    ):
         compiler.compiled(torch.neg)(torch.zeros(2))
+
+
+@COMPILER
+def test_libraries_that_a_killed_compilation_left_empty_are_compiled_anew(tmp_path: Path) -> None:
+    """Those that torch only tries, to see what the processor can do, too."""
+    code = """
+import torch
+from clwm_train.training.compiler import compiled
+assert compiled(lambda x: (x * 2 + 1).sum())(torch.ones(5)) == 15
+"""
+
+    def run() -> None:
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    run()
+    libraries = list(tmp_path.rglob("*.so"))
+    assert libraries
+    for path in libraries:
+        path.write_bytes(b"")
+    run()
+    assert all(path.stat().st_size for path in tmp_path.rglob("*.so"))
+
+
+def test_the_cause_is_named_where_compiling_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("C++ compile error\n\nOutput:\nx.cpp:1: fatal error: omp.h: No such file\nmore")
+
+    monkeypatch.setattr(compiler, "BACKEND", fails)
+    message = (
+        r"^the update cannot be compiled: x\.cpp:1: fatal error: omp\.h: No such file: say --no-compile$"
+    )
+    with pytest.raises(UnavailableError, match=message):
+        compiler.compiled(torch.neg)(torch.zeros(3))
