@@ -1,4 +1,4 @@
-"""The policy, and what trains it."""
+"""The policy, and the backbone that trains it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from clwm_train.config.types import Count, LogStd, Rate, Share, Sizes, Weight
 
 
 class PolicyConfig(StrictModel):
-    """How the policy's network is read as a distribution over actions; ``policy: mixture`` is short for
-    ``policy: {head: mixture}``.
+    """The distribution over actions; ``policy: mixture`` is short for ``policy: {head: mixture}``.
 
     Attributes:
-        head: ``gaussian`` (published), ``mixture`` of Gaussians, or ``deterministic`` (of ``td3bc`` alone);
+        head: ``gaussian`` (published), ``mixture`` of Gaussians, or ``deterministic`` (only with ``td3bc``);
             ``auto``: the published one of the backbone.
-        components: Gaussians of a mixture.
+        components: number of Gaussians of a mixture.
         log_std_min: lower end of the log standard deviations.
         log_std_max: upper end.
     """
@@ -40,13 +39,13 @@ class PolicyConfig(StrictModel):
 
 
 class BackboneConfig(StrictModel):
-    """What every backbone has.
+    """Settings of every backbone.
 
     Attributes:
-        transitions: of each window, learn from ``all`` steps or the ``first`` alone; windows then begin at
-            every transition of an episode as often.
-        hidden: hidden layers of the policy, and of the critics and the value network where there are any.
-        learning_rate: of Adam.
+        transitions: learn from ``all`` steps of each window, or only from the ``first``; windows then begin
+            at every transition of an episode equally often.
+        hidden: hidden layers of the policy, and of critics and value network, if any.
+        learning_rate: learning rate of Adam.
     """
 
     transitions: Literal["all", "first"] = "all"
@@ -55,7 +54,7 @@ class BackboneConfig(StrictModel):
 
 
 class ActorCriticConfig(BackboneConfig):
-    """What every backbone with critics has.
+    """Settings of every backbone with critics.
 
     Attributes:
         discount: gamma.
@@ -70,9 +69,9 @@ class IqlConfig(ActorCriticConfig):
     """Implicit Q-learning (Kostrikov et al. 2022).
 
     Attributes:
-        expectile: of the value loss.
-        inverse_temperature: of the advantage weights.
-        max_weight: advantage weights are clipped here.
+        expectile: expectile of the value loss.
+        inverse_temperature: inverse temperature of the advantage weights.
+        max_weight: upper bound to which advantage weights are clipped.
     """
 
     expectile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
@@ -86,7 +85,7 @@ class Td3BcConfig(ActorCriticConfig):
     Attributes:
         alpha: weight of the values against the distance from the data's actions.
         policy_noise: standard deviation of the noise on the target policy's actions.
-        noise_clip: its largest size.
+        noise_clip: bound to which this noise is clipped.
     """
 
     alpha: Weight = 2.5

@@ -41,12 +41,12 @@ class ContextConfig(StrictModel):
     """Where the task representation z comes from.
 
     Attributes:
-        source: ``encoder`` of context transitions; ``none``: z = 0, the floor of comparisons; ``parameters``:
-            the task's own, scaled to [-1, 1], the ceiling (z then has as many entries as there are).
+        source: ``encoder``: inferred from context transitions; ``none``: z = 0, a lower bound in comparisons;
+            ``parameters``: the task's parameters, scaled to [-1, 1], an upper bound (they set the size of z).
         dim: entries of z.
-        hidden: hidden layers.
-        next_observation: transitions hold s' as well; ``auto``: where the family's dynamics vary.
-        learning_rate: of Adam.
+        hidden: hidden layers of the context encoder.
+        next_observation: transitions include s'; ``auto``: if the family's dynamics vary.
+        learning_rate: learning rate of Adam.
     """
 
     source: ContextSource = "encoder"
@@ -57,7 +57,7 @@ class ContextConfig(StrictModel):
 
 
 class WorldModelConfig(StrictModel):
-    """The latent world model; a method without one gives policy and critics the raw observation.
+    """The latent world model; without one, policy and critics see the raw observation.
 
     Attributes:
         latent: ``discrete`` (FSQ), ``simnorm`` or ``continuous``.
@@ -65,13 +65,13 @@ class WorldModelConfig(StrictModel):
         latent_dim: latent dimensions; a discrete one holds ``len(levels)`` channels.
         levels: FSQ levels of each channel.
         simnorm_group: entries of a SimNorm group.
-        temperature: of the straight-through Gumbel-softmax.
+        temperature: temperature of the straight-through Gumbel-softmax.
         encoder_hidden: hidden layers of the encoder.
         dynamics_hidden: hidden layers of the latent dynamics.
         reward_hidden: hidden layers of the reward head.
         target_tau: EMA rate of the target encoder.
-        learning_rate: of AdamW.
-        weight_decay: of AdamW.
+        learning_rate: learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
     """
 
     latent: Literal["discrete", "simnorm", "continuous"] = "discrete"
@@ -94,7 +94,7 @@ class WorldModelConfig(StrictModel):
                 f"levels {list(self.levels)} make {math.prod(self.levels):,} codes: at most {MOST_CODES:,}"
             )
         if self.consistency == "cross-entropy" and self.latent != "discrete":
-            raise ValueError(f"consistency cross-entropy needs latent discrete, found latent {self.latent}")
+            raise ValueError(f"consistency cross-entropy needs latent discrete, not latent {self.latent}")
         if self.latent == "simnorm" and self.latent_dim % self.simnorm_group:
             raise ValueError(
                 f"latent_dim {self.latent_dim} is not a multiple of simnorm_group {self.simnorm_group}"

@@ -1,4 +1,4 @@
-"""What trains the context encoder and the world model."""
+"""Objectives that train the context encoder and the world model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class TemporalConsistencyConfig(StrictModel):
     """Open-loop prediction of the latent codes and rewards of a window.
 
     Attributes:
-        weight: of the whole term.
-        reward_weight: of the reward error within it.
-        rho: step t of a window weighs rho^t.
+        weight: weight of the whole term.
+        reward_weight: weight of the reward error within the term.
+        rho: step t of a window has weight rho^t.
     """
 
     weight: Weight = 1.0
@@ -26,8 +26,8 @@ class InfoNCEConfig(StrictModel):
     """Contrast of a task's z with running means of all train tasks' z.
 
     Attributes:
-        weight: of the term.
-        radius: similarities are -distance / radius; 100 as published is almost flat.
+        weight: weight of the term.
+        radius: similarities are -distance / radius; with the published 100 they are almost equal.
         tau: EMA rate of the running means.
     """
 
@@ -40,7 +40,7 @@ class FocalConfig(StrictModel):
     """Distance-metric loss between the z of the tasks of a meta-batch.
 
     Attributes:
-        weight: of the term.
+        weight: weight of the term.
     """
 
     weight: Weight = 1.0
@@ -50,7 +50,7 @@ class L2Config(StrictModel):
     """Squared norm of each task's z (DORA).
 
     Attributes:
-        weight: of the term.
+        weight: weight of the term.
     """
 
     weight: Weight = 0.01
@@ -60,11 +60,11 @@ class ClubConfig(StrictModel):
     """Upper bound of the information that z holds about the context's states and actions (CSRO).
 
     Attributes:
-        weight: of the bound; the variational network is trained whatever it is.
-        negatives: pair (s, a) with the z of other transitions of its ``task`` (published) or of the
+        weight: weight of the bound; it does not affect the training of the variational network.
+        negatives: pair (s, a) with the z of other transitions of its ``task`` (published) or of the whole
             ``batch``.
         hidden: hidden layers of the variational network.
-        learning_rate: of its own Adam.
+        learning_rate: learning rate of the variational network (Adam).
     """
 
     weight: Weight = 0.5
@@ -77,10 +77,10 @@ class DecoderConfig(StrictModel):
     """Reconstruction of the change of the observation and of the reward from (s, a, z) (UNICORN).
 
     Attributes:
-        weight: of the term.
-        reward_weight: of the reward's error within it.
+        weight: weight of the term.
+        reward_weight: weight of the reward error within the term.
         hidden: hidden layers of the decoder.
-        learning_rate: of its own Adam.
+        learning_rate: learning rate of the decoder (Adam).
     """
 
     weight: Weight = 1.0
@@ -93,9 +93,9 @@ class TaskClassifierConfig(StrictModel):
     """Classification of the train task from z (UNICORN-SUP).
 
     Attributes:
-        weight: of the term.
+        weight: weight of the term.
         hidden: hidden layers of the classifier.
-        learning_rate: of its own Adam.
+        learning_rate: learning rate of the classifier (Adam).
     """
 
     weight: Weight = 1.0
@@ -104,7 +104,7 @@ class TaskClassifierConfig(StrictModel):
 
 
 class ObjectivesConfig(StrictModel):
-    """What trains the context encoder (and the world model): a weighted list; absent means not used."""
+    """The weighted objectives of the context encoder and the world model; absent ones are not used."""
 
     temporal_consistency: TemporalConsistencyConfig | None = None
     infonce: InfoNCEConfig | None = None

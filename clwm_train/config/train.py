@@ -1,4 +1,4 @@
-"""What a run is; the defaults are the published constants of SPC."""
+"""The configuration of a run; the defaults are the published constants of SPC."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from clwm_train.config.types import (
 
 
 class BatchConfig(StrictModel):
-    """What one update sees.
+    """Sizes of the meta-batch of an update.
 
     Attributes:
-        tasks: tasks of a meta-batch T, drawn with replacement.
-        windows: windows per task B.
-        horizon: steps per window H.
-        context: context transitions per task K.
+        tasks: T, tasks of a meta-batch, drawn with replacement.
+        windows: B, windows per task.
+        horizon: H, steps per window.
+        context: K, context transitions per task.
     """
 
     tasks: Count = 16
@@ -40,15 +40,14 @@ class BatchConfig(StrictModel):
 
 
 class DataConfig(StrictModel):
-    """How stored arrays are scaled before anything sees them.
+    """How stored arrays are scaled before training.
 
     Attributes:
         standardise_observation: subtract the mean and divide by the standard deviation over the train tasks.
         std_floor: standard deviations are at least this share of their entry's size (see
             :meth:`clwm_train.data.normaliser.Normaliser.fit`), so that a simulator's jitter stays small.
-        clip_observation: scaled entries are kept within plus and minus this; ``null``: they are not.
-        reward_scale: rewards are multiplied by this; ``auto``: one over their standard deviation over
-            the train tasks.
+        clip_observation: scaled entries are clipped to plus and minus this; ``null``: no clipping.
+        reward_scale: factor on rewards; ``auto``: one over their standard deviation over the train tasks.
     """
 
     standardise_observation: bool = False
@@ -61,10 +60,10 @@ class EvaluationConfig(StrictModel):
     """Evaluations while training.
 
     Attributes:
-        every: updates from one to the next.
-        protocols: what is evaluated; ``checkpoints/best`` is chosen by the first one.
-        splits: on which tasks; ``checkpoints/best`` is chosen by the first one.
-        episodes: per task.
+        every: updates between evaluations.
+        protocols: evaluation protocols; ``checkpoints/best`` is chosen by the first.
+        splits: splits of the tasks; ``checkpoints/best`` is chosen by the first.
+        episodes: episodes per task.
     """
 
     every: Count
@@ -74,22 +73,23 @@ class EvaluationConfig(StrictModel):
 
 
 class TrainConfig(StrictModel):
-    """Everything that decides what is trained, apart from the store and the seeds.
+    """Everything that determines a training, apart from the store and the seeds.
 
     Attributes:
-        steps: iterations; every one updates policy and critics.
-        representation_every: iterations per update of context encoder and world model.
-        log_every: iterations per row of metrics.
-        checkpoint_every: iterations per checkpoint.
-        keep_checkpoints: older ones are removed.
-        learning_rate_decay: over this share of the steps, the last, all learning rates fall linearly to 0.
-        evaluation: while training; ``null``: none.
-        precision: of matrix products while training: ``fp32``; ``mixed``: their factors may be rounded, to
+        steps: updates; each one updates policy and critics.
+        representation_every: updates per update of context encoder and world model.
+        log_every: updates per row of metrics.
+        checkpoint_every: updates per checkpoint.
+        keep_checkpoints: number of checkpoints to keep; older ones are removed.
+        learning_rate_decay: share of the updates, at the end, over which all learning rates decrease linearly
+            to 0.
+        evaluation: evaluations while training; ``null``: none.
+        precision: precision of matrix products while training: ``fp32``; ``mixed``: factors may be rounded to
             TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
         features: what policy and critics see beside z: ``codes`` (published for SPC), ``observation`` or
-            ``both``; ``auto``: codes where there is a world model.
-        policy: how actions are distributed.
-        backbone: what trains policy and critics; its constants stand under its own name.
+            ``both``; ``auto``: codes if there is a world model.
+        policy: distribution over actions.
+        backbone: algorithm that trains policy and critics; its constants are under the key of its name.
     """
 
     steps: Count = 500_000
@@ -136,7 +136,7 @@ class TrainConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _default_constants(cls, data: Any) -> Any:
-        """A backbone whose constants are not named has its defaults."""
+        """Without constants, the backbone gets its defaults."""
         if isinstance(data, dict):
             name = data.get("backbone", "iql")
             if name in BACKBONES and name not in data:
@@ -147,7 +147,7 @@ class TrainConfig(StrictModel):
     def _one_backbone(self) -> Self:
         if getattr(self, self.backbone) is None:
             raise ValueError(
-                f"backbone is {self.backbone}, and {self.backbone} is null: give it keys, or {{}}"
+                f"backbone is {self.backbone}, but {self.backbone} is null: give it keys, or {{}}"
             )
         for name in BACKBONES:
             if name != self.backbone and getattr(self, name) is not None:

@@ -6,10 +6,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
-#: No count of anything comes near it, and it fits where counts are multiplied.
+#: Upper bound on counts: far above any use, and products of counts do not overflow.
 MOST = 10**9
 Count = Annotated[int, Field(ge=1, le=MOST)]
-#: Outside of these single precision has no numbers, or only some with few digits.
+#: Range of single precision without denormal numbers.
 SMALLEST, LARGEST = 1.2e-38, 3e38
 
 
@@ -22,13 +22,13 @@ def _single_precision(value: float) -> float:
 Rate = Annotated[float, Field(gt=0.0, le=LARGEST, allow_inf_nan=False), AfterValidator(_single_precision)]
 Weight = Annotated[float, Field(ge=0.0, le=LARGEST, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
-#: exp of it and of its negative are well within single precision.
+#: exp of this and of its negative is well within single precision.
 LogStd = Annotated[float, Field(ge=-20.0, le=20.0)]
-#: Hidden layers of a network: each is built in turn, so a configuration of very many would take minutes.
+#: Maximum number of hidden layers: they are built one by one, so very many would take minutes.
 MOST_LAYERS = 64
-#: YAML knows only lists; sizes are kept as tuples.
+#: YAML has only lists; sizes are stored as tuples.
 Sizes = Annotated[tuple[Count, ...], Field(strict=False, max_length=MOST_LAYERS)]
-#: Where there must be a hidden layer, whose features are measured.
+#: Hidden layers of a network that needs at least one, whose features are measured.
 DeepSizes = Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=MOST_LAYERS)]
 #: How weights are drawn, see :class:`clwm_train.model.nn.Initialiser`.
 Init = Literal["truncated-normal-0.02", "fan-in", "group-fan-in", "orthogonal"]
@@ -36,9 +36,9 @@ Init = Literal["truncated-normal-0.02", "fan-in", "group-fan-in", "orthogonal"]
 NetworkStyle = Literal["layernorm-mish", "relu"]
 #: What the latent dynamics are trained with, see :mod:`clwm_train.model.prediction`.
 Consistency = Literal["mse", "cosine", "cross-entropy"]
-#: Of matrix products while training, see :mod:`clwm_train.training.precision`.
+#: Precision of matrix products while training, see :mod:`clwm_train.training.precision`.
 Precision = Literal["fp32", "mixed", "bf16"]
-#: What policy and critics see, beside z; ``auto``: the codes where there is a world model.
+#: What policy and critics see, besides z; ``auto``: the codes if there is a world model.
 Features = Literal["auto", "codes", "observation", "both"]
 #: See :mod:`clwm_train.model.context_encoder`.
 ContextSource = Literal["encoder", "none", "parameters"]

@@ -1,8 +1,8 @@
-"""Training on data that does not fit into memory: arrays decoded once into files, and mapped.
+"""Training on data that does not fit into memory: arrays are decoded once into files and memory-mapped.
 
 The operating system then reads windows page by page, and keeps them in memory as long as there is room. The
-files are keyed by what they hold (the store's content, its splits, the scaling), so every run on the same
-data shares them.
+files are keyed by their content (the store's content, its splits, the scaling), so that all runs on the same
+data share them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from clwm_train.data.normaliser import Normaliser
 from clwm_train.data.task_data import COLUMNS, TaskData, load_task_data, task_offsets, train_splits
 from clwm_train.settings import Memory
 
-#: Changes whenever the files of a cache do.
+#: Version of the layout of the cached files.
 LAYOUT = 1
 #: Share of the free memory that data may take: networks, optimisers and activations need room, too.
 FREE_SHARE = 0.8
@@ -42,7 +42,7 @@ NORMALISER = ("mean", "std", "reward_scale")
 def read_task_data(
     store: Store, config: DataConfig, *, device: torch.device | str = "cpu", memory: Memory = "auto"
 ) -> TaskData:
-    """A store's data on the device, or mapped where it would not fit there.
+    """A store's data on the device, or memory-mapped if it would not fit.
 
     Args:
         store: the data.
@@ -71,13 +71,13 @@ def choose_memory(
     Args:
         store: the data.
         device: to train on.
-        memory: ``ram``: all of it on the device; ``mmap``: in files of the cache, mapped; ``auto``: in files
-            if loading it would take most of the free memory.
+        memory: ``ram``: on the device; ``mmap``: memory-mapped files of the cache; ``auto``: mapped if
+            loading would take most of the free memory.
     """
     if memory != "auto":
         return memory
     columns = [sum(task.arrays[name].nbytes for task in store.tasks.values()) for name in COLUMNS]
-    loading = sum(columns) + max(columns)  # the largest is held twice for a moment
+    loading = sum(columns) + max(columns)  # the largest is briefly held twice
     free = available_memory()
     device = torch.device(device)
     if device.type == "cuda":
@@ -86,10 +86,10 @@ def choose_memory(
 
 
 def map_task_data(store: Store, config: DataConfig) -> TaskData:
-    """A store's data, the same bits as :func:`~clwm_train.data.task_data.load_task_data`, mapped from files.
+    """A store's data, memory-mapped, bit-identical to :func:`~clwm_train.data.task_data.load_task_data`.
 
-    The first call makes the files, with one task at a time in memory; processes that want them at the same
-    time wait for it, and one that is killed leaves nothing that counts.
+    The first call makes the files, with one task at a time in memory; other processes that need them wait,
+    and a killed one leaves no files that would be used.
 
     Raises:
         InvalidInputError: no train task.
@@ -99,7 +99,7 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
     indices, splits = train_splits(store.tasks, str(store.path))
     key = {
         "layout": LAYOUT,
-        # Not what the root claims: a store must not put its data in another's place.
+        # Not the digest in the root: a damaged store must not replace another's data.
         "content": content_sha256({str(index): store.tasks[index].record.arrays for index in indices}),
         "splits": splits,
         "scaling": config.model_dump(mode="json"),
@@ -127,7 +127,7 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
 
 def _build(folder: Path, store: Store, config: DataConfig) -> None:
     building = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(building, ignore_errors=True)  # of a process that was killed: we hold the lock
+    shutil.rmtree(building, ignore_errors=True)  # left by a killed process: we hold the lock
     building.mkdir()
     try:
         _fill(building, store, config)
@@ -155,7 +155,7 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
             streams[name] = stream
         first = 0
         for task in tasks:
-            arrays = task.load()  # verified: what is damaged now must not outlive its mend
+            arrays = task.load()  # verified: the cache must not keep damaged data after a repair
             named: dict[str, Any] = {name: getattr(arrays, name) for name in COLUMNS}
             named["observation"] = normaliser.observation(torch.from_numpy(arrays.observation)).numpy()
             named["reward"] = normaliser.reward(torch.from_numpy(arrays.reward)).numpy()
@@ -167,7 +167,7 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
 
 def _open(folder: Path) -> tuple[dict[str, Tensor], Normaliser]:
     size = sum(path.stat().st_size for path in folder.iterdir())
-    # Windows lie anywhere: what the system reads ahead is of use only if all of it can stay.
+    # Windows are random: reading ahead is useful only if all of the file stays in memory.
     advice = mmap.MADV_WILLNEED if size < available_memory() else mmap.MADV_RANDOM
     columns = {
         name: _loaded(folder / f"{name}.npy")
@@ -185,7 +185,7 @@ def _loaded(path: Path) -> Tensor:
 
 
 def _mapped(path: Path, advice: int) -> Tensor:
-    """A file's array, read-only: a process can neither change nor be changed by another's."""
+    """A file's array, mapped privately: processes cannot change each other's data."""
     with path.open("rb") as stream:
         np.lib.format.read_magic(stream)
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)

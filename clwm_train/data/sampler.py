@@ -1,4 +1,4 @@
-"""Meta-batches: a few train tasks, and of each some windows and some context transitions."""
+"""Meta-batches: a few train tasks, with some windows and some context transitions of each."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ class TaskBatch:
     Attributes:
         task: [S, T] int64, position of each task among the sampler's train tasks.
         context: [S, T, K, x], transitions as the context encoder takes them.
-        observation: [S, T, B, H + 1, obs]; where ``mask`` is 0 the last observation of the episode is
-            repeated.
+        observation: [S, T, B, H + 1, obs]; where ``mask`` is 0, the episode's last observation is repeated.
         action: [S, T, B, H, act].
         reward: [S, T, B, H].
         terminated: [S, T, B, H], 1 where the transition ended in a terminal state.
@@ -42,17 +41,17 @@ class TaskBatchSampler:
     """Draws meta-batches; batch ``i`` depends on the seed and ``i`` alone, so a resumed run sees the
     same batches.
 
-    Tasks are drawn with replacement. A task's windows are uniform over all places where a window fits into an
-    episode; an episode shorter than the window gives one padded window. Context transitions are uniform
-    over all of the task's transitions, with replacement.
+    Tasks are drawn with replacement. A task's windows are uniform over all positions at which a window fits
+    into an episode; an episode shorter than the window gives one padded window. Context transitions are
+    uniform over all of the task's transitions, with replacement.
 
     Args:
         data: arrays of all tasks.
-        config: T, B, H and K; the published ones unless given.
-        seeds: S of them; each draws its own batches.
-        next_observation: context transitions hold s'.
-        padded: windows begin anywhere in an episode and may reach beyond its end; else where they fit.
-        device: of the batches and of the random numbers; that of ``data`` unless given.
+        config: T, B, H and K; the published ones by default.
+        seeds: the S seeds; each draws its own batches.
+        next_observation: context transitions include s'.
+        padded: windows begin anywhere in an episode and may extend beyond its end; else only where they fit.
+        device: device of the batches and of the random numbers; by default that of ``data``.
     """
 
     def __init__(
@@ -79,13 +78,13 @@ class TaskBatchSampler:
         places = data.episode_length
         if not padded:
             places = (places - config.horizon + 1).clamp_(min=1)
-        #: [E + 1] number of window places before each episode.
+        #: [E + 1] number of window positions before each episode.
         self._first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])
         self._task_place = self._first_place[data.first_episode]
         self._steps = torch.arange(config.horizon + 1, device=data.device)
 
     def batch(self, step: int) -> TaskBatch:
-        """The batch of one iteration."""
+        """The batch of update ``step``."""
         config, draws = self.config, self._streams.at(Purpose.BATCH, step)
         task = _integers(draws, (config.tasks,), self._task_count)
         position = self._positions[task]
@@ -105,7 +104,7 @@ class TaskBatchSampler:
         return low + _integers(draws, (*position.shape[1:], count), high - low)
 
     def _windows(self, place: Tensor) -> dict[str, Tensor]:
-        """The windows at places [S, T, B]; see :class:`TaskBatch`."""
+        """The windows at positions [S, T, B]; see :class:`TaskBatch`."""
         data = self.data
         episode = torch.searchsorted(self._first_place, place, right=True) - 1
         offset = place - self._first_place[episode]

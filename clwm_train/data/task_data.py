@@ -1,7 +1,7 @@
-"""A store's arrays as training wants them: every array once, contiguous, on the device.
+"""A store's arrays in the form for training: one contiguous array per column, on the device.
 
-The tasks' arrays lie one after another, laid out as in :mod:`clwm_data.store.arrays`: the observation before
-transition ``row`` of episode ``e`` is ``observation[row + e]``, where both count through all tasks.
+The tasks' arrays are concatenated, laid out as in :mod:`clwm_data.store.arrays`: the observation before
+transition ``row`` of episode ``e`` is ``observation[row + e]``, where both indices run through all tasks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clwm_data.store.arrays import TaskArrays
 from clwm_train.config import DataConfig
 from clwm_train.data.normaliser import Normaliser
 
-#: What is kept of a task's arrays.
+#: Arrays of a task that are kept.
 COLUMNS = ("observation", "action", "reward", "terminated", "episode_start", "episode_length")
 
 
@@ -45,7 +45,7 @@ class TaskData:
     """All tasks' transitions (N in E episodes), scaled by ``normaliser``.
 
     Attributes:
-        tasks: family indices of the tasks, ascending; the others count in this order (their *position*).
+        tasks: family indices of the tasks, ascending; an index into this list is a task's *position*.
         splits: split of each task.
         observation: [N + E, obs] float32.
         action: [N, act] float32.
@@ -97,7 +97,7 @@ class TaskData:
 
 
 def gather(array: Tensor, index: Tensor) -> Tensor:
-    """Rows of ``array`` [R, ...] at ``index`` [...], in one go."""
+    """Rows of ``array`` [R, ...] at ``index`` [...], in one operation."""
     return array.index_select(0, index.reshape(-1)).view(*index.shape, *array.shape[1:])
 
 
@@ -141,7 +141,7 @@ def load_task_data(
     del loaded, arrays
 
     def joined(column: str) -> Tensor:
-        # Each column's parts are released before the next is joined: no array is held twice for long.
+        # Each column's parts are released before the next column is joined: no array is held twice for long.
         return torch.from_numpy(np.concatenate(columns.pop(column))).to(device)
 
     return TaskData(
@@ -173,5 +173,5 @@ def train_splits(tasks: Mapping[int, DataTask], name: str) -> tuple[tuple[int, .
 
 
 def task_offsets(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Where each of several parts begins that lie one after another, and where the last one ends."""
+    """Offset of each of several concatenated parts, and the end of the last one."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

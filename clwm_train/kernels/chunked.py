@@ -1,4 +1,4 @@
-"""Elementwise work taken in pieces that stay in the processor's cache."""
+"""Elementwise work in pieces that stay in the processor's cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def row_pieces(x: Tensor) -> Iterator[slice]:
 
 
 def member_pieces(x: Tensor) -> Iterator[tuple[int, slice]]:
-    """The same for x [M, N, ...]: a member and some of its rows."""
+    """Pieces of x [M, N, ...]: a member and a slice of its rows."""
     for member, rows in enumerate(x):
         for piece in row_pieces(rows):
             yield member, piece

@@ -1,7 +1,7 @@
 """Cross-entropy and straight-through Gumbel-softmax draw of the same logits, from one exponential.
 
-Logits lie codes first, [N, C, D]: reductions over the few codes then run along contiguous dimensions, several
-times quicker on CPU than over the last axis. Rows are taken in pieces that stay in the processor's cache.
+The codes axis comes first, [N, C, D]: reductions over the few codes then run along contiguous dimensions,
+several times faster on CPU than over the last axis. Rows are processed in pieces that stay in the cache.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from clwm_train.kernels.chunked import member_pieces
 
-#: Drawn as 0, a number would leave no code where the others' probabilities are 0 in single precision.
+#: A uniform number of 0 would exclude its code, even if all others' probabilities underflow to 0.
 SMALLEST_UNIFORM = 2.0**-25
-#: The index of a code takes the place of the lowest bits of a number: at most so many of its 23.
+#: Codes whose index fits into the lowest bits of a float's 23-bit mantissa.
 MOST_PACKED_CODES = 64
 
 
@@ -35,7 +35,7 @@ class Score(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Gradient of the error [S, N] to that of the logits."""
+        """Gradient of the logits from that of the error [S, N]."""
         p, target = ctx.saved_tensors
         result = torch.empty(p.shape, dtype=ctx.dtype, device=p.device)
         for piece in member_pieces(p):
@@ -65,7 +65,7 @@ class ScoreAndDraw(torch.autograd.Function):
         for piece in member_pieces(logits):
             mine, drawn = p[piece], soft[piece]
             error[piece] = _softmax(logits[piece], target[piece], mine)
-            # log(u) = -E: the sign turns all entries and falls out of the quotient below.
+            # log(u) = -E: the sign flips all entries and cancels in the quotient below.
             torch.clamp(uniform[piece], min=SMALLEST_UNIFORM, out=drawn)
             torch.div(mine, drawn.log_(), out=drawn)
             index = _argmax_of_negative(drawn)
@@ -80,19 +80,19 @@ class ScoreAndDraw(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        """Gradients of error [S, N] and code [S, N, D, X] to that of the logits."""
+        """Gradient of the logits from those of error [S, N] and code [S, N, D, X]."""
         p, target, soft, codebook = ctx.saved_tensors
         scaled = (codebook / ctx.temperature).unsqueeze(-1)
         result = torch.empty(p.shape, dtype=ctx.dtype, device=p.device)
         for piece in member_pieces(p):
-            of_code = gradients[1][piece].transpose(1, 2).contiguous()
-            through = scaled[:, 0] * of_code[:, :1]
+            code_gradient = gradients[1][piece].transpose(1, 2).contiguous()
+            through = scaled[:, 0] * code_gradient[:, :1]
             for channel in range(1, codebook.shape[1]):
-                through.addcmul_(scaled[:, channel], of_code[:, channel : channel + 1])
+                through.addcmul_(scaled[:, channel], code_gradient[:, channel : channel + 1])
             through.mul_(soft[piece])
             through.addcmul_(soft[piece], through.sum(1, keepdim=True), value=-1.0)
-            of_error = _softmax_gradient(p[piece], target[piece], gradients[0][piece])
-            result[piece] = of_error.add_(through)
+            error_gradient = _softmax_gradient(p[piece], target[piece], gradients[0][piece])
+            result[piece] = error_gradient.add_(through)
         return result, None, None, None, None
 
 
@@ -107,9 +107,9 @@ def _softmax(logits: Tensor, target: Tensor, out: Tensor) -> Tensor:
     return error
 
 
-def _softmax_gradient(p: Tensor, target: Tensor, of_error: Tensor) -> Tensor:
-    """Gradient of ``_softmax``'s error [R] to the logits: [R, C, D]."""
-    share = (of_error / p.shape[-1]).view(-1, 1, 1)
+def _softmax_gradient(p: Tensor, target: Tensor, error_gradient: Tensor) -> Tensor:
+    """Gradient of the logits [R, C, D] from that of ``_softmax``'s error [R]."""
+    share = (error_gradient / p.shape[-1]).view(-1, 1, 1)
     result = p * share
     return result.scatter_add_(1, target.unsqueeze(1), -share.expand(-1, 1, p.shape[-1]))
 
@@ -117,9 +117,9 @@ def _softmax_gradient(p: Tensor, target: Tensor, of_error: Tensor) -> Tensor:
 def _argmax_of_negative(value: Tensor) -> Tensor:
     """Position of the smallest of the negative numbers [R, C, D] over C: [R, D] int64.
 
-    Up to 64 codes, the code's index is written into the lowest bits of the number, and one maximum over
-    integers finds both (among floats below zero the smallest is the largest integer). Numbers whose
-    remaining bits agree, 2^-17 of their size apart or less, are a tie.
+    For up to 64 codes, the code's index is written into the lowest bits of the number, and one maximum over
+    integers finds both (among negative floats, the smallest is the largest as an integer). Numbers whose
+    remaining bits agree, within 2^-17 of their size, count as a tie.
     """
     codes = value.shape[1]
     if codes > MOST_PACKED_CODES:

@@ -1,7 +1,7 @@
-"""What :mod:`clwm_train.kernels.gumbel` computes, in the form that torch.compile makes one loop of.
+"""The computations of :mod:`clwm_train.kernels.gumbel`, in a form that torch.compile fuses into one loop.
 
-Codes are unrolled: everything is elementwise in [S, N, D], so that nothing between the logits and the result
-goes to memory. The backward pass computes the exponentials and logarithms anew.
+Codes are unrolled: everything is elementwise in [S, N, D], so that no intermediate results are written to
+memory. The backward pass recomputes the exponentials and logarithms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from clwm_train.kernels.gumbel import SMALLEST_UNIFORM
 from clwm_train.kernels.interleave import channels_first
 
-#: Beyond it the unrolled form takes minutes to compile.
+#: With more codes, the unrolled form takes minutes to compile.
 MOST_UNROLLED_CODES = 32
 
 
@@ -57,23 +57,23 @@ class _ScoreAndDraw(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        """Gradients of error [S, N] and code [S, N, D, X] to that of the logits."""
+        """Gradient of the logits from those of error [S, N] and code [S, N, D, X]."""
         logits, target, uniform, top, total, best, whole, codebook = ctx.saved_tensors
-        of_code = channels_first(gradients[1]).unbind(2)
+        code_gradient = channels_first(gradients[1]).unbind(2)
         share = (gradients[0] / logits.shape[-1]).unsqueeze(-1)
         raised = [torch.exp(term - top) for term in _unrolled(logits)]
         ratios = _ratios(raised, uniform)
         soft = [power / whole for power in _powers(ratios, best, ctx.power)]
         through = [
-            _sum([value * of for value, of in zip(values, of_code, strict=True)]) * each
+            _sum([value * gradient for value, gradient in zip(values, code_gradient, strict=True)]) * each
             for values, each in zip((ctx.power * codebook).unbind(0), soft, strict=True)
         ]
         along = _sum(through)
-        of_logits = [
+        logit_gradients = [
             (raised[code] / total - (target == code).float()) * share + through[code] - soft[code] * along
             for code in range(len(soft))
         ]
-        return torch.stack([part.to(logits.dtype) for part in of_logits], 2), None, None, None, None
+        return torch.stack([part.to(logits.dtype) for part in logit_gradients], 2), None, None, None, None
 
 
 def _unrolled(logits: Tensor) -> list[Tensor]:

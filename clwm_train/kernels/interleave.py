@@ -1,4 +1,4 @@
-"""Layouts that a compiled graph makes once, rather than in every loop that reads the result."""
+"""Copies that a compiled graph makes once, rather than in every loop that reads the result."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 def channels_first(x: Tensor) -> Tensor:
     """[..., D, X] -> [..., X, D] float32, for compiled graphs.
 
-    On CPU it is an operation that the compiler does not look into: it would read interleaved channels with a
-    stride wherever the result is used, and vectorise what that is fused with badly or not at all.
+    On CPU this is an operation opaque to the compiler, which would otherwise fuse it into every loop that
+    reads the result: strided reads of the interleaved channels vectorise badly or not at all.
     """
     if x.device.type == "cpu":
         result: Tensor = _copied(x)
@@ -32,8 +32,8 @@ def _(x: Tensor) -> Tensor:
 def repeated(x: Tensor, times: int) -> Tensor:
     """[C] -> [times * C], for compiled graphs.
 
-    On CPU it, too, is an operation that the compiler does not look into: it would compute the place in x
-    for every element of every loop, with a division, and so vectorise none of them.
+    On CPU this, too, is opaque to the compiler, which would otherwise compute each element's index into x by
+    a division, in every loop, and vectorise none of them.
     """
     if x.device.type == "cpu":
         result: Tensor = _repeated(x, times)

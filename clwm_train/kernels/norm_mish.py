@@ -1,4 +1,4 @@
-"""LayerNorm -> Mish (Misra 2019: x tanh(softplus(x))) in one go."""
+"""LayerNorm -> Mish (Misra 2019: x tanh(softplus(x))) in one operation."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ def norm_mish(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
 
 
 def norm_mish_graph(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-    """The same of x + shift, shift [M, 1, size], in the form that torch.compile makes a loop of. A bfloat16 x
-    gives a bfloat16 result; sums are in single precision.
+    """:func:`norm_mish` of x + shift, shift [M, 1, size], in a form that torch.compile fuses.
+
+    A bfloat16 x gives a bfloat16 result; sums are in single precision.
     """
     y: Tensor = _NormMishGraph.apply(x, shift, gain, bias)  # type: ignore[no-untyped-call]
     return y
 
 
 class _NormMish(torch.autograd.Function):
-    """On CPU piece by piece, in the cache; Mish in a form with one exponential.
+    """On CPU in pieces that fit the cache; Mish in a form with one exponential.
 
     With e = exp(h), n = e^2 + 2 e: Mish is h n / (n + 2), its derivative
-    n / (n + 2) + 4 h e (1 + e) / (n + 2)^2. Nothing is kept for it where no gradient is asked for, which
-    ``needs_input_grad`` would not say of parameters.
+    n / (n + 2) + 4 h e (1 + e) / (n + 2)^2. ``keep`` says whether to save tensors for the backward pass,
+    since ``needs_input_grad`` is true for parameters even without gradients.
     """
 
     @staticmethod
@@ -70,7 +71,11 @@ class _NormMish(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gain, bias, derivative = ctx.saved_tensors
-        of_x, of_gain, of_bias = torch.empty_like(x), torch.zeros_like(gain), torch.zeros_like(bias)
+        x_gradient, gain_gradient, bias_gradient = (
+            torch.empty_like(x),
+            torch.zeros_like(gain),
+            torch.zeros_like(bias),
+        )
         for piece, (mean, deviation) in zip(member_pieces(x), ctx.moments, strict=True):
             member = piece[0]
             gradient = torch.ops.aten.native_layer_norm_backward(
@@ -83,14 +88,14 @@ class _NormMish(torch.autograd.Function):
                 bias[member, 0],
                 [True, True, True],
             )
-            of_x[piece] = gradient[0]
-            of_gain[member, 0] += gradient[1]
-            of_bias[member, 0] += gradient[2]
-        return of_x, of_gain, of_bias, None
+            x_gradient[piece] = gradient[0]
+            gain_gradient[member, 0] += gradient[1]
+            bias_gradient[member, 0] += gradient[2]
+        return x_gradient, gain_gradient, bias_gradient, None
 
 
 class _NormMishGraph(torch.autograd.Function):
-    """The backward pass computes Mish anew from x and its two moments."""
+    """The backward pass recomputes Mish from x and its two moments."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
@@ -101,8 +106,8 @@ class _NormMishGraph(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x, shift, mean, scale, gain, bias = ctx.saved_tensors
-        of_h, of_x = _input_gradient(gradients[0], x, shift, mean, scale, gain, bias)
-        return of_x, *_parameter_gradient(of_h, of_x, x, shift, mean, scale)
+        h_gradient, x_gradient = _input_gradient(gradients[0], x, shift, mean, scale, gain, bias)
+        return x_gradient, *_parameter_gradient(h_gradient, x_gradient, x, shift, mean, scale)
 
 
 def _forward(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,30 +122,30 @@ def _forward(x: Tensor, shift: Tensor, gain: Tensor, bias: Tensor) -> tuple[Tens
 
 
 def _input_gradient(
-    of_y: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor, gain: Tensor, bias: Tensor
+    y_gradient: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor, gain: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients to the layer normalisation and to x."""
+    """Gradients of the normalised, affinely mapped x and of x itself."""
     normal = (x.float() + shift - mean) * scale
     h = normal * gain + bias
     e, above, below = _quotient(h)
     inverse = 1.0 / below
     bend = 4.0 * h * e * torch.where(h > 0.0, e * (1.0 + e), 1.0 + e) * inverse
-    of_h = of_y.float() * inverse * (above + bend)
-    of_normal = of_h * gain
-    along = (of_normal * normal).mean(-1, keepdim=True)
-    of_x = (of_normal - of_normal.mean(-1, keepdim=True) - normal * along) * scale
-    return of_h, of_x.to(x.dtype)
+    h_gradient = y_gradient.float() * inverse * (above + bend)
+    normal_gradient = h_gradient * gain
+    along = (normal_gradient * normal).mean(-1, keepdim=True)
+    x_gradient = (normal_gradient - normal_gradient.mean(-1, keepdim=True) - normal * along) * scale
+    return h_gradient, x_gradient.to(x.dtype)
 
 
 def _parameter_gradient(
-    of_h: Tensor, of_x: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor
+    h_gradient: Tensor, x_gradient: Tensor, x: Tensor, shift: Tensor, mean: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients to shift, gain and bias."""
+    """Gradients of shift, gain and bias."""
     normal = (x.float() + shift - mean) * scale
     return (
-        of_x.float().sum(1, keepdim=True),
-        (of_h * normal).sum(1, keepdim=True),
-        of_h.sum(1, keepdim=True),
+        x_gradient.float().sum(1, keepdim=True),
+        (h_gradient * normal).sum(1, keepdim=True),
+        h_gradient.sum(1, keepdim=True),
     )
 
 

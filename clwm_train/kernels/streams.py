@@ -1,4 +1,4 @@
-"""Random numbers as functions of (seed, purpose, step): nothing to save, so a resumed run draws the same."""
+"""Random numbers as functions of (seed, purpose, step): a resumed run draws the same without saved state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Generator = torch.Generator | np.random.Generator
 
 
 class Purpose(IntEnum):
-    """What a stream is for: streams of different purposes are independent. Never renumber."""
+    """Purpose of a stream; streams of different purposes are independent. Never renumber."""
 
     INITIALISATION = 0
     BATCH = 1
@@ -42,7 +42,7 @@ class Noise(ABC):
 
 
 class Drawn(Noise):
-    """Uniform numbers that were drawn beforehand, handed out in their order: a graph draws none itself."""
+    """Uniform numbers drawn beforehand and returned in order, since a compiled graph cannot draw any."""
 
     def __init__(self, numbers: Sequence[Tensor]) -> None:
         self._numbers = numbers
@@ -56,7 +56,7 @@ class Drawn(Noise):
         """
         numbers = self._numbers[self._next]
         if numbers.shape[1:] != shape or numbers.dtype != dtype:
-            raise ValueError(f"numbers {tuple(numbers.shape[1:])} were drawn, {shape} are asked for")
+            raise ValueError(f"numbers of shape {tuple(numbers.shape[1:])} were drawn, not of {shape}")
         self._next += 1
         return numbers
 
@@ -64,7 +64,7 @@ class Drawn(Noise):
 class Draws(Noise):
     """Draws of all seeds at one step; each seed has its own generator, so seeds never mix.
 
-    On CPU the generators are NumPy's SFC64, about three times as quick as torch's; elsewhere torch's.
+    On CPU the generators are NumPy's SFC64, about three times as fast as torch's; elsewhere torch's.
     """
 
     def __init__(self, generators: Sequence[Generator], device: torch.device) -> None:
@@ -102,8 +102,8 @@ class RandomStreams:
         self._generators: dict[Purpose, tuple[torch.Generator, ...]] = {}
 
     def at(self, purpose: Purpose, step: int = 0) -> Draws:
-        """The draws of a step. On a GPU they end the draws handed out before for the same purpose, whose
-        generators they share (a recorded graph keeps to its generators).
+        """The draws of a step. On a GPU they invalidate earlier draws for the same purpose, whose generators
+        they share (a recorded CUDA graph is bound to its generators).
         """
         if self.device.type == "cpu":
             fresh = [np.random.Generator(np.random.SFC64([seed, purpose, step])) for seed in self.seeds]

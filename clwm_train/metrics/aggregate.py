@@ -1,8 +1,8 @@
 """Aggregates over tasks and seeds, with stratified bootstrap intervals (Agarwal et al. 2021, 2108.13264).
 
-Scores are [runs, tasks]: one row per seed, one column per task. A bootstrap replicate draws, for every task
-on its own, as many seeds as there are, with replacement: the tasks are the strata, which are fixed; what is
-uncertain is the seed.
+Scores are [runs, tasks]: one row per seed, one column per task. A bootstrap replicate draws, independently
+for every task, as many seeds as there are, with replacement: the tasks are the fixed strata, and the
+uncertainty is that of the seeds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 #: Scores [..., runs, tasks] -> [...].
 Statistic = Callable[[Floats], Floats]
 
-#: Entries of resampled scores that are held at once.
+#: Maximum number of resampled scores in memory.
 CHUNK = 4_000_000
 
 
@@ -28,8 +28,8 @@ class Interval:
     """A statistic and its percentile bootstrap interval.
 
     Attributes:
-        point: of the scores themselves.
-        low: lower end; ``None`` with a single seed, which says nothing about other seeds.
+        point: the statistic of the scores themselves.
+        low: lower end; ``None`` for a single seed, which says nothing about other seeds.
         high: upper end.
     """
 
@@ -53,7 +53,7 @@ def median(scores: Floats) -> Floats:
 def iqm(scores: Floats) -> Floats:
     """Interquartile mean: the mean of the middle half of all scores, [..., runs, tasks] -> [...].
 
-    A quarter of the scores, rounded down, is cut at either end.
+    A quarter of the scores, rounded down, is removed at each end.
     """
     flat = np.sort(scores.reshape(*scores.shape[:-2], -1), -1)
     cut = flat.shape[-1] // 4
@@ -62,7 +62,7 @@ def iqm(scores: Floats) -> Floats:
 
 
 def optimality_gap(scores: Floats, target: float = 1.0) -> Floats:
-    """Mean shortfall from ``target``; what is beyond it counts for nothing: [..., runs, tasks] -> [...]."""
+    """Mean shortfall from ``target``, where scores above it count as 0: [..., runs, tasks] -> [...]."""
     result: Floats = target - np.minimum(scores, target).mean((-2, -1))
     return result
 
@@ -108,16 +108,16 @@ def probability_of_improvement(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Probability that a run of X beats one of Y on a task, averaged over tasks; a draw counts half.
+    """Probability that a run of X beats one of Y on a task, averaged over tasks; a tie counts half.
 
-    That is the Mann-Whitney U statistic of each task over the number of pairs.
+    For each task this is the Mann-Whitney U statistic divided by the number of pairs.
 
     Args:
-        scores: of X [runs, tasks].
-        over: of Y [other runs, tasks]; the columns are the same tasks.
-        replicates: of the bootstrap, X and Y resampled apart.
-        confidence: of the interval.
-        seed: of the bootstrap.
+        scores: scores of X [runs, tasks].
+        over: scores of Y [other runs, tasks], with the same tasks as columns.
+        replicates: bootstrap replicates; X and Y are resampled independently.
+        confidence: confidence level of the interval.
+        seed: seed of the bootstrap.
 
     Raises:
         InvalidInputError: as :func:`aggregate`, or the number of tasks differs.
@@ -192,7 +192,7 @@ def _checked(scores: ArrayLike) -> Floats:
     if not np.isfinite(array).all():
         run, task = np.argwhere(~np.isfinite(array))[0].tolist()
         raise InvalidInputError(
-            f"the score of run {run} on task {task} is {array[run, task]}: leave it out or mend it"
+            f"the score of run {run} on task {task} is {array[run, task]}: correct it or leave it out"
         )
     return array
 

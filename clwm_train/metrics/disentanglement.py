@@ -1,6 +1,6 @@
-"""How far single entries of z stand for single factors of the tasks: DCI and InfoMEC.
+"""How far single entries of z represent single factors of the tasks: DCI and InfoMEC.
 
-Codes are [n, D] and factors [n, F]: row by row, what was inferred and what was true. Both need scikit-learn.
+Codes are [n, D] and factors [n, F]: each row is an inferred z and the true factors. Both need scikit-learn.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from clwm_data.extras import require
 
 Floats = NDArray[np.float64]
 
-#: Code entries that spread less than this share of the widest one are pruned (Hsu et al. 2023).
+#: Code entries whose spread is below this share of the largest one are pruned (Hsu et al. 2023).
 ACTIVE_SHARE = 0.05
 #: Inverse weight of the logistic regression's penalty: just enough to keep separable classes finite.
 PENALTY = 1e3
-#: Of the k-nearest-neighbour estimator of mutual information.
+#: Neighbours k of the nearest-neighbour estimator of mutual information.
 NEIGHBOURS = 10
 
 
@@ -29,8 +29,8 @@ class DCI:
     """Disentanglement, completeness, informativeness (Eastwood & Williams 2018).
 
     Attributes:
-        disentanglement: in [0, 1]; 1: every code entry is important to one factor alone.
-        completeness: in [0, 1]; 1: one code entry alone is important to each factor.
+        disentanglement: in [0, 1]; 1: every code entry is important for only one factor.
+        completeness: in [0, 1]; 1: only one code entry is important for each factor.
         informativeness: mean R^2 of the factors' predictions on held-out data; at most 1.
         importance: [D, F] relative importance of each code entry to each factor; columns add up to 1 (or 0).
     """
@@ -46,10 +46,11 @@ class InfoMEC:
     """Modularity, explicitness, compactness (Hsu et al. 2023, arXiv 2305.18378).
 
     Attributes:
-        modularity: in [0, 1]; 1: every active code entry knows of one factor alone.
-        explicitness: share of a factor's entropy that a linear classifier takes away, on held-out data, mean
-            over factors; at most 1, and negative where the classifier does worse than the base rate.
-        compactness: in [0, 1]; 1: one code entry alone knows of each factor. ``None`` with one active entry.
+        modularity: in [0, 1]; 1: every active code entry is informative about only one factor.
+        explicitness: share of a factor's entropy that a linear classifier removes, on held-out data, mean
+            over factors; at most 1, and negative if the classifier does worse than the base rate.
+        compactness: in [0, 1]; 1: only one code entry is informative about each factor. ``None`` with one
+            active entry.
         information: [F, D] mutual information over the factor's entropy.
         active: [D] bool, the code entries that count.
     """
@@ -71,19 +72,20 @@ def dci(
 ) -> DCI:
     """DCI with gradient-boosted trees: fitted to one part of the data, scored on another.
 
-    With P_ij the importance of entry i to factor j over the sum of row i, an entry's disentanglement is
-    1 - H(P_i) / log F, weighted by its share of all importance; with the columns' sums instead,
-    a factor's completeness is 1 - H / log D, and all factors weigh the same.
+    With P_ij the importance of entry i for factor j, divided by the sum of row i, an entry's disentanglement
+    is 1 - H(P_i) / log F; the mean weights entries by their share of all importance. With column sums
+    instead, a factor's completeness is 1 - H / log D; the mean weights all factors equally.
 
     Args:
         codes: [n, D].
         factors: [n, F].
         held_out_codes: [m, D].
         held_out_factors: [m, F].
-        seed: of the trees.
+        seed: seed of the trees.
 
     Raises:
-        InvalidInputError: shapes that do not fit, fewer than two factors or entries, or a constant factor.
+        InvalidInputError: shapes do not match, there are fewer than two factors or entries, or a factor is
+            constant.
         MissingExtraError: scikit-learn is not installed.
     """
     x, y = _checked(codes, factors)
@@ -115,18 +117,19 @@ def infomec(
 ) -> InfoMEC:
     """InfoMEC of continuous codes and factors with few values.
 
-    Mutual information by nearest neighbours (Ross 2014) over all data; explicitness by a logistic
-    regression that is fitted to the first part and scored on the held-out one, against one without inputs.
+    Mutual information is estimated by nearest neighbours (Ross 2014) over all data; explicitness by a
+    logistic regression that is fitted to the first part and scored on the held-out part, relative to the base
+    rate.
 
     Args:
         codes: [n, D].
         factors: [n, F], each with few different values.
         held_out_codes: [m, D].
-        held_out_factors: [m, F], of the same values.
-        seed: of the estimator's tie-breaking noise.
+        held_out_factors: [m, F], with the same values.
+        seed: seed of the estimator's tie-breaking noise.
 
     Raises:
-        InvalidInputError: as :func:`dci`, or a held-out value that the first part never has.
+        InvalidInputError: as :func:`dci`, or a held-out value does not occur in the first part.
         MissingExtraError: scikit-learn is not installed.
     """
     x, y = _checked(codes, factors)
@@ -164,7 +167,7 @@ def r_squared(predicted: ArrayLike, true: ArrayLike) -> float:
 
 
 def _concentration(importance: Floats) -> Floats:
-    """1 - normalised entropy of every row [n, m] -> [n]; 0 for a row of zeros."""
+    """1 - normalised entropy of each row: [n, m] -> [n]; 0 for a row of zeros."""
     sums = importance.sum(1, keepdims=True)
     share = np.divide(importance, sums, out=np.zeros_like(importance), where=sums > 0)
     logs = np.log(share, out=np.zeros_like(share), where=share > 0)
@@ -175,7 +178,7 @@ def _concentration(importance: Floats) -> Floats:
 def _peakedness(information: Floats) -> float:
     """(mean over rows of max / sum - 1/m) / (1 - 1/m) for [n, m]: 0 for flat rows, 1 for peaks.
 
-    A row without any information is flat; so are no rows at all.
+    A row of zeros counts as flat; without rows the result is 0.
     """
     width = information.shape[1]
     if not len(information):
@@ -204,7 +207,7 @@ def _labels(values: Floats, held_out: Floats, number: int) -> tuple[NDArray[np.i
     unknown = held_out[known[test] != held_out]
     if len(unknown):
         raise InvalidInputError(
-            f"factor {number} has the held-out value {unknown[0]:g} that the other part never has"
+            f"factor {number} has the held-out value {unknown[0]:g}, which the other part never has"
         )
     return label.astype(np.int64), test.astype(np.int64)
 

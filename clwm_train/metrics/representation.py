@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clwm_train.model.context_encoder import ContextEncoder
 
-#: A singular value of the features below this counts as gone (Lyle et al. 2022).
+#: A singular value of the features below this counts as zero (Lyle et al. 2022).
 RANK_THRESHOLD = 0.01
 #: A neuron whose mean activation is below this share of its layer's is dormant (Sokar et al. 2023).
 DORMANT_TAU = 0.025
@@ -17,7 +17,7 @@ DORMANT_TAU = 0.025
 
 def feature_rank(features: Tensor, threshold: float = RANK_THRESHOLD) -> Tensor:
     """Share of the singular values of Phi / sqrt(n) that exceed ``threshold`` (Lyle et al. 2022, arXiv
-    2204.09560, count them).
+    2204.09560, report their number).
 
     Args:
         features: Phi [S, n, d], n inputs as rows.
@@ -31,7 +31,7 @@ def feature_rank(features: Tensor, threshold: float = RANK_THRESHOLD) -> Tensor:
 
 
 def matrix_rank(features: Tensor) -> Tensor:
-    """Numerical rank of features [S, n, d] -> [S], to the precision of the type that they came in.
+    """Numerical rank of features [S, n, d] -> [S], at the precision of their data type.
 
     Singular values up to max(n, d) eps times the largest count as zero, as in ``numpy.linalg.matrix_rank``.
     """
@@ -44,7 +44,8 @@ def dormant_ratio(layers: Sequence[Tensor], tau: float = DORMANT_TAU) -> Tensor:
     """Share of the neurons of all hidden layers that are tau-dormant (Sokar et al. 2023, arXiv 2302.12902).
 
     The score of a neuron is its mean absolute activation over the inputs, divided by the mean of these over
-    its layer; a score of at most tau is dormant. A layer that gives only zeros is dormant as a whole.
+    its layer; a neuron with a score of at most tau is dormant. All neurons of a layer that outputs only zeros
+    are dormant.
 
     Args:
         layers: activations [S, n, neurons] of each hidden layer.
@@ -63,10 +64,10 @@ def dormant_ratio(layers: Sequence[Tensor], tau: float = DORMANT_TAU) -> Tensor:
 
 @torch.no_grad()
 def representation_metrics(encoder: ContextEncoder, context: Tensor) -> dict[str, Tensor]:
-    """The three of a context encoder's hidden layers, the ranks of the last one.
+    """Ranks of a context encoder's last hidden layer, and dormant neurons of all of its hidden layers.
 
     Args:
-        encoder: of S seeds.
+        encoder: encoder of S seeds.
         context: transitions [S, ..., x].
 
     Returns:
@@ -81,7 +82,7 @@ def representation_metrics(encoder: ContextEncoder, context: Tensor) -> dict[str
 
 
 def _singular_values(features: Tensor) -> Tensor:
-    """Of features / sqrt(n), in double precision: [S, min(n, d)]."""
+    """Singular values of features / sqrt(n), in double precision: [S, min(n, d)]."""
     scaled = features.double() / features.shape[-2] ** 0.5
     singular: Tensor = torch.linalg.svdvals(scaled)
     return singular

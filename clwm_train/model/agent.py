@@ -1,4 +1,4 @@
-"""The agent: everything that acting in a task needs."""
+"""The agent: all networks needed to act in a task."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from clwm_train.model.policy import Policy
 from clwm_train.model.world_model import WorldModel
 
 
-def parameters_to_tell(config: TrainConfig, family: str) -> NDArray[np.float32] | None:
-    """The scaled parameters [tasks, p] of the tasks of a family, by its name, where the agent is told them.
+def given_parameters(config: TrainConfig, family: str) -> NDArray[np.float32] | None:
+    """Scaled parameters [tasks, p] of the tasks of the family with this name, if the agent is given them.
 
     Raises:
-        ClwmError: there is no such family, and the agent is told its tasks' parameters.
+        ClwmError: the agent is given its tasks' parameters, and there is no such family.
     """
     return get_family(family).conditioning.vectors if config.context.source == "parameters" else None
 
@@ -31,15 +31,15 @@ def parameters_to_tell(config: TrainConfig, family: str) -> NDArray[np.float32] 
 class Agent(nn.Module):
     """Context encoder, features (raw observation or latent world model), policy and critics of S seeds.
 
-    ``act`` and ``transition`` take the environment's scale; everything else takes observations and rewards
-    that ``normaliser`` has scaled, as the training data are.
+    ``act`` and ``transition`` take the environment's scale; all else takes observations and rewards scaled by
+    ``normaliser``, like the training data.
 
     Args:
-        config: what the agent is made of; ``context.next_observation`` is resolved, not ``auto``.
-        seeds: S of them.
+        config: configuration; ``context.next_observation`` must be resolved, not ``auto``.
+        seeds: the S seeds.
         observation_size: entries of an observation.
         action_size: entries of an action.
-        parameters: see :func:`parameters_to_tell`.
+        parameters: see :func:`given_parameters`.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class Agent(nn.Module):
 
     @property
     def policy(self) -> Policy:
-        """Of the backbone."""
+        """The policy of the backbone."""
         return self.backbone.policy
 
     def features(self, observation: Tensor, code: Tensor | None = None) -> Tensor:
-        """What policy and critics see of scaled observations: [S, ..., feature].
+        """Inputs of policy and critics for scaled observations, besides z: [S, ..., feature].
 
         Args:
             observation: [S, ..., obs].
-            code: their codes [S, ..., c], where they are known already.
+            code: their codes [S, ..., c], if already computed.
         """
         if self.world_model is None or self.sees == "observation":
             return observation
@@ -94,7 +94,7 @@ class Agent(nn.Module):
         return code if self.sees == "codes" else torch.cat([observation, code], -1)
 
     def known_z(self, tasks: Sequence[int]) -> Tensor | None:
-        """z [S, tasks, z] of tasks by their index in the family, where it is told them, else ``None``."""
+        """z [S, tasks, z] of tasks, by their index in the family, if the agent is given it; else ``None``."""
         index = torch.tensor(tasks, dtype=torch.long, device=self.normaliser.mean.device)
         return self.context_encoder.known(index.expand(len(self.seeds), -1))
 
@@ -115,7 +115,7 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def act(self, observation: Tensor, z: Tensor, noise: Tensor | None = None, scale: float = 1.0) -> Tensor:
-        """The policy's mode in [-1, 1], or an action that it draws.
+        """The policy's mode in [-1, 1] or, given noise, a sampled action.
 
         Args:
             observation: [S, ..., obs] in the environment's scale.

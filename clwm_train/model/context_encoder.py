@@ -1,4 +1,4 @@
-"""Where the task representation z comes from: the context encoder, or a floor or ceiling of comparisons."""
+"""Task inference: the context encoder, and a lower and an upper bound for comparisons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clwm_train.model.nn import MLP, Initialiser
 
 
 class TaskInference(nn.Module, ABC):
-    """A few transitions x = [s, a, r] (and s' where configured) of a task -> its representation z.
+    """Maps a few transitions x = [s, a, r] (with s' if configured) of a task to its representation z.
 
     Attributes:
         size: entries of z.
@@ -26,14 +26,14 @@ class TaskInference(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, transitions: Tensor) -> Tensor:
-        """Each transition's own vote [S, ..., x] -> [S, ..., z] in [-1, 1]."""
+        """Embedding of each transition: [S, ..., x] -> [S, ..., z] in [-1, 1]."""
 
     def forward(self, context: Tensor) -> Tensor:
         """Contexts [S, ..., K, x] -> z [S, ..., z], independent of the order of the K transitions."""
         return self.embed(context).mean(-2)
 
     def known(self, task: Tensor) -> Tensor | None:
-        """z [S, ..., z] of tasks [S, ...] by their index in the family; ``None``: it has to be inferred."""
+        """z [S, ..., z] of tasks [S, ...], by their index in the family; ``None`` if it must be inferred."""
         return None
 
 
@@ -60,7 +60,7 @@ class ContextEncoder(TaskInference):
 
 
 class NoContext(TaskInference):
-    """z = 0 whatever is seen: how far one gets without a task representation.
+    """z = 0, whatever the context: what can be reached without a task representation.
 
     Args:
         size: entries of z.
@@ -76,7 +76,7 @@ class NoContext(TaskInference):
 
 
 class TaskParameters(TaskInference):
-    """z = the task's own parameters, scaled to [-1, 1]: what a perfect task inference would bring.
+    """z = the task's parameters, scaled to [-1, 1]: what perfect task inference would reach.
 
     Args:
         parameters: [tasks of the family, z].
@@ -112,17 +112,17 @@ def make_task_inference(
     network: NetworkConfig,
     parameters: NDArray[np.float32] | None,
 ) -> TaskInference:
-    """What a configuration names.
+    """The task inference that a configuration names.
 
     Args:
         initialiser: draws the weights of S seeds.
         inputs: sizes of the parts of a transition.
         config: source and sizes.
         network: style of the MLP.
-        parameters: [tasks of the family, p], scaled; ``context.source: parameters`` needs them.
+        parameters: [tasks of the family, p], scaled; needed for ``context.source: parameters``.
 
     Raises:
-        InvalidInputError: the tasks' parameters are needed, and there are none.
+        InvalidInputError: the tasks' parameters are needed, but there are none.
     """
     match config.source:
         case "encoder":

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clwm_train.kernels.chunked import row_pieces
 from clwm_train.kernels.interleave import channels_first, repeated
 
-#: Widens the bounded range a little, so that the outermost levels are reached with room to spare.
+#: Widens the bounded range slightly, so that the outermost levels are reached easily.
 MARGIN = 1e-3
 
 
@@ -51,7 +51,7 @@ class FSQ(nn.Module):
         self._constant("_half_width", half_width.float())
         self._constant("_half_range", half_range)
         self._constant("_offset", 0.5 * even)
-        # Makes an input of 0 come out as exactly 0 for even levels too.
+        # Maps an input of 0 to exactly 0 for even levels, too.
         self._constant("_shift", torch.atanh(0.5 * even / half_range))
         self._bases = [prod(levels[:i]) for i in range(len(levels))]
         self._constant("_basis", torch.tensor(self._bases))
@@ -75,8 +75,8 @@ class FSQ(nn.Module):
     @torch.no_grad()
     def index(self, x: Tensor) -> Tensor:
         """Index in [0, codes) of the code that [..., C] is quantised to: [...] int64 (int32 in a compiled
-        graph, where comparisons with it are quicker). That of NaN is some index in the range, so that a
-        training that diverges is told of and does not end in an index out of bounds.
+        graph, where comparisons with it are faster). NaN gives some index in the range, so that a diverging
+        training ends with a message about it and not with an index out of bounds.
         """
         rows = self._rows(x)
         shift, half_range, offset = (
@@ -100,7 +100,7 @@ class FSQ(nn.Module):
         return index.view(x.shape[:-1])
 
     def _rows(self, x: Tensor) -> Tensor:
-        """[..., G, C] -> [N, G C]: operations along a long last axis are several times quicker."""
+        """[..., G, C] -> [N, G C]: operations along a long last axis are several times faster."""
         return x.reshape(-1, x.shape[-2] * self.channels) if x.dim() > 1 else x.unsqueeze(0)
 
     def _for_row(self, constant: Tensor, rows: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class _Quantise(torch.autograd.Function):
 
 
 class _QuantiseGraph(torch.autograd.Function):
-    """The same in the form that torch.compile makes a loop of."""
+    """:class:`_Quantise` in a form that torch.compile fuses."""
 
     @staticmethod
     def forward(
@@ -158,12 +158,12 @@ class _QuantiseGraph(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         bounded, half_range, half_width = ctx.saved_tensors
-        of_x = gradients[0] * (1.0 - bounded * bounded) * (half_range / half_width)
-        return of_x, None, None, None, None
+        x_gradient = gradients[0] * (1.0 - bounded * bounded) * (half_range / half_width)
+        return x_gradient, None, None, None, None
 
 
 def _tanh(x: Tensor) -> Tensor:
-    """Of one exponential: compiled, torch's own takes three times as long. Exact to 1e-7 absolute."""
+    """tanh with one exponential: compiled, torch's own takes three times as long. Absolute error 1e-7."""
     e = torch.exp(-2.0 * x.abs())
     return torch.copysign((1.0 - e) / (1.0 + e), x)
 

@@ -1,4 +1,4 @@
-"""Latent spaces: what an encoder's raw output is turned into before anything else sees it."""
+"""Latent spaces: maps from an encoder's raw output to latent codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LatentSpace(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, raw: Tensor) -> Tensor:
-        """The code of a raw output; differentiable (straight-through where it rounds)."""
+        """The code of a raw output; differentiable (straight-through if it rounds)."""
 
 
 class ContinuousSpace(LatentSpace):

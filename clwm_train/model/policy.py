@@ -1,4 +1,4 @@
-"""Policies: how a network's output is read as a distribution over actions in [-1, 1]."""
+"""Policies: networks whose outputs are distributions over actions in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Policy(nn.Module, ABC):
     Args:
         initialiser: draws the weights of S seeds.
         inputs: sizes of feature and z.
-        outputs: entries that the network puts out.
+        outputs: entries of the network's output.
         hidden: hidden layers.
         network: style of the MLP.
 
     Attributes:
-        noise_size: standard normal numbers that one sampled action takes.
+        noise_size: standard normal numbers that one sampled action needs.
         stochastic: samples differ from the mode, and actions have a density.
     """
 
@@ -101,10 +101,10 @@ class GaussianPolicy(Policy):
 
 
 class MixturePolicy(Policy):
-    """Mixture of diagonal Gaussians: it can hold several behaviours that set off differently from one state,
-    where the mean of a single Gaussian lies between them and is none of them.
+    """Mixture of diagonal Gaussians, which can represent several behaviours that act differently in a state;
+    the mean of a single Gaussian would lie between them.
 
-    Deterministic acting takes the mean of the likeliest component.
+    Deterministic acting takes the mean of the most likely component.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class MixturePolicy(Policy):
         )
 
     def mode(self, state: Tensor) -> Tensor:
-        """The mean of the likeliest component."""
+        """The mean of the most likely component."""
         log_weight, mean, _ = self(state)
         return _component(mean, log_weight.argmax(-1, keepdim=True))
 
@@ -181,7 +181,7 @@ class DeterministicPolicy(Policy):
         """Not defined.
 
         Raises:
-            TypeError: always; :class:`TrainConfig` refuses what would need it.
+            TypeError: always; :class:`TrainConfig` rejects configurations that would need it.
         """
         raise TypeError("a deterministic policy has no density")
 
@@ -208,13 +208,13 @@ def _squash(raw: Tensor, low: float, high: float) -> Tensor:
 
 
 def _gaussian_log_density(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Summed over the last axis."""
+    """Log density of a diagonal Gaussian, summed over the last axis."""
     error = (action - mean) * torch.exp(-log_std)
     density: Tensor = -0.5 * error.square() - log_std - LOG_SQRT_2_PI
     return density.sum(-1)
 
 
 def _component(values: Tensor, index: Tensor) -> Tensor:
-    """[..., C, act] at an index [..., 1]: [..., act]."""
+    """Entry of values [..., C, act] at an index [..., 1]: [..., act]."""
     rows = index.unsqueeze(-1).expand(*index.shape, values.shape[-1])
     return values.gather(-2, rows).squeeze(-2)

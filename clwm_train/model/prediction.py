@@ -1,4 +1,4 @@
-"""Consistency losses: what the latent dynamics predict, how a roll-out goes on from it, and its error."""
+"""Consistency losses: what the latent dynamics predict, its error, and how a roll-out continues from it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class Prediction(nn.Module, ABC):
     """The dynamics' head: from its outputs to the next code and to the loss.
 
     Attributes:
-        outputs: entries that the dynamics network puts out.
+        outputs: entries of the dynamics network's output.
     """
 
     outputs: int
 
     @abstractmethod
     def target(self, raw: Tensor) -> Tensor:
-        """What is predicted, from the target encoder's raw output [..., size]."""
+        """The target of the prediction, from the target encoder's raw output [..., size]."""
 
     @abstractmethod
     def advance(self, output: Tensor, code: Tensor, noise: Noise) -> Tensor:
-        """The code [S, ..., size] that the roll-out goes on with, after ``code``."""
+        """The code [S, ..., size] after ``code`` with which the roll-out continues."""
 
     def noise_shape(self, rows: int) -> tuple[int, ...] | None:
-        """Of the uniform numbers that ``advance`` draws for each seed and ``rows`` codes, if it draws any."""
+        """Shape of the uniform numbers that ``advance`` draws per seed for ``rows`` codes; ``None``: none."""
         return None
 
     @abstractmethod
     def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
-        """The next code [..., size] after ``code`` without anything drawn; what planning goes on with."""
+        """The next code [..., size] after ``code``, without random draws; used for planning."""
 
     @abstractmethod
     def loss(self, output: Tensor, code: Tensor, target: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Prediction(nn.Module, ABC):
 
 
 class Regression(Prediction):
-    """The next code itself is predicted; the error is its squared distance or one minus its cosine."""
+    """Predicts the next code itself; the error is the squared distance, or one minus the cosine."""
 
     def __init__(self, space: LatentSpace, distance: Literal["mse", "cosine"]) -> None:
         super().__init__()
@@ -85,13 +85,13 @@ class Regression(Prediction):
 
 
 class Classification(Prediction):
-    """Each latent dimension's next code is one of finitely many: logits, sampled from to roll on.
+    """Predicts logits of each latent dimension's next code; a roll-out continues with a sample.
 
     Args:
         space: the discrete space.
-        temperature: of the Gumbel-softmax; its forward pass is hard.
+        temperature: temperature of the Gumbel-softmax, whose forward pass is hard.
 
-    Outputs lie code first, ``[codes, dimensions]`` flattened.
+    Outputs are ``[codes, dimensions]``, flattened.
     """
 
     def __init__(self, space: DiscreteSpace, temperature: float) -> None:
@@ -101,11 +101,11 @@ class Classification(Prediction):
         self.outputs = space.dimensions * space.fsq.codes
 
     def noise_shape(self, rows: int) -> tuple[int, ...]:
-        """A number for every logit."""
+        """One number per logit."""
         return rows, self.space.fsq.codes, self.space.dimensions
 
     def target(self, raw: Tensor) -> Tensor:
-        """The index of every latent dimension's code [..., dimensions], as of :meth:`FSQ.index`."""
+        """The index of every latent dimension's code [..., dimensions], see :meth:`FSQ.index`."""
         return self.space.index(raw)
 
     def advance(self, output: Tensor, code: Tensor, noise: Noise) -> Tensor:
@@ -119,7 +119,7 @@ class Classification(Prediction):
         return following.view(*output.shape[:-1], self.space.size)
 
     def most_likely(self, output: Tensor, code: Tensor) -> Tensor:
-        """Each latent dimension's likeliest code: one that the reward head and the critics have seen."""
+        """Each latent dimension's most likely code, which the reward head and the critics have seen."""
         following = self.space.fsq.codebook[self._logits(output).argmax(-2)].flatten(-2)
         return following.view(*output.shape[:-1], self.space.size)
 
@@ -136,7 +136,7 @@ class Classification(Prediction):
     def loss_and_advance(
         self, output: Tensor, code: Tensor, target: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor]:
-        """Both from one softmax; about half the time of the two apart."""
+        """Both from one softmax, in about half the time of separate calls."""
         compiling = torch.compiler.is_compiling()
         if compiling and not self._unrolled:
             return super().loss_and_advance(output, code, target, noise)

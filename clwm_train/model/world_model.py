@@ -25,8 +25,8 @@ class WorldModel(nn.Module):
 
     Attributes:
         space: turns raw encoder outputs into codes.
-        prediction: what the dynamics put out, how roll-outs go on, and its loss.
-        target_encoder: EMA of the encoder, which the loss's targets come from.
+        prediction: the consistency loss, and how roll-outs continue.
+        target_encoder: EMA of the encoder, which gives the targets of the loss.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class WorldModel(nn.Module):
         return code
 
     def encode_target(self, observation: Tensor) -> Tensor:
-        """What the dynamics should predict for observations [S, ..., obs], from the EMA encoder."""
+        """Targets of the dynamics for observations [S, ..., obs], from the EMA encoder."""
         with torch.no_grad():
             return self.prediction.target(self.target_encoder(observation))
 
@@ -67,7 +67,7 @@ class WorldModel(nn.Module):
         return self.dynamics(inputs), self.reward(inputs)
 
     def inputs(self, code: Tensor, action: Tensor, z: Tensor) -> Tensor:
-        """[c, a, z] as dynamics and reward head take it: [S, ..., inputs]."""
+        """[c, a, z], the input of dynamics and reward head: [S, ..., inputs]."""
         return torch.cat([code, action, z], -1)
 
     def reward(self, inputs: Tensor) -> Tensor:

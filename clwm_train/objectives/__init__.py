@@ -1,4 +1,4 @@
-"""What trains the context encoder and the world model: a method is a weighted list of these."""
+"""Objectives that train the context encoder and the world model; a method is a weighted list of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "make_objectives",
 ]
 
-#: What objectives are called in tables, by their key in the configuration.
+#: Labels of objectives in tables, by their key in the configuration.
 LABELS = {
     objective.name: objective.label
     for objective in (TemporalConsistency, InfoNCE, Focal, L2, Club, Decoder, TaskClassifier)
@@ -40,7 +40,7 @@ def make_objectives(config: ObjectivesConfig, network: NetworkConfig, sizes: Siz
     Args:
         config: weights and constants.
         network: style of the objectives' own networks.
-        sizes: of what they see.
+        sizes: sizes of their inputs.
     """
     objectives: list[Objective] = []
     if config.temporal_consistency is not None:

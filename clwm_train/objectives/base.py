@@ -15,10 +15,10 @@ from clwm_train.model.world_model import WorldModel
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the networks and buffers of objectives are made for.
+    """Sizes of the networks and buffers of objectives.
 
     Attributes:
-        seeds: S of them.
+        seeds: number of seeds S.
         tasks: number of train tasks M.
         observation: entries of an observation.
         action: entries of an action.
@@ -34,13 +34,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Representation:
-    """What one update computed of a batch, shared by all objectives.
+    """What an update computes from a batch for all objectives.
 
     Attributes:
         batch: the meta-batch.
-        votes: [S, T, K, z], each context transition's own, with gradient to the context encoder.
-        z: [S, T, z], their mean, with gradient to the context encoder.
-        world_model: with gradient; ``None`` for methods on raw observations.
+        votes: [S, T, K, z], embedding of each context transition, with gradient to the context encoder.
+        z: [S, T, z], mean of the embeddings, with gradient to the context encoder.
+        world_model: the world model, with gradient; ``None`` for methods on raw observations.
         first_code: [S, T, B, code], codes of the windows' first observations, with gradient to the encoder.
         noise: randomness of this update.
     """
@@ -56,14 +56,14 @@ class Representation:
 class Objective(nn.Module, ABC):
     """A loss per seed; its state (running means, networks) is part of the checkpoint.
 
-    One backward pass of the sum of all losses serves everything. Context encoder and world model have their
-    optimisers; an objective with networks of its own brings an optimiser for them. A network that learns
-    from another loss than the context encoder does (an adversary, a variational bound) has both in its sum,
-    each detached from what it must not move.
+    There is one backward pass of the sum of all losses. Context encoder and world model have their own
+    optimisers; an objective with its own networks provides an optimiser for them. If those networks learn
+    from another loss than the context encoder (an adversary, a variational bound), the objective returns the
+    sum of both losses, each detached from the networks that it must not train.
 
     Attributes:
-        name: in metrics and checkpoints.
-        label: in tables.
+        name: its name in metrics and checkpoints.
+        label: its label in tables.
     """
 
     name: str
@@ -71,8 +71,8 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss [S], with gradient, and unweighted metrics [S] by name, without."""
+        """The weighted loss [S], with gradient, and unweighted metrics [S] by name, without gradient."""
 
     def make_optimiser(self) -> torch.optim.Optimizer | None:
-        """For the objective's own networks; ``None`` where it has none."""
+        """The optimiser of the objective's own networks; ``None`` if it has none."""
         return None

@@ -11,26 +11,26 @@ from clwm_train.kernels.streams import Purpose
 from clwm_train.model.nn import MLP, Initialiser
 from clwm_train.objectives.base import Objective, Representation, Sizes
 
-#: Of the variational Gaussian: z lives in (-1, 1), and the bound's gradient grows as 1 / variance.
+#: Lower bound of the variance: z is in (-1, 1), and the gradient of the bound grows as 1 / variance.
 SMALLEST_VARIANCE = 1e-2
 
 
 class Club(Objective):
     """Contrastive log-ratio upper bound of I(z; (s, a)): z must not tell who collected the context.
 
-    A variational Gaussian q(z | s, a) with mean m and variance v learns by its likelihood from the votes
-    z_k of the context's transitions, as constants. The context encoder minimises, with m and v as constants,
+    A variational Gaussian q(z | s, a) with mean m and variance v maximises the likelihood of the embeddings
+    z_k of the context's transitions, held constant. With m and v held constant, the context encoder minimises
 
         mean over k of [ mean over j of (z_j - m_k)^2 - (z_k - m_k)^2 ] / v_k,
 
-    averaged over entries of z and without the factor 1/2, as CSRO has it; j runs over the transitions of
-    k's own task (published), or over the whole meta-batch (``negatives: batch``). The mean over j is exact:
-    it needs no more than the first two moments of the z_j. Both use the values from before the update.
+    averaged over entries of z and without the factor 1/2, as in CSRO; j runs over the transitions of k's own
+    task (published), or over the whole meta-batch (``negatives: batch``). The mean over j is exact: it needs
+    only the first two moments of the z_j. Both use the networks as they were before the update.
 
     Args:
         config: weights, negatives, network.
         network: style of the MLP.
-        sizes: of seeds, observation, action and z.
+        sizes: sizes of seeds, observation, action and z.
     """
 
     name = "club"
@@ -49,7 +49,7 @@ class Club(Objective):
         return torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate, fused=True)
 
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
-        """weight * bound (moves the context encoder) + negative log-likelihood (moves the network)."""
+        """weight * bound (trains the context encoder) + negative log-likelihood (trains the network)."""
         votes = representation.votes
         mean, raw = self.network(representation.batch.context[..., : self._inputs]).chunk(2, -1)
         variance = functional.softplus(raw) + SMALLEST_VARIANCE
@@ -60,10 +60,10 @@ class Club(Objective):
         return self.config.weight * bound + likelihood, metrics
 
     def _bound(self, votes: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """[S] from [S, T, K, z] each."""
+        """The bound [S] from arguments [S, T, K, z]."""
         over = (2,) if self.config.negatives == "task" else (1, 2)
         first, second = votes.mean(over, keepdim=True), votes.square().mean(over, keepdim=True)
-        # mean over j of (z_j - m)^2 = E[z^2] - 2 m E[z] + m^2; m^2 falls out of the difference.
+        # mean over j of (z_j - m)^2 = E[z^2] - 2 m E[z] + m^2; m^2 cancels in the difference.
         apart = second - 2.0 * mean * first
         own = votes.square() - 2.0 * mean * votes
         return ((apart - own) / variance).mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""The decoder of UNICORN-SS (Li et al. 2024, arXiv 2402.02429): z must explain what happens in the task."""
+"""The decoder of UNICORN-SS (Li et al. 2024, arXiv 2402.02429): z must predict the task's transitions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from clwm_train.objectives.base import Objective, Representation, Sizes
 
 
 class Decoder(Objective):
-    """Predicts (s' - s, r) from (s, a, z), for the transitions of the windows rather than those that gave z.
+    """Predicts (s' - s, r) from (s, a, z), for the transitions of the windows, not those of the context.
 
-    Squared errors, scaled as the data are: of the observation averaged over its entries, plus reward_weight
-    times that of the reward, so that a reward counts as much beside 3 entries as beside 40.
+    The error, in the scale of the training data, is the squared error of the observation, averaged over its
+    entries, plus reward_weight times that of the reward; so the weight of the reward does not depend on the
+    size of the observation.
 
     Args:
         config: weights and network.
         network: style of the MLP.
-        sizes: of seeds, observation, action and z.
+        sizes: sizes of seeds, observation, action and z.
     """
 
     name = "decoder"
@@ -38,7 +39,7 @@ class Decoder(Objective):
         return torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate, fused=True)
 
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
-        """Moves the context encoder and the decoder."""
+        """Trains the context encoder and the decoder."""
         batch = representation.batch
         before, after = batch.observation[..., :-1, :], batch.observation[..., 1:, :]
         z = representation.z[:, :, None, None, :].expand(*before.shape[:-1], -1)

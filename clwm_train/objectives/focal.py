@@ -17,8 +17,8 @@ DIFFERENT_FLOOR = 0.1
 class Focal(Objective):
     """Over pairs of a meta-batch, d = mean over entries of (z_i - z_j)^2.
 
-    Same task: sqrt(d + 1e-3) pulls together; different tasks: 1 / (d + 0.1) pushes apart. Each kind is
-    averaged over its pairs; a meta-batch without a pair of one kind has no such term.
+    For pairs of the same task, sqrt(d + 1e-3) attracts; for pairs of different tasks, 1 / (d + 0.1) repels.
+    Each kind is averaged over its pairs; a meta-batch without pairs of a kind has no such term.
     """
 
     name = "focal"
@@ -40,5 +40,5 @@ class Focal(Objective):
 
 
 def _mean(value: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean over pairs [S, pairs] -> [S]; 0 without weight."""
+    """Weighted mean over pairs [S, pairs] -> [S]; 0 if all weights are 0."""
     return (value * weight).sum(-1) / weight.sum(-1).clamp(min=1.0)

@@ -11,21 +11,21 @@ from clwm_train.objectives.base import Objective, Representation, Sizes
 
 
 class InfoNCE(Objective):
-    """Every train task i keeps a running mean m_i of its z; a task must be told from the others by it.
+    """Contrasts the z of a task with running means m_i of the z of every train task i.
 
-    The query is the mean z of a task over its occurrences in the meta-batch (drawn with replacement, a
-    task may stand there twice: it is merged, not contrasted with itself). The keys are the running means
-    of all train tasks seen so far, the own one being the only positive; similarity = -||query - key||_2
-    / radius; the loss is the cross-entropy against the own task, averaged over the tasks present. A
-    task's mean starts at its first z.
+    The query is the mean z of a task over its occurrences in the meta-batch (drawn with replacement, a task
+    may occur twice: it is merged, not contrasted with itself). The keys are the running means of all train
+    tasks seen so far; the task's own one is the only positive. With similarity = -||query - key||_2 / radius,
+    the loss is the cross-entropy against the own task, averaged over the tasks of the meta-batch. A task's
+    running mean starts at its first z.
 
     Args:
         config: weight, radius, EMA rate.
-        sizes: of seeds, train tasks M and z.
+        sizes: sizes of seeds, train tasks M and z.
 
     Attributes:
         mean: [S, M, z] running means.
-        seen: [S, M] bool, tasks whose mean has begun.
+        seen: [S, M] bool, tasks that have a running mean.
     """
 
     name = "infonce"
@@ -41,7 +41,7 @@ class InfoNCE(Objective):
         self.register_buffer("seen", torch.zeros(seeds, sizes.tasks, dtype=torch.bool))
 
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
-        """Moves the running means, then contrasts; the gradient flows through the queries only."""
+        """Updates the running means, then computes the loss; gradients flow only through the queries."""
         task = representation.batch.task
         query, count = merge_by_task(representation.z, task)
         self._move(query.detach(), task)
@@ -51,7 +51,7 @@ class InfoNCE(Objective):
         error = functional.cross_entropy(logits.flatten(0, 1), task.flatten(), reduction="none").view_as(
             count
         )
-        # Each occurrence of a task bears its share, so that the task counts once.
+        # Weighted by one over the number of occurrences, so that each task counts once.
         share = 1.0 / count
         share = share / share.sum(-1, keepdim=True)
         loss = (error * share).sum(-1)
@@ -59,7 +59,7 @@ class InfoNCE(Objective):
         return self.config.weight * loss, {"loss": loss.detach(), "accuracy": accuracy.detach()}
 
     def _move(self, query: Tensor, task: Tensor) -> None:
-        """Only the rows of the batch's tasks: an update costs the same however many tasks there are."""
+        """Update only the rows of the batch's tasks, so that the cost does not grow with all tasks."""
         rows = task.unsqueeze(-1).expand(query.shape)
         rate = torch.where(self.seen.gather(1, task), self.config.tau, 1.0).unsqueeze(-1)
         self.mean.scatter_(1, rows, self.mean.gather(1, rows).lerp(query, rate))

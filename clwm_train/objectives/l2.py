@@ -1,4 +1,4 @@
-"""L2 regularisation of task representations, as DORA has it beside its contrast (arXiv 2402.11317)."""
+"""L2 regularisation of task representations, as DORA combines it with its contrast (arXiv 2402.11317)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class L2(Objective):
         self.config = config
 
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
-        """Keeps z near 0."""
+        """Trains the context encoder to keep z near 0."""
         norm = representation.z.square().sum(-1).mean(-1)
         return self.config.weight * norm, {"norm": norm.detach()}

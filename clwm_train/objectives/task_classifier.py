@@ -15,12 +15,12 @@ from clwm_train.objectives.base import Objective, Representation, Sizes
 class TaskClassifier(Objective):
     """Cross-entropy of the train task's index given z, over all train tasks.
 
-    A task that stands twice in a meta-batch has two contexts: two examples.
+    A task that occurs twice in a meta-batch has two contexts, and so counts as two examples.
 
     Args:
         config: weight and network.
         network: style of the MLP.
-        sizes: of seeds, train tasks M and z.
+        sizes: sizes of seeds, train tasks M and z.
     """
 
     name = "task_classifier"
@@ -37,7 +37,7 @@ class TaskClassifier(Objective):
         return torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate, fused=True)
 
     def forward(self, representation: Representation) -> tuple[Tensor, dict[str, Tensor]]:
-        """Moves the context encoder and the classifier."""
+        """Trains the context encoder and the classifier."""
         task = representation.batch.task
         logits = self.network(representation.z)
         error = functional.cross_entropy(logits.flatten(0, 1), task.flatten(), reduction="none")

@@ -12,8 +12,8 @@ from clwm_train.objectives.base import Objective, Representation
 class TemporalConsistency(Objective):
     """Rolls the latent dynamics from a window's first code; gradients reach the context encoder through z.
 
-    Step t weighs rho^t. Steps at or after a termination carry no weight. The loss is averaged over latent
-    dimensions and over all steps that carry weight.
+    Step t has weight rho^t; steps at or after a termination have weight 0. The loss is averaged over latent
+    dimensions and over all steps with a weight.
     """
 
     name = "temporal_consistency"

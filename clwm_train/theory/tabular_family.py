@@ -1,9 +1,9 @@
-"""A small family to show the value-gap bound on: goals in a corridor, models of counted transitions.
+"""A small family that illustrates the value-gap bound: goals in a corridor, models from transition counts.
 
 The corridor has X cells; actions step left and right, and slip with the task's probability. The reward is 1
-in the task's goal cell, less in proportion to the distance. Codes merge ``merge`` cells that lie side by
-side. The learned model of a task counts transitions between codes; its task representation is the task's
-index, inferred from a context as the task whose learned model makes the context likeliest.
+in the task's goal cell and decreases linearly with the distance. A code merges ``merge`` adjacent cells. The
+learned model of a task consists of transition frequencies between codes; the task representation is the
+task's index, inferred from a context as the task whose learned model makes the context most likely.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from clwm_train.theory.value_bound import TabularMdp, ValueBound, value_bound
 
 Floats = NDArray[np.float64]
-#: Count that every next code gets beforehand, so that nothing is impossible.
+#: Pseudo-count of every next code, so that no transition has probability 0.
 PRIOR = 0.1
-#: Standard deviation of the rewards that a context is judged by.
+#: Standard deviation of rewards in the likelihood of a context.
 REWARD_NOISE = 0.1
 
 
 @dataclass(frozen=True)
 class Corridor:
-    """The family.
+    """A family of corridors.
 
     Attributes:
-        cells: X.
+        cells: number of cells X.
         goals: goal cell of each task.
-        slips: probability of each task to step the wrong way.
+        slips: probability, in each task, of stepping the wrong way.
     """
 
     cells: int = 12
@@ -60,12 +60,12 @@ def sample_transitions(task: TabularMdp, count: int, rng: np.random.Generator) -
 
 
 def learn_model(transitions: Transitions, encoder: NDArray[np.int64], actions: int) -> TabularMdp:
-    """Frequencies of codes and mean rewards; a pair (c, a) that was never seen gives reward 0.
+    """Frequencies of codes and mean rewards; a pair (c, a) without transitions has reward 0.
 
     Args:
         transitions: (s, a, r, s'), arrays [count].
         encoder: [X] code of each cell.
-        actions: how many there are.
+        actions: number of actions.
     """
     s, a, reward, following = transitions
     codes = int(encoder.max()) + 1
@@ -78,7 +78,7 @@ def learn_model(transitions: Transitions, encoder: NDArray[np.int64], actions: i
 
 
 def infer_task(context: Transitions, encoder: NDArray[np.int64], models: list[TabularMdp]) -> int:
-    """Index of the model under which a context is likeliest.
+    """Index of the model under which a context is most likely.
 
     Args:
         context: (s, a, r, s'), arrays [count].
@@ -101,12 +101,12 @@ def diagnose(
     """Gap and bound of every task, for the policy that is greedy in the inferred model.
 
     Args:
-        family: of tasks.
-        merge: cells that share a code; 1: nothing is lost.
-        transitions: that each task's model is learned from.
-        context: transitions that the task is inferred from; 0: task 0 is assumed.
+        family: the family.
+        merge: cells that share a code; 1: the encoder loses nothing.
+        transitions: number of transitions that each task's model is learned from.
+        context: number of transitions that the task is inferred from; 0: task 0 is assumed.
         discount: gamma.
-        seed: of data and contexts.
+        seed: seed of data and contexts.
     """
     rng = np.random.default_rng(seed)
     encoder = np.arange(family.cells) // merge

@@ -1,15 +1,15 @@
 r"""The value-gap bound of SPC (Nakhaei et al. 2026, Theorem 3.1), computed exactly on finite task families.
 
 An encoder phi maps states s to codes c, and a latent policy pi(a | c, z) acts on codes. V is its value in
-the true task (P, r), V_latent its value in the learned model at the inferred representation. Two more models
-on codes lie on the way from one to the other::
+the true task (P, r), V_latent its value in the learned model at the inferred representation. Two further
+models on codes lie between the two::
 
     true task              (P, r)    on states; P_phi(c' | s, a): sum of P(s' | s, a) over phi(s') = c'
     abstract task          (P1, r1)  on codes: the mean of P_phi and r over the states of a code
     model, right task      (P2, r2)  the learned model at the task's own z
     model, inferred task   (P3, r3)  the learned model at the inferred z
 
-All use the same policy. For two neighbours (P, r), (Q, q) with values V, W, and e_r the largest difference
+All use the same policy. For two adjacent models (P, r), (Q, q) with values V, W, e_r the largest difference
 of rewards and e_P the largest total variation between P_phi and Q over all (s, a)::
 
     V(s) - W(phi s) = sum_a pi(a | phi s) [ r(s, a) - q(phi s, a)
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import InvalidInputError
 
 Floats = NDArray[np.float64]
-#: Rounding that probabilities may carry.
+#: Tolerated rounding error of probabilities.
 TOLERANCE = 1e-8
 
 
@@ -142,7 +142,7 @@ def abstract_task(task: TabularMdp, encoder: NDArray[np.int64]) -> TabularMdp:
 
 
 def _step(one: TabularMdp, other: TabularMdp, encoder: NDArray[np.int64], discount: float) -> float:
-    """Bound on max |V - W| between neighbours; ``encoder`` maps the states of the first to the second's."""
+    """Bound on max |V - W| of adjacent models; ``encoder`` maps the states of the first to the second's."""
     member = np.eye(len(other.reward))[encoder]
     reward = np.abs(one.reward - other.reward[encoder]).max()
     variation = 0.5 * np.abs(one.transition @ member - other.transition[encoder]).sum(-1).max()

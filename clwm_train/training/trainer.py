@@ -17,7 +17,7 @@ from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import RandomStreams
 from clwm_train.metrics.representation import representation_metrics
-from clwm_train.model.agent import Agent, parameters_to_tell
+from clwm_train.model.agent import Agent, given_parameters
 from clwm_train.model.context_encoder import ContextEncoder
 from clwm_train.runs.checkpoint import (
     AGENT,
@@ -76,7 +76,7 @@ class Trainer:
         if config.evaluation is not None and evaluator is None:
             raise InvalidInputError(f"{run.path}: is evaluated while training, and nothing evaluates it here")
         self.evaluator = evaluator
-        told = parameters_to_tell(config, record.family)
+        told = given_parameters(config, record.family)
         agent = Agent(config, record.seeds, record.observation_size, record.action_size, told)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device

@@ -1,4 +1,4 @@
-"""Backbones: what learns values and policy from the data, on states [feature, z] without gradient."""
+"""Backbones: algorithms that learn values and policy from data, on states [feature, z] without gradient."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_backbone(
         initialiser: draws the weights of S seeds.
         inputs: sizes of the parts of a state, z last.
         action_size: entries of an action.
-        config: names policy and backbone.
+        config: configuration of policy and backbone.
     """
     network = config.network
     policy = make_policy(initialiser, inputs, action_size, config)

@@ -15,13 +15,13 @@ from clwm_train.model.policy import Policy
 
 @dataclass(frozen=True)
 class Transitions:
-    """What values and policy learn from: N windows of H steps of each seed.
+    """The data of values and policy: N windows of H steps for each seed.
 
     Attributes:
         state: [S, N, H + 1, inputs], [feature, z] of consecutive observations, without gradient.
         action: [S, N, H, act].
         reward: [S, N, H].
-        terminated: [S, N, H], 1 where no value follows; a truncation is not a termination.
+        terminated: [S, N, H], 1 for terminal transitions; a truncation is not a termination.
         mask: [S, N, H], 0 for padding.
     """
 
@@ -37,20 +37,20 @@ class Transitions:
         return self.state[..., :-1, :]
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean [S] of values [S, N, H] over the transitions that are no padding."""
+        """Mean [S] of values [S, N, H] over the transitions that are not padding."""
         share = self.mask / self.mask.sum((1, 2), keepdim=True).clamp(min=1.0)
         return (value * share).sum((1, 2))
 
 
 class Backbone(nn.Module, ABC):
-    """Learns a policy, and values where it has any.
+    """Learns a policy, and values if it has critics.
 
     Args:
         policy: the policy that it trains.
 
     Attributes:
-        name: in metrics and profiles.
-        noise_size: standard normal numbers that the losses take for each transition.
+        name: its name in metrics and profiles.
+        noise_size: standard normal numbers that the losses need per transition.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Backbone(nn.Module, ABC):
     def losses(
         self, transitions: Transitions, noise: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss [S], with gradient to everything that learns, and metrics [S] by name, without.
+        """The loss [S], with gradient to all trained networks, and metrics [S] by name, without gradient.
 
         Args:
-            transitions: to learn from.
-            noise: [S, N, H, noise_size], standard normal; ``None`` where ``noise_size`` is 0.
+            transitions: the data to learn from.
+            noise: [S, N, H, noise_size], standard normal; ``None`` if ``noise_size`` is 0.
         """
 
     def update_targets(self) -> None:

@@ -1,4 +1,4 @@
-"""Behaviour cloning: the floor of every comparison. Nothing is valued, nothing is chosen."""
+"""Behaviour cloning, the simplest baseline: it imitates the data, without values or a choice of actions."""
 
 from __future__ import annotations
 

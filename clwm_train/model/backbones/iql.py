@@ -18,7 +18,7 @@ def value_loss(advantage: Tensor, expectile: float) -> Tensor:
 
     Args:
         advantage: u = Q_target(s, a) - V(s), with gradient to V.
-        expectile: above 1/2 it leans towards the better actions.
+        expectile: above 1/2, V leans towards the values of the better actions.
     """
     below = (advantage.detach() < 0.0).float()
     return (expectile - below).abs() * advantage.square()
@@ -48,15 +48,15 @@ def actor_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
     return -weight * log_prob
 
 
-def advantage_weight(advantage: Tensor, inverse_temperature: float, most: float) -> Tensor:
-    """exp(beta A), at most ``most``; without gradient."""
-    return torch.exp(inverse_temperature * advantage.detach()).clamp(max=most)
+def advantage_weight(advantage: Tensor, inverse_temperature: float, maximum: float) -> Tensor:
+    """exp(beta A), clipped to ``maximum``; without gradient."""
+    return torch.exp(inverse_temperature * advantage.detach()).clamp(max=maximum)
 
 
 class IQL(ActorCritic):
-    """V(s) learns from the critics' targets, the critics from V(s'), the policy from their difference.
+    """V(s) learns from the target critics, the critics from V(s'), the policy from their difference.
 
-    All three losses use the values from before the update.
+    All three losses use the networks as they were before the update.
     """
 
     name = "iql"
@@ -89,19 +89,19 @@ class IQL(ActorCritic):
         advantage = target_q - value
         weight = advantage_weight(advantage, config.inverse_temperature, config.max_weight)
 
-        of_value = mean(value_loss(advantage, config.expectile))
-        of_critics = mean(
+        expectile_loss = mean(value_loss(advantage, config.expectile))
+        critics_loss = mean(
             critic_loss(q, transitions.reward, transitions.terminated, next_value, config.discount)
         )
-        of_policy = mean(actor_loss(self.policy.log_prob(state, action), weight))
+        policy_loss = mean(actor_loss(self.policy.log_prob(state, action), weight))
         metrics = {
-            "value_loss": of_value,
-            "critic_loss": of_critics,
-            "policy_loss": of_policy,
+            "value_loss": expectile_loss,
+            "critic_loss": critics_loss,
+            "policy_loss": policy_loss,
             "value": mean(value),
             "q": mean(target_q),
             "advantage_weight": mean(weight),
             "clipped": mean((weight >= config.max_weight).float()),
         }
-        loss = of_value + of_critics + of_policy
+        loss = expectile_loss + critics_loss + policy_loss
         return loss, {name: metric.detach() for name, metric in metrics.items()}

@@ -36,15 +36,15 @@ def actor_loss(q: Tensor, scale: Tensor, alpha: float, chosen: Tensor, action: T
         scale: mean abs Q(s, pi(s)) over the batch, [S], without gradient.
         alpha: weight of the values.
         chosen: pi(s) [S, N, H, act].
-        action: the data's [S, N, H, act].
+        action: actions of the data [S, N, H, act].
     """
     return (chosen - action).square().mean(-1) - alpha * q / scale.clamp(min=1e-6)[:, None, None]
 
 
 class TD3BC(ActorCritic):
-    """Differences from the paper: policy and targets move at every update, not at every second one, and the
-    observations are scaled as the run's data are. ReBRAC's penalty of the critics is left out: it takes the
-    next action of the data, which windows of one step do not hold.
+    """TD3+BC, with two differences from the paper: policy and targets learn at every update, not at every
+    second one, and observations are scaled like the run's data. ReBRAC's penalty on the critics is left out:
+    it needs the data's next action, which windows of one step do not contain.
     """
 
     name = "td3bc"
@@ -60,7 +60,7 @@ class TD3BC(ActorCritic):
     ) -> None:
         super().__init__(initialiser, policy, inputs, action_size, config, network)
         self.config = config
-        #: Of the target policy's actions.
+        #: Noise on the target policy's actions.
         self.noise_size = action_size
         self.target_policy = EmaCopy(policy, config.target_tau)
 
@@ -73,7 +73,7 @@ class TD3BC(ActorCritic):
         config, mean = self.config, transitions.mean
         state, action = transitions.before, transitions.action
         q = self.critics(torch.cat([state, action], -1)).squeeze(-1)
-        of_critics = mean(
+        critics_loss = mean(
             critic_loss(
                 q,
                 transitions.reward,
@@ -84,16 +84,16 @@ class TD3BC(ActorCritic):
         )
         chosen = self.policy.mode(state)
         frozen = {name: parameter.detach() for name, parameter in self.critics.named_parameters()}
-        of_chosen = functional_call(self.critics, frozen, (torch.cat([state, chosen], -1),)).squeeze(-1)[:, 0]
-        scale = mean(of_chosen.detach().abs())
-        of_policy = mean(actor_loss(of_chosen, scale, config.alpha, chosen, action))
+        chosen_q = functional_call(self.critics, frozen, (torch.cat([state, chosen], -1),)).squeeze(-1)[:, 0]
+        scale = mean(chosen_q.detach().abs())
+        policy_loss = mean(actor_loss(chosen_q, scale, config.alpha, chosen, action))
         metrics = {
-            "critic_loss": of_critics,
-            "policy_loss": of_policy,
+            "critic_loss": critics_loss,
+            "policy_loss": policy_loss,
             "q": mean(q.amin(1)),
             "distance": mean((chosen - action).square().mean(-1)),
         }
-        return of_critics + of_policy, {name: metric.detach() for name, metric in metrics.items()}
+        return critics_loss + policy_loss, {name: metric.detach() for name, metric in metrics.items()}
 
     @torch.no_grad()
     def _next_q(self, state: Tensor, noise: Tensor) -> Tensor:

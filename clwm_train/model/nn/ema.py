@@ -15,7 +15,7 @@ class EmaCopy(nn.Module, Generic[Network]):
     """An exponential moving average of a network's parameters; receives no gradient.
 
     Args:
-        network: copied as it is now.
+        network: the network, which is copied.
         tau: share of the network in each update: target <- (1 - tau) target + tau network.
     """
 

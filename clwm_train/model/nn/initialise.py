@@ -15,19 +15,19 @@ from clwm_train.kernels.streams import Purpose, derive
 class Initialiser:
     """Draws the weights of S seeds; a seed's weights do not depend on the others. Biases are 0.
 
-    Drawn on the CPU, so that they are the same on every device. The kinds:
+    Weights are drawn on the CPU, so that they are the same on every device. The kinds:
 
-    - ``truncated-normal-0.02``: published; standard deviation 0.02, cut at two standard deviations.
+    - ``truncated-normal-0.02``: published; standard deviation 0.02, truncated at two standard deviations.
     - ``fan-in``: the same with standard deviation 1/sqrt(inputs).
-    - ``group-fan-in``: an input that joins G parts, such as [c, a, z], has standard deviation
-      1/sqrt(G * size) for the weights of each part, so that a small part (z, a) is heard as well as a large
-      one (c). Else z's few entries drown among the many of c, and the policy learns late to heed them.
+    - ``group-fan-in``: if the input joins G parts, such as [c, a, z], the weights of each part have standard
+      deviation 1/sqrt(G * size), so that small parts (z, a) influence the output as much as a large one (c).
+      Otherwise the few entries of z have little effect, and the policy learns late to use them.
     - ``orthogonal``: gain sqrt(2) in hidden layers.
 
     Args:
-        seeds: S of them.
-        init: which kind.
-        purpose: networks that must not start alike draw for different purposes.
+        seeds: the S seeds.
+        init: the kind.
+        purpose: networks that must not start with equal weights use different purposes.
     """
 
     def __init__(self, seeds: Sequence[int], init: Init, purpose: Purpose = Purpose.INITIALISATION) -> None:
@@ -39,8 +39,8 @@ class Initialiser:
         """Weights [S * copies, inputs, outputs]; the copies of a seed lie side by side.
 
         Args:
-            parts: sizes of the parts that the input joins; they add up to the inputs.
-            outputs: entries out.
+            parts: sizes of the parts that the input joins; they add up to the number of inputs.
+            outputs: entries of the output.
             copies: independent networks per seed.
             hidden: a non-linearity follows (matters to ``orthogonal``).
         """

@@ -39,7 +39,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(self.weight), 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply each member's map to its own slice of ``x``, or to the one that it shares."""
+        """Apply each member's map to its slice of ``x``, which the copies of a seed may share."""
         members, inputs, outputs = self.weight.shape
         rows = x.reshape(len(x), -1, inputs)
         if len(x) != members:
@@ -54,11 +54,11 @@ class Linear(nn.Module):
         return y.view(members, *x.shape[1:-1], outputs)
 
     def product(self, x: Tensor) -> Tensor:
-        """x [M or seeds, N, inputs] by the weight alone: [M, N, outputs], in bfloat16 with ``bf16``."""
+        """x [M or seeds, N, inputs] times the weight, without bias: [M, N, outputs], bfloat16 if ``bf16``."""
         kind = torch.bfloat16 if self.bf16 else self.weight.dtype
         x, weight = x.to(kind), self.weight.to(kind)
         seeds, copies = len(x), len(weight) // len(x)
-        if copies > 1 and self.bf16:  # oneDNN takes a repeated matrix as it is, unless it is to round it
+        if copies > 1 and self.bf16:  # oneDNN takes a repeated matrix as it is, unless it must round it
             x = x.unsqueeze(1).expand(-1, copies, -1, -1).flatten(0, 1)
         if len(x) == len(weight):
             return torch.bmm(x, weight)
@@ -81,5 +81,5 @@ class NormMish(nn.Module):
         return norm_mish(x, self.weight, self.bias)
 
     def graph(self, x: Tensor, shift: Tensor) -> Tensor:
-        """The same of x + shift, shift [M, 1, size], for torch.compile."""
+        """The same for x + shift, shift [M, 1, size], for torch.compile."""
         return norm_mish_graph(x, shift, self.weight, self.bias)

@@ -65,7 +65,7 @@ class MLP(nn.Module):
         return layers
 
     def _flat(self, x: Tensor) -> Tensor:
-        """[S, ..., inputs] -> [S, N, inputs], which the first layer hands to every copy."""
+        """[S, ..., inputs] -> [S, N, inputs], the input that all copies share."""
         return x.reshape(len(x), -1, x.shape[-1])
 
     def _hidden_layer(self, index: int, y: Tensor) -> Tensor:
