@@ -229,7 +229,7 @@ def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, se
     folder.mkdir(parents=True, exist_ok=True)  # what is wrong with it shows before hours of simulation
     with progress_bar(len(known.tasks), "task", f"measuring {family}") as bar:
         record = measure_references(
-            known, episodes=episodes, seed=seed, zoo=None if zoo is None else str(zoo), progress=bar.update
+            known, episodes=episodes, seed=seed, zoo=None if zoo is None else str(zoo), on_progress=bar.update
         )
     path = write_references(folder, record)
     click.echo(

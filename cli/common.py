@@ -62,16 +62,6 @@ def counting_bar(description: str, unit: str = "task") -> Iterator[Callable[[int
         yield on_progress
 
 
-def human_bytes(number: int) -> str:
-    """A size for people: ``1.4 MB`` (decimal units)."""
-    size = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
 def echo_store(store: Store) -> None:
     """One line about a store that was just made."""
     transitions = sum(task.record.transitions for task in store.tasks.values())

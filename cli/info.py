@@ -8,9 +8,10 @@ import click
 
 from clwm_data.listing import format_parameters
 from clwm_data.manifest import BehaviourEntry
+from clwm_data.store.overview import human_bytes
 from clwm_data.store.summary import summarise
 
-from .common import echo_json, echo_table, human_bytes
+from .common import echo_json, echo_table
 from .finding import look_at_store
 from .options import json_option
 

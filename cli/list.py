@@ -10,8 +10,9 @@ import click
 
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.opening import DATA, RUNS
+from clwm_data.store.overview import human_bytes
 
-from .common import echo_json, echo_table, human_bytes
+from .common import echo_json, echo_table
 from .options import json_option
 from .transfers import quiet_hub
 

@@ -14,8 +14,9 @@ from clwm_data.hub.reference import HubReference, parse_reference
 from clwm_data.opening import RUNS
 from clwm_data.paths import real_path
 from clwm_data.ranges import format_indices
+from clwm_data.store.overview import human_bytes
 
-from .common import echo_json, human_bytes, resumable
+from .common import echo_json, resumable
 from .finding import default_store
 from .options import json_option
 from .transfers import bytes_bar, quiet_hub

@@ -11,9 +11,10 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 from clwm_data.paths import real_path
+from clwm_data.store.overview import human_bytes
 from clwm_data.store.summary import missing_provenance
 
-from .common import echo_json, echo_table, human_bytes, resumable
+from .common import echo_json, echo_table, resumable
 from .finding import find_local_store
 from .options import json_option
 from .transfers import bytes_bar, quiet_hub

@@ -1,4 +1,4 @@
-"""Collection: plan, roll out what is missing, and put each task into the store when it is complete."""
+"""Collection: plan, roll out the missing episodes, and add each task to the store once it is complete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from clwm_data.store.replacement import (
 from clwm_data.store.root_writer import RootWriter
 from clwm_data.store.writer import write_task
 
-#: Called with (episodes on disk, episodes that this collection needs in all, as far as is known by now).
+#: Called with (episodes on disk, episodes needed in all, as far as is known by now).
 ProgressCallback = Callable[[int, int], object]
 
 
@@ -50,23 +50,23 @@ def collect(
     overwrite: bool = False,
     on_progress: ProgressCallback | None = None,
 ) -> Store:
-    """Collect a manifest's dataset into a store, continuing what an earlier call left.
+    """Collect a manifest's dataset into a store, continuing where an earlier call ended.
 
-    A task appears in the store when all its episodes are there. A process that is killed loses at most the
+    A task appears in the store when all its episodes are collected. A process that is killed loses at most the
     segments that it was rolling out; the same call then resumes, to the same bytes.
 
     Args:
-        manifest: what to collect: a manifest, its file, or the name of one that clwm brings.
-        out: folder of the store, made if it does not exist; ``data/NAME.zarr`` unless given.
+        manifest: what to collect: a manifest, its file, or the name of one that ships with clwm.
+        out: folder of the store, created if it does not exist; ``data/NAME.zarr`` unless given.
         tasks: only these of the manifest's tasks; the others can be collected later.
         engine: ``local``: processes of this machine; ``ray``: a Ray cluster whose machines share ``out``.
-        workers: how many roll out; by default one process, or as many as the cluster has CPUs. The result
-            depends on neither.
-        overwrite: collect anew; the old store is replaced once the new one is complete.
+        workers: number of processes; by default one, or as many as the cluster has CPUs. The result depends
+            neither on it nor on the engine.
+        overwrite: collect everything again; the old store is replaced once the new one is complete.
         on_progress: called after each finished segment.
 
     Raises:
-        InvalidInputError: ``out`` is no place for a store, or less than one worker.
+        InvalidInputError: ``out`` cannot be the folder of a store, or there is less than one worker.
         NotFoundError: a task that the manifest does not have.
         ConflictError: ``out`` holds something else, or another process writes to it.
         DamagedDataError: a segment that an earlier call left cannot be read.
@@ -102,7 +102,7 @@ def _overwrite(
     workers: int | None,
     on_progress: ProgressCallback | None,
 ) -> None:
-    """Collect beside a store, where an interrupted overwrite is continued, and take its place."""
+    """Collect beside a store, or continue to, and replace it."""
     replacement = beside(store, "overwrite")
     _discard_unless_resumable(replacement, manifest)
     with locked(replacement, name=str(store)) as new:
@@ -126,13 +126,13 @@ def _collect_into(
     provenance = _first_provenance(store)
     if pending and (differences := simulator_differences(provenance)):
         raise ConflictError(
-            f"{store}: was begun with another simulator ({'; '.join(differences)}): go on where it is the "
-            "same, choose another --out, or --overwrite it"
+            f"{store}: was begun with another simulator ({'; '.join(differences)}): continue where it is "
+            "the same, choose another --out, or --overwrite it"
         )
     _remove_leftovers(store)
     root = RootWriter(store, manifest.published(), provenance)
     collections = {task: TaskCollection(store, manifest, task) for task in pending}
-    done = planned = 0  # episodes; kept up to date, for their sum over thousands of tasks takes its time
+    done = planned = 0  # episodes; running totals, because summing over thousands of tasks is slow
 
     def report() -> None:
         if on_progress is not None:
@@ -178,7 +178,7 @@ def _chosen_tasks(manifest: Manifest, tasks: Sequence[int] | None) -> list[int]:
 
 
 def _check_existing(out: Path, manifest: Manifest | None) -> None:
-    """Refuse to touch what is not a store, or to add to one that another manifest made."""
+    """Refuse a folder that is not a store, or a store that was collected from another manifest."""
     if not out.is_dir():
         raise ConflictError(f"{out}: is a file: choose another --out")
     if not (out / METADATA).is_file():
@@ -201,7 +201,7 @@ def _check_existing(out: Path, manifest: Manifest | None) -> None:
 
 
 def _refuse_losing_tasks(out: Path, chosen: Sequence[int]) -> None:
-    """An overwritten store holds what was collected anew, and nothing else."""
+    """Refuse an overwrite that would drop tasks: the new store holds only what is collected now."""
     if not (out / METADATA).is_file():
         return
     lost = sorted(set(open_store(out).tasks) - set(chosen))
@@ -213,7 +213,7 @@ def _refuse_losing_tasks(out: Path, chosen: Sequence[int]) -> None:
 
 
 def _discard_unless_resumable(replacement: Path, manifest: Manifest) -> None:
-    """An interrupted overwrite is continued if it was the same one, and dropped otherwise."""
+    """Keep an interrupted overwrite if it was of the same manifest; else discard it."""
     if not replacement.exists():
         return
     try:

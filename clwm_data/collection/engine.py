@@ -1,4 +1,4 @@
-"""Who rolls out segments: this process, a pool of processes, or a Ray cluster."""
+"""What rolls out segments: this process, a pool of processes, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clwm_data.manifest import Manifest
 
 Engine = Literal["local", "ray"]
 
-#: How late a network file system may show what another machine wrote.
+#: Longest delay with which a network file system may show what another machine wrote.
 VISIBLE_SECONDS = 90.0
 
 
@@ -32,7 +32,7 @@ def run_segments(
     Args:
         manifest: what to collect.
         store: where the segments are kept.
-        queue: what to collect, first come first served; more may be put into it between two yields.
+        queue: what to collect, in this order; more may be added to it between two yields.
         engine: ``local``: processes of this machine; ``ray``: tasks of a Ray cluster.
         workers: processes, or segments at a time; ``None``: one process, or as many as the cluster has CPUs.
 
@@ -44,10 +44,10 @@ def run_segments(
         while queue:
             yield collect_segment(manifest, store, queue.popleft())
         return
-    pool_of = (
+    chosen = (
         ray_pool(manifest, store, workers) if engine == "ray" else process_pool(manifest, store, workers or 1)
     )
-    with pool_of as pool:
+    with chosen as pool:
         running: set[Future[Segment]] = set()
         while queue or running:
             while queue and len(running) < pool.ahead:
@@ -60,7 +60,7 @@ def run_segments(
 
 
 def _await(path: Path) -> None:
-    """Wait until a file that another machine may have written is seen from this one."""
+    """Wait until a file that another machine may have written is visible here."""
     deadline = time.monotonic() + VISIBLE_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
@@ -68,5 +68,5 @@ def _await(path: Path) -> None:
                 f"{path}: a worker wrote it but it is not here: the store must lie on a file system that all "
                 "machines share"
             )
-        list(path.parent.parent.iterdir())  # has a network file system look again
+        list(path.parent.parent.iterdir())  # makes a network file system look again
         time.sleep(0.05)

@@ -2,9 +2,9 @@
 
 The number of an episode within its task, and with it its seed, is fixed beforehand: each behaviour of the
 mixture has a range of numbers to itself, as long as it could possibly need. Where the manifest asks for
-transitions, how many of these episodes it takes is known only once they were rolled out: those kept are the
-first ones that reach the number, so they depend neither on the order of the work nor on how much of it was
-done in vain.
+transitions, the number of episodes that it takes is known only once they have been rolled out. The first
+ones that reach the number are kept, so they depend neither on the order of the work nor on how many surplus
+episodes were rolled out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from clwm_data.manifest import Manifest
 
-#: A segment is about this many transitions: a second or so of simulation, lost at most when killed.
+#: A segment has about this many transitions: a second or so of simulation, the most that a kill can lose.
 SEGMENT_TRANSITIONS = 5_000
 
 
@@ -52,40 +52,40 @@ def next_segments(
         manifest: what to collect.
         task: task index.
         behaviour: index into the mixture.
-        lengths: lengths of the behaviour's first episodes; of all that are planned, where the manifest asks
-            for transitions.
-        planned: number of its episodes that are in segments already.
+        lengths: lengths of the behaviour's first episodes; where the manifest asks for transitions, of all
+            planned ones.
+        planned: number of the behaviour's episodes that are in segments already.
 
     Returns:
-        segments that follow those planned; none if these suffice.
+        Segments that follow the planned ones; none if those suffice.
     """
     entry = manifest.behaviours[behaviour]
     if entry.transitions is None:
-        wanted = entry.most_episodes
-    elif (lacking := entry.transitions - sum(lengths)) <= 0:
-        wanted = planned
+        needed = entry.most_episodes
+    elif (missing := entry.transitions - sum(lengths)) <= 0:
+        needed = planned
     else:
         expected = sum(lengths) / len(lengths) if lengths else manifest.task_family.horizon
-        wanted = min(planned + int(np.ceil(lacking / expected)), entry.most_episodes)
+        needed = min(planned + int(np.ceil(missing / expected)), entry.most_episodes)
     size = max(1, SEGMENT_TRANSITIONS // manifest.task_family.horizon)
     if entry.transitions is not None:
-        # Whole segments: an interrupted collection then finds them again whatever it expected before.
-        wanted = min(-(-wanted // size) * size, entry.most_episodes)
+        # Whole segments, so that an interrupted collection finds them again, whatever lengths it expected.
+        needed = min(-(-needed // size) * size, entry.most_episodes)
     offset = sum(before.most_episodes for before in manifest.behaviours[:behaviour])
     return [
-        Segment(task, behaviour, offset + first, min(size, wanted - first))
-        for first in range(planned, wanted, size)
+        Segment(task, behaviour, offset + first, min(size, needed - first))
+        for first in range(planned, needed, size)
     ]
 
 
 def episodes_kept(manifest: Manifest, behaviour: int, lengths: Sequence[int]) -> int:
     """How many of a behaviour's episodes belong to the dataset, given the lengths of all planned ones."""
-    wanted = manifest.behaviours[behaviour].transitions
-    if wanted is None:
+    needed = manifest.behaviours[behaviour].transitions
+    if needed is None:
         return len(lengths)
-    return int(np.searchsorted(np.cumsum(lengths), wanted)) + 1
+    return int(np.searchsorted(np.cumsum(lengths), needed)) + 1
 
 
 def noise_generator(seed: int) -> np.random.Generator:
-    """Generator of a behaviour's noise in an episode, apart from what the simulator draws."""
+    """Generator of a behaviour's noise in an episode, independent of the simulator's."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(b"behaviour")])))

@@ -18,7 +18,7 @@ from clwm_data.workers import end_with_parent
 
 @contextmanager
 def process_pool(manifest: Manifest, store: Path, workers: int) -> Iterator[Pool]:
-    """Workers for the length of a block.
+    """A pool of workers for the length of a block.
 
     Raises:
         UnavailableError: a worker died.
@@ -40,6 +40,6 @@ def process_pool(manifest: Manifest, store: Path, workers: int) -> Iterator[Pool
 
 
 def _start_worker(store: Path) -> None:
-    # Held before the parent is looked at: a collector that comes after a killed one waits for its workers.
+    # Held before the parent is checked: the collector that follows a killed one waits for its workers.
     hold_as_worker(store)
     end_with_parent()

@@ -1,7 +1,7 @@
 """Segments rolled out on a Ray cluster whose machines share the store's file system.
 
-Ray's tasks are as good as a local worker's: a segment's bytes depend on nothing but the manifest, so a task
-that is lost with its machine is simply run again.
+A segment's bytes depend on nothing but the manifest, so a Ray task that is lost with its machine is simply
+run again.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ CANCEL_SECONDS = 30.0
 
 @contextmanager
 def ray_pool(manifest: Manifest, store: Path, workers: int | None) -> Iterator[Pool]:
-    """Tasks of one CPU each, for the length of a block.
+    """A pool of Ray tasks of one CPU each, for the length of a block.
 
-    Ray is asked for a cluster as its own tools do (``RAY_ADDRESS``, one that runs on this machine, else a new
-    one of this machine alone), unless this process has called ``ray.init``.
+    The cluster is found as Ray's own tools find it (``RAY_ADDRESS``, one that runs on this machine, else a
+    new one of this machine alone), unless this process has called ``ray.init``.
 
     Raises:
         UnavailableError: Ray is not installed, there is no such cluster, or one of its machines died, does
-            not see the store, or has other versions of what makes the data.
+            not see the store, or has other versions of the packages that decide the data.
     """
     ray = require("ray", "ray", "--engine ray")
-    begun_here = not ray.is_initialized()
-    if begun_here:
+    started_here = not ray.is_initialized()
+    if started_here:
         join_cluster(ray)
     manifest, store = _with_absolute_paths(manifest), store.absolute()
     task = ray.remote(num_cpus=1)(_collect_on_node)
@@ -70,7 +70,7 @@ def ray_pool(manifest: Manifest, store: Path, workers: int | None) -> Iterator[P
             ray.cancel(reference, force=True)
         if left:
             ray.wait(left, num_returns=len(left), timeout=CANCEL_SECONDS)
-        if begun_here:
+        if started_here:
             ray.shutdown()
 
 
@@ -81,10 +81,12 @@ def join_cluster(ray: ModuleType) -> None:
         UnavailableError: there is none where ``RAY_ADDRESS`` says, or it cannot be joined.
     """
     address = os.environ.get("RAY_ADDRESS", "")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
+    os.environ.setdefault(
+        "RAY_USAGE_STATS_ENABLED", "0"
+    )  # a cluster that is started here sends no statistics
     try:
-        if found := re.search(r"([^/]+):(\d+)$", address):  # Ray itself would try for ten minutes
-            socket.create_connection((found[1], int(found[2])), CONNECT_SECONDS).close()
+        if match := re.search(r"([^/]+):(\d+)$", address):  # Ray itself would retry for ten minutes
+            socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
         ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -92,7 +94,7 @@ def join_cluster(ray: ModuleType) -> None:
 
 
 def _with_absolute_paths(manifest: Manifest) -> Manifest:
-    """Ray's workers have another working directory."""
+    """The manifest with absolute paths: Ray's workers have another working directory."""
     behaviours = [
         entry if entry.zoo is None else entry.model_copy(update={"zoo": str(Path(entry.zoo).absolute())})
         for entry in manifest.behaviours
@@ -103,14 +105,16 @@ def _with_absolute_paths(manifest: Manifest) -> Manifest:
 def _collect_on_node(
     manifest: Manifest, store: Path, segment: Segment, versions: Mapping[str, str], machine: str
 ) -> Segment:
-    """The task: refuses on a machine that would give other bytes, or put them elsewhere."""
+    """Collect a segment, unless this machine would give other bytes or write them elsewhere."""
     node = os.uname().nodename
     if machine_type() != machine:
         raise UnavailableError(f"Ray node {node} is a {machine_type()}, not a {machine}: bits could differ")
     for package in sorted({*package_versions(), *versions} - {"python"}):
-        here, there = package_versions().get(package, "none"), versions.get(package, "none")
-        if here != there:
-            raise UnavailableError(f"Ray node {node} has {package} {here}, not {there}: install the same")
+        installed, expected = package_versions().get(package, "none"), versions.get(package, "none")
+        if installed != expected:
+            raise UnavailableError(
+                f"Ray node {node} has {package} {installed}, not {expected}: install the same"
+            )
     if not is_locked(store):
         raise UnavailableError(f"Ray node {node} does not see {store}: it must lie on a shared file system")
     with working_on(store):

@@ -22,12 +22,12 @@ from clwm_data.zoo.shipped import shipped_folder
 
 
 def expert_entry(family: TaskFamily, episodes: int, zoo: str | None = None) -> BehaviourEntry:
-    """The best behaviour of a family: of a zoo if one is named, else the script where there is one, else the
-    best policy that ships with clwm.
+    """The best behaviour of a family: that of a zoo if one is named, else the scripted one, else the best policy
+    that ships with clwm.
 
     Raises:
-        NotFoundError: there is none.
-        InvalidInputError: the zoo that is named does not play all tasks.
+        NotFoundError: the family has no such behaviour.
+        InvalidInputError: the policies of the zoo were not trained on all tasks.
     """
     if zoo is None and "scripted" in family.behaviours:
         return BehaviourEntry(policy="scripted", episodes=episodes)
@@ -54,20 +54,20 @@ def measure_references(
     episodes: int,
     seed: int = 0,
     zoo: str | None = None,
-    progress: Callable[[], object] | None = None,
+    on_progress: Callable[[], object] | None = None,
 ) -> ReferenceRecord:
     """Roll out random actions and the expert on every task.
 
     Args:
         family: task family.
         episodes: per task and policy.
-        seed: of everything.
-        zoo: folder of the policies whose best one is the expert; the script's or clwm's own unless given.
-        progress: called after each task.
+        seed: seed of everything random.
+        zoo: folder of the policies whose best one is the expert; see :func:`expert_entry` for the default.
+        on_progress: called after each task.
 
     Raises:
         NotFoundError: there is no expert.
-        InvalidInputError: the expert gets no more reward than random actions.
+        InvalidInputError: the expert earns no more reward than random actions.
         MissingExtraError: a simulator is missing.
     """
     expert = expert_entry(family, episodes, zoo)
@@ -83,8 +83,8 @@ def measure_references(
             rolled = roll_out(manifest, Segment(task, behaviour, behaviour * episodes, episodes))
             returns = [float(episode.reward.sum(dtype=np.float64)) for episode in rolled]
             means[behaviour].append(round(float(np.mean(returns)), 3))
-        if progress is not None:
-            progress()
+        if on_progress is not None:
+            on_progress()
     record = ReferenceRecord(
         family=family.name,
         expert_policy=expert.policy,
@@ -100,10 +100,10 @@ def measure_references(
 
 
 def check_scale(record: ReferenceRecord) -> None:
-    """Refuse references that would turn returns upside down; some of Meta-World's rewards do.
+    """Refuse references that would reverse the scale of returns, as some of Meta-World's rewards do.
 
     Raises:
-        InvalidInputError: the expert gets no more than random actions on some task.
+        InvalidInputError: the expert earns no more reward than random actions on some task.
     """
     pairs = zip(record.random, record.expert, strict=True)
     without = [task for task, (random, expert) in enumerate(pairs) if expert <= random]

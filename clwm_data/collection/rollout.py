@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def _vector_env(family: TaskFamily, task: int, lanes: int) -> TaskVectorEnv:
-    # Segments of a task follow one another: building its models anew for each could cost more than stepping.
+    # Consecutive segments share a task: building its models for each could cost more than stepping them.
     return family.make_vec_env([task] * lanes)
 
 
 class _Rollout:
-    """A segment in the middle of its collection: an episode per lane, others waiting for a free lane."""
+    """A segment that is being rolled out: one episode per lane, the others wait for a free lane."""
 
     def __init__(self, manifest: Manifest, segment: Segment) -> None:
         family = manifest.task_family
@@ -57,7 +57,9 @@ class _Rollout:
         while (lanes := np.flatnonzero(self._number >= 0)).size:
             at = self._at(lanes)
             noise = self._noise[at]
-            if noise.shape[:1] != self._number.shape:  # lanes without an episode take part in the arithmetic
+            if (
+                noise.shape[:1] != self._number.shape
+            ):  # the arrays also have rows for lanes without an episode
                 noise = np.zeros_like(self._noise[:, 0])
                 noise[lanes] = self._noise[at]
             proposed = self._behaviour.act(observation, infos.get("privileged"), noise)

@@ -1,4 +1,4 @@
-"""What a collection keeps on disk until a task is complete: finished segments, in sealed files."""
+"""Finished segments, which a collection keeps on disk in sealed files until their task is complete."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ ADVICE = "run the same command again, which collects it anew"
 
 
 def segment_path(store: Path, segment: Segment) -> Path:
-    """Where a finished segment lies."""
+    """Path of a finished segment."""
     return store / STAGING / task_folder(segment.task) / segment.name
 
 
 def save_segment(store: Path, segment: Segment, episodes: list[Episode]) -> None:
-    """Keep a finished segment: the file is whole or absent."""
+    """Write a finished segment: its file is either whole or absent."""
     path = segment_path(store, segment)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_sealed(path, TaskArrays.from_episodes(episodes).named())
 
 
 def is_sound(store: Path, segment: Segment) -> bool:
-    """Whether a segment is finished, and its file is as it was written."""
+    """Whether a segment is finished, and its file intact."""
     try:
         check_sealed(segment_path(store, segment), ADVICE)
     except (DamagedDataError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""How far the collection of one task is: the segments planned, finished and still to come."""
+"""Progress of the collection of one task: which segments are planned, and which of them are finished."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class TaskCollection:
 
     @property
     def episodes(self) -> int:
-        """Episodes that are planned by now."""
+        """Number of episodes planned so far."""
         return sum(segment.episodes for segments in self._planned for segment in segments)
 
     def plan(self) -> list[Segment]:
-        """Plan on once nothing is missing.
+        """Plan further segments if none is missing.
 
-        What an earlier collection left on disk is found again; what is damaged there is collected anew.
+        Finished segments of an earlier collection are used; damaged ones are collected again.
 
         Returns:
-            the segments that became missing; none when the task is complete.
+            The missing segments; none when the task is complete.
         """
         while not self.missing:
             new = [

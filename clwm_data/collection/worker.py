@@ -1,4 +1,4 @@
-"""What a worker does, wherever it runs, and how a collector hands out such work."""
+"""What a worker does, wherever it runs, and how a collector distributes work."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Pool:
     """Workers that take segments.
 
     Attributes:
-        submit: hands out a segment; the future is done when the segment is on disk.
-        ahead: segments to hand out before the first is done. Few, so that what is put in front of a queue is
-            soon begun; enough to keep every worker busy.
+        submit: submits a segment; the future is done when the segment is on disk.
+        ahead: how many segments to submit before the first is done. Few, so that segments put in front of
+            the queue are begun soon; enough to keep every worker busy.
     """
 
     submit: Callable[[Segment], Future[Segment]]
@@ -28,6 +28,6 @@ class Pool:
 
 
 def collect_segment(manifest: Manifest, store: Path, segment: Segment) -> Segment:
-    """Roll out a segment and keep it."""
+    """Roll out a segment and write it to the disk."""
     save_segment(store, segment, roll_out(manifest, segment))
     return segment

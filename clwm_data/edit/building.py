@@ -1,4 +1,4 @@
-"""Stores that are made from other stores: built aside, moved into place when they are complete."""
+"""Making stores from other stores: built aside, and moved into place when they are complete."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def building(target: Path | str) -> Iterator[Path]:
     """A folder beside ``target`` to write into, moved there when the block ends without an error.
 
     Args:
-        target: where the store is to be; nothing is there yet.
+        target: folder of the new store, which does not exist yet.
 
     Raises:
-        InvalidInputError: ``target`` is no place for a store.
-        ConflictError: there is something at ``target`` already, or another process is making it.
+        InvalidInputError: ``target`` cannot be the folder of a store.
+        ConflictError: ``target`` exists already, or another process is making it.
         UnavailableError: the disk is full, or write-protected.
     """
     place = target_path(target)
@@ -53,7 +53,7 @@ def building(target: Path | str) -> Iterator[Path]:
     with disk_errors(place, "nothing was changed"):
         try:
             with locked(aside, name=str(target)) as lock:
-                _check_free(place, target)  # a process that held the lock before may have made it
+                _check_free(place, target)  # the previous holder of the lock may have made it
                 clear(aside)
                 try:
                     yield aside
@@ -67,7 +67,7 @@ def building(target: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def rebuilding(store: Path) -> Iterator[Path]:
-    """A folder beside a store to write another one into, which takes its place when the block ends.
+    """A folder beside a store to write its replacement into, which takes its place when the block ends.
 
     Files that a user put into the store's folder are carried over.
 
@@ -75,7 +75,7 @@ def rebuilding(store: Path) -> Iterator[Path]:
         store: its real path.
 
     Raises:
-        ConflictError: another process writes to the store, or something foreign lies among its tasks.
+        ConflictError: another process writes to the store, or there is a foreign file among its tasks.
         UnavailableError: the disk is full, or write-protected.
     """
     aside = beside(store, "building")
@@ -101,14 +101,14 @@ def _check_free(place: Path, target: Path | str) -> None:
 
 
 def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = False) -> None:
-    """Copy a task as it is, its bytes checked.
+    """Copy a task unchanged, after checking its files.
 
     Args:
-        source: the store.
-        task: of that store.
-        target: the store being built.
-        link: give the files another name instead of copying them, where the file system can; for a source
-            that is replaced.
+        source: the store that holds the task.
+        task: the task.
+        target: folder of the store being built.
+        link: make hard links instead of copies, where the file system can; for a source that will be
+            replaced.
 
     Raises:
         DamagedDataError: a file of the task is missing or damaged.
@@ -126,9 +126,9 @@ def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = Fal
 
 
 def _copy_file(source: Path, target: Path, *, link: bool) -> None:
-    """The content alone: the copy of a write-protected file can be written to, and removed."""
+    """Copy the content alone: the copy of a write-protected file can be written to and removed."""
     if link:
-        with suppress(OSError):  # no hard links there: exFAT, FUSE, two file systems
+        with suppress(OSError):  # no hard links: exFAT, FUSE, or two file systems
             os.link(source, target)
             return
     shutil.copyfile(source, target)
@@ -137,7 +137,7 @@ def _copy_file(source: Path, target: Path, *, link: bool) -> None:
 def write_episodes(
     target: Path, task: StoredTask, mixture: list[BehaviourEntry], arrays: TaskArrays, manifest: Manifest
 ) -> None:
-    """Write a task with other episodes; entries of the mixture that made none of them are left out."""
+    """Write a task with new episodes, without entries of the mixture that collected none of them."""
     entries, index = present(mixture, arrays)
     arrays = TaskArrays(**{**vars(arrays), "episode_behaviour": index})
     write_task(target, Task(task.index, task.split, task.parameters), entries, arrays, manifest.storage)
@@ -146,7 +146,7 @@ def write_episodes(
 def present(
     mixture: list[BehaviourEntry], arrays: TaskArrays
 ) -> tuple[list[BehaviourEntry], np.ndarray[tuple[int], np.dtype[np.int16]]]:
-    """The entries that made some of the episodes, with their numbers, and ``episode_behaviour`` into them."""
+    """The entries that collected any of the episodes, with their counts, and new ``episode_behaviour``."""
     counts = np.bincount(arrays.episode_behaviour, minlength=len(mixture))
     entries = [entry.counted(int(count)) for entry, count in zip(mixture, counts, strict=True) if count]
     renumbered = (np.cumsum(counts > 0) - 1).astype(np.int16)
@@ -154,12 +154,12 @@ def present(
 
 
 def description(name: str, first: Manifest, mixtures: Mapping[int, list[BehaviourEntry]]) -> Manifest:
-    """The manifest of an edited store, which describes it.
+    """The manifest that describes an edited store.
 
     Args:
         name: of the dataset.
-        first: all else is as in this manifest.
-        mixtures: task -> mixture; the manifest's has all their entries, each with its largest number.
+        first: manifest that everything else is taken from.
+        mixtures: task -> mixture; the manifest lists all their entries, each with its largest count.
     """
     entries: dict[str, BehaviourEntry] = {}
     for mixture in mixtures.values():
@@ -176,7 +176,7 @@ def description(name: str, first: Manifest, mixtures: Mapping[int, list[Behaviou
 
 
 def policy_key(entry: BehaviourEntry) -> str:
-    """What an entry is, whatever the number of its episodes."""
+    """Key of a behaviour, whatever the number of its episodes."""
     return entry.counted(1).model_dump_json()
 
 

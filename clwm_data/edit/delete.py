@@ -18,7 +18,7 @@ def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -
     """Remove episodes from a store, in place.
 
     The new store is built beside the old one (tasks that do not change share their files with it) and takes
-    its place when it is complete. Numbers of later episodes move up.
+    its place when it is complete. Later episodes are renumbered.
 
     Args:
         path: the store.
@@ -32,7 +32,7 @@ def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -
         UnavailableError: the disk is full, or write-protected.
     """
     place = real_path(path)
-    open_store(place)  # a folder that is no store gets no lock
+    open_store(place)  # a folder that is not a store is not locked
     with rebuilding(place) as aside:
         store = open_store(place)
         _check(store, episodes)

@@ -33,7 +33,7 @@ Part = tuple[Store, StoredTask]
 def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
     """Make one store of several of the same family.
 
-    A task that several of them hold gets the episodes of all, in the order of the sources.
+    The episodes of a task that several stores hold are joined in the order of the stores.
 
     Args:
         sources: at least two stores; they are not changed.
@@ -42,7 +42,7 @@ def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
     Raises:
         NotFoundError: no such store.
         InvalidInputError: families, tasks, array widths or optional arrays disagree; fewer than two stores.
-        ConflictError: an episode would be there twice, ``target`` is there already, or another process is
+        ConflictError: an episode is in two stores, ``target`` exists already, or another process is
             making it.
         DamagedDataError: a store is damaged.
         UnavailableError: the disk is full, or write-protected.
@@ -104,7 +104,7 @@ def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
     for store, task in parts:
         if (task.split, task.parameters) != (first.split, first.parameters):
             raise InvalidInputError(
-                f"{store.path}: task {task.index} is another than in {first_store.path}: "
+                f"{store.path}: task {task.index} differs from that in {first_store.path}: "
                 f"{task.split} {dict(task.parameters)}, there {first.split} {dict(first.parameters)}"
             )
         for entry in task.record.behaviours:
@@ -129,7 +129,7 @@ def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:
 
 
 def _identity(episode: Episode) -> str:
-    """What makes an episode the same as another: its seed, or what happened in it where that is not known."""
+    """Identity of an episode: its seed, or a digest of its arrays if it has none."""
     if episode.seed is not None:
         return str(episode.seed)
     arrays = (episode.observation, episode.action, episode.reward)
@@ -137,7 +137,7 @@ def _identity(episode: Episode) -> str:
 
 
 def _credits(manifest: Manifest, stores: Sequence[Store]) -> Manifest:
-    """All descriptions, authors and licences: a compound licence asks for all of them (SPDX's AND)."""
+    """A manifest with all descriptions, authors and licences (joined with SPDX's AND: all of them hold)."""
     manifests = [store.manifest for store in stores]
     licences = list(dict.fromkeys(manifest.licence for manifest in manifests))
     if len(licences) > 1:
@@ -146,23 +146,23 @@ def _credits(manifest: Manifest, stores: Sequence[Store]) -> Manifest:
         update={
             "description": "\n".join(_distinct(manifest.description.strip() for manifest in manifests)),
             "authors": _distinct(author for manifest in manifests for author in manifest.authors),
-            # Where one has no licence, the whole has none.
+            # If one store has no licence, the merged one has none.
             "licence": " AND ".join(map(str, licences)) if all(licences) else None,
         }
     )
 
 
-def _provenance(all_: Sequence[Provenance]) -> Provenance:
-    """One provenance; where the sources differ (a simulator's version), both values, which equal no other."""
-    packages = {name for provenance in all_ for name in provenance.packages}
+def _provenance(provenances: Sequence[Provenance]) -> Provenance:
+    """One provenance; values that differ (a simulator's version) are joined, so that they match no other."""
+    packages = {name for provenance in provenances for name in provenance.packages}
     return Provenance(
-        created=min(provenance.created for provenance in all_),
-        command="; ".join(_distinct(provenance.command for provenance in all_)),
+        created=min(provenance.created for provenance in provenances),
+        command="; ".join(_distinct(provenance.command for provenance in provenances)),
         packages={
-            name: " and ".join(_distinct(provenance.packages.get(name, "none") for provenance in all_))
+            name: " and ".join(_distinct(provenance.packages.get(name, "none") for provenance in provenances))
             for name in sorted(packages)
         },
-        platform=" and ".join(_distinct(provenance.platform for provenance in all_)),
+        platform=" and ".join(_distinct(provenance.platform for provenance in provenances)),
     )
 
 

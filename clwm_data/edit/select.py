@@ -1,4 +1,4 @@
-"""A part of a store as a store of its own."""
+"""Making a store from a part of another."""
 
 from __future__ import annotations
 

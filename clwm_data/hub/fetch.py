@@ -44,12 +44,12 @@ class HubSource:
                 )
         return files
 
-    def bring(self, path: str, expected: ExpectedFile, target: Path) -> None:
+    def download(self, path: str, expected: ExpectedFile, target: Path) -> None:
         """Download a file.
 
         Raises:
             DamagedDataError: it does not arrive as published.
-            UnavailableError: it cannot be had.
+            UnavailableError: it cannot be downloaded.
         """
         published = self.published
         staging = target.parents[path.count("/") - 1] / "hub"  # beside the folder of the task

@@ -20,7 +20,7 @@ from clwm_data.hub.reference import parse_reference
 from clwm_data.paths import real_path, store_file
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store.atomic import move, move_folder
-from clwm_data.store.cached import ProgressCallback, bring_task, check_space
+from clwm_data.store.cached import ProgressCallback, check_space, download_task
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.lock import locked
@@ -89,7 +89,7 @@ def _download_into(
     # The root is about to vouch for every task that is there, not only for those chosen now.
     needed = sorted({*chosen, *_existing_indices(out)})
     absent = [index for index in needed if not _is_sound(out, published, index)]
-    for index in absent:  # before anything travels
+    for index in absent:  # before anything is downloaded
         HubSource(published).files(index)
     total = sum(file.bytes for index in absent for file in published.records[index].files.values())
     check_space(out, total)
@@ -107,7 +107,7 @@ def _download_into(
     root = RootWriter(out, record.manifest, record.provenance, published.origin, record.edited)
     with root.adding():
         for index in absent:
-            _bring(out, published, index, arrived)
+            _download_task(out, published, index, arrived)
             root.add(index)
 
 
@@ -196,8 +196,10 @@ def _take_out(out: Path, index: int) -> None:
         move(target, part)
 
 
-def _bring(out: Path, published: PublishedStore, index: int, arrived: Callable[[int], object]) -> None:
+def _download_task(
+    out: Path, published: PublishedStore, index: int, arrived: Callable[[int], object]
+) -> None:
     part, target = out / STAGING / DOWNLOADS / task_folder(index), out / TASKS / task_folder(index)
-    bring_task(published.root, index, HubSource(published), part, arrived)
+    download_task(published.root, index, HubSource(published), part, arrived)
     target.parent.mkdir(exist_ok=True)
     move_folder(part, target)

@@ -1,4 +1,4 @@
-"""Reading files at addresses, with patience that ends and one line for every way to fail."""
+"""Reading files from the web and from object storage: bounded retries, and one line for every failure."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30.0
 #: Seconds to wait before a file is asked for again.
 WAITS = (1.0, 2.0, 4.0)
-#: Whoever has tried in vain for longer than this does not try again.
+#: No retry begins after this many seconds.
 PATIENCE_SECONDS = 60.0
-#: A file that arrives more slowly than this, in bytes per second, does not arrive.
+#: A download slower than this, in bytes per second, is given up.
 SLOWEST = 1000.0
 BLOCK = 2**20
-#: Answers after which another try may help.
+#: HTTP statuses after which another attempt may succeed.
 BUSY = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a file or a folder lies; its text, for messages, leaves out the query, which may hold a secret.
+    """Location of a file or a folder. ``str``, for messages, leaves out the query, which may hold a secret.
 
     Attributes:
         base: scheme, host and path.
@@ -62,10 +62,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address of a store's folder; spaces and letters that the web does not know are encoded.
+        """The address of a store's folder, with characters that a URL cannot hold encoded.
 
         Raises:
-            InvalidInputError: it is none.
+            InvalidInputError: the text is not an address.
         """
         shown = text.split("?")[0]
         try:
@@ -74,7 +74,7 @@ class Address:
                 return cls(text.rstrip("/"))
             host = (parts.hostname or "").encode("idna" if not (parts.hostname or "").isascii() else "ascii")
             port = "" if parts.port is None else f":{parts.port}"
-        except ValueError as error:  # also of names that no host can have
+        except ValueError as error:  # also for impossible host names
             raise InvalidInputError(f"{shown.split('@')[-1]}: is not an address: {error}") from error
         if parts.username is not None:
             raise InvalidInputError(f"{parts.hostname}: an address with a login in it is not supported")
@@ -88,7 +88,7 @@ class Address:
 
 
 class Readable(Protocol):
-    """The part of a file that is used here."""
+    """The part of a file's interface that is used here."""
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes."""
@@ -106,14 +106,14 @@ def read_address(address: Address, limit: int) -> bytes:
 
 
 def stream_address(address: Address, out: IO[bytes], limit: int) -> None:
-    """Write the content of a file to another, which begins anew where a connection breaks.
+    """Copy a file to ``out``; after a broken connection the copy starts again.
 
     Raises:
         NotFoundError: there is no such file.
         DamagedDataError: it has more than ``limit`` bytes.
-        UnavailableError: it cannot be had now.
+        UnavailableError: it cannot be downloaded now.
     """
-    begun = monotonic()
+    started = monotonic()
     for number in range(len(WAITS) + 1):
         out.seek(0)
         out.truncate()
@@ -125,20 +125,20 @@ def stream_address(address: Address, out: IO[bytes], limit: int) -> None:
             raise
         except Exception as error:
             wait = _wait(error, number)
-            if wait is None or monotonic() + wait - begun > PATIENCE_SECONDS:
+            if wait is None or monotonic() + wait - started > PATIENCE_SECONDS:
                 raise _translated(address, error) from error
             logger.warning("%s: %s: trying again in %.0f s", address, _reason(error), wait)
         sleep(wait)
 
 
 def retry_after(text: str) -> float:
-    """The seconds that a server asks to wait for; 0 where it says nothing that can be understood."""
+    """Seconds that a server asks to wait for; 0 if it does not say so intelligibly."""
     return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
 
 
 @contextmanager
 def _opened(address: Address) -> Iterator[tuple[Readable, int | None]]:
-    """The bytes at an address, and how many there are where the server says it."""
+    """The bytes at an address, and their number if the server states it."""
     if address.is_web:
         request = Request(address.url, headers={"User-Agent": "clwm"})
         with urlopen(request, timeout=TIMEOUT_SECONDS) as stream:
@@ -150,20 +150,20 @@ def _opened(address: Address) -> Iterator[tuple[Readable, int | None]]:
 
 
 class _Available:
-    """Reads what is there instead of waiting for a whole block."""
+    """Reads the bytes that have arrived, without waiting for a whole block."""
 
     def __init__(self, stream: Any) -> None:
         self.read = stream.read1
 
 
 def _copy(address: Address, stream: Readable, size: int | None, out: IO[bytes], limit: int) -> None:
-    begun, received = monotonic(), 0
+    started, received = monotonic(), 0
     while block := stream.read(BLOCK):
         received += len(block)
         if received > limit:
-            raise DamagedDataError(f"{address}: has more than the {limit} bytes that it may have")
+            raise DamagedDataError(f"{address}: has more than {limit} bytes, which is the limit")
         out.write(block)
-        seconds = monotonic() - begun
+        seconds = monotonic() - started
         if seconds > PATIENCE_SECONDS and received < SLOWEST * seconds:
             raise UnavailableError(
                 f"{address}: arrives at less than {SLOWEST / 1000:g} kB/s: try again later"
@@ -173,7 +173,7 @@ def _copy(address: Address, stream: Readable, size: int | None, out: IO[bytes], 
 
 
 def _wait(error: Exception, number: int) -> float | None:
-    """Seconds until another try may help; ``None`` if it cannot, or if there were enough."""
+    """Seconds before the next attempt; ``None`` if another one cannot help, or none is left."""
     if number == len(WAITS):
         return None
     if isinstance(error, HTTPError):

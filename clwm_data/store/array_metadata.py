@@ -1,4 +1,4 @@
-"""Zarr metadata of an array, as far as the format allows it.
+"""The Zarr metadata of an array, restricted to what the format allows.
 
 A store may come from anywhere, so its metadata is checked before zarr acts on it: known codecs only, the
 shape that the task's counts imply, chunks of bounded size, and no more values than the files can hold.
@@ -118,7 +118,7 @@ class ArrayMetadata(StrictModel):
 
     @property
     def chunk_codecs(self) -> list[str]:
-        """Names of the codecs of a chunk: ``bytes``, then perhaps ``zstd``, then perhaps ``crc32c``."""
+        """Names of the codecs of a chunk: ``bytes``, optionally ``zstd``, optionally ``crc32c``."""
         codecs = self.codecs if self.sharding is None else self.sharding.codecs
         return [codec.name for codec in codecs]
 
@@ -192,10 +192,13 @@ def _mistakes(
     }:
         yield f"shape {metadata.shape} needs {math.prod(metadata.files)} files, {len(files) - 1} are listed"
     else:
-        most = sum(file.bytes for key, file in files.items() if key != METADATA)
-        most *= MAX_ZSTD_RATIO if "zstd" in metadata.chunk_codecs else 1
-        if metadata.nbytes > most:
-            yield f"shape {metadata.shape} claims {metadata.nbytes} bytes, the files can hold at most {most}"
+        capacity = sum(file.bytes for key, file in files.items() if key != METADATA)
+        capacity *= MAX_ZSTD_RATIO if "zstd" in metadata.chunk_codecs else 1
+        if metadata.nbytes > capacity:
+            yield (
+                f"shape {metadata.shape} claims {metadata.nbytes} bytes, "
+                f"the files can hold at most {capacity}"
+            )
 
 
 def _codec_mistake(metadata: ArrayMetadata) -> str | None:
@@ -205,7 +208,7 @@ def _codec_mistake(metadata: ArrayMetadata) -> str | None:
         ["bytes", "crc32c"],
         ["bytes", "zstd", "crc32c"],
     ):
-        return f"codecs {metadata.chunk_codecs} are not bytes, then perhaps zstd, then perhaps crc32c"
+        return f"codecs {metadata.chunk_codecs} found, expected bytes, optionally zstd, optionally crc32c"
     if metadata.sharding is not None:
         if len(metadata.codecs) != 1:
             return "sharding_indexed must be the only codec beside those of its chunks"
@@ -216,7 +219,9 @@ def _codec_mistake(metadata: ArrayMetadata) -> str | None:
 
 def _grid_mistake(metadata: ArrayMetadata) -> str | None:
     if not len(metadata.shape) == len(metadata.file_shape) == len(metadata.chunk_shape):
-        return f"chunks {metadata.chunk_shape} have other dimensions than the shape {metadata.shape}"
+        return (
+            f"chunks {metadata.chunk_shape} and shape {metadata.shape} have different numbers of dimensions"
+        )
     if any(file % chunk for file, chunk in zip(metadata.file_shape, metadata.chunk_shape, strict=True)):
         return f"shards {metadata.file_shape} are not multiples of the chunks {metadata.chunk_shape}"
     if metadata.chunk_bytes > MAX_CHUNK_BYTES:

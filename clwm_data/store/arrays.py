@@ -188,7 +188,7 @@ DTYPES: dict[str, DTypeLike] = {
     "dense_reward": np.float32,
 }
 _TRANSITION, _EPISODE = ("transition",), ("episode",)
-#: Names of the dimensions of every array, as xarray wants them.
+#: Names of the dimensions of every array, as xarray expects them.
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "observation": ("observation_row", "observation_entry"),
     "action": ("transition", "action_entry"),

@@ -1,7 +1,7 @@
 """Files and folders that are either whole or absent, whatever happens to the process or to the machine.
 
 Everything here writes beside the target, syncs what was written, renames it, and syncs the folders whose
-entries changed: only then a power cut cannot undo the rename.
+entries changed: only then can a power cut no longer undo the rename.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 from filelock import lock_descriptor
 
-#: What file systems answer that cannot sync a folder.
+#: Errors of file systems that cannot sync a folder.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
-#: Windows locks forbid writing, and renaming an open file.
+#: Unfinished files are locked by their writers. On Windows they could then be neither written nor renamed.
 LOCKS_UNFINISHED = sys.platform != "win32"
 
 
@@ -30,7 +30,7 @@ LOCKS_UNFINISHED = sys.platform != "win32"
 def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
     """An unfinished file to write to; it becomes ``path`` when the block ends without an error.
 
-    Unfinished files that killed processes left of the same ``path`` are removed.
+    Unfinished versions of ``path`` that killed processes left behind are removed.
 
     Args:
         path: the file to write or to replace.
@@ -67,7 +67,7 @@ def move_folder(building: Path, target: Path) -> None:
     """Put a finished folder in its place in one step, after all of it is on the disk.
 
     Raises:
-        OSError: ``target`` is there already, and not empty.
+        OSError: ``target`` exists already, and is not empty.
     """
     sync_tree(building)
     move(building, target)
@@ -86,7 +86,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Have the disk hold a folder with all that is below it."""
+    """Flush a folder and everything below it to the disk."""
     for path in folder.rglob("*"):
         if not path.is_symlink():
             sync(path)
@@ -94,10 +94,10 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file's bytes, or a folder's entries, before anything that follows.
+    """Flush a file's bytes, or a folder's entries, to the disk.
 
     Raises:
-        OSError: it cannot be done; for a folder, file systems that have no such thing are forgiven.
+        OSError: that failed. File systems that cannot sync folders are tolerated.
     """
     folder = path.is_dir()
     if folder and sys.platform == "win32":
@@ -146,7 +146,7 @@ def _begin(folder: Path, name: str) -> tuple[Path, int | None]:
             continue
         if not LOCKS_UNFINISHED:
             return path, descriptor
-        with suppress(OSError):  # a file system without locks: leftovers stay there
+        with suppress(OSError):  # a file system without locks: leftovers are kept
             if not lock_descriptor(descriptor, blocking=False):  # another process took it for a leftover
                 os.close(descriptor)
                 continue

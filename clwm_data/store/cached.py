@@ -1,8 +1,8 @@
-"""Stores that were published somewhere: metadata at once, tasks downloaded when they are asked for.
+"""Published stores: metadata is read at once, a task is downloaded when its arrays are first used.
 
-What arrives stays in a cache that is keyed by what was published, never by a name: the same data is not
-downloaded twice, and two versions do not meet in one folder. Readers of what is there need no lock and no
-permission to write; a lock is taken to download only.
+Downloads are kept in a cache that is keyed by content, never by a name: the same data is not
+downloaded twice, and two versions never share a folder. Reading what is cached needs neither a lock nor
+permission to write; only a download takes a lock.
 """
 
 from __future__ import annotations
@@ -30,44 +30,44 @@ DOWNLOADS = 8
 #: Indentations with which clwm and zarr write JSON.
 INDENTATIONS = (1, 2)
 
-#: Called with (bytes newly here, bytes needed in all).
+#: Called with (bytes that have just arrived, bytes needed in all).
 ProgressCallback = Callable[[int, int], object]
 
 
 class ExpectedFile(NamedTuple):
-    """What a file has to be: its size, ``None`` where only the digest is known, and its SHA-256."""
+    """The size (``None`` where only the digest is known) and the SHA-256 that a file must have."""
 
     bytes: int | None
     sha256: str
 
 
 class Source(Protocol):
-    """Where the files of a published store come from; it names itself for messages, and can be pickled."""
+    """Where the files of a published store come from. ``str`` names it in messages; it can be pickled."""
 
     def files(self, index: int) -> dict[str, ExpectedFile]:
         """All files of a task, by their paths below its group.
 
         Raises:
-            ClwmError: the source is known not to have them as the root says.
+            ClwmError: the source does not hold them as the root lists them.
         """
 
-    def bring(self, path: str, expected: ExpectedFile, target: Path) -> None:
+    def download(self, path: str, expected: ExpectedFile, target: Path) -> None:
         """Download one file, named by its path below the store, and check it.
 
         Raises:
-            ClwmError: it cannot be had as expected.
+            ClwmError: it cannot be downloaded as expected.
         """
 
 
 @dataclass(frozen=True)
 class CachedStore:
-    """A published store of which some tasks, or all, lie in the cache.
+    """A published store, some or all of whose tasks are in the cache.
 
     Attributes:
-        folder: where, ``<name>.zarr`` in a folder of its own.
+        folder: the cached store, ``<name>.zarr`` in a folder of its own.
         root: the published metadata, checked.
-        source: of the files.
-        origin: what the complete store says of where it came from.
+        source: where the files come from.
+        origin: where it was published, which the complete store records.
     """
 
     folder: Path
@@ -76,44 +76,44 @@ class CachedStore:
     origin: Origin | None = None
 
     def open(self) -> Store:
-        """The store; the files of a task are brought when its arrays are asked for."""
+        """The store; the files of a task are downloaded when its arrays are first used."""
         return Store(self.folder, self.root, self)
 
     def __call__(self, index: int) -> None:
-        """Have the files of one task here, as :meth:`bring`."""
-        self.bring([index])
+        """Download the files of one task, as :meth:`fetch`."""
+        self.fetch([index])
 
-    def bring(self, indices: Iterable[int], on_progress: ProgressCallback | None = None) -> None:
-        """Have the files of tasks here, sound.
+    def fetch(self, indices: Iterable[int], on_progress: ProgressCallback | None = None) -> None:
+        """Download the files of some tasks, except those that are cached and intact.
 
         Raises:
-            ClwmError: they cannot be downloaded as published, or not be kept.
+            ClwmError: they cannot be downloaded as published, or cannot be written.
         """
         missing = self._missing(indices)
         if not missing:
             return
         with waiting_lock(self._beside("lock"), f"downloading {self.source}"):
-            missing = self._missing(missing)  # another process may have brought them meanwhile
+            missing = self._missing(missing)  # another process may have downloaded them meanwhile
             with disk_errors(self.folder, "it resumes"):
                 self._download(missing, on_progress)
 
     def complete(self, on_progress: ProgressCallback | None = None) -> Path:
-        """Have the whole store here, with a root of its own.
+        """Download the whole store, and write its root.
 
         Returns:
             Its folder.
 
         Raises:
-            ClwmError: as :meth:`bring`.
+            ClwmError: as :meth:`fetch`.
         """
-        self.bring(map(int, self.root.record.tasks), on_progress)
+        self.fetch(map(int, self.root.record.tasks), on_progress)
         if not self._root_is_sound():
             record = self.root.record
             with (
                 waiting_lock(self._beside("lock"), f"writing the metadata of {self.source}"),
                 disk_errors(self.folder, "it resumes"),
             ):
-                (self.folder / TASKS / METADATA).unlink(missing_ok=True)  # else it would be kept as it is
+                (self.folder / TASKS / METADATA).unlink(missing_ok=True)  # an existing one would be kept
                 write_root(
                     self.folder,
                     record.manifest,
@@ -143,7 +143,7 @@ class CachedStore:
         ]
 
     def _download(self, indices: Collection[int], on_progress: ProgressCallback | None) -> None:
-        for index in indices:  # before anything travels
+        for index in indices:  # before anything is downloaded
             self.source.files(index)
         total = sum(file.bytes for index in indices for file in self._record(index).files.values())
         staging = self._beside("download")
@@ -153,8 +153,8 @@ class CachedStore:
             damaged, part = self._group(index), staging / task_folder(index)
             if damaged.exists():
                 shutil.rmtree(part, ignore_errors=True)
-                damaged.rename(part)  # its sound files are used again
-            bring_task(self.root, index, self.source, part, _counting(on_progress, total))
+                damaged.rename(part)  # its intact files are reused
+            download_task(self.root, index, self.source, part, _counting(on_progress, total))
             damaged.parent.mkdir(parents=True, exist_ok=True)
             move_folder(part, damaged)
         shutil.rmtree(staging, ignore_errors=True)
@@ -173,34 +173,34 @@ class CachedStore:
         )
 
 
-def bring_task(
+def download_task(
     root: Root, index: int, source: Source, folder: Path, arrived: Callable[[int], object]
 ) -> None:
-    """Have all files of a task, and no others, in a folder that is to become its group.
+    """Download the files of a task to a folder that will become its group, and remove all others there.
 
     Args:
         root: published metadata of the store.
         index: of the task.
         source: of the files.
-        folder: what lies there already and is sound is not downloaded again.
-        arrived: called with the size of every file of an array when it is there.
+        folder: intact files that it holds already are kept.
+        arrived: called with the size of each array file when it has arrived.
 
     Raises:
-        ClwmError: a file cannot be had as published.
+        ClwmError: a file cannot be downloaded as published.
     """
 
-    def bring(path: str, expected: ExpectedFile) -> None:
+    def download(path: str, expected: ExpectedFile) -> None:
         target, inside = folder / path, f"{TASKS}/{task_folder(index)}/{path}"
         if not is_sound(target, expected):
             target.parent.mkdir(parents=True, exist_ok=True)
             if not _rebuilt(root, inside, target, expected):
-                source.bring(inside, expected, target)
+                source.download(inside, expected, target)
         if path != METADATA:
             arrived(expected.bytes or 0)
 
     files = source.files(index)
     with ThreadPoolExecutor(DOWNLOADS) as pool:
-        futures = [pool.submit(bring, *item) for item in files.items()]
+        futures = [pool.submit(download, *item) for item in files.items()]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
@@ -216,13 +216,13 @@ def bring_task(
 def recorded_files(root: Root, index: int, where: str) -> dict[str, ExpectedFile]:
     """All files of a task as the root lists them, by their paths below its group."""
     record = root.task(index, where)
-    root.arrays(record, where)  # what lies about its size is refused before anything travels
+    root.arrays(record, where)  # false sizes are refused before anything is downloaded
     files = {path: ExpectedFile(file.bytes, file.sha256) for path, file in record.files.items()}
     return {METADATA: ExpectedFile(None, root.record.tasks[str(index)]), **files}
 
 
 def is_sound(path: Path, expected: ExpectedFile) -> bool:
-    """Whether a file is there with the size and the digest that it must have."""
+    """Whether a file exists, with the expected size and digest."""
     return (
         path.is_file()
         and expected.bytes in (None, path.stat().st_size)
@@ -231,7 +231,7 @@ def is_sound(path: Path, expected: ExpectedFile) -> bool:
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+    """Refuse to begin a download that the disk cannot hold.
 
     Raises:
         UnavailableError: fewer than ``size`` bytes are free.
@@ -250,7 +250,7 @@ def _counting(on_progress: ProgressCallback | None, total: int) -> Callable[[int
 def _rebuilt(root: Root, inside: str, target: Path, expected: ExpectedFile) -> bool:
     """Write a metadata file from its copy in the root, if that gives the published bytes.
 
-    Half of a task's files are such; the Hub counts requests.
+    Half of a task's files are metadata, and the Hub limits the number of requests.
     """
     folder, _, name = inside.rpartition("/")
     if name != METADATA or folder not in root.nodes:

@@ -27,7 +27,7 @@ def check_arrays(
         where: how to name the task in findings.
         task: its metadata.
         arrays: its data.
-        family: the family it claims to be of, or ``None`` where that is not known here.
+        family: the family that the store names, or ``None`` if it is not known here.
     """
     for name, array in arrays.named().items():
         if array_sha256(array) != task.record.arrays.get(name):
@@ -35,7 +35,7 @@ def check_arrays(
     yield from value_findings(where, arrays, task.record.behaviours)
     if family is not None:
         yield from _check_family(where, task, arrays, family)
-    if not any(index_findings(where, arrays)):  # else nothing below has a meaning
+    if not any(index_findings(where, arrays)):  # otherwise the checks below would be meaningless
         yield from _check_episodes(where, arrays)
         yield from _check_behaviours(where, arrays, task.record.behaviours)
         yield from _check_statistics(where, task, arrays)
@@ -60,26 +60,24 @@ def _check_episodes(where: str, arrays: TaskArrays) -> Iterator[Finding]:
 
 
 def _check_behaviours(where: str, arrays: TaskArrays, mixture: Sequence[BehaviourEntry]) -> Iterator[Finding]:
-    for entry, wanted in enumerate(mixture):
-        lengths = arrays.episode_length[arrays.episode_behaviour == entry]
-        if wanted.transitions is None and len(lengths) != wanted.episodes:
-            made, expected = f"{len(lengths)} episodes", f"{wanted.episodes}"
-        elif wanted.transitions is not None and not (
-            lengths[:-1].sum() < wanted.transitions <= lengths.sum()
-        ):
+    for number, entry in enumerate(mixture):
+        lengths = arrays.episode_length[arrays.episode_behaviour == number]
+        if entry.transitions is None and len(lengths) != entry.episodes:
+            made, expected = f"{len(lengths)} episodes", f"{entry.episodes}"
+        elif entry.transitions is not None and not (lengths[:-1].sum() < entry.transitions <= lengths.sum()):
             made = f"{lengths.sum()} transitions"
-            expected = f"{wanted.transitions} and no episode more than that takes"
+            expected = f"{entry.transitions}, reached by the last episode"
         else:
             continue
-        yield Finding(f"{where}: behaviour {entry}", f"made {made}, expected {expected}")
+        yield Finding(f"{where}: behaviour {number}", f"made {made}, expected {expected}")
 
 
 def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: TaskFamily) -> Iterator[Finding]:
     widths = {"observation": family.observation_size, "action": family.action_size}
     for name, width in widths.items():
-        found = getattr(arrays, name).shape[1]
-        if found != width:
-            yield Finding(f"{where}: {name}", f"has {found} columns, {family.name} has {width}")
+        columns = getattr(arrays, name).shape[1]
+        if columns != width:
+            yield Finding(f"{where}: {name}", f"has {columns} columns, {family.name} has {width}")
     # Imported data, which has no seeds, may lack what its source did not record.
     collected = arrays.episode_seed is not None
     if (arrays.success is not None) != family.has_success and (collected or not family.has_success):
@@ -100,7 +98,7 @@ def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: Task
     try:
         parameters = dict(expected.parameters)
     except MissingExtraError:
-        return  # Meta-World's are known to its package alone; a store is checked without a simulator
+        return  # only Meta-World's package knows its parameters; the rest was checked without it
     if not _close(dict(task.parameters), parameters):
         yield Finding(where, f"parameters {dict(task.parameters)} are not {parameters}")
 

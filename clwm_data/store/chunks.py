@@ -1,7 +1,7 @@
 """Checks of an array's data files before anything is decoded.
 
 A few bytes of zstd can decompress to terabytes, and an absent chunk is read as zeros. So the index of every
-shard and the frame of every chunk are walked first: each chunk is there, lies within its file, and
+shard and the frame of every chunk are checked first: each chunk is present, lies within its file, and
 decompresses to exactly the bytes of its shape.
 """
 
@@ -77,7 +77,7 @@ def extents(
         if start == ABSENT:
             raise _BadChunkError("a chunk of its shard is absent")
         if start + size > file_bytes - index.nbytes - CHECKSUM:
-            raise _BadChunkError("the index of its shard points outside")
+            raise _BadChunkError("the index of its shard points outside of the file")
         yield start, size
 
 

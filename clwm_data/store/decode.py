@@ -1,7 +1,7 @@
 """Decoding arrays straight from their files, as docs/format.md describes them.
 
 Zarr takes a millisecond to open an array and copies it several times; a task has a dozen arrays, and what the
-writer makes is chunks of rows, as they are or compressed by zstd. What the format allows beyond that
+writer makes is chunks of whole rows, uncompressed or compressed with zstd. Whatever else the format allows
 (checksums, chunks of some columns) is left to zarr.
 """
 
@@ -21,8 +21,8 @@ from clwm_data.store.chunks import extents
 from clwm_data.store.format import FileRecord
 
 
-def decodes(metadata: ArrayMetadata) -> bool:
-    """Whether :func:`decode` reads such an array."""
+def can_decode(metadata: ArrayMetadata) -> bool:
+    """Whether :func:`decode` can read an array."""
     whole_rows = metadata.shape[1:] == metadata.file_shape[1:] == metadata.chunk_shape[1:]
     return whole_rows and metadata.chunk_codecs in (["bytes"], ["bytes", "zstd"])
 
@@ -59,7 +59,7 @@ def decode(folder: Path, metadata: ArrayMetadata, files: Mapping[str, FileRecord
 
 
 def _fill(part: NDArray[Any], stream: RawIOBase) -> None:
-    """Fill contiguous rows from where a file stands, without a copy in between."""
+    """Read contiguous rows from the current position of a file, without an intermediate copy."""
     view = memoryview(part.reshape(-1).view(np.uint8).data)
     while len(view):
         count = stream.readinto(view)

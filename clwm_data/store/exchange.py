@@ -1,4 +1,4 @@
-"""Two folders that change places in one step, where the system can do that (Linux: renameat2)."""
+"""Swapping two folders in one step, where the system can do that (Linux: renameat2)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-#: What kernels and file systems answer that cannot exchange names.
+#: Errors of kernels and file systems that cannot swap names.
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM})
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Let two paths change places; at every moment each of them names one of the two.
+    """Swap two paths; at every moment each of them names one of the two.
 
     Returns:
-        whether it was done; false where this system cannot do it, and nothing has changed.
+        Whether it was done. If not, this system cannot do it, and nothing has changed.
 
     Raises:
         OSError: another failure, such as paths on different file systems.

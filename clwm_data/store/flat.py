@@ -1,4 +1,4 @@
-"""A store as flat arrays, one row per transition, as most other libraries want them."""
+"""A store as flat arrays, one row per transition, as most other libraries expect them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clwm_data.ranges import format_indices
 if TYPE_CHECKING:
     from clwm_data.store.reader import Store
 
-#: Of a transition: its task, episode and behaviour.
+#: Bytes of a transition's task, episode and behaviour.
 INDEX_BYTES = 8 + 8 + 2
 
 
@@ -50,7 +50,7 @@ def flat_arrays(store: Store, indices: Sequence[int], *, verify: bool = True) ->
     if needed > memory:
         raise TooLargeError(
             f"{store.path}: its transitions take {needed} bytes as flat arrays, more than the memory of "
-            f"{memory} bytes that this process may use: choose fewer tasks, or go through store.episodes()"
+            f"{memory} bytes that this process may use: choose fewer tasks, or iterate over store.episodes()"
         )
     parts: list[dict[str, NDArray[Any]]] = []
     for index in indices:
@@ -75,7 +75,7 @@ def flat_arrays(store: Store, indices: Sequence[int], *, verify: bool = True) ->
 
 
 def _flat_bytes(store: Store, indices: Sequence[int]) -> int:
-    """What the flat arrays take, with every task's part beside what it is joined to."""
+    """Peak memory: the flat arrays, and the parts of all tasks that they are joined from."""
     sizes = [
         store.tasks[index].nbytes
         + store.tasks[index].arrays["observation"].nbytes  # once before and once after each action

@@ -1,4 +1,4 @@
-"""The store's format, version 1: names, layout and metadata (docs/format.md says it for other languages)."""
+"""The store's format, version 1: names, layout, metadata (docs/format.md: for other languages)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ReturnStatistics(StrictModel):
 
 
 class TaskStatistics(StrictModel):
-    """Summaries that would otherwise need all data.
+    """Summaries that would otherwise have to be computed from all data.
 
     Attributes:
         returns: of all episodes.

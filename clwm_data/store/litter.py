@@ -1,4 +1,4 @@
-"""What lies in a store's folder without being a part of it."""
+"""Files in a store's folder that are not a part of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clwm_data.errors import ConflictError
 from clwm_data.store.atomic import remove
 from clwm_data.store.format import METADATA, STAGING, TASKS
 
-#: Names that systems give to files of their own: nobody wants them kept, moved or published.
+#: Names of files that operating systems create for themselves: never kept, moved or published.
 LITTER = (
     ".DS_Store",
     "._*",
@@ -33,7 +33,7 @@ OWN_FILE = re.compile(r"([0-9]{4,9}/)?zarr\.json|[0-9]{4,9}/[a-z_]+/(zarr\.json|
 
 
 def is_litter(path: Path) -> bool:
-    """Whether an operating system put a file or a folder there for itself."""
+    """Whether a file or a folder was created by an operating system for itself."""
     return any(fnmatchcase(path.name, pattern) for pattern in LITTER)
 
 
@@ -57,7 +57,7 @@ def carry_over(store: Path, replacement: Path) -> None:
     """Copy what a user put into a store to the one that will replace it.
 
     Raises:
-        ConflictError: something lies among the tasks, where it cannot stay.
+        ConflictError: there is a foreign file among the tasks, which would be lost.
     """
     check_tasks_folder(store)
     for path in foreign_entries(store):
@@ -70,7 +70,7 @@ def carry_over(store: Path, replacement: Path) -> None:
 
 
 def check_tasks_folder(store: Path) -> None:
-    """Refuse to replace a store among whose tasks lies something else.
+    """Refuse to replace a store with foreign files among its tasks.
 
     Raises:
         ConflictError: there is such a file or folder.

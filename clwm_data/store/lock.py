@@ -34,14 +34,14 @@ class StoreLock:
         self._lock = lock
 
     def moved_to(self, store: Path) -> None:
-        """Tell that the store, with the lock in it, was renamed."""
+        """Record that the store, and the lock in it, was moved."""
         self.store = store
         self._lock.path = lock_file(store)
 
 
 @contextmanager
 def locked(store: Path, *, name: str | None = None) -> Iterator[StoreLock]:
-    """Hold the right to write to a store, whose folder is made if it does not exist.
+    """Hold the right to write to a store, whose folder is created if it does not exist.
 
     Args:
         store: its folder.
@@ -78,7 +78,7 @@ def hold_as_worker(store: Path) -> None:
 
 @contextmanager
 def working_on(store: Path) -> Iterator[None]:
-    """The same for the length of a block, in a process that outlives the collection."""
+    """As :func:`hold_as_worker`, for the length of a block, in a process that outlives the collection."""
     with exclusive(_worker_file(store), f"{store}: its lock cannot be taken", remove=True):
         yield
 
@@ -106,7 +106,7 @@ def _await_orphans(store: Path) -> None:
     deadline = time.monotonic() + ORPHANS_SECONDS
     for path in _workers(store):
         if path.suffix == ".held":
-            continue  # goes with its file
+            continue  # removed with the file that it belongs to
         left = max(0.0, deadline - time.monotonic())
         busy = f"{store}: workers of a killed process write to it: end them (their lock is {path.name})"
         with suppress(FileNotFoundError), exclusive(path, busy, seconds=left, remove=True):

@@ -24,7 +24,7 @@ def human_bytes(number: int) -> str:
 
 
 def as_line(store: Store) -> str:
-    """The store in one line; of a damaged one, what is wrong."""
+    """The store in one line; if it is damaged, what is wrong with it."""
     try:
         facts = "; ".join(f"{name}: {value}" for name, value in _facts(store).items())
     except ClwmError as error:

@@ -20,7 +20,7 @@ SIMULATORS = ("numpy", "gymnasium", "mujoco", "mjbatch", "dm-control", "metaworl
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Versions of what decides the bytes of collected data, as far as it is installed."""
+    """Versions of the installed packages that decide the bytes of collected data."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -47,9 +47,13 @@ def current_provenance() -> Provenance:
 
 
 def simulator_differences(provenance: Provenance) -> tuple[str, ...]:
-    """What sets the simulator here apart from the one that collected; empty when bits must agree."""
+    """How the simulator here differs from the one that collected; empty if results must agree to the bit."""
     here = current_provenance()
     pairs = {"machine": (provenance.platform, here.platform)}
     for package in SIMULATORS:
         pairs[package] = (provenance.packages.get(package, "none"), here.packages.get(package, "none"))
-    return tuple(f"{name} {there} there, {now} here" for name, (there, now) in pairs.items() if there != now)
+    return tuple(
+        f"{name} {recorded} there, {current} here"
+        for name, (recorded, current) in pairs.items()
+        if recorded != current
+    )

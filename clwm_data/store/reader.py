@@ -68,7 +68,7 @@ class Store:
 
     @property
     def task_family(self) -> TaskFamily:
-        """The task family, also of a store that brings its own declaration.
+        """The task family, which the store itself may declare.
 
         Raises:
             NotFoundError: it is not known here.
@@ -114,7 +114,7 @@ class Store:
         return iter(self.tasks.values())
 
     def __bool__(self) -> bool:
-        """A store without tasks is one, too."""
+        """Always true: a store without tasks is a store, too."""
         return True
 
     def __contains__(self, index: object) -> bool:
@@ -183,9 +183,9 @@ class Store:
 
         Returns:
             ``observation`` [M, obs], ``action`` [M, act], ``reward`` [M], ``next_observation`` [M, obs],
-            ``terminated`` [M], ``truncated`` [M], ``success`` [M] where the family has it, and of which
-            ``task``, ``episode`` (number within the task) and ``behaviour`` (into the task's mixture) a
-            transition is [M].
+            ``terminated`` [M], ``truncated`` [M], ``success`` [M] where the family has it, and the ``task``
+            [M], ``episode`` [M] (number within the task) and ``behaviour`` [M] (index into the task's
+            mixture) of every transition.
 
         Raises:
             NotFoundError: no task is chosen, or one that is not here.
@@ -224,11 +224,11 @@ class Store:
 
 
 class _Tasks(Mapping[int, StoredTask]):
-    """The tasks of a store; thousands of them are not all checked where one is asked for."""
+    """The tasks of a store. Each is checked when it is first used: there may be thousands."""
 
     def __init__(self, store: Store) -> None:
         self._open = store._open_task
-        self._indices = dict.fromkeys(store.root.indices)  # ordered, and quick to ask
+        self._indices = dict.fromkeys(store.root.indices)  # ordered, with fast membership tests
         self._opened: dict[int, StoredTask] = {}
 
     def __getitem__(self, index: int) -> StoredTask:

@@ -1,7 +1,7 @@
 """Stores on a web server or in object storage.
 
-Nothing is trusted: the root is checked as that of any store, and every file must have the size and the digest
-that the root says.
+Nothing is trusted: the root is checked like that of any store, and every file must have the size and the
+digest that the root records.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def open_url(url: str) -> Store:
 
     Raises:
         UnavailableError: it cannot be reached.
-        NotFoundError: nothing is there.
+        NotFoundError: there is no store at the address.
         DamagedDataError: what is there is not the root of a store, or differs from its own digest.
     """
     return _cached(url).open()
 
 
 def cached_url(url: str, on_progress: ProgressCallback | None = None) -> Path:
-    """The folder of a store at an address, once all of it is here.
+    """The folder of a store at an address, once all of it is downloaded.
 
     Raises:
         ClwmError: as :func:`open_url`, or it does not fit on the disk.
@@ -58,10 +58,10 @@ class WebSource:
         return str(self.address)
 
     def files(self, index: int) -> dict[str, ExpectedFile]:
-        """What the root says."""
+        """The files that the root lists."""
         return recorded_files(self.root, index, str(self))
 
-    def bring(self, path: str, expected: ExpectedFile, target: Path) -> None:
+    def download(self, path: str, expected: ExpectedFile, target: Path) -> None:
         """Download a file; errors as :func:`open_url`."""
         address = self.address / path
         limit = MAX_METADATA_BYTES if expected.bytes is None else expected.bytes
@@ -70,7 +70,7 @@ class WebSource:
                 stream_address(address, out, limit)
             if not is_sound(temporary, expected):
                 raise DamagedDataError(
-                    f"{address}: what arrives does not have the digest that the store says: try again"
+                    f"{address}: what arrives does not have the digest that the root records: try again"
                 )
 
 
@@ -102,7 +102,7 @@ def _place(folder: Path, digest: str) -> Path:
 
 
 def _remember(note: Path, folder: Path, root: Root) -> None:
-    """Note what an address held, for when it cannot be reached, if the cache can be written."""
+    """Record what an address holds, for when it cannot be reached, if the cache can be written."""
     digest = root.record.root_sha256
     with suppress(OSError):
         for path, text in ((_place(folder, digest) / ROOT, root.text), (note, digest.encode())):
@@ -116,6 +116,6 @@ def _remembered(note: Path, folder: Path, address: Address) -> Root | None:
     try:
         digest = note.read_text(encoding="ascii")
         root = _checked((_place(folder, digest) / ROOT).read_bytes(), address)
-    except (OSError, ValueError):  # nothing there, or damaged
+    except (OSError, ValueError):  # nothing is recorded, or it is damaged
         return None
     return root if root.record.root_sha256 == digest else None

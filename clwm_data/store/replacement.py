@@ -1,9 +1,9 @@
-"""A store takes the place of another: built beside it, and put there when it is complete.
+"""Replacing a store by another one that is built beside it, and moved into its place when it is complete.
 
-Where the system can, the two change places in one step, so that at every moment the path names one of them.
+Where the system can, the two are swapped in one step, so that at every moment the path names one of them.
 Elsewhere the old store is renamed first. A process killed between the two renames leaves no store at the
 path; :func:`settle`, called before any store is opened, brings the old one back. A store that cannot be
-renamed (a mount point, the current folder) gets its new content inside, by a few renames that :func:`settle`
+renamed (a mount point, the current folder) has its content replaced, by a few renames that :func:`settle`
 completes if the process is killed between them.
 """
 
@@ -37,14 +37,14 @@ def beside(store: Path, purpose: str) -> Path:
 
 
 def _is_current(store: Path) -> bool:
-    """Whether somebody works in the folder itself, and would be left in one that is gone."""
+    """Whether the current folder lies in the store, and would no longer exist after a rename."""
     with suppress(FileNotFoundError):
         return Path.cwd().is_relative_to(store)
     return False
 
 
 def put_in_place(new: StoreLock, target: Path) -> None:
-    """Put a complete store where nothing is.
+    """Move a complete store to a path where nothing is.
 
     Raises:
         OSError: there is something at ``target``.
@@ -56,7 +56,7 @@ def put_in_place(new: StoreLock, target: Path) -> None:
 
 
 def replace_store(old: StoreLock, new: StoreLock) -> None:
-    """Put a complete store where an old one is, and remove that; at every moment one of them is whole."""
+    """Replace an old store by a complete new one, and remove it; at every moment one of them is whole."""
     out, built = old.store, new.store
     clear_staging(built)
     sync_tree(built)
@@ -65,7 +65,7 @@ def replace_store(old: StoreLock, new: StoreLock) -> None:
         clear(built)
         return
     mark = out / STAGING / OUTDATED
-    mark.touch()  # tells which of the two is to go when they have changed places
+    mark.touch()  # marks the one to remove after the swap
     sync(mark.parent)
     try:
         if exchange(out, built):
@@ -109,7 +109,7 @@ def settle(store: Path) -> None:
 
 
 def clear_staging(store: Path) -> None:
-    """Remove what lies in the staging folder of a complete store, but for its lock."""
+    """Empty the staging folder of a complete store, except for its lock."""
     staging = store / STAGING
     for path in staging.iterdir() if staging.is_dir() else ():
         if not path.name.startswith(lock_file(store).name):
@@ -117,7 +117,7 @@ def clear_staging(store: Path) -> None:
 
 
 def clear(aside: Path) -> None:
-    """Empty the folder in which a store is built, whatever is left there, but for its lock."""
+    """Empty the folder in which a store is built, except for its lock."""
     if not aside.is_dir():
         return  # it has just been moved
     for path in aside.iterdir():
@@ -135,7 +135,7 @@ def remove_if_empty(aside: Path) -> None:
 
 
 def remove_replaced(store: Path) -> None:
-    """Remove the old store that a killed replacement left behind; of a store whose lock is held."""
+    """Remove the old store that a killed replacement left behind; the caller holds the lock of ``store``."""
     _remove_if_possible(_replaced(store))
 
 
@@ -199,7 +199,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _bring_in(out: Path) -> None:
-    """Complete a replacement inside; steps that were done before are skipped."""
+    """Complete the replacement of a store's content; steps that were done before are skipped."""
     incoming, outgoing = out / STAGING / INCOMING, out / STAGING / OUTGOING
     if not incoming.exists():
         return
@@ -215,7 +215,7 @@ def _bring_in(out: Path) -> None:
 
 
 def _remove_if_possible(folder: Path) -> None:
-    """Remove what nobody needs; the next writer tries again."""
+    """Remove a folder if possible; else the next writer tries again."""
     try:
         remove_tree(folder)
     except OSError:  # files that others have open, on a network file system

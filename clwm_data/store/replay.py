@@ -1,13 +1,13 @@
 """Re-simulation: do the stored seeds, initial states and actions give the stored observations and rewards?
 
-The one check that digests cannot make: a store whose values were edited and whose digests were mended still
-differs from what its simulator says. Bits are compared where the simulator is the one that collected
+The one check that digests cannot make: a store whose values were edited, and its digests recomputed, still
+differs from what its simulator gives. Bits are compared where the simulator is the one that collected
 (package versions and machine type in the provenance). Elsewhere rounding differs, and a chaotic simulation
 multiplies it: an episode is then compared, within a tolerance, for as long as its observations agree.
 
-What the provenance claims cannot talk the check down: rounding grows step by step, so observations that part
-at once were edited; a reward may be off by no more than its observations explain; and a task of whose steps
-fewer than a quarter could be compared does not count as checked.
+False provenance cannot weaken the check: rounding errors grow step by step, so observations that diverge at
+once were edited; a reward may be off by no more than its observations explain; and a task does not count as
+checked if fewer than a quarter of its steps could be compared.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ REWARD_TOLERANCE = 1e-4
 #: rewards are differences of positions, divided by a time step.
 REWARD_ROUNDING = 2e-6
 REWARD_GAIN = 100.0
-#: Two simulators that differ in rounding only agree at least this long,
+#: Two simulators that differ only in rounding agree for at least this many steps,
 AGREEING_STEPS = 5
-#: and in no step do they part by more than so many times what they did before, or what float32 can tell.
+#: and in no step does their difference grow by more than this factor, from at least what float32 resolves.
 GROWTH = 1e4
 FLOAT32_ROUNDING = 2.0**-24
 #: Share of the steps of a task that must be compared.
@@ -56,7 +56,7 @@ class ReplayReport:
     Attributes:
         findings: differences between the store and its simulator; empty when there are none.
         episodes: re-simulated.
-        steps: compared; fewer than the episodes have where rounding made them part.
+        steps: compared; fewer than ``total`` where rounding made the simulations diverge.
         differences: why bits need not agree (versions, machine); empty when they must.
         seed: that the episodes were drawn with.
         total: steps that the episodes have.
@@ -102,11 +102,11 @@ def replay(
         path: the store; see :func:`clwm_data.store.validate.validate` for its other checks.
         episodes: per task, drawn at random; ``None`` for all.
         on_progress: called after each task with its index.
-        seed: the same seed draws the same episodes; by default nobody knows beforehand which.
+        seed: the same seed draws the same episodes; by default the draw cannot be predicted.
 
     Raises:
         NotFoundError: no such store, or its family is not known here.
-        InvalidInputError: less than one episode.
+        InvalidInputError: fewer than one episode.
         UnavailableError: its simulator is not here, or it holds nothing that could be simulated.
     """
     if episodes is not None and episodes < 1:
@@ -178,9 +178,9 @@ def _replay_task(
 
 
 def _label_findings(store: Store, task: int, arrays: TaskArrays) -> list[Finding]:
-    """Episodes whose seeds are not those that the manifest gives the behaviours that they are labelled with.
+    """Episodes whose seeds are not those that the manifest gives to their behaviours.
 
-    Edited stores have episodes of other manifests, or not all of them.
+    Edited stores are not checked: they hold episodes of other manifests, or not all of them.
     """
     if store.record.edited is not None or arrays.episode_seed is None:
         return []
@@ -265,8 +265,8 @@ def _compare(stored: Episode, simulated: Episode, exact: bool) -> tuple[str | No
     length = len(simulated.reward)
     gaps = _gap(stored.observation[: length + 1], simulated.observation)
     gap = gaps.max(axis=1)  # [length + 1]
-    parted = length + 1 if (gap <= tolerance).all() else int(np.argmax(gap > tolerance))
-    compared = max(0, parted - 1)  # transitions that lead to observations that agree
+    diverged = length + 1 if (gap <= tolerance).all() else int(np.argmax(gap > tolerance))
+    compared = max(0, diverged - 1)  # transitions that lead to observations that agree
     allowed = np.minimum(REWARD_ROUNDING + REWARD_GAIN * np.maximum(gap[:-1], gap[1:]), REWARD_TOLERANCE)
     same = {"reward": _gap(stored.reward[:length], simulated.reward) <= (0.0 if exact else allowed)}
     for name in ("terminated", "truncated", "success"):
@@ -278,15 +278,15 @@ def _compare(stored: Episode, simulated: Episode, exact: bool) -> tuple[str | No
     if wrong:
         row, name = min(wrong)
         return _differs(name, row, getattr(stored, name)[row], getattr(simulated, name)[row]), row
-    if parted <= length:
-        before = max(gap[parted - 1] if parted else 0.0, FLOAT32_ROUNDING)
-        suddenly = gap[parted] > GROWTH * before
-        if exact or parted <= AGREEING_STEPS or suddenly:
-            column = int(np.argmax(gaps[parted]))
-            values = (array[parted, column] for array in (stored.observation, simulated.observation))
+    if diverged <= length:
+        before = max(gap[diverged - 1] if diverged else 0.0, FLOAT32_ROUNDING)
+        suddenly = gap[diverged] > GROWTH * before
+        if exact or diverged <= AGREEING_STEPS or suddenly:
+            column = int(np.argmax(gaps[diverged]))
+            values = (array[diverged, column] for array in (stored.observation, simulated.observation))
             why = "; too suddenly for rounding" if suddenly and not exact else ""
-            return _differs(f"observation column {column}", parted, *values) + why, compared
-    if parted > length and length < len(stored.reward):
+            return _differs(f"observation column {column}", diverged, *values) + why, compared
+    if diverged > length and length < len(stored.reward):
         return f"goes on after step {length - 1}, where the simulator ends it", compared
     return None, compared
 

@@ -30,11 +30,11 @@ from clwm_data.strict import first_mistake
 
 #: A thousand tasks need about 12 MB.
 MAX_METADATA_BYTES = 2**28
-#: Of keys, values, lists and objects: a task has about 800, which take some 60 bytes each when parsed.
+#: Keys, values, lists and objects: a task has about 800, which take some 60 bytes each when parsed.
 MAX_METADATA_VALUES = 2**24
 
-#: Simulator states are compressed by 1.1, flags by thousands. What decodes to so many times its files is
-#: refused, unless it is so small that it does not matter.
+#: Simulator states compress by a factor of 1.1, flags by thousands. Arrays that decode to more than this many
+#: times the size of their files are refused, unless they are small enough to be harmless.
 MAX_RATIO = 256
 HARMLESS_BYTES = 2**28
 
@@ -154,7 +154,7 @@ class Root:
         if decoded > max(HARMLESS_BYTES, MAX_RATIO * stored):
             raise DamagedDataError(
                 f"{where}/{key}/{METADATA}: claims {decoded} bytes of arrays in {stored} bytes of files: "
-                "no data that was recorded is compressed that well"
+                "recorded data does not compress that well"
             )
         return arrays
 
@@ -198,7 +198,7 @@ def parse_root(text: bytes, where: str) -> Root:
         raise DamagedDataError(f"{where}/{METADATA}: is damaged: it has no consolidated metadata")
     for key in nodes:
         if not NODE.fullmatch(key):
-            raise DamagedDataError(f"{where}/{METADATA}: {key[:100]!r} is no part of a store")
+            raise DamagedDataError(f"{where}/{METADATA}: {key[:100]!r} is not a part of a store")
     return Root(record, nodes, document, text)
 
 
@@ -215,11 +215,11 @@ def store_record(attributes: Mapping[str, Any], where: str) -> StoreRecord:
     version = attributes.get("format_version")
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        mend = (
+        remedy = (
             "upgrade clwm to read it" if newer else "collect it again, or use the clwm release that wrote it"
         )
         raise DamagedDataError(
-            f"{where}: store has format version {version}, this clwm reads version {FORMAT_VERSION}: {mend}"
+            f"{where}: store has format version {version}, this clwm reads version {FORMAT_VERSION}: {remedy}"
         )
     try:
         return StoreRecord.model_validate(attributes)
@@ -233,10 +233,10 @@ def parse_json(text: bytes, where: str, most_values: int = MAX_METADATA_VALUES) 
     Args:
         text: UTF-8.
         where: how to name it in messages.
-        most_values: what holds more keys and values is refused before anything is built.
+        most_values: a text with more keys and values is refused before it is parsed.
 
     Raises:
-        DamagedDataError: it is something else.
+        DamagedDataError: the text is anything else.
     """
     if count_values(text) > most_values:
         raise DamagedDataError(f"{where}: holds more than {most_values:,} values: it was not written by clwm")

@@ -1,8 +1,8 @@
 """Writing the root of a store: the index of its tasks, and their metadata.
 
-Consolidated metadata grows with the number of tasks, so a root that was written anew after each of them would
-take a time quadratic in their number. While a store is being filled, its root is therefore written by time: a
-task that is complete lies in its place, with metadata of its own, until the next root lists it.
+Consolidated metadata grows with the number of tasks, so writing the root after each of them would take a time
+quadratic in their number. While a store is being filled, its root is therefore written at intervals: a
+complete task is in its place, with metadata of its own, until the next root lists it.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from clwm_data.store.format import (
 )
 from clwm_data.store.root import MAX_METADATA_BYTES, MAX_METADATA_VALUES, count_values
 
-#: At most this share of the time goes into roots that later ones replace; and none is written sooner than
-#: this after the one before.
+#: Largest share of the time that goes into roots which later ones replace.
 SHARE = 0.04
+#: Shortest time between two of them.
 LEAST_SECONDS = 2.0
 
 
 class RootWriter:
-    """The root of a store that tasks are added to; what is there already is found on the disk.
+    """The root of a store that tasks are added to; those it has are read from the disk.
 
-    Unfinished files lie in the staging folder only, which is no part of the store: a process that is killed
-    leaves nothing in it that does not belong there.
+    Unfinished files are in the staging folder only, which is not a part of the store: a process that is
+    killed leaves nothing in the store that does not belong to it.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RootWriter:
             self._read(int(group.parent.name))
 
     def add(self, index: int) -> None:
-        """Take in a task that was written, and write the root if it is time to.
+        """Add a task that has been written, and write the root if the last one is old enough.
 
         Raises:
             InvalidInputError: the metadata of all tasks of the manifest will not fit into a root.
@@ -134,7 +134,7 @@ class RootWriter:
             )
         with replacing(self._store / METADATA, aside=staging) as temporary:
             temporary.write_bytes(text)
-        with suppress(OSError):  # a collection goes on and needs it
+        with suppress(OSError):  # still used by the collection
             staging.rmdir()
         self._written = time.monotonic()
         self._took = self._written - since
@@ -148,7 +148,7 @@ class RootWriter:
         try:
             yield
         except BaseException:
-            with suppress(OSError, InvalidInputError):  # what ended the block is to be told
+            with suppress(OSError, InvalidInputError):  # report the error that ended the block
                 self._finish()
             raise
         self._finish()
@@ -158,7 +158,7 @@ class RootWriter:
             self.write()
 
     def _read(self, index: int) -> None:
-        """The metadata of a task's group and arrays, as it lies on the disk."""
+        """Read the metadata of a task's group and arrays from the disk."""
         group = self._store / TASKS / task_folder(index)
         try:
             text = (group / METADATA).read_bytes()
@@ -183,7 +183,7 @@ def write_root(
     origin: Origin | None = None,
     edited: Edit | None = None,
 ) -> StoreRecord:
-    """Write the root of a store whose tasks are all there; arguments as of :class:`RootWriter`.
+    """Write the root of a store whose tasks are all complete; arguments as for :class:`RootWriter`.
 
     Raises:
         InvalidInputError: it is larger than a root may be.

@@ -16,7 +16,7 @@ from clwm_data.memory import TooLargeError, available_memory
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays
 from clwm_data.store.chunks import check_chunks
-from clwm_data.store.decode import decode, decodes
+from clwm_data.store.decode import can_decode, decode
 from clwm_data.store.digest import array_sha256, file_sha256
 from clwm_data.store.format import METADATA, FileRecord, TaskRecord
 from clwm_data.store.root import parse_json
@@ -25,10 +25,10 @@ from clwm_data.store.soundness import value_findings
 if TYPE_CHECKING:
     import zarr
 
-#: The writer's take half a kilobyte.
+#: Largest ``zarr.json`` of an array; the writer's have half a kilobyte.
 MAX_ARRAY_METADATA_BYTES = 2**20
 
-#: Brings the files of a task, by its index, to where the store keeps them.
+#: Downloads the files of a task, given its index, to where the store keeps them.
 Fetch = Callable[[int], object]
 
 
@@ -54,12 +54,12 @@ class StoredTask:
 
         Args:
             record: its metadata.
-            arrays: gives the checked metadata of its arrays, by name.
+            arrays: returns the checked metadata of its arrays, by name.
             folder: of its group.
             sha256: of the group's ``zarr.json``, as the store's root has it.
-            verify_root: raises an error where the store's root differs from its digests.
-            widths: columns that arrays of its family have, as far as that is known.
-            fetch: brings its files; ``None`` where they are here.
+            verify_root: raises an error if the store's root differs from its digests.
+            widths: number of columns that arrays of its family have, as far as it is known.
+            fetch: downloads its files; ``None`` if they are on this machine.
         """
         self.record = record
         self._arrays = arrays
@@ -147,7 +147,7 @@ class StoredTask:
 
         Raises:
             DamagedDataError: an array is missing or damaged, or holds what no sound store does.
-            ConflictError: the task was written anew since the store was opened.
+            ConflictError: the task was written again after the store was opened.
             TooLargeError: it does not fit into the memory that this process may use.
         """
         memory = available_memory()
@@ -180,9 +180,9 @@ class StoredTask:
         )
 
     def _prepare(self, verify: bool) -> None:
-        """Have the files here, and be sure that they are those of this metadata.
+        """Download the files if need be, and check that they belong to this metadata.
 
-        A store that was replaced since it was opened must not lend its values to the old metadata.
+        Values of a store that was replaced after it was opened must not be read with the old metadata.
         """
         if verify:
             self._verify_root()
@@ -208,7 +208,7 @@ class StoredTask:
     def _read(self, name: str, verify: bool) -> NDArray[Any]:
         folder, metadata, files = self._checked(name)
         try:
-            if decodes(metadata):
+            if can_decode(metadata):
                 values = decode(folder, metadata, files)
             else:
                 values = np.asarray(self.array(name, verify=verify)[...])

@@ -14,8 +14,8 @@ def summarise(store: Store) -> dict[str, Any]:
 
     Returns:
         ``name, family, format_version, complete, missing_tasks, episodes, transitions, bytes, content_sha256,
-        manifest, provenance``, ``origin`` (``None`` where nothing was downloaded), ``edited`` (``None`` where
-        nothing was), ``warnings`` and ``tasks``: per task ``task, split, parameters, episodes, transitions,
+        manifest, provenance``, ``origin`` (``None`` if it was not downloaded), ``edited`` (``None`` if it was
+        not edited), ``warnings`` and ``tasks``: per task ``task, split, parameters, episodes, transitions,
         return_mean, return_std, return_min, return_max, success_rate, behaviours``.
     """
     tasks = [_task(store, index) for index in store.tasks]
@@ -39,7 +39,7 @@ def summarise(store: Store) -> dict[str, Any]:
 
 
 def missing_provenance(store: Store) -> list[str]:
-    """One line for everything that whoever uses the data would want to know and the store does not say."""
+    """One line for each fact that users of the data need and the store does not record."""
     manifest, provenance = store.manifest, store.provenance
     missing: dict[str, object] = {
         "no licence: nobody knows what may be done with the data": manifest.licence,
@@ -53,7 +53,7 @@ def missing_provenance(store: Store) -> list[str]:
     for name, what in (("episode_seed", "seeds"), ("episode_initial_state", "initial simulator states")):
         lacking = [index for index, task in store.tasks.items() if name not in task.record.arrays]
         missing[f"no {what} in tasks {format_indices(lacking)}: they cannot be re-simulated"] = not lacking
-    return [text for text, there in missing.items() if not there]
+    return [text for text, present in missing.items() if not present]
 
 
 def _task(store: Store, index: int) -> dict[str, Any]:

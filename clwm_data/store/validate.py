@@ -16,7 +16,7 @@ from clwm_data.store.litter import is_litter, task_files
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.soundness import Finding
 
-#: How often a store is looked at that others replace while it is checked.
+#: How often the check is repeated while other processes replace the store.
 ATTEMPTS = 5
 
 #: Called after each task with its index.
@@ -28,7 +28,7 @@ def validate(path: Path | str, on_progress: ProgressCallback | None = None) -> l
 
     Compares every file with its digest, the metadata with itself, the episode index with the flags, values
     with their ranges, statistics with the data, and the tasks with the family. Segments of a collection that
-    is still running are not a part of the store and are not looked at.
+    is still running, and files that a user put beside ``tasks``, are not a part of the store and not checked.
 
     Raises:
         ClwmError: there is no store, or it has another format version.
@@ -85,7 +85,7 @@ def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator
     damaged = list(check_files(folder, task.record))
     yield from damaged
     if damaged:
-        return  # what damaged bytes decode to would only bury the cause
+        return  # what damaged bytes decode to would only obscure the cause
     try:
         arrays = task.load(verify=False)
     except ClwmError as error:
@@ -96,17 +96,17 @@ def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator
 
 def check_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
     """Compare the files of a task's group, but for its own ``zarr.json``, with their sizes and digests."""
-    there = {path.relative_to(folder).as_posix(): path for path in task_files(folder)}
-    there.pop(METADATA, None)
+    files = {path.relative_to(folder).as_posix(): path for path in task_files(folder)}
+    files.pop(METADATA, None)
     for name, expected in record.files.items():
-        file = there.pop(name, None)
+        file = files.pop(name, None)
         if file is None:
             yield Finding(str(folder / name), "is missing")
         elif file.stat().st_size != expected.bytes:
             yield Finding(str(file), f"has {file.stat().st_size} bytes, expected {expected.bytes}")
         elif file_sha256(file) != expected.sha256:
             yield Finding(str(file), "was altered: it differs from its digest")
-    for name in there:
+    for name in files:
         yield Finding(str(folder / name), "is not a part of the store: remove it")
 
 

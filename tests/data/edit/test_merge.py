@@ -118,7 +118,7 @@ def changed(path: Path, target: Path, change: Callable[[Task, TaskArrays], tuple
             "task 6: .*success .*, in the first store missing",
         ),
         (lambda t, a: (t, replace(a, episode_seed=None)), "episode_seed .* is missing"),
-        (lambda t, a: (replace(t, split="ood"), a), "task 6 is another than in .*: ood"),
+        (lambda t, a: (replace(t, split="ood"), a), "task 6 differs from that in .*: ood"),
         (lambda t, a: (replace(t, parameters={"angle": 0.1}), a), "task 6 is another"),
     ],
 )

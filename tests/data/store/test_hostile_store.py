@@ -120,7 +120,7 @@ def with_codec(codec: dict[str, Any]) -> Callable[[dict[str, Any]], object]:
         (with_codec({"name": "numcodecs.pickle", "configuration": {"protocol": 5}}), "codecs"),
         (with_codec({"name": "vlen-utf8"}), "codecs"),
         (with_codec({"name": "gzip", "configuration": {"level": 5}}), "codecs"),
-        (with_codec({"name": "bytes", "configuration": {"endian": "little"}}), "are not bytes, then"),
+        (with_codec({"name": "bytes", "configuration": {"endian": "little"}}), "expected bytes, optionally zstd"),
         (lambda root: array_node(root).update(storage_transformers=[{"name": "x"}]), "storage_transformers"),
         (lambda root: array_node(root).update(fill_value=7), "fill value"),
         (lambda root: array_node(root).update(must_understand=True), "must_understand"),
@@ -228,7 +228,7 @@ def test_paths_that_leave_the_task_are_refused(store_path: Path, file: str) -> N
 )
 def test_nodes_that_leave_the_store_are_refused(store_path: Path, key: str) -> None:
     change_root(store_path, lambda root: root["consolidated_metadata"]["metadata"].update({key: {}}))
-    with pytest.raises(ClwmError, match="is no part of a store"):
+    with pytest.raises(ClwmError, match="is not a part of a store"):
         open_store(store_path)
 
 
