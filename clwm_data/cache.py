@@ -1,4 +1,4 @@
-"""The folder where clwm keeps what it downloaded or prepared, shared by all processes of a user."""
+"""The folder where clwm keeps what it has downloaded or prepared, shared by all processes of a user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clwm_data.paths import real_path
 
 logger = logging.getLogger(__name__)
 
-#: Whoever waits longer than this for another process gives up.
+#: Longest wait for another process.
 WAIT_SECONDS = 3600.0
 
 
@@ -41,21 +41,21 @@ def cache_folder(part: Literal["hub", "web", "mapped", "pushed"]) -> Path:
 
     Args:
         part: ``hub``: stores and agents of the Hub; ``web``: stores at other addresses; ``mapped``: task data
-            decoded for memory mapping; ``pushed``: notes about what was published from here.
+            decoded for memory mapping; ``pushed``: records of what was published from here.
     """
     return cache_root() / part
 
 
 @contextmanager
 def waiting_lock(file: Path, purpose: str) -> Iterator[None]:
-    """Let one process or thread at a time into a block; whoever has to wait is told what for.
+    """Let one process or thread at a time into a block; a warning tells those that wait what they wait for.
 
     Args:
-        file: of the lock; it stays there.
+        file: the lock file, which is kept.
         purpose: what the block does, for messages, such as ``downloading user/repo``.
 
     Raises:
-        ConflictError: the other process does not come to an end.
+        ConflictError: the other process does not end.
         UnavailableError: the cache cannot be written.
     """
     minutes = f"{WAIT_SECONDS / 60:.0f} minutes"

@@ -1,4 +1,4 @@
-"""What the file system refuses, as one line that says what to do."""
+"""Errors of the file system as one line that says what to do."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 @contextmanager
 def disk_errors(where: Path, afterwards: str) -> Iterator[None]:
-    """A block whose ``OSError`` becomes one line; the first one ends it.
+    """A block whose ``OSError`` becomes one line.
 
     Args:
-        where: named where the error names no file.
-        afterwards: what became of the data, or what the same command does when it is run again.
+        where: path to name if the error names no file.
+        afterwards: the state of the data, or what the same command does when it is run again.
 
     Raises:
         UnavailableError: the disk is full, write-protected, or failed.
@@ -33,7 +33,7 @@ def disk_errors(where: Path, afterwards: str) -> Iterator[None]:
 
 
 def describe(error: OSError, where: Path | None = None) -> str:
-    """The file, what the system says, and what to do about it; never more than a few hundred characters."""
+    """The file, the system's message, and what to do about it; at most a few hundred characters."""
     if error.errno in FULL:
         advice = "free space"
     elif error.errno in FORBIDDEN:

@@ -1,17 +1,17 @@
 """The exceptions that users see. Each is also the built-in exception that it resembles.
 
-Messages are one line: what is wrong, and how to mend it. The command line prints them and exits with 1.
+Messages are one line: what is wrong, and how to fix it. The command line prints them and exits with 1.
 """
 
 from __future__ import annotations
 
 
 class ClwmError(Exception):
-    """Base of all: catch it to catch whatever clwm reports."""
+    """Base class: catch it to catch any error that clwm reports. It is never raised itself."""
 
 
 class InvalidInputError(ClwmError, ValueError):
-    """Something that the caller gave cannot be used: an option, a manifest, a configuration, an array."""
+    """Something that the caller passed cannot be used: an option, a manifest, a configuration, an array."""
 
 
 class NotFoundError(ClwmError, FileNotFoundError, LookupError):
@@ -19,11 +19,11 @@ class NotFoundError(ClwmError, FileNotFoundError, LookupError):
 
 
 class DamagedDataError(ClwmError, ValueError):
-    """Data on disk, or data that was downloaded, is not what it says it is: digests differ, files are cut."""
+    """Data, on disk or downloaded, is not what its metadata says: digests differ, files are truncated."""
 
 
 class ConflictError(ClwmError, FileExistsError):
-    """What is there already stands in the way: a target that exists, another process at work, another run."""
+    """Something that exists already prevents this: an existing target, another process, another run."""
 
 
 class UnavailableError(ClwmError, RuntimeError):
@@ -31,4 +31,4 @@ class UnavailableError(ClwmError, RuntimeError):
 
 
 class DivergedError(ClwmError, ArithmeticError):
-    """A training arrived at numbers that are not finite."""
+    """Training reached numbers that are not finite."""

@@ -1,4 +1,4 @@
-"""Import of optional dependencies, with the name of the extra to install when one is missing."""
+"""Importing optional dependencies; if one is missing, the error names the extra to install."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class MissingExtraError(UnavailableError, ImportError):
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import ``module``, or say which extra to install.
+    """Import ``module``, or raise an error that says which extra to install.
 
     Args:
         module: dotted name of the module.
-        extra: extra of the clwm distribution that brings it.
+        extra: extra of the clwm distribution that installs it.
         purpose: what it is needed for, as the subject of the message ("collecting cheetah-vel").
 
     Raises:
@@ -26,7 +26,7 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A package that is there but broken inside must show its own error, not "please install".
+        # A package that is installed but broken must show its own error.
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         raise MissingExtraError(

@@ -1,4 +1,4 @@
-"""Whether a file is still as it was read: what caches of files go by, beside the path."""
+"""Whether a file has changed since it was read: part of the key of caches of files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FileState = tuple[int, int, int] | None
 
 
 def file_state(path: Path) -> FileState:
-    """What changes whenever a file is written, or replaced by another."""
+    """The state of a file, which changes whenever it is written or replaced."""
     try:
         status = path.stat()
     except OSError:

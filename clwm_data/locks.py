@@ -1,4 +1,4 @@
-"""Exclusive locks between processes, on any system: the operating system releases them when the holder dies.
+"""Exclusive locks between processes; the operating system releases them when the holder dies.
 
 Some network file systems have no locks (ENOSYS, ENOLCK, EOPNOTSUPP). There a second file, ``<name>.held``, is
 the lock as long as it exists. One that was left by a process killed on this machine is recognised and
@@ -18,10 +18,10 @@ from filelock import SoftFileLock, Timeout, lock_descriptor
 
 from clwm_data.errors import ConflictError
 
-#: What a file system without locks answers.
+#: Errors of a file system without locks.
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP})
 POLL_SECONDS = 0.02
-#: A lock file that was just deleted by its holder is made anew this many times.
+#: How often a lock file that its holder has just deleted is created again.
 ATTEMPTS = 5
 
 
@@ -41,7 +41,7 @@ class Lock:
         """Try once to take the lock.
 
         Returns:
-            whether it is held now; false: another process, or another ``Lock`` of this one, holds it.
+            Whether it is held now. If not, another process, or another ``Lock`` of this one, holds it.
 
         Raises:
             OSError: the file cannot be opened.
@@ -64,7 +64,7 @@ class Lock:
         return False
 
     def release(self, *, remove: bool = False) -> None:
-        """Give the lock up, and delete its file if asked to."""
+        """Release the lock, and delete its file if asked to."""
         if self._descriptor is not None:
             if remove and _is_same_file(self.path, self._descriptor):
                 with suppress(OSError):
@@ -99,14 +99,14 @@ def exclusive(
     """Hold a lock for the length of a block.
 
     Args:
-        path: file of the lock; its folder is made if it does not exist.
-        busy: message of the error if others hold the lock for too long.
+        path: the lock file; its folder is created if it does not exist.
+        busy: message of the error if another process holds the lock for too long.
         seconds: how long to wait for it; ``math.inf``: until it is free.
-        on_wait: called once if the lock is not free at once.
-        remove: delete the file in the end.
+        on_wait: called once if the lock is not free immediately.
+        remove: delete the file at the end.
 
     Raises:
-        ConflictError: others hold the lock.
+        ConflictError: another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = Lock(path)

@@ -32,7 +32,7 @@ from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo, ship
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
-#: Name of the behaviour that is trained, see :mod:`clwm_data.zoo`.
+#: Name of the trained behaviour, see :mod:`clwm_data.zoo`.
 LEARNED = "learned"
 
 #: ``user/name`` as the Hub allows them: no part begins or ends with a dot or a dash.
@@ -49,10 +49,10 @@ class BehaviourEntry(StrictModel):
             another behaviour that the family has, e.g. ``scripted``.
         checkpoint: quality of the checkpoint: per cent of the way from the untrained policy to the best one.
         deterministic: a learned policy acts without its own noise.
-        zoo: folder with the learned policies; those that ship with clwm unless given.
+        zoo: folder with the learned policies; by default those that ship with clwm.
         sha256: digest of the checkpoint's file: must match if given; filled in when a manifest is resolved.
-        noise: standard deviation of Gaussian noise added to the policy's action, which is then clipped; a
-            learned policy takes it only instead of its own.
+        noise: standard deviation of Gaussian noise added to the policy's action, which is then clipped; for a
+            learned policy only together with ``deterministic``.
         episodes: episodes per task.
         transitions: instead of ``episodes``: as many episodes as it takes to reach this many transitions.
     """
@@ -74,7 +74,7 @@ class BehaviourEntry(StrictModel):
 
     @property
     def most_episodes(self) -> int:
-        """No collection needs more episodes than this: each has at least one transition."""
+        """Largest number of episodes that can be needed: each has at least one transition."""
         return self.episodes or self.transitions or 0
 
     @property
@@ -92,11 +92,11 @@ class BehaviourEntry(StrictModel):
 
     @property
     def summary(self) -> str:
-        """Both: ``20 episodes by scripted, noise 0.3``."""
+        """Amount and label: ``20 episodes by scripted, noise 0.3``."""
         return f"{self.amount} by {self.label}"
 
     def counted(self, episodes: int) -> BehaviourEntry:
-        """The same behaviour with a number of episodes."""
+        """The same behaviour with this number of episodes."""
         return self.model_copy(update={"episodes": episodes, "transitions": None})
 
     @property
@@ -104,14 +104,14 @@ class BehaviourEntry(StrictModel):
         """The checkpoint of a learned policy.
 
         Raises:
-            ClwmError: it was left out.
+            InvalidInputError: it was left out.
         """
         if self.checkpoint is None:
             raise InvalidInputError("a learned policy needs the key checkpoint, e.g. 100 for the best")
         return self.checkpoint
 
     def mistake(self, family: TaskFamily, tasks: Sequence[int]) -> tuple[str, str] | None:
-        """The first key whose value makes no sense for these tasks, and why; ``None`` if all is well."""
+        """The first key whose value is not valid for these tasks, and why; ``None`` if all are."""
         if self.policy != LEARNED:
             if self.policy not in family.behaviours:
                 names = ", ".join((*family.behaviours, LEARNED))
@@ -170,7 +170,7 @@ class Manifest(StrictModel):
     Attributes:
         name: of the dataset; its store is ``<name>.zarr``.
         family: name of the task family; in YAML also the declaration of a family, or the file that holds it.
-        declared_family: the declaration, where the family is none that clwm or a package brings.
+        declared_family: the declaration of a family that comes neither with clwm nor with a package.
         description: what the dataset is, for people.
         tasks: ``all``, a selection such as ``0-4,7``, a task index, or a list of them.
         behaviours: mixture of behaviour policies; every task is collected by all of it.
@@ -194,8 +194,8 @@ class Manifest(StrictModel):
     declared_family: FamilyDeclaration | None = None
 
     @model_serializer(mode="wrap")
-    def _without_nothing(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As other keys, but left out where there is none: most manifests declare no family."""
+    def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``declared_family`` out if there is none: most manifests declare no family."""
         document: dict[str, Any] = serialise(self)
         if document.get("declared_family") is None:
             document.pop("declared_family", None)
@@ -215,7 +215,7 @@ class Manifest(StrictModel):
 
     @property
     def task_family(self) -> TaskFamily:
-        """The family object; code that a declared family names is trusted (of a store see ``Store``).
+        """The family object; code that a declared family names is trusted (unlike that of a ``Store``).
 
         Raises:
             ClwmError: it is not known here.
@@ -238,7 +238,7 @@ class Manifest(StrictModel):
         """The same manifest with every task listed and checkpoints pinned, as it is kept in the store.
 
         Raises:
-            ClwmError: a task or a checkpoint that there is not.
+            ClwmError: a task or a checkpoint that does not exist.
         """
         behaviours = [entry.resolved(self.task_family) for entry in self.behaviours]
         known: dict[str, Any] = {"tasks": list(self.task_indices()), "behaviours": behaviours}
@@ -247,7 +247,7 @@ class Manifest(StrictModel):
         return self.model_copy(update=known)
 
     def published(self) -> Manifest:
-        """The same manifest without where a policy lay on this machine; its digest says which one it was."""
+        """The same manifest without the folders of policies on this machine; digests identify policies."""
         behaviours = [
             entry if entry.zoo is None else entry.model_copy(update={"zoo": PurePath(entry.zoo).name})
             for entry in self.behaviours
@@ -255,14 +255,14 @@ class Manifest(StrictModel):
         return self.model_copy(update={"behaviours": behaviours})
 
     def same_data_as(self, other: Manifest) -> bool:
-        """Whether both collect the same episodes for a task and store them alike; texts may differ."""
+        """Whether both collect the same episodes for a task and store them alike; descriptions may differ."""
         mine, theirs = (
             (
                 manifest.model_dump(
                     include={"name", "family", "declared_family", "seed", "storage"},
                     exclude={"declared_family": {"summary"}},
                 ),
-                # A digest says all about a checkpoint; the folder that it lay in says nothing.
+                # A checkpoint is identified by its digest, not by its folder.
                 [entry.model_dump(exclude={"zoo"}) for entry in manifest.behaviours],
             )
             for manifest in (self, other)
@@ -294,7 +294,7 @@ def load_manifest(name_or_path: str) -> Manifest:
 
 
 def bundled_manifests() -> list[str]:
-    """Names of the manifests that ship with clwm; the Meta-World families share templates (see there)."""
+    """Names of the manifests that ship with clwm; some are made from templates."""
     return sorted(_bundled_texts())
 
 
@@ -315,7 +315,7 @@ def _find(name_or_path: str) -> YamlDocument:
 
 
 def _bundled_texts() -> dict[str, str]:
-    """Manifest name -> YAML text; ``<group><variant>.template.yaml`` gives one per family of a group."""
+    """Manifest name -> YAML text; ``<group>[-<variant>].template.yaml`` gives one per family of a group."""
     families, _ = working_families()
     groups: dict[str, list[TaskFamily]] = {
         "mw": [family for family in families if family.name.startswith(META_WORLD_PREFIX)],

@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""How much memory this process can still use."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class TooLargeError(UnavailableError, MemoryError):
 def available_memory(
     system: Path = Path("/"), limits: Callable[[int], tuple[int, int]] = resource.getrlimit
 ) -> int:
-    """Bytes that this process can still take before it swaps or is killed, as far as the system tells.
+    """Bytes that this process can still use before it swaps or is killed, as far as the system tells.
 
     The least of: what the machine has left, what the container (each control group of the process, and those
     around it) has left, and what ``ulimit -d`` and ``ulimit -v`` leave.
 
     Args:
-        system: root of the file system that the figures are read from.
+        system: root of the file system that the numbers are read from.
         limits: the process's limits, soft and hard, as :func:`resource.getrlimit` gives them.
     """
     candidates = [_kibibytes(system / "proc/meminfo", "MemAvailable"), *_left_by_control_groups(system)]
@@ -57,13 +57,13 @@ def _left_by_control_groups(system: Path) -> Iterator[int]:
         for folder in folders:
             most = _number(folder / limit)
             if most is not None:
-                # Cached files count as used, and give way.
+                # Cached files count as used, but are dropped when memory is needed.
                 used = (_number(folder / usage) or 0) - (_entry(folder / "memory.stat", "inactive_file") or 0)
                 yield max(0, most - max(0, used))
 
 
 def _own_groups(system: Path) -> list[str]:
-    """Paths of the groups of this process below where they are mounted; none where that is not known."""
+    """Paths of the control groups of this process below their mounts; empty if unknown."""
     file = system / "proc/self/cgroup"  # one line per hierarchy: number:controllers:path
     lines = file.read_text().splitlines() if file.is_file() else []
     paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]

@@ -1,4 +1,4 @@
-"""The front door of stores: a folder, an address on the web or a dataset of the Hub becomes a ``Store``."""
+"""Opening stores wherever they are: in a folder, at a web address, or on the Hub."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def open_store(path: str | Path) -> Store:
 
     Args:
         path: its folder; ``user/repo[@revision]`` or ``hf://datasets/user/repo[@revision][/x.zarr]`` on the
-            Hub; ``https://...``; ``s3://...`` or what else fsspec knows. The files of a task that is not on
-            this machine are downloaded, and kept, when they are asked for.
+            Hub; ``https://...``; ``s3://...`` or any other address that fsspec supports. The files of a task
+            that is not on this machine are downloaded to the cache when its arrays are first used.
 
     Raises:
         NotFoundError: there is no store.
@@ -46,7 +46,7 @@ def open_store(path: str | Path) -> Store:
 
 
 def open_located(located: Located, text: str) -> Store:
-    """Open what :func:`locate` made of a text; errors as :func:`open_store`."""
+    """Open what :func:`locate` returned for a text; errors as :func:`open_store`."""
     if isinstance(located, Path):
         return open_local(located)
     if isinstance(located, HubReference):
@@ -60,7 +60,7 @@ def open_located(located: Located, text: str) -> Store:
 
 
 def download_located(located: Located, text: str, on_progress: ProgressCallback | None = None) -> Path:
-    """The folder of what :func:`locate` made of a text, once all of the store is on this machine.
+    """The folder of what :func:`locate` returned for a text, once all of the store is on this machine.
 
     Raises:
         ClwmError: as :func:`open_store`, or the disk is full.
@@ -78,19 +78,19 @@ def download_located(located: Located, text: str, on_progress: ProgressCallback 
 
 
 def locate(text: str | Path, folder: Path | None = None) -> Located:
-    """What somebody means by a store; no server is asked.
+    """What the text that names a store refers to; no server is asked.
 
-    What exists as a path is never looked for elsewhere.
+    A text that exists as a path is never taken for anything else.
 
     Args:
         text: as for :func:`open_store`, or the name of a store in ``folder``.
-        folder: where stores are known by their names.
+        folder: where stores are found by their names.
 
     Raises:
-        NotFoundError: it is a path at which nothing is.
+        NotFoundError: it is a path that does not exist.
         InvalidInputError: it is neither a path nor an address.
     """
-    if isinstance(text, Path):  # which has swallowed a slash of an address
+    if isinstance(text, Path):  # Path has dropped a slash of an address
         return locate(re.sub(r"^([a-z][a-z0-9+.-]+):/(?!/)", r"\1://", str(text)), folder)
     if text.startswith("file://"):
         return real_path(url2pathname(urlsplit(text).path))
@@ -110,7 +110,7 @@ def locate_here(text: str | Path, folder: Path | None = None) -> Path:
     """The folder of a store on this machine; arguments as for :func:`locate`.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such store.
     """
     path = None if "://" in str(text) else _local(str(text), folder)
     if path is None:
@@ -119,14 +119,14 @@ def locate_here(text: str | Path, folder: Path | None = None) -> Path:
 
 
 def is_meant_as_path(text: str) -> bool:
-    """Whether a text that could name a repository is rather a path that somebody mistyped."""
+    """Whether a text that could name a repository is more likely a mistyped path."""
     first = text.split("/")[0]
     return first in (str(DATA), str(RUNS), "", ".", "..", "~") or Path(first).is_dir()
 
 
 @contextmanager
 def taken_for(reference: HubReference, text: str) -> Iterator[None]:
-    """Have errors of the Hub say that a text might have been meant as a path."""
+    """A block whose errors of the Hub also say that the text might have been meant as a path."""
     try:
         yield
     except (NotFoundError, UnavailableError) as error:
@@ -140,7 +140,7 @@ def _local(text: str, folder: Path | None) -> Path | None:
     if (path / METADATA).is_file():
         return path
     if folder is not None and Path(text).name == text:
-        # A folder of the same name that is no store does not hide it.
+        # A folder of the same name that is not a store does not hide it.
         for name in dict.fromkeys((text if text.endswith(SUFFIX) else f"{text}{SUFFIX}", f"{text}{SUFFIX}")):
             if (named := _settled(folder / name)).exists():
                 return named
@@ -150,7 +150,7 @@ def _local(text: str, folder: Path | None) -> Path | None:
 
 
 def _settled(path: str | Path) -> Path:
-    """The real path, where a replacement that was killed is brought to an end."""
+    """The real path, after a killed replacement there has been completed or undone."""
     folder = real_path(path)
     settle(folder)
     return folder

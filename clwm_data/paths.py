@@ -1,4 +1,4 @@
-"""Paths as users give them: absolute, without links, and what they can be called."""
+"""Paths that users give: made absolute, links resolved; and the names of datasets."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ SUFFIX = ".zarr"
 
 
 def real_path(path: Path | str) -> Path:
-    """An absolute path without symbolic links, so that whatever is made beside it lies on the same disk.
+    """An absolute path without symbolic links, so that whatever is created beside it is on the same disk.
 
-    The last part need not exist, and a link may point to what is not there yet.
+    The last part need not exist, and a link may point to something that does not exist yet.
 
     Raises:
-        InvalidInputError: an empty path, or links that lead in a circle.
+        InvalidInputError: an empty path, or links that form a loop.
     """
     if not str(path).strip():
         raise InvalidInputError("the path is empty: name a folder")
     try:
-        os.stat(path)  # noqa: PTH116 (of an empty path, Path would make ".")
+        os.stat(path)  # noqa: PTH116 (Path would turn an empty path into ".")
     except ValueError as error:  # a null character
-        raise InvalidInputError(f"{str(path)!r}: is no path: {error}") from error
+        raise InvalidInputError(f"{str(path)!r}: is not a path: {error}") from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            message = f"{path}: its symbolic links lead in a circle: remove them"
+            message = f"{path}: its symbolic links form a loop: remove them"
             raise InvalidInputError(message) from error
     return Path(os.path.realpath(path))
 
 
 def target_path(path: Path | str) -> Path:
-    """Where something is to be made or replaced, as :func:`real_path`.
+    """The real path at which something will be created or replaced; see :func:`real_path`.
 
     Raises:
         InvalidInputError: an empty path, the root of the file system, or a folder below a file.
@@ -52,16 +52,16 @@ def target_path(path: Path | str) -> Path:
 
 
 def store_file(name: str) -> str:
-    """Name of the folder of a dataset, which may end in ``.zarr`` itself: ``point-robot.zarr``."""
+    """Name of a dataset's folder, ``point-robot.zarr``; the dataset's own name may end in ``.zarr``, too."""
     return f"{name.removesuffix(SUFFIX)}{SUFFIX}"
 
 
 def dataset_name(path: Path | str, fallback: str) -> str:
-    """The name of a dataset after its folder, whose other characters become hyphens.
+    """The name of a dataset, from that of its folder, with invalid characters replaced by hyphens.
 
     Args:
         path: the folder as the user named it; links in it are not resolved.
-        fallback: where nothing of the folder's name is left.
+        fallback: the name if nothing of the folder's name is left.
     """
     # abspath: "." and "x/.." have a name, too
     folder = Path(os.path.abspath(path)).name.removesuffix(SUFFIX)  # noqa: PTH100

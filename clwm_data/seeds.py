@@ -1,4 +1,4 @@
-"""Seeds of episodes: what makes a collection independent of the order of the work."""
+"""Seeds of episodes, which make a collection independent of the order of the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML into strict models: every mistake is told with its file, line and key."""
+"""Validating YAML with strict models: every mistake is reported with its file, line and key."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class StrictModel(BaseModel):
 
 Model = TypeVar("Model", bound=BaseModel)
 
-#: Text without control characters but tab and newline: others play tricks on the terminal that shows them.
+#: Text without control characters except tab and newline: others could manipulate a terminal.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 
-#: Keys by which a file is known for what it is, and what takes such a file.
+#: Keys that reveal the kind of a file, and the command that takes it.
 KINDS = {
     "behaviours": "a manifest: `clwm collect` takes it",
     "methods": "an experiment: `clwm sweep` takes it",
@@ -56,7 +56,7 @@ def build_model(model: type[Model], document: YamlDocument) -> Model:
 
     Raises:
         InvalidInputError: the first mistake, with file, line, key and what is allowed; unknown keys come
-            first, for what they were meant to be may be missing.
+            first: a misspelt key is reported instead of the one that is then missing.
     """
     try:
         return model.model_validate(document.data)
@@ -73,7 +73,7 @@ def build_model(model: type[Model], document: YamlDocument) -> Model:
 
 
 def first_mistake(error: ValidationError) -> str:
-    """The first mistake of metadata that no person wrote: where it is, and what was expected."""
+    """The first mistake in metadata that a program wrote: where it is, and what was expected."""
     first = error.errors(include_url=False)[0]
     message = printable(first["msg"], 300)
     return f"attribute {printable(dotted(tuple(first['loc'])), 300)}: {message[:1].lower()}{message[1:]}"
@@ -96,7 +96,7 @@ def _message(model: type[BaseModel], path: Path_, error: Any) -> str:
 
 
 def _hint(error: Any) -> str:
-    """How to write what YAML 1.1 or Python would have taken for the number or truth value that is wanted."""
+    """How to write a number or boolean that YAML 1.1 or Python would have understood."""
     given = error["input"]
     if not isinstance(given, str):
         return ""
@@ -113,13 +113,13 @@ def _keys_at(model: Any, path: Path_) -> set[str]:
     """Field names of the (possibly nested) model at a key path."""
     for step in path:
         field = getattr(model, "model_fields", {}).get(step)
-        # A step that is no field is an item of a list, or a key of a mapping whose values are the model.
+        # A step that is not a field is an item of a list, or a key of a mapping whose values are the model.
         annotation = model if field is None else field.annotation
-        model = next((found for found in _models_in(annotation) if found is not None), None)
+        model = next(iter(_models_in(annotation)), None)
     return set(getattr(model, "model_fields", {}))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]

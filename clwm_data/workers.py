@@ -10,12 +10,12 @@ from multiprocessing.connection import wait
 
 
 def end_with_parent() -> None:
-    """Have this process end with the one that started it, and leave Ctrl-C to that one."""
+    """Make this process end together with its parent, and leave the handling of Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
-        raise RuntimeError("a worker is started by a pool only")
-    if not parent.is_alive():  # it was killed while this process started: another may work by now
+        raise RuntimeError("only a process that a pool has started can be a worker")
+    if not parent.is_alive():  # killed while this process started: its successor may be at work already
         os._exit(1)
     sentinel = parent.sentinel
 

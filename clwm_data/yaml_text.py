@@ -1,7 +1,7 @@
-"""YAML 1.2 of strangers: plain keys and values, read in one pass with a bound on everything.
+"""Reading untrusted YAML 1.2: plain keys and values, in one pass, with bounded size, depth and memory.
 
 Scalars are read by the core schema of YAML 1.2 (chapter 10.3): ``1e-1`` is a number, ``010`` is ten, and
-``12:30``, ``yes`` and ``2026-11-25`` are texts. There is no merging (``<<``), and there are no tags.
+``12:30``, ``yes`` and ``2026-11-25`` are text. Merge keys (``<<``) and tags are not supported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Path_ = tuple[str | int, ...]
 MAX_YAML_BYTES = 2**18
 MAX_YAML_NODES = 100_000
 MAX_YAML_DEPTH = 50
-#: No number that a manifest or a configuration could mean has more characters.
+#: Longest number; no sensible one in a manifest or a configuration is longer.
 MAX_NUMBER_LENGTH = 40
 
 NULL = re.compile(r"~|null|Null|NULL|")
@@ -41,7 +41,7 @@ TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 
 @dataclass(frozen=True)
 class YamlDocument:
-    """A parsed YAML mapping that remembers where its keys stood.
+    """A parsed YAML mapping that remembers the lines of its keys.
 
     Attributes:
         source: name for messages, usually the file's path.
@@ -54,7 +54,7 @@ class YamlDocument:
     lines: Mapping[Path_, int]
 
     def where(self, path: Path_) -> str:
-        """``file:line`` of a key path, or of its nearest ancestor that stands in the file."""
+        """``file:line`` of a key path, or of its nearest ancestor that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.source}:{self.lines[path]}" if path else self.source
@@ -64,7 +64,7 @@ def parse_yaml(text: str, source: str) -> YamlDocument:
     """Parse YAML that holds one mapping.
 
     Raises:
-        InvalidInputError: not YAML, not a mapping, a key that stands twice, or more than people write.
+        InvalidInputError: not YAML, not a mapping, a duplicate key, or larger than the limits.
     """
     builder = _Builder(source)
     data = builder.read(text)
@@ -107,7 +107,7 @@ def read_yaml(path: Path) -> YamlDocument:
 
 
 def dump_yaml(value: Any, **options: Any) -> str:
-    """YAML text of plain values that reads back as the same values, by YAML 1.1 and 1.2.
+    """YAML text of plain values, which parsers of YAML 1.1 and of 1.2 read back as the same values.
 
     Args:
         value: dicts, lists, texts, numbers, booleans and ``None``.
@@ -120,7 +120,7 @@ def parse_scalar(text: str) -> str | float | bool | None:
     """What a scalar without quotes means, by the core schema of YAML 1.2.
 
     Raises:
-        ValueError: a number with more characters than any that could be meant.
+        ValueError: a number that is too long.
     """
     if NULL.fullmatch(text):
         return None
@@ -137,13 +137,13 @@ def parse_scalar(text: str) -> str | float | bool | None:
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value of a stranger for a message: of bounded length, without control characters."""
+    """An untrusted value for a message: of bounded length, without control characters."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**most:
         return f"a number of more than {most} digits"
     if isinstance(value, str):
         return repr(value if len(value) <= most else f"{value[:most]}...")
     if isinstance(value, list | dict):
-        return f"{_KINDS[type(value)]} ({len(value)} in number)"
+        return f"{_KINDS[type(value)]} ({len(value)} items)"
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
 
@@ -166,13 +166,13 @@ _KINDS: dict[type, str] = {
 
 
 class _Builder:
-    """Builds plain data from the events of PyYAML's parser, which hold no more than the text does."""
+    """Builds plain data from the events of PyYAML's parser, which take no more memory than the text."""
 
     def __init__(self, source: str) -> None:
         self.lines: dict[Path_, int] = {}
         self._source = source
         self._count = 0
-        #: What an anchor stands for, and how many nodes; ``None`` while it is open.
+        #: Value of an anchor and its number of nodes; ``None`` while it is being read.
         self._anchors: dict[str, tuple[Any, int] | None] = {}
 
     def read(self, text: str) -> Any:
@@ -244,7 +244,7 @@ class _Builder:
             raise self._mistake(event, f"found undefined alias {shown(event.anchor)}")
         anchored = self._anchors[event.anchor]
         if anchored is None:
-            raise self._mistake(event, f"nested too deeply or in a circle: *{printable(event.anchor)}")
+            raise self._mistake(event, f"nested too deeply or recursive: *{printable(event.anchor)}")
         value, count = anchored
         self._add(count)
         return value

@@ -52,7 +52,7 @@ def collect(
 ) -> Store:
     """Collect a manifest's dataset into a store, continuing where an earlier call ended.
 
-    A task appears in the store when all its episodes are collected. A process that is killed loses at most the
+    A task appears in the store when all its episodes are there. A process that is killed loses at most the
     segments that it was rolling out; the same call then resumes, to the same bytes.
 
     Args:
@@ -60,8 +60,8 @@ def collect(
         out: folder of the store, created if it does not exist; ``data/NAME.zarr`` unless given.
         tasks: only these of the manifest's tasks; the others can be collected later.
         engine: ``local``: processes of this machine; ``ray``: a Ray cluster whose machines share ``out``.
-        workers: number of processes; by default one, or as many as the cluster has CPUs. The result depends
-            neither on it nor on the engine.
+        workers: number of processes; by default one, or as many as the cluster has CPUs. The result does not
+            depend on it or on the engine.
         overwrite: collect everything again; the old store is replaced once the new one is complete.
         on_progress: called after each finished segment.
 

@@ -22,8 +22,8 @@ from clwm_data.zoo.shipped import shipped_folder
 
 
 def expert_entry(family: TaskFamily, episodes: int, zoo: str | None = None) -> BehaviourEntry:
-    """The best behaviour of a family: that of a zoo if one is named, else the scripted one, else the best policy
-    that ships with clwm.
+    """The best behaviour of a family: that of a zoo if one is named, else the scripted one, else the best
+    policy that ships with clwm.
 
     Raises:
         NotFoundError: the family has no such behaviour.

@@ -1,1 +1,1 @@
-"""From other formats and to them."""
+"""Conversion from and to other formats."""

@@ -1,4 +1,4 @@
-"""The border that foreign episodes cross: what is wrong with one is said with dataset, episode and step."""
+"""Checks of foreign episodes: each error names the dataset, the episode and the step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
 from clwm_data.store.arrays import Episode, TaskArrays
 
-#: Actions may be outside their bounds by this share of the range: bounds in float64, actions in float32.
+#: Actions may exceed their bounds by this share of the range: bounds are float64, actions float32.
 ROUNDING = 1e-5
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -21,7 +21,7 @@ class Border:
     """Checks every episode of a source, and that its tasks fit together.
 
     Args:
-        family: the family of the tasks; ``None``: not known here, the first episode gives the sizes.
+        family: the family of the tasks; ``None`` if unknown here: the first episode gives the sizes.
     """
 
     def __init__(self, family: TaskFamily | None) -> None:
@@ -37,7 +37,7 @@ class Border:
         """All episodes of a task: float32, actions in [-1, 1].
 
         Raises:
-            InvalidInputError: something is wrong with one; dataset, episode and step are named.
+            InvalidInputError: an episode is invalid; dataset, episode and step are named.
         """
         episodes = [
             self.episode(f"{task.name}: episode {number}", raw, task.action_bounds)
@@ -125,9 +125,11 @@ class Border:
         if self._has_success is None:
             self._has_success = values is not None
         if self._has_success != (values is not None):
-            here, others = ("no success", "have") if values is None else ("a success", "have none")
-            by = self._expected_by if self._expected_by.startswith("family") else "episodes before it"
-            raise InvalidInputError(f"{where}: has {here}, {by} {others}: all episodes or none must have it")
+            this, others = ("no success", "have") if values is None else ("a success", "have none")
+            source = self._expected_by if self._expected_by.startswith("family") else "episodes before it"
+            raise InvalidInputError(
+                f"{where}: has {this}, {source} {others}: all episodes or none must have it"
+            )
         return None if values is None else _flags(where, "success", values, steps)
 
 
@@ -139,7 +141,7 @@ def _numbers(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def _column(where: str, name: str, values: ArrayLike, steps: int) -> NDArray[Any]:
-    """[n], also of [n, 1]."""
+    """One number per step, [n]; the column may come as [n, 1]."""
     array = _numbers(where, name, values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -173,7 +175,7 @@ def _finite(where: str, name: str, array: NDArray[Any]) -> NDArray[np.float32]:
 def _scaled(
     where: str, action: NDArray[np.float32], bounds: tuple[ArrayLike, ArrayLike] | None
 ) -> NDArray[np.float32]:
-    """Actions from their bounds to [-1, 1]; an entry that can have one value only becomes 0."""
+    """Actions scaled from their bounds to [-1, 1]; an entry whose bounds are equal becomes 0."""
     ones = np.ones(action.shape[1])
     low, high = (-ones, ones) if bounds is None else (np.asarray(b, np.float64).reshape(-1) for b in bounds)
     if low.shape != ones.shape or high.shape != ones.shape:

@@ -1,9 +1,9 @@
-"""Flat arrays, one row per step, as D4RL and many others have them, cut into episodes.
+"""Cutting flat arrays, one row per step as in D4RL and many other formats, into episodes.
 
-An episode ends after a row that is terminated or timed out, and where the next observation is not the one of
-the next row. Where next observations are not recorded, the observation after an episode's last step is not
-known: the step is dropped, unless it is terminated. Then nothing is learned from what follows, and the last
-observation is repeated.
+An episode ends after a row that is terminated or truncated, and where the next observation is not the
+observation of the next row. Where next observations are not recorded, the observation after an episode's last
+step is unknown: the step is dropped, unless it is terminated. Then the next observation does not matter for
+learning, and the last one is repeated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clwm_data.convert.source import RawEpisode
 from clwm_data.errors import InvalidInputError
 
-#: Our name of a column -> names that others give it.
+#: Name of a column here -> its names in other formats.
 SPELLINGS = {
     "observation": ("observations", "observation", "obs", "states"),
     "action": ("actions", "action"),
@@ -31,10 +31,10 @@ REQUIRED = ("observation", "action", "reward")
 
 
 def find_columns(names: Mapping[str, object], where: str) -> dict[str, str]:
-    """Our name of a column -> its name in the source.
+    """Name of a column here -> its name in the source.
 
     Raises:
-        InvalidInputError: observations, actions or rewards are not there.
+        InvalidInputError: observations, actions or rewards are missing.
     """
     columns = {
         column: next(name for name in spellings if name in names)
@@ -43,9 +43,9 @@ def find_columns(names: Mapping[str, object], where: str) -> dict[str, str]:
     }
     for column in REQUIRED:
         if column not in columns:
-            there = ", ".join(sorted(names)[:20]) or "nothing"
+            present = ", ".join(sorted(names)[:20]) or "nothing"
             raise InvalidInputError(
-                f"{where}: has no {SPELLINGS[column][0]}; it has: {there} (as expected: one row per step)"
+                f"{where}: has no {SPELLINGS[column][0]}; it has: {present} (expected: one row per step)"
             )
     return columns
 
@@ -75,7 +75,7 @@ def flat_episodes(
     terminated = _flags(parts.get("terminated"), rows)
     truncated = _flags(parts.get("truncated"), rows)
     if columns.get("terminated") == "dones":
-        terminated &= ~truncated  # which often says that an episode is over, for whatever reason
+        terminated &= ~truncated  # often set at the end of an episode, for whatever reason
     following = parts.get("next_observation")
     ends = terminated | truncated
     if following is not None and following.shape == parts["observation"].shape:
@@ -102,7 +102,7 @@ def flat_episodes(
 
 
 def last_observations(columns: Mapping[str, str]) -> str:
-    """What the store's record says of the observations after last steps."""
+    """How the store's record describes the observations after last steps."""
     if "next_observation" in columns:
         return "recorded"
     return "not recorded: last steps dropped unless terminated, there the last observation repeated"

@@ -27,7 +27,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 
 SUFFIXES = (".hdf5", ".h5")
-#: Deflate cannot do better: what claims more holds nothing.
+#: Largest ratio that Deflate can reach: data that claims more is not in the file.
 MAX_COMPRESSION = 1100
 
 
@@ -110,7 +110,7 @@ def _array(value: Any, where: str) -> NDArray[Any]:
     if isinstance(value, h5py.Dataset):
         size, stored = value.size * value.dtype.itemsize, value.id.get_storage_size()
         if size > 2**20 and size > MAX_COMPRESSION * stored:
-            raise InvalidInputError(f"{where}: claims {size} bytes, the file holds {stored} of them")
+            raise InvalidInputError(f"{where}: claims {size} bytes, the file holds {stored}")
         return np.asarray(value[()])
     columns = []
     for name in sorted(value):

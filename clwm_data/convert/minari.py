@@ -1,7 +1,7 @@
 """From and to Minari (extra ``minari``): one Minari dataset per task.
 
-What Minari has no place for (behaviours, simulator states, task parameters, the manifest) travels in the
-metadata of its episodes and of its dataset, so that a store comes back as it was, digest for digest.
+What Minari's format has no field for (behaviours, simulator states, task parameters, the manifest) is kept in
+the metadata of episodes and datasets, so that a store is restored exactly, digest for digest.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from clwm_data.store.root_writer import write_root
 from clwm_data.store.stored_task import StoredTask
 from clwm_data.store.writer import write_task
 
-#: Key of Minari's metadata that holds what only clwm knows.
+#: Key of Minari's metadata that holds clwm's own.
 KEY = "clwm"
 
 
@@ -71,7 +71,7 @@ def to_minari(
     """
     _minari("converting to Minari")
     store = open_store(source)
-    folder = target_path(target) / store.name  # Minari stumbles over relative paths
+    folder = target_path(target) / store.name  # Minari mishandles relative paths
     with building(folder) as aside:
         for done, task in enumerate(store.tasks.values()):
             if on_progress is not None:
@@ -93,22 +93,21 @@ def from_minari(
 ) -> Conversion:
     """Make a store of Minari datasets.
 
-    Datasets that :func:`to_minari` wrote give the store that they came from. Of others, observations become
-    float32, actions are scaled from the bounds of their space to [-1, 1], and the datasets below ``source``
-    are the tasks ``tasks`` of ``family``, in the natural order of their folders.
+    Datasets that :func:`to_minari` wrote give the store that they came from. For others, observations are
+    converted to float32, actions are scaled from the bounds of their space to [-1, 1], and the datasets below
+    ``source`` are the tasks ``tasks`` of ``family``, in the natural order of their folders.
 
     Args:
         source: folder of one Minari dataset, or of several; links are followed.
         target: folder of the store.
-        family: task family; one that is not known here is possible.
+        family: task family, which need not be known here.
         tasks: task of each dataset; 0, 1, 2, ... by default.
         table: splits and parameters of tasks of a family that is not known here.
         on_progress: called after each task.
 
     Raises:
-        NotFoundError: no datasets there, or not as many as tasks.
-        InvalidInputError: spaces that are not vectors, something wrong with an episode, or a family is needed
-            and not given.
+        NotFoundError: no datasets, or not as many as tasks.
+        InvalidInputError: spaces that are not vectors, an invalid episode, or a missing ``family``.
         DamagedDataError: a file cannot be read.
         ConflictError: ``target`` is there already.
         MissingExtraError: minari is not installed.
@@ -166,13 +165,13 @@ def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
     )
     storage.update_episodes(
         EpisodeBuffer(
-            seed=None if episode.seed is None else episode.seed,
+            seed=episode.seed,
             observations=episode.observation,
             actions=episode.action,
             rewards=episode.reward,
             terminations=episode.terminated,
             truncations=episode.truncated,
-            # Minari's infos have an entry for the reset, too.
+            # Minari's infos have one more entry, for the reset.
             infos=None
             if episode.success is None
             else {"success": np.concatenate([[False], episode.success])},
@@ -199,7 +198,7 @@ def _own_metadata(episode: Episode) -> dict[str, Any]:
 
 
 def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | str) -> Conversion:
-    """Make the store again that Minari datasets were written from."""
+    """Restore the store that Minari datasets were written from."""
     try:
         record = StoreRecord.model_validate(known[0]["store"])
         tasks = {own["task"]["index"]: TaskRecord.model_validate(own["task"]) for own in known}
@@ -232,7 +231,7 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
 
 
 def _foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
-    """A dataset of others, whose spaces are vectors with bounds on actions."""
+    """A dataset that clwm did not write; its spaces are vectors, its actions bounded."""
     space = _spaces(folder)
     return ForeignTask(
         name=str(metadata.get("dataset_id", folder)),
@@ -243,7 +242,7 @@ def _foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
 
 
 def _spaces(folder: Path) -> Any:
-    """The space of a dataset's actions; that of observations is a vector, too."""
+    """The action space of a dataset, after checking that actions and observations are vectors."""
     from gymnasium.spaces import Box
 
     storage = _storage(folder)
@@ -262,7 +261,7 @@ def _storage(folder: Path) -> Any:
     from minari.dataset.minari_storage import MinariStorage
 
     if not {"observation_space", "action_space"} <= _raw_metadata(folder).keys():
-        # Minari would ask an environment for them, whose code the metadata names.
+        # Minari would construct an environment to ask, running code that the metadata names.
         raise InvalidInputError(f"{folder}/metadata.json: names no spaces: it cannot be converted")
     with reading(folder):
         return MinariStorage.read(folder)

@@ -1,7 +1,7 @@
 """From and to ``.npz`` files of flat arrays.
 
-What :func:`to_npz` writes holds several tasks, and says which row is of which task and episode. Of files of
-others, each is one task.
+A file that :func:`to_npz` wrote holds several tasks, with the task and episode of every row. Any other file
+is one task.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ PARAMETER = "parameter_"
 
 
 def to_npz(source: Path | str, target: Path | str) -> Path:
-    """Write all transitions of a store as flat arrays, which are in memory for that time.
+    """Write all transitions of a store as flat arrays, which have to fit into memory.
 
-    The file holds the arrays of :meth:`clwm_data.store.Store.to_arrays`, and of the tasks ``task_index`` [K],
+    It holds the arrays of :meth:`clwm_data.store.Store.to_arrays`, and for its K tasks ``task_index`` [K],
     ``task_split`` [K] and every parameter as ``parameter_<name>`` [K, ...] (NaN where a task has none).
 
     Raises:
@@ -69,7 +69,7 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
 
     Args:
         path: a file, or a folder of files in natural order.
-        tasks: task of each file; 0, 1, 2, ... by default. Of a file of several tasks: only these.
+        tasks: task of each file; 0, 1, 2, ... by default. For a file of several tasks: only these.
 
     Raises:
         NotFoundError: there is no such file.
@@ -81,7 +81,7 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
     columns = [find_columns(header, str(file)) for file, header in zip(files, headers, strict=True)]
     options = {
         "from": "npz",
-        "observations after last steps": "; ".join(sorted({last_observations(found) for found in columns})),
+        "observations after last steps": "; ".join(sorted({last_observations(names) for names in columns})),
     }
     name = Path(path).resolve().name
     if len(files) == 1 and {"task", "episode"} <= headers[0].keys():
@@ -107,9 +107,9 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
         tasks={
             index: ForeignTask(
                 file.name,
-                lambda file=file, found=found: flat_episodes(_read(file), found, str(file)),  # type: ignore[misc]
+                lambda file=file, names=names: flat_episodes(_read(file), names, str(file)),  # type: ignore[misc]
             )
-            for index, file, found in zip(indices, files, columns, strict=True)
+            for index, file, names in zip(indices, files, columns, strict=True)
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options=options,
@@ -119,7 +119,7 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
 def _rows_of(
     arrays: Mapping[str, NDArray[Any]], columns: Mapping[str, str], task: int
 ) -> Iterator[RawEpisode]:
-    """The episodes of one task of a file of several, cut where the number of the episode changes."""
+    """The episodes of one task in a file of several, cut where the episode number changes."""
     rows = np.flatnonzero(arrays["task"] == task)
     for part in np.split(rows, np.flatnonzero(np.diff(arrays["episode"][rows])) + 1):
         chosen = {name: arrays[name][part] for name in columns.values()}
@@ -148,10 +148,10 @@ def _table(arrays: Mapping[str, NDArray[Any]], file: Path) -> TaskTable | None:
 
 
 def _headers(file: Path) -> dict[str, int]:
-    """Name of every array of a file -> bytes that its header claims, which were compared with the file's.
+    """Name of every array in a file -> its size by its header, checked against the file's.
 
     Raises:
-        DamagedDataError: the file is no ``.npz``, or a header claims more than the file holds.
+        DamagedDataError: the file is not ``.npz``, or a header claims more than the file holds.
     """
     claims = {}
     with reading(file), zipfile.ZipFile(file) as archive:

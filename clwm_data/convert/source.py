@@ -1,7 +1,7 @@
-"""What a foreign format has to offer to become a store: named tasks, each with its episodes.
+"""What a foreign format has to provide to become a store: named tasks with their episodes.
 
-A format is one file beside this one, with a function that returns a :class:`Source`. It only reads: what it
-yields is checked in one place, :mod:`clwm_data.convert.border`.
+Each format is a module beside this one, with a function that returns a :class:`Source`. It only reads: its
+episodes are checked in one place, :mod:`clwm_data.convert.border`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from clwm_data.store.litter import is_litter
 
 @dataclass(frozen=True)
 class RawEpisode:
-    """An episode of n steps as its source has it, of whatever type and shape.
+    """An episode of n steps as its source has it, types and shapes unchecked.
 
     Attributes:
         observation: [n + 1, obs], the one after the last step included.
         action: [n, act].
         reward: [n].
         terminated: [n].
-        truncated: [n]; ``None``: nobody recorded it.
+        truncated: [n]; ``None`` if it was not recorded.
         success: [n], or ``None``.
     """
 
@@ -47,9 +47,9 @@ class ForeignTask:
     """A task of a source.
 
     Attributes:
-        name: of the file, the dataset or the group that it comes from, for people.
+        name: of the file, dataset or group that it comes from, for messages.
         episodes: reads its episodes, one after another.
-        policy: name of what acted.
+        policy: name of the policy that acted.
         action_bounds: lowest and highest value of each action entry, which become -1 and 1; ``None``: actions
             are in [-1, 1] already.
     """
@@ -71,7 +71,7 @@ class Source:
         options: how it is converted, for the store's record.
         description: what the data is.
         authors: of the data.
-        table: splits and parameters of the tasks, where the data tells them.
+        table: splits and parameters of the tasks, if the data has them.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Source:
 
 
 def natural_key(name: str | Path) -> list[tuple[int, int, str]]:
-    """Sorts as people count: ``t2`` before ``t10``."""
+    """Key of the natural order: ``t2`` before ``t10``."""
     parts = re.split(r"(\d+)", str(name))
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
 
@@ -92,41 +92,41 @@ def natural_key(name: str | Path) -> list[tuple[int, int, str]]:
 def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Files with one of the suffixes in a folder or below, links followed, in natural order.
 
-    A file instead of a folder is the only one.
+    For a file instead of a folder, the file alone.
 
     Raises:
         NotFoundError: there is no such file.
     """
     if folder.is_file():
         return [folder]
-    found: list[Path] = []
+    files: list[Path] = []
     seen: set[str] = set()
     for current, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(current)
         folders[:] = [] if real in seen else [name for name in folders if not is_litter(Path(name))]
         if real not in seen:
             paths = (Path(current) / name for name in names)
-            found += [path for path in paths if path.suffix in suffixes and not is_litter(path)]
+            files += [path for path in paths if path.suffix in suffixes and not is_litter(path)]
         seen.add(real)
-    if not found:
+    if not files:
         what = "does not exist" if not folder.exists() else f"holds no file {' or '.join(sorted(suffixes))}"
         raise NotFoundError(f"{folder}: {what}")
-    return sorted(found, key=lambda path: natural_key(path.relative_to(folder)))
+    return sorted(files, key=lambda path: natural_key(path.relative_to(folder)))
 
 
 def digest_of(files: Mapping[str, Path]) -> str:
-    """Digest over some files and their names."""
+    """Digest of files and their names."""
     return json_sha256({name: file_sha256(path) for name, path in files.items()})
 
 
 def plain_text(text: object) -> str:
-    """Text of others without control characters, which play tricks on terminals."""
+    """Foreign text without control characters, which could manipulate terminals."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", str(text)).strip()
 
 
 @contextmanager
 def reading(name: str | Path) -> Iterator[None]:
-    """A block that parses a file of others: whatever its library raises becomes one line that names the file.
+    """A block that parses a foreign file: whatever the library raises becomes one line that names the file.
 
     Raises:
         DamagedDataError: it cannot be read.
@@ -141,7 +141,7 @@ def reading(name: str | Path) -> Iterator[None]:
 
 
 def task_indices(names: Sequence[object], tasks: Collection[int] | None, source: object) -> list[int]:
-    """The task of each dataset: 0, 1, 2, ... unless they are given.
+    """The task of each dataset: 0, 1, 2, ... unless ``tasks`` are given.
 
     Raises:
         NotFoundError: there are more or fewer datasets than tasks.

@@ -1,4 +1,4 @@
-"""Splits and parameters of foreign tasks, as users give them: ``train:0-29,id:30-39`` and a table."""
+"""Splits and parameters of foreign tasks, as users give them: ``train:0-29,id:30-39`` and a CSV table."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class TaskTable:
     """What is known of the tasks.
 
     Attributes:
-        splits: task -> split; ``None``: all are train tasks.
-        parameters: task -> its parameters (numbers, or tuples of numbers); ``None``: they are not known.
+        splits: task -> split; ``None`` if all are train tasks.
+        parameters: task -> its parameters (numbers, or tuples of numbers); ``None`` if they are unknown.
     """
 
     splits: Mapping[int, Split] | None = None
@@ -36,7 +36,7 @@ class TaskTable:
         """The description of a task.
 
         Raises:
-            NotFoundError: there are splits or parameters, but none of this task.
+            NotFoundError: splits or parameters are given, but not for this task.
         """
         for what, known in (("--splits", self.splits), ("--parameters", self.parameters)):
             if known is not None and index not in known:
@@ -46,10 +46,10 @@ class TaskTable:
 
 
 def parse_splits(text: str) -> dict[int, Split]:
-    """Task -> split of ``train:0-29,33,id:30-32``; a part without a name belongs to the split before it.
+    """Task -> split of ``train:0-29,33,id:30-32``; a part without a name continues the split before it.
 
     Raises:
-        InvalidInputError: another text, or a task in two splits.
+        InvalidInputError: any other text, or a task in two splits.
     """
     splits: dict[int, Split] = {}
     current: Split | None = None
@@ -75,7 +75,7 @@ def read_parameters(path: Path) -> dict[int, dict[str, float]]:
 
     Raises:
         NotFoundError: there is no such file.
-        InvalidInputError: it is not such a table; the line is named.
+        InvalidInputError: any other content; the line is named.
     """
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
@@ -106,7 +106,9 @@ def read_parameters(path: Path) -> dict[int, dict[str, float]]:
         }
         index = values.pop("task")
         if index != int(index) or not 0 <= index < MAX_TASKS or int(index) in table:
-            raise InvalidInputError(f"{path}: line {number}: task {index:g} is no index, or is there twice")
+            raise InvalidInputError(
+                f"{path}: line {number}: task {index:g} is not an index, or is listed twice"
+            )
         table[int(index)] = values
     return table
 

@@ -1,4 +1,4 @@
-"""Where foreign data goes: a store that says where it comes from, and that its collection is not known."""
+"""Writing foreign data to a store, which records its source, and that its collection is unknown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clwm_data.store.root_writer import write_root
 from clwm_data.store.validate import validate
 from clwm_data.store.writer import write_task
 
-#: Of data whose collection nobody recorded.
+#: Provenance of data whose collection was not recorded.
 UNKNOWN = Provenance(created="", command="", packages={}, platform="")
 
 #: Called with (tasks done, tasks in all).
@@ -36,11 +36,11 @@ class ConvertedTask:
     """What became of a dataset, a file or a group of the source.
 
     Attributes:
-        source: its name.
+        source: name in the source.
         task: index of the task that it became.
         split: of the task.
-        episodes: how many.
-        transitions: how many.
+        episodes: number of episodes.
+        transitions: number of transitions.
         mean_return: mean undiscounted return of the episodes.
     """
 
@@ -58,7 +58,7 @@ class Conversion:
 
     Attributes:
         store: the store.
-        tasks: what it was made of, in the order of the tasks.
+        tasks: what each part of the source became, in the order of the tasks.
     """
 
     store: Store
@@ -78,17 +78,17 @@ def write_converted(
 
     Args:
         source: the data.
-        target: folder of the store; nothing may be there.
-        family: task family; one that is not known here is possible.
+        target: folder of the store, which must not exist yet.
+        family: task family, which need not be known here.
         tasks: only these of the source.
         table: splits and parameters of the tasks of a family that is not known here; by default all tasks
             are train tasks without parameters.
         on_progress: called after each task.
 
     Raises:
-        InvalidInputError: something is wrong with an episode, or ``family`` cannot be a name.
+        InvalidInputError: an invalid episode, or ``family`` is not a valid name.
         NotFoundError: a task that the source or the family does not have.
-        ConflictError: ``target`` is there already.
+        ConflictError: ``target`` exists already.
         UnavailableError: the disk is full.
     """
     known = get_family(family) if family in family_names() else None
@@ -139,7 +139,7 @@ def write_converted(
 
 
 def converted_task(name: str, record: TaskRecord) -> ConvertedTask:
-    """What became of a dataset of this name."""
+    """The record of a dataset of this name that became a task."""
     return ConvertedTask(
         source=plain_text(name),
         task=record.index,
@@ -151,10 +151,10 @@ def converted_task(name: str, record: TaskRecord) -> ConvertedTask:
 
 
 def check_valid(store: Path, target: Path | str, source: object) -> None:
-    """Refuse a store that ``clwm validate`` would find fault with, before it is put in its place.
+    """Refuse a store that ``clwm validate`` would have findings for, before it is moved into place.
 
     Raises:
-        DamagedDataError: the first finding.
+        DamagedDataError: there are findings; the first one is named.
     """
     for finding in validate(store):
         what = str(finding).replace(str(store), str(target))

@@ -2,8 +2,8 @@
 
 A file holds a float32 tensor of rows [s, a, r, s', terminated]: 2 obs + act + 2 columns. Neither the ends of
 episodes nor seeds nor behaviours are recorded. An episode ends after a row that is terminated, whose s' is
-not the s of the next row, or that is the last one the family's horizon allows. Only in the last case it was
-truncated by the time limit; where it just breaks off, neither flag is set.
+not the s of the next row, or that is the last one the family's horizon allows. Only in the last case was it
+truncated by the time limit; where the rows merely do not connect, neither flag is set.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def from_tensors(
     Args:
         source: folder of ``.pt`` or ``.pth`` files; the last number in a file's name is its task.
         target: folder of the store.
-        family: task family, whose sizes, horizon, splits and parameters hold.
+        family: task family, which gives sizes, horizon, splits and parameters.
         tasks: only these.
         on_progress: called after each task.
 
     Raises:
         NotFoundError: no such family, files or tasks.
         InvalidInputError: a tensor of another shape or type, or values out of range.
-        DamagedDataError: a file that is no plain tensor.
+        DamagedDataError: a file that is not a plain tensor.
         ConflictError: ``target`` is there already.
     """
     known = get_family(family)
@@ -74,7 +74,7 @@ def to_tensors(
 
     Args:
         source: the store.
-        target: folder of the files; nothing may be there.
+        target: folder of the files, which must not exist yet.
         on_progress: called after each task.
 
     Raises:
@@ -115,13 +115,13 @@ def episode_lengths(
     terminated: NDArray[np.bool_],
     horizon: int,
 ) -> NDArray[np.int64]:
-    """[E] lengths of the episodes that rows lie in; see the module's docstring.
+    """[E] lengths of the episodes that the rows belong to; see the module's docstring.
 
     Args:
         observation: [N > 0, obs] s.
         next_observation: [N, obs] s'.
         terminated: [N].
-        horizon: most rows of an episode.
+        horizon: largest number of rows of an episode.
     """
     ends = terminated.copy()
     ends[:-1] |= (next_observation[:-1] != observation[1:]).any(axis=1)
@@ -145,7 +145,7 @@ def _files(folder: Path) -> dict[int, Path]:
             raise InvalidInputError(f"{file}: its name has no number, which would tell its task: rename it")
         if int(numbers[-1]) in files:
             raise InvalidInputError(
-                f"{file}: is of task {numbers[-1]}, as {files[int(numbers[-1])].name} is: rename one"
+                f"{file}: is of task {numbers[-1]}, like {files[int(numbers[-1])].name}: rename one"
             )
         files[int(numbers[-1])] = file
     if not files:

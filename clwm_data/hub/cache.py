@@ -1,4 +1,4 @@
-"""Stores of the Hub that were asked for by name: downloaded once into the cache, as far as needed."""
+"""Stores of the Hub in the cache: each file is downloaded once, when it is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clwm_data.store.reader import Store
 
 
 def cached_store(reference: HubReference, on_progress: ProgressCallback | None = None) -> Path:
-    """The folder of a published store in the cache, once all of it is there.
+    """The folder of a published store in the cache, once all of it is downloaded.
 
     Raises:
         ClwmError: it cannot be downloaded, and is not in the cache.
@@ -22,7 +22,7 @@ def cached_store(reference: HubReference, on_progress: ProgressCallback | None =
 
 
 def open_remote(reference: HubReference) -> Store:
-    """A published store of which only the metadata is read; a task is downloaded when its arrays are.
+    """A published store: its metadata is read now, a task is downloaded when its arrays are first used.
 
     Raises:
         ClwmError: it cannot be read.

@@ -1,4 +1,4 @@
-"""The dataset card: what a dataset repository's page shows, and the metadata that finds it."""
+"""The dataset card: what the page of a dataset repository shows, and the metadata that searches use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LICENCES = frozenset(
 
 @dataclass(frozen=True)
 class CardStore:
-    """What the card tells about one store.
+    """What the card needs of one store.
 
     Attributes:
         record: root metadata.
@@ -55,7 +55,7 @@ def dataset_card(repository: str, stores: Iterable[CardStore], existing: str = "
     Args:
         repository: ``user/name``.
         stores: all stores in it.
-        existing: the card that it has.
+        existing: its present card.
 
     Raises:
         ClwmError: the existing card's front matter is not YAML.
@@ -73,13 +73,13 @@ def _front_matter(stores: Sequence[CardStore], existing: Mapping[str, Any]) -> d
         "task_categories": ["reinforcement-learning"],
         "tags": list(dict.fromkeys([*tags, *TAGS, *families])),
         "size_categories": [SIZES[min(max(len(str(number)) - 3, 0), len(SIZES) - 1)]],
-        "viewer": False,  # it reads no Zarr
+        "viewer": False,  # the Hub's viewer cannot read Zarr
         "configs": _other_configs(existing),
     }
 
 
 def _other_configs(existing: Mapping[str, Any]) -> list[Any] | None:
-    """What people list for `datasets`, without the files of stores, which it cannot read."""
+    """The existing entries for the package ``datasets``, except for files of stores, which it cannot read."""
     configs = existing.get("configs")
     kept = [entry for entry in configs if "zarr" not in str(entry)] if isinstance(configs, list) else []
     return kept or None
@@ -187,7 +187,7 @@ def _splits(store: CardStore) -> dict[str, list[int]]:
 
 
 def _recipe(store: CardStore) -> str:
-    """How to make the data again, where that is possible for whoever reads the card."""
+    """How to collect the data again, if readers of the card can do so."""
     manifest = store.record.manifest
     file = f"[{store.name}.yaml]({store.name}.yaml), seed {manifest.seed}"
     if store.record.edited is not None or not store.record.provenance.created:

@@ -1,4 +1,4 @@
-"""Calls of the Hub's own client: repeated where that helps, and one clear line for every way to fail."""
+"""Calls of the Hub's own client: retries where they can help, and one clear line for every failure."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from clwm_data.store.address import retry_after
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait before a call is repeated, where the Hub does not say how long.
+#: Seconds to wait before a call is repeated, if the Hub does not say how long.
 WAITS = (1.0, 2.0, 4.0)
 #: A longer wait than this is left to the user.
 MAX_WAIT = 600.0
-#: Whoever waits longer than this is told.
+#: Waiting for longer than this is logged.
 NOTICE = 5.0
 #: A call that took longer than this until it failed is not repeated.
 PATIENCE = 60.0
-#: Seconds of silence that end a request; what is uploaded takes the Hub longer to digest.
+#: Seconds of silence that end a request; the Hub takes longer to process uploads.
 READ_TIMEOUT, WRITE_TIMEOUT = 20.0, 120.0
 
 TOO_MANY_REQUESTS = 429
@@ -59,10 +59,10 @@ _TRANSPORT_ERRORS: tuple[type[BaseException], ...] = (
     ConnectionError,
     TimeoutError,
 )
-#: What the Hub's client stumbles over when an answer is not the Hub's.
+#: Errors of the Hub's client when a response does not come from a Hub.
 _NONSENSE = (json.JSONDecodeError, KeyError, TypeError, AttributeError, IndexError)
 
-# What a call of the Hub's client may end with; its threads wrap errors in a RuntimeError.
+# Errors that a call of the Hub's client may raise; its threads wrap them in a RuntimeError.
 _ERRORS: tuple[type[BaseException], ...] = (
     *_TRANSPORT_ERRORS,
     *_NONSENSE,
@@ -77,14 +77,14 @@ Result = TypeVar("Result")
 
 
 class UnreachableError(UnavailableError):
-    """There is no way to the Hub, none is wanted, or it does not work."""
+    """The Hub cannot be reached, must not be contacted (offline mode), or does not work."""
 
 
 class NoRepositoryError(NotFoundError):
     """There is no such repository, or it is hidden from this login.
 
     Attributes:
-        other_kind: of a repository that has the name and is there.
+        other_kind: kind of an existing repository of the same name.
     """
 
     other_kind: Kind | None = None
@@ -106,7 +106,7 @@ def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: An
     Raises:
         ClwmError: it failed for good.
     """
-    begun = monotonic()
+    started = monotonic()
     for number in range(len(WAITS) + 1):
         try:
             if huggingface_hub.constants.is_offline_mode():
@@ -117,12 +117,12 @@ def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: An
             raise
         except _ERRORS as error:
             cause = _cause(error)
-            # A RuntimeError comes from a thread that uploads, and those repeat by themselves.
+            # A RuntimeError comes from an uploading thread, which does its own retries.
             wait = None if isinstance(error, RuntimeError) else _retry_after(cause, number)
-            impatient = monotonic() - begun > PATIENCE
+            impatient = monotonic() - started > PATIENCE
             if number == len(WAITS) or wait is None or wait > MAX_WAIT or impatient:
                 raise _translated(subject, cause) from error
-            if monotonic() - begun > NOTICE and not isinstance(cause, HfHubHTTPError):
+            if monotonic() - started > NOTICE and not isinstance(cause, HfHubHTTPError):
                 logger.warning("%s: the Hub does not answer: trying again", subject)
             elif wait >= NOTICE:
                 logger.warning("%s: the Hub asks to wait: going on in %.0f s", subject, wait)
@@ -136,11 +136,11 @@ def api() -> HfApi:
 
 
 def read_file(reference: HubReference, commit: str, path: str, limit: int) -> bytes:
-    """A small file of a repository, which goes through no cache.
+    """The content of a small file of a repository; no cache is used.
 
     Raises:
         DamagedDataError: it has more than ``limit`` bytes.
-        ClwmError: it cannot be had.
+        ClwmError: it cannot be downloaded.
     """
     url = hf_hub_url(reference.repository, path, repo_type=reference.kind, revision=commit)
 
@@ -161,7 +161,7 @@ def read_file(reference: HubReference, commit: str, path: str, limit: int) -> by
 
 
 def _bound_waits() -> None:
-    """Have every request of the Hub's client end, which by itself waits for an answer for ever."""
+    """Set timeouts for every request of the Hub's client, which otherwise waits forever."""
     session = get_session()
     hooks = session.event_hooks
     if _bound_wait not in hooks["request"]:
@@ -178,7 +178,7 @@ def _bound_wait(request: Any) -> None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What went wrong: the Hub's client wraps errors of its threads, and of a miss in its cache."""
+    """The underlying error: the Hub's client wraps errors of its threads and cache misses."""
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
@@ -190,7 +190,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _retry_after(error: BaseException, number: int) -> float | None:
-    """Seconds until the call has a chance, or ``None`` where repeating it cannot help."""
+    """Seconds to wait before repeating a call, or ``None`` if that cannot help."""
     if isinstance(error, OfflineModeIsEnabled):
         return None
     wait = WAITS[min(number, len(WAITS) - 1)]
@@ -276,5 +276,5 @@ def _translated_status(subject: str, error: HfHubHTTPError) -> ClwmError:
 
 
 def _one_line(text: str) -> str:
-    """A text of the server in one short line; a token, should it hold one, blotted out."""
+    """A text of the server in one short line, with tokens masked."""
     return re.sub(r"hf_\w{8,}", "hf_...", " ".join(text.split()))[:200]

@@ -24,7 +24,7 @@ class HubSource:
         return str(self.published)
 
     def files(self, index: int) -> dict[str, ExpectedFile]:
-        """What the root says, compared with what the repository lists.
+        """The files that the root lists, compared with the repository.
 
         Raises:
             DamagedDataError: the repository lacks a file, or has it in another size than the store says.

@@ -1,6 +1,6 @@
-"""Whether a push may replace what is published: what it replaces has to be what it came from.
+"""Whether a push may replace what is published: only an ancestor of the pushed store may be replaced.
 
-Where a store comes from is known from its origin, if it was downloaded, and from notes about earlier pushes
+The ancestors of a store are known from its origin, if it was downloaded, and from records of earlier pushes
 of the same folder, which the cache keeps.
 """
 
@@ -30,7 +30,7 @@ def reasons_against(store: Store, root: Root, reference: HubReference, head: str
     Args:
         store: to be pushed.
         root: as it would be published.
-        reference: of the repository, and the branch as its revision.
+        reference: the repository, with the branch as its revision.
         head: commit of the branch, which holds a store of that name.
     """
     folder = store_file(store.name)
@@ -52,7 +52,7 @@ def reasons_against(store: Store, root: Root, reference: HubReference, head: str
 
 
 def remember_push(store: Store, root: Root, reference: HubReference) -> None:
-    """Note that a store was published; without a cache that can be written, the next push has to be told."""
+    """Record a push in the cache. If that cannot be written, the next push needs ``replace``."""
     pushes = _pushes(store, reference)
     digest = root.record.root_sha256
     if pushes[-1:] != [digest]:
@@ -63,7 +63,7 @@ def remember_push(store: Store, root: Root, reference: HubReference) -> None:
 
 
 def _extends(root: Root, published: Root) -> bool:
-    """Whether a store is the published one with more tasks, or none."""
+    """Whether a store is the published one, with or without additional tasks."""
     ours, theirs = root.record, published.record
     return theirs.tasks.items() <= ours.tasks.items() and (
         ours.manifest.model_copy(update={"tasks": "all"})
@@ -72,7 +72,7 @@ def _extends(root: Root, published: Root) -> bool:
 
 
 def _descends(store: Store, root: Root, published: Root, reference: HubReference) -> bool:
-    """Whether a store was made of the published one, and is not an earlier state of it."""
+    """Whether a store was made from the published one, and is not an earlier state of it."""
     digest, pushes = published.record.root_sha256, _pushes(store, reference)
     if store.origin is not None and store.origin.root_sha256 == digest:
         return True

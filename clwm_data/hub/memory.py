@@ -1,7 +1,8 @@
-"""What was learned about repositories: it answers where the Hub cannot be asked, or need not.
+"""What is known about repositories from earlier calls, for when the Hub cannot or need not be asked.
 
-What a commit holds never changes, so it is asked once. What a branch or a tag stands for is asked every time,
-and remembered for when the Hub cannot be reached. A cache that cannot be written remembers nothing.
+The content of a commit never changes, so the Hub is asked once. The commit of a branch or a tag is asked for
+every time, and remembered for when the Hub cannot be reached. If the cache cannot be written, nothing is
+remembered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from clwm_data.store.atomic import replacing, write_json
 from clwm_data.store.root import parse_json
 
 HUB = "https://huggingface.co"
-#: The Hub's name for the branch that is meant where none is named.
+#: The Hub's default branch.
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -33,7 +34,7 @@ class Memory:
     """What is known about a repository.
 
     Attributes:
-        folder: of the repository in the cache.
+        folder: of the repository, in the cache.
     """
 
     folder: Path
@@ -48,7 +49,7 @@ class Memory:
         return cls(hubs / f"{reference.kind}s" / reference.repository.replace("/", "--"))
 
     def commit(self, revision: str | None) -> str | None:
-        """The commit that a revision stood for the last time."""
+        """The commit that a revision pointed to the last time."""
         if revision is not None and self.is_known(revision):
             return revision
         with suppress(OSError, UnicodeDecodeError):
@@ -57,23 +58,23 @@ class Memory:
         return None
 
     def is_known(self, commit: str) -> bool:
-        """Whether a revision is a commit of which something is known."""
+        """Whether a revision is a commit whose content is known."""
         return bool(COMMIT.fullmatch(commit)) and self._contents(commit).is_file()
 
     def remember_commit(self, revision: str | None, commit: str) -> None:
-        """Note what a revision stands for now."""
+        """Record the commit that a revision points to now."""
         if self.commit(revision) != commit:
             self.keep(self._reference(revision), commit.encode())
 
     def contents(self, commit: str) -> Mapping[str, Any]:
-        """What is known of a commit."""
+        """What is known about the content of a commit."""
         file = self._contents(commit)
         with suppress(OSError, ClwmError):
             return parse_json(file.read_bytes(), str(file))
         return {}
 
     def remember_contents(self, commit: str, contents: Mapping[str, Any]) -> None:
-        """Note something about a commit, beside what is known already."""
+        """Record something about the content of a commit, in addition to what is known."""
         known = self.contents(commit)
         if {**known, **contents} != known:
             with suppress(OSError):

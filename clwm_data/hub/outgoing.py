@@ -1,4 +1,4 @@
-"""What leaves this machine with a store: its metadata, without what is nobody's business elsewhere."""
+"""The metadata of a store as it is published: without the folders and logins of this machine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from clwm_data.store.digest import root_sha256
 from clwm_data.store.reader import Store
 from clwm_data.store.root import Root, parse_root
 
-#: Earlier manifests of clwm credited this to whatever anybody collected with them, under a licence of theirs.
+#: The author that earlier manifests of clwm credited for whatever anybody collected with them.
 NOBODY = "The clwm authors"
 
 
 def file_name(text: str) -> str:
-    """The last part of a path; a name stays what it is."""
+    """The last part of a path; a plain name is unchanged."""
     return PurePath(text.replace("\\", "/")).name if text else text
 
 
 def credited(manifest: Manifest, authors: Sequence[str], licence: str | None) -> Manifest:
-    """A manifest with the authors and the licence of whoever publishes, where it does not name any.
+    """A manifest with the authors and the licence to publish it under.
 
     Args:
         manifest: of a store.
-        authors: to credit; none: whom the manifest names.
-        licence: likewise.
+        authors: to credit; if empty, those that the manifest names.
+        licence: SPDX identifier; if ``None``, that of the manifest.
     """
     unnamed = manifest.authors == [NOBODY]
     return manifest.model_copy(
@@ -41,7 +41,7 @@ def credited(manifest: Manifest, authors: Sequence[str], licence: str | None) ->
 
 
 def outgoing_root(store: Store, manifest: Manifest) -> Root:
-    """The root of a store as it is published; the very same file if there is nothing to change in it.
+    """The root of a store as it is published; the store's own root if nothing has to change.
 
     Args:
         store: to be published.
@@ -68,7 +68,7 @@ def outgoing_root(store: Store, manifest: Manifest) -> Root:
 
 
 def _scrubbed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a root, or of a source that it was made from, without folders of this machine."""
+    """Attributes of a root, or of a source that it was made from, without the folders of this machine."""
     result = dict(attributes)
     if (manifest := result.get("manifest")) is not None:
         behaviours = [

@@ -15,7 +15,7 @@ from clwm_data.hub.reference import HubReference
 from clwm_data.pages.markdown import CARD
 from clwm_data.store.digest import file_sha256
 
-#: A card is text that a person may have written.
+#: Largest card that is read: a person may have written it.
 MAX_CARD_BYTES = 10**6
 
 State = Literal["new", "changed", "same", "deleted"]
@@ -29,7 +29,7 @@ class PlannedFile:
         path: in the repository.
         source: file on disk, or the content.
         bytes: size.
-        state: what the push does with it.
+        state: what the push does with the file.
     """
 
     path: str
@@ -40,13 +40,13 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """A push, decided.
+    """Everything that a push will do.
 
     Attributes:
         head: commit that it builds upon, or ``None`` where the branch or the repository does not exist yet.
-        data: files that go first, in any order.
-        last: files that make the data a whole, in one commit with the deletions.
-        losses: what is published and would be lost, one line each.
+        data: files that are committed first, in any order.
+        last: files that complete the data, in one commit with the deletions.
+        losses: what is published now and would be lost, one line each.
     """
 
     head: str | None
@@ -71,7 +71,7 @@ class Plan:
 
     @staticmethod
     def changing(files: Sequence[PlannedFile]) -> list[PlannedFile]:
-        """Those of some files that a push has to do with."""
+        """The files that a push uploads or deletes."""
         return [file for file in files if file.state != "same"]
 
     @property
@@ -94,7 +94,7 @@ def remote_files(reference: HubReference, commit: str) -> dict[str, RepoFile]:
 
 
 def planned(path: str, source: Path | bytes, remote: Mapping[str, RepoFile]) -> PlannedFile:
-    """A file to have in the repository."""
+    """The plan for a file that the repository shall hold."""
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     published = remote.get(path)
     if published is None:
@@ -103,7 +103,7 @@ def planned(path: str, source: Path | bytes, remote: Mapping[str, RepoFile]) -> 
 
 
 def deleted(path: str) -> PlannedFile:
-    """A file to delete from the repository."""
+    """The plan for a file that is deleted from the repository."""
     return PlannedFile(path, b"", 0, "deleted")
 
 

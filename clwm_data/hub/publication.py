@@ -1,4 +1,4 @@
-"""Making a planned push happen: in one commit where it fits, else data first, then what makes it a whole."""
+"""Carrying out a planned push: in one commit if it fits, else the data first, then what completes it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from clwm_data.hub.plan import Plan, PlannedFile
 from clwm_data.hub.reference import HubReference
 from clwm_data.store.cached import ProgressCallback
 
-#: Files and bytes per commit: the Hub gives a commit a minute, and an account 128 commits an hour.
+#: Files and bytes per commit: the Hub allows a minute per commit, and 128 commits per hour and account.
 BATCH_FILES = 250
 BATCH_BYTES = 4 * 10**9
-#: How often a push is planned anew because somebody else changed the repository meanwhile.
+#: How often a push is planned again because somebody else changed the repository meanwhile.
 ATTEMPTS = 4
 
 
@@ -28,10 +28,10 @@ class Pushed:
 
     Attributes:
         url: page of the repository.
-        commit: that holds everything.
-        files: uploaded.
-        bytes: uploaded.
-        deleted: files that were published and are no longer.
+        commit: the commit that holds everything.
+        files: number of files uploaded.
+        bytes: number of bytes uploaded.
+        deleted: number of files that were deleted.
     """
 
     url: str
@@ -46,11 +46,11 @@ class Publication:
     """Something to publish.
 
     Attributes:
-        reference: repository, and the branch as its revision.
+        reference: repository, with the branch as its revision.
         title: of the commits.
-        plan_upon: compares with the repository at a commit; ``None``: with one that is still empty.
+        plan_upon: plans against the repository at a commit, or, given ``None``, against an empty one.
         on_success: called when everything is published.
-        batch_files: more files than this do not go into one commit.
+        batch_files: largest number of files in one commit.
     """
 
     reference: HubReference
@@ -60,7 +60,7 @@ class Publication:
     batch_files: int = BATCH_FILES
 
     def plan(self) -> Plan:
-        """What there is to do, compared with the repository as it is now.
+        """The plan against the repository as it is now.
 
         Raises:
             ClwmError: the repository cannot be read.
@@ -75,16 +75,16 @@ class Publication:
         replace: bool = False,
         on_progress: ProgressCallback | None = None,
     ) -> Pushed:
-        """Upload what the plan says; planned anew where somebody else changes the repository meanwhile.
+        """Carry out the plan; plan again if somebody else changes the repository meanwhile.
 
         Args:
             private: make the repository private, if it does not exist yet.
             tag: to set on the result.
-            replace: even where something is lost that is published.
-            on_progress: called after each commit with the bytes that it carried, and those of all.
+            replace: push even if something published would be lost.
+            on_progress: called after each commit with the bytes in it, and the bytes in all.
 
         Raises:
-            ConflictError: something published would be lost, the tag stands for something else, or others
+            ConflictError: something published would be lost, the tag points to something else, or others
                 keep changing the repository.
             UnavailableError: the Hub cannot be reached, or refuses; what was uploaded by then is not uploaded
                 again by the next call.
@@ -117,7 +117,7 @@ class Publication:
         return Pushed(url, commit, upload.files, upload.bytes, upload.deleted)
 
     def _check(self, private: bool, tag: str | None, replace: bool) -> None:
-        """Refuse before anything is uploaded what would be refused, or regretted, at the end."""
+        """Refuse before anything is uploaded what would otherwise fail, or be regretted, at the end."""
         if not exists(self.reference):
             return
         if private and not self._call(api().repo_info).private:
@@ -138,19 +138,19 @@ class Publication:
 
 
 def refuse_losses(reference: HubReference, plan: Plan, replace: bool) -> None:
-    """Refuse a push that loses something published, unless it is meant.
+    """Refuse a push that would lose something published, unless that is intended.
 
     Raises:
-        ConflictError: it does, and ``replace`` is false.
+        ConflictError: something would be lost, and ``replace`` is false.
     """
     if plan.losses and not replace:
         raise ConflictError(
-            f"{reference}: {'; '.join(plan.losses)}: nothing was pushed; --replace does it all the same"
+            f"{reference}: {'; '.join(plan.losses)}: nothing was pushed; --replace pushes all the same"
         )
 
 
 def exists(reference: HubReference) -> bool:
-    """Whether a repository is there, for this login."""
+    """Whether a repository exists and is visible to this login."""
     return call(str(reference), api().repo_exists, reference.repository, repo_type=reference.kind)
 
 
@@ -164,7 +164,7 @@ def branch_head(reference: HubReference) -> str | None:
 
 
 class _Upload:
-    """Commits of one push, and what they carried."""
+    """The commits of one push, and how much they hold."""
 
     def __init__(self, publication: Publication, on_progress: ProgressCallback | None) -> None:
         self._reference = publication.reference
@@ -183,13 +183,13 @@ class _Upload:
         """
         if plan.head is None:
             raise UnavailableError(
-                f"{self._reference}: has no such branch after it was made: run the command again"
+                f"{self._reference}: has no such branch, although it was just created: run the command again"
             )
         commit = plan.head
         total = self.bytes + sum(file.bytes for file in plan.uploads)
         data, last = plan.changing(plan.data), plan.changing(plan.last)
         batches = list(_batches([*data, *last], self._batch_files))
-        if len(batches) > 1:  # else readers of the branch never meet data without its root
+        if len(batches) > 1:  # with one commit, readers of the branch never see data without its root
             for batch in _batches(data, self._batch_files):
                 commit = self._commit(batch, None, total)
             batches = [last]
@@ -198,7 +198,7 @@ class _Upload:
 
     def _commit(self, files: Sequence[PlannedFile], parent: str | None, total: int) -> str:
         def commit() -> str:
-            # Made anew for every repetition: the client marks operations as done.
+            # Created for every attempt: the client marks operations as done.
             operations = [
                 CommitOperationDelete(file.path)
                 if file.state == "deleted"

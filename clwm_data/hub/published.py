@@ -27,8 +27,8 @@ class PublishedStore:
     """A store in a dataset repository, at one commit.
 
     Attributes:
-        reference: what was asked for.
-        commit: that its revision stood for.
+        reference: the reference that was asked for.
+        commit: the commit that its revision pointed to.
         folder: of the store in the repository, ``<name>.zarr``.
         root: checked metadata.
     """
@@ -43,7 +43,7 @@ class PublishedStore:
 
     @property
     def origin(self) -> Origin:
-        """What a download remembers of where it came from."""
+        """The origin that a downloaded store records."""
         return Origin(
             repository=self.reference.repository,
             revision=self.commit,
@@ -76,8 +76,8 @@ def find_published(reference: HubReference) -> list[PublishedStore]:
 
     Raises:
         NotFoundError: no such repository, revision or store.
-        DamagedDataError: a store that contradicts itself.
-        UnavailableError: the Hub cannot be asked, and it was not asked before.
+        DamagedDataError: a store whose metadata contradicts itself.
+        UnavailableError: the Hub cannot be asked, and the cache has no answer.
     """
     commit, folders = _find(reference)
     return [open_published(reference, commit, folder) for folder in folders]
@@ -113,11 +113,11 @@ def find_one(reference: HubReference) -> PublishedStore:
 
 
 def resolve_commit(reference: HubReference) -> str:
-    """The commit that a reference's revision stands for now, or stood for where the Hub cannot be asked.
+    """The commit that a reference's revision points to now, or the last known one if the Hub cannot be asked.
 
     Raises:
         NotFoundError: no such repository or revision, or a repository of another kind.
-        UnavailableError: the Hub cannot be asked, and the reference was not asked for before.
+        UnavailableError: the Hub cannot be asked, and the cache has no answer.
     """
     memory = Memory.of(reference)
     if reference.revision is not None and memory.is_known(reference.revision):
@@ -136,7 +136,7 @@ def resolve_commit(reference: HubReference) -> str:
         commit = memory.commit(reference.revision)
         if commit is None:
             raise type(error)(f"{error}; it was not downloaded before") from error
-        if not huggingface_hub.constants.is_offline_mode():  # else the user knows
+        if not huggingface_hub.constants.is_offline_mode():  # otherwise the user knows
             logger.warning("%s: the Hub cannot be asked: what was downloaded before is used", reference)
         return commit
     if not info.sha:
@@ -146,7 +146,7 @@ def resolve_commit(reference: HubReference) -> str:
 
 
 def _of_other_kind(reference: HubReference, error: NoRepositoryError) -> NoRepositoryError:
-    """The error that no such repository is there, or that there is one of another kind."""
+    """The error for a repository that does not exist, or that is of another kind."""
     other: Kind = "model" if reference.kind == "dataset" else "dataset"
     if not call(str(reference), api().repo_exists, reference.repository, repo_type=other):
         return error
@@ -163,7 +163,7 @@ def _of_other_kind(reference: HubReference, error: NoRepositoryError) -> NoRepos
 
 
 def store_folders(reference: HubReference, commit: str) -> list[str]:
-    """Folders of a repository that are called like stores."""
+    """Folders of a repository whose names are those of stores."""
     memory = Memory.of(reference)
     known = memory.contents(commit).get("stores")
     if isinstance(known, list) and all(isinstance(folder, str) for folder in known):
@@ -207,7 +207,7 @@ def open_published(reference: HubReference, commit: str, folder: str) -> Publish
             if root.record.root_sha256 == digest:
                 return PublishedStore(reference, commit, folder, root)
         except (OSError, ClwmError):
-            pass  # what is damaged in the cache is downloaded again
+            pass  # a damaged file in the cache is downloaded again
     root = _download_root(reference, commit, folder)
     digest = root.record.root_sha256
     memory.keep(root_file(memory, digest), root.text)
@@ -216,7 +216,7 @@ def open_published(reference: HubReference, commit: str, folder: str) -> Publish
 
 
 def root_file(memory: Memory, digest: str) -> Path:
-    """Where a published root is kept, beside the tasks that were downloaded of it."""
+    """Where a published root is kept, beside the downloaded tasks of its store."""
     return store_cache(memory, digest) / "root.json"
 
 
@@ -245,7 +245,7 @@ def _download_root(reference: HubReference, commit: str, folder: str) -> Root:
     text = read_file(reference, commit, path, MAX_METADATA_BYTES)
     try:
         return _checked_root(text, where)
-    except DamagedDataError:  # perhaps on the way
+    except DamagedDataError:  # perhaps damaged on the way
         return _checked_root(read_file(reference, commit, path, MAX_METADATA_BYTES), where)
 
 

@@ -1,8 +1,8 @@
 """Downloading a store, or some of its tasks, from the Hub.
 
-A task becomes a part of the store when all its files are there and have the digests of the published root;
-until then they lie in the staging folder, where the next call finds them. So whatever is interrupted, the
-store holds whole tasks only, and says which it lacks.
+A task becomes a part of the store when all its files are downloaded and have the digests of the published
+root; until then they are in the staging folder, where the next call finds them. So whatever is interrupted,
+the store holds whole tasks only, and records which are missing.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ def pull(
     splits: Sequence[str] | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Store:
-    """Download a store of the Hub, or some of its tasks, continuing what an earlier call left.
+    """Download a store of the Hub, or some of its tasks, continuing where an earlier call ended.
 
     Args:
         reference: ``user/repo[@revision][/x.zarr]``, with or without ``hf://datasets/`` before it.
-        out: folder of the store; ``data/NAME.zarr`` unless given. Tasks of the same published store may be
-            there already.
+        out: folder of the store; ``data/NAME.zarr`` unless given. It may hold tasks of the same
+            published store already.
         tasks: only these, e.g. ``0-4,7``; others can follow later.
         splits: only tasks of these splits.
-        on_progress: called whenever a file is there.
+        on_progress: called whenever a file has arrived.
 
     Returns:
-        The store; its ``missing_tasks`` were not chosen, or are not in the published store.
+        The store; its ``missing_tasks`` were not chosen, or were not published.
 
     Raises:
         NotFoundError: no such repository, revision or store.
@@ -73,7 +73,7 @@ def download(
     splits: Sequence[str] | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Store:
-    """As :func:`pull`, of a published store that was found already."""
+    """As :func:`pull`, for a published store that has been looked up already."""
     chosen = choose_tasks(published, tasks, splits)
     with disk_errors(out, "it resumes"):
         _check_existing(out, published)
@@ -86,7 +86,7 @@ def download(
 def _download_into(
     out: Path, published: PublishedStore, chosen: Sequence[int], on_progress: ProgressCallback | None
 ) -> None:
-    # The root is about to vouch for every task that is there, not only for those chosen now.
+    # The new root will list every task in the folder, not only those chosen now.
     needed = sorted({*chosen, *_existing_indices(out)})
     absent = [index for index in needed if not _is_sound(out, published, index)]
     for index in absent:  # before anything is downloaded
@@ -112,7 +112,7 @@ def _download_into(
 
 
 def _has_origin(out: Path, published: PublishedStore) -> bool:
-    """Whether the root says that all came from this published store."""
+    """Whether the root records this published store as its origin."""
     origin = open_local(out).origin
     return origin is not None and origin.root_sha256 == published.root.record.root_sha256
 
@@ -120,10 +120,10 @@ def _has_origin(out: Path, published: PublishedStore) -> bool:
 def choose_tasks(
     published: PublishedStore, tasks: str | Collection[int] | None, splits: Sequence[str] | None
 ) -> tuple[int, ...]:
-    """The published tasks that a selection means, ascending.
+    """The published tasks that are selected, ascending.
 
     Raises:
-        InvalidInputError: it names a task or a split that the store does not have, or nothing is left.
+        InvalidInputError: it names a task or a split that the store does not have, or no task is selected.
     """
     if isinstance(tasks, str):
         chosen: Iterable[int] = parse_indices(tasks, published.indices)
@@ -148,7 +148,7 @@ def choose_tasks(
 
 
 def _check_existing(out: Path, published: PublishedStore) -> None:
-    """Refuse to touch what is not a store, or to mix two stores or two versions of one."""
+    """Refuse a folder that is not a store, or that holds another store or another version of this one."""
     if out.exists() and not out.is_dir():
         raise ConflictError(f"{out}: is a file: choose another --out")
     if not (out / METADATA).is_file():
@@ -177,7 +177,7 @@ def _existing_indices(out: Path) -> list[int]:
 
 
 def _is_sound(out: Path, published: PublishedStore, index: int) -> bool:
-    """Whether a task is complete on disk, as published, and nothing lies beside it."""
+    """Whether a task on disk is complete and as published, without other files."""
     folder = out / TASKS / task_folder(index)
     group = folder / METADATA
     return (
@@ -188,7 +188,7 @@ def _is_sound(out: Path, published: PublishedStore, index: int) -> bool:
 
 
 def _take_out(out: Path, index: int) -> None:
-    """Move a damaged task, if it is there, to the downloads, where its sound files are used again."""
+    """Move a damaged task, if there is one, to the downloads, where its intact files are reused."""
     target, part = out / TASKS / task_folder(index), out / STAGING / DOWNLOADS / task_folder(index)
     if target.exists():
         shutil.rmtree(part, ignore_errors=True)

@@ -43,17 +43,18 @@ def push(
 
     Args:
         store: the store, or its folder.
-        repository: ``user/name``; made if it does not exist.
+        repository: ``user/name``; created if it does not exist.
         tag: to set on the result: what readers pin.
         branch: instead of the default one.
         private: make the repository private, if it does not exist yet.
-        replace: even where published tasks would be deleted, or a store that this one does not descend from.
-        on_progress: called after each commit with the bytes that it carried, and those of all.
+        replace: push even if published tasks would be deleted, or a store that is not an ancestor of this one
+            replaced.
+        on_progress: called after each commit with the bytes in it, and the bytes in all.
 
     Raises:
-        InvalidInputError: the name of the repository is none.
+        InvalidInputError: ``repository`` is not a valid name.
         DamagedDataError: the store does not validate.
-        ConflictError: something published would be lost, the tag stands for something else, or the store is
+        ConflictError: something published would be lost, the tag points to something else, or the store is
             being written.
         UnavailableError: the Hub cannot be reached, or refuses.
     """
@@ -72,8 +73,8 @@ def publish_store(
 ) -> Publication:
     """A store, ready to be published: its data, its root, manifest and the card, then the tag.
 
-    Where all of it does not fit into one commit, the data goes first. Then readers of the branch may see new
-    data under the old root meanwhile, and are told by the digests; readers of a tag do not.
+    If all of it does not fit into one commit, the data is committed first. Readers of the branch may then see
+    new data under the old root for a while, which the digests reveal; readers of a tag do not.
 
     Args:
         path: of the store.
@@ -83,7 +84,7 @@ def publish_store(
         licence: SPDX identifier; by default that of the manifest.
 
     Raises:
-        ClwmError: the store may not be published, or the repository's name is none.
+        ClwmError: the store may not be published, or the repository's name is not valid.
     """
     store = publishable(path)
     reference = repository_reference(repository, branch, "dataset")
@@ -99,7 +100,7 @@ def publish_store(
 
 
 class _Once:
-    """The root as it is published, for which the Hub may have to be asked who pushes."""
+    """The published root, computed once: it may have to ask the Hub who is logged in."""
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
@@ -116,7 +117,7 @@ class _Once:
 
 
 def login_names() -> list[str]:
-    """The name of whoever is logged in to the Hub; nobody, where it cannot be asked."""
+    """The name of the user who is logged in to the Hub; empty if it cannot be asked."""
     try:
         user = call("the Hub's login", api().whoami)
     except ClwmError:
@@ -126,7 +127,7 @@ def login_names() -> list[str]:
 
 
 def publishable(path: Path) -> Store:
-    """A store that may be pushed; what a user put beside its files stays at home.
+    """A store that may be pushed; files that a user put beside its own are not.
 
     Raises:
         ConflictError: it is being written.
@@ -154,7 +155,7 @@ def plan_push(store: Store, root: Root, reference: HubReference, head: str | Non
         store: checked with :func:`publishable`.
         root: of the store as it is published.
         reference: dataset repository.
-        head: commit to compare with; ``None`` where nothing was published yet.
+        head: commit to compare with; ``None`` if nothing has been published yet.
 
     Raises:
         ClwmError: the repository cannot be read.
@@ -181,7 +182,7 @@ def plan_push(store: Store, root: Root, reference: HubReference, head: str | Non
 
 
 def _task_files(store: Store) -> Iterator[Path]:
-    """The files that a store consists of, but for its root: nothing that happens to lie beside them."""
+    """The files of a store, without its root and without anything that a user put beside them."""
     yield store.path / TASKS / METADATA
     for index, task in store.tasks.items():
         group = store.path / TASKS / task_folder(index)

@@ -11,7 +11,7 @@ from clwm_data.errors import InvalidInputError
 Kind = Literal["dataset", "model"]
 
 PREFIX = "hf://"
-#: Pages of the Hub, which are names, too.
+#: Addresses of the Hub's pages, which are accepted as references, too.
 SITES = ("https://huggingface.co/", "https://hf.co/")
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _REPOSITORY = re.compile(rf"{_PART}/{_PART}")
@@ -26,7 +26,7 @@ class HubReference:
     Attributes:
         repository: ``user/name``.
         revision: branch, tag or commit, or ``None`` for the default branch.
-        store: folder of one store in a dataset repository, or ``None`` for whatever it holds.
+        store: folder of one store in a dataset repository, or ``None`` for all that it holds.
         kind: of the repository.
     """
 
@@ -68,11 +68,11 @@ def parse_reference(text: str, kind: Kind | None = "dataset") -> HubReference:
 
     Args:
         text: the name, or the address of a page of the Hub.
-        kind: of the repository that is expected, which a bare ``user/repo`` then means; ``None``: whatever
-            the text says, and a dataset where it does not say.
+        kind: the expected kind of repository, which a bare ``user/repo`` then is; ``None``: what the text
+            says, or a dataset if it does not say.
 
     Raises:
-        InvalidInputError: it is not such a name, or names a repository of another kind.
+        InvalidInputError: not a valid reference, or a repository of another kind.
     """
     from huggingface_hub import parse_hf_uri  # takes half a second to import
     from huggingface_hub.errors import HfUriError

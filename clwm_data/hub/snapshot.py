@@ -1,4 +1,4 @@
-"""Some files of a repository at a commit: of trained agents, which are no stores and carry no root."""
+"""Some files of a repository at a commit: for trained agents, which have no root as stores do."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from clwm_data.store.atomic import move_folder
 from clwm_data.store.cached import ExpectedFile, is_sound
 from clwm_data.store.digest import file_sha256
 
-#: From the size of every file in a repository, the names of those to download.
+#: Given the size of every file in a repository, returns the names of those to download.
 Choose = Callable[[Mapping[str, int]], Collection[str]]
 
-#: How often a file is asked for that does not arrive as it was published.
+#: How often a file is downloaded that does not arrive as it was published.
 ATTEMPTS = 2
 
 
@@ -33,7 +33,7 @@ def cached_files(reference: HubReference, choose: Choose) -> Path:
     """A folder of the cache with chosen files of a repository.
 
     Raises:
-        ClwmError: as ``choose``, or the files cannot be downloaded, and are not in the cache.
+        ClwmError: as ``choose``, or the files are not in the cache and cannot be downloaded.
     """
     commit = resolve_commit(reference)
     memory = Memory.of(reference)
@@ -52,7 +52,7 @@ def download_files(reference: HubReference, choose: Choose, folder: Path) -> str
     """Download chosen files of a repository to a folder that does not exist yet.
 
     Returns:
-        The commit that they are of.
+        The commit that they belong to.
 
     Raises:
         ClwmError: as ``choose``, or they cannot be downloaded.
@@ -70,7 +70,7 @@ def _download_to(reference: HubReference, commit: str, choose: Choose, folder: P
     try:
         for name in choose({path: file.size for path, file in files.items()}):
             _download(reference, commit, files[name], building)
-        shutil.rmtree(building / ".cache", ignore_errors=True)  # notes of the Hub's client
+        shutil.rmtree(building / ".cache", ignore_errors=True)  # files of the Hub's client
         move_folder(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -79,7 +79,7 @@ def _download_to(reference: HubReference, commit: str, choose: Choose, folder: P
 def _download(reference: HubReference, commit: str, file: RepoFile, folder: Path) -> None:
     name = PurePosixPath(file.path)
     if name.is_absolute() or ".." in name.parts:
-        raise DamagedDataError(f"{reference}/{file.path}: is a name that leads elsewhere")
+        raise DamagedDataError(f"{reference}/{file.path}: its path leads out of the folder")
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(ATTEMPTS):

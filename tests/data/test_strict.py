@@ -166,7 +166,7 @@ def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
 def test_nesting_without_end_is_one_line() -> None:
     with pytest.raises(ClwmError, match="nested too deeply"):
         parse_yaml("a: " + "[" * 5000, "deep.yaml")
-    with pytest.raises(ClwmError, match="nested too deeply or in a circle"):
+    with pytest.raises(ClwmError, match="nested too deeply or recursive"):
         parse_yaml("a: &a [*a]", "circle.yaml")
 
 

@@ -222,7 +222,7 @@ def test_minari_episodes_are_checked(tmp_path: Path) -> None:
         (None, "task,mass\n0,1\n1,x\n2,1\n", "line 3: mass: 'x' is not a finite number"),
         (None, "task,mass\n0,1\n1,2\n", "says nothing about task 2"),
         (None, "mass\n1\n", "expected a column task"),
-        (None, "task,mass\n0,1\n0,2\n", "line 3: task 0 is no index, or is there twice"),
+        (None, "task,mass\n0,1\n0,2\n", "line 3: task 0 is not an index, or is listed twice"),
         (None, "task,mass\n0,1,2\n", "line 2: has 3 cells, the header 2"),
     ],
 )

@@ -119,7 +119,7 @@ def changed(path: Path, target: Path, change: Callable[[Task, TaskArrays], tuple
         ),
         (lambda t, a: (t, replace(a, episode_seed=None)), "episode_seed .* is missing"),
         (lambda t, a: (replace(t, split="ood"), a), "task 6 differs from that in .*: ood"),
-        (lambda t, a: (replace(t, parameters={"angle": 0.1}), a), "task 6 is another"),
+        (lambda t, a: (replace(t, parameters={"angle": 0.1}), a), "task 6 differs"),
     ],
 )
 def test_what_disagrees_is_not_merged(

@@ -288,7 +288,7 @@ def test_targets_behind_links(collected: Path, tmp_path: Path) -> None:
         assert (tmp_path / name).is_symlink()
         assert validate(tmp_path / "disk" / name) == []
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    with pytest.raises(ClwmError, match="lead in a circle"):
+    with pytest.raises(ClwmError, match="links form a loop"):
         select(collected, tmp_path / "circle")
 
 
