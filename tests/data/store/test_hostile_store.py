@@ -120,7 +120,10 @@ def with_codec(codec: dict[str, Any]) -> Callable[[dict[str, Any]], object]:
         (with_codec({"name": "numcodecs.pickle", "configuration": {"protocol": 5}}), "codecs"),
         (with_codec({"name": "vlen-utf8"}), "codecs"),
         (with_codec({"name": "gzip", "configuration": {"level": 5}}), "codecs"),
-        (with_codec({"name": "bytes", "configuration": {"endian": "little"}}), "expected bytes, optionally zstd"),
+        (
+            with_codec({"name": "bytes", "configuration": {"endian": "little"}}),
+            "expected bytes, optionally zstd",
+        ),
         (lambda root: array_node(root).update(storage_transformers=[{"name": "x"}]), "storage_transformers"),
         (lambda root: array_node(root).update(fill_value=7), "fill value"),
         (lambda root: array_node(root).update(must_understand=True), "must_understand"),
