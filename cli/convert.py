@@ -11,6 +11,7 @@ import click
 from clwm_data.convert.hdf5 import hdf5_source
 from clwm_data.convert.minari import from_minari, to_minari
 from clwm_data.convert.npz import npz_source, to_npz
+from clwm_data.convert.parquet import to_parquet
 from clwm_data.convert.tables import MAX_TASKS, TaskTable, parse_splits, read_parameters
 from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.convert.tensors import from_tensors, to_tensors
@@ -21,7 +22,7 @@ from .finding import find_store
 from .options import TargetPath, json_option
 
 ORIGINS = ("minari", "tensors", "npz", "hdf5")
-GOALS = ("minari", "tensors", "npz")
+GOALS = ("minari", "tensors", "npz", "parquet")
 
 
 @click.command()
@@ -46,6 +47,7 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
     tensors   a folder of torch tensors, one per task, of rows [s, a, r, s', terminated]
     npz       flat NumPy arrays: one file of all tasks, or a file of others per task
     hdf5      a file per task: flat arrays as in D4RL, or groups data/demo_0 as in robomimic
+    parquet   a folder that datasets.load_dataset reads: a row per transition, files per split (--to only)
 
     Datasets and files become tasks in natural order (t2 before t10); a table says what became of each. Every
     episode is checked, and the store is validated before it is put in its place. What a format does not
@@ -91,7 +93,8 @@ def _export(store: Path, target: Path, goal: str) -> list[str]:
     with counting_bar(f"writing {target}") as on_progress:
         if goal == "minari":
             return to_minari(store, target, on_progress=on_progress)
-        return [str(path) for path in to_tensors(store, target, on_progress=on_progress)]
+        write = to_parquet if goal == "parquet" else to_tensors
+        return [str(path) for path in write(store, target, on_progress=on_progress)]
 
 
 def _import(

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 )
 @click.option("--licence", "--license", help="Of a STORE: SPDX identifier, such as CC-BY-4.0.")
 @click.option(
+    "--no-parquet",
+    is_flag=True,
+    help="Of a STORE: without the Parquet files for the Hub's viewer and datasets.load_dataset.",
+)
+@click.option(
     "--replace",
     is_flag=True,
     help="Push even if published tasks or files would be lost, or another dataset or agent replaced.",
@@ -51,15 +56,17 @@ def push(
     dataset: str | None,
     authors: tuple[str, ...],
     licence: str | None,
+    no_parquet: bool,
     replace: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Publish STORE as a dataset, or RUN as a model, in the repository REPO_ID (user/name) of the Hub.
 
-    A store must be valid, the agent of a run evaluated. Only what changed is uploaded; an interrupted push is
-    resumed by the same command. Nothing published is lost unless --replace says so. Several stores can live
-    in one repository. Log in with `hf auth login`, or set HF_TOKEN.
+    A store must be valid, the agent of a run evaluated. Beside a store go Parquet files, a row per
+    transition, which the Hub's viewer and datasets.load_dataset read. Only what changed is uploaded; an
+    interrupted push is resumed by the same command. Nothing published is lost unless --replace says so.
+    Several stores can live in one repository. Log in with `hf auth login`, or set HF_TOKEN.
 
     \b
     Examples:
@@ -70,13 +77,13 @@ def push(
     """
     quiet_hub()
     if (Path(source) / "run.yaml").is_file():
-        if authors or licence is not None:
-            raise click.UsageError(f"--author and --licence are for stores; {source} is a run")
+        if authors or licence is not None or no_parquet:
+            raise click.UsageError(f"--author, --licence and --no-parquet are for stores; {source} is a run")
         publication = _publication_of_run(Path(source), repo_id, branch, dataset)
     else:
         if dataset is not None:
             raise click.UsageError(f"--dataset is for runs; {source} is none")
-        publication = _publication_of_store(source, repo_id, branch, authors, licence)
+        publication = _publication_of_store(source, repo_id, branch, authors, licence, not no_parquet)
     if dry_run:
         _show(_plan(publication), repo_id, as_json)
         return
@@ -100,12 +107,17 @@ def _publication_of_run(run: Path, repo_id: str, branch: str | None, dataset: st
 
 
 def _publication_of_store(
-    source: str, repo_id: str, branch: str | None, authors: tuple[str, ...], licence: str | None
+    source: str,
+    repo_id: str,
+    branch: str | None,
+    authors: tuple[str, ...],
+    licence: str | None,
+    parquet: bool,
 ) -> Publication:
     from clwm_data.hub.push import publish_store
 
     path = find_local_store(source)
-    publication = publish_store(path, repo_id, branch, authors=authors, licence=licence)
+    publication = publish_store(path, repo_id, branch, authors=authors, licence=licence, parquet=parquet)
     for gap in missing_provenance(open_store(path)):
         if not (authors and gap.startswith("no authors")) and not (licence and gap.startswith("no licence")):
             click.echo(f"clwm: the card will say: {gap}", err=True)

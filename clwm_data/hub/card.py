@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clwm_data.errors import ConflictError
 from clwm_data.families.base import SPLITS
+from clwm_data.hub.parquet import PATTERN, configuration
 from clwm_data.listing import format_parameters
 from clwm_data.pages.markdown import cell, merge_card, table
 from clwm_data.paths import SUFFIX
@@ -33,10 +35,12 @@ class CardStore:
     Attributes:
         record: root metadata.
         tasks: metadata of its tasks, ascending.
+        parquet: paths of the Parquet files beside it.
     """
 
     record: StoreRecord
     tasks: Sequence[TaskRecord]
+    parquet: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -58,7 +62,8 @@ def dataset_card(repository: str, stores: Iterable[CardStore], existing: str = "
         existing: its present card.
 
     Raises:
-        ClwmError: the existing card's front matter is not YAML.
+        InvalidInputError: the existing card's front matter is not YAML.
+        ConflictError: people listed a configuration there that is called like a store.
     """
     stores = sorted(stores, key=lambda store: store.name)
     return merge_card(existing, lambda front: _front_matter(stores, front), _body(repository, stores))
@@ -68,21 +73,35 @@ def _front_matter(stores: Sequence[CardStore], existing: Mapping[str, Any]) -> d
     families = sorted({store.record.manifest.family for store in stores})
     tags = [tag for tag in existing.get("tags") or () if isinstance(tag, str)]
     number = sum(store.transitions for store in stores)
+    configs = _configs(stores, existing)
     return {
         **_licence(stores),
         "task_categories": ["reinforcement-learning"],
         "tags": list(dict.fromkeys([*tags, *TAGS, *families])),
         "size_categories": [SIZES[min(max(len(str(number)) - 3, 0), len(SIZES) - 1)]],
-        "viewer": False,  # the Hub's viewer cannot read Zarr
-        "configs": _other_configs(existing),
+        "viewer": None if configs else False,  # it cannot read Zarr
+        "configs": configs or None,
     }
 
 
-def _other_configs(existing: Mapping[str, Any]) -> list[Any] | None:
-    """The existing entries for the package ``datasets``, except for files of stores, which it cannot read."""
-    configs = existing.get("configs")
-    kept = [entry for entry in configs if "zarr" not in str(entry)] if isinstance(configs, list) else []
-    return kept or None
+def _configs(stores: Sequence[CardStore], existing: Mapping[str, Any]) -> list[Any]:
+    """What `datasets` can load: the Parquet files of the stores, and what people listed."""
+    listed = existing.get("configs")
+    others = [entry for entry in listed if not _is_generated(entry)] if isinstance(listed, list) else []
+    ours = [configuration(store.name, store.parquet) for store in stores if store.parquet]
+    names = [entry.get("config_name") for entry in others if isinstance(entry, dict)]
+    for entry in ours:
+        if (name := entry["config_name"]) in names:
+            raise ConflictError(
+                f"README.md: its configs list another {name!r}, as the Parquet files of the store would be "
+                "called: rename it there, or push with --no-parquet"
+            )
+    return [*ours, *others]
+
+
+def _is_generated(entry: object) -> bool:
+    """Whether a push listed it; earlier ones listed the files of stores, which `datasets` cannot read."""
+    return PATTERN.search(str(entry)) is not None or f"{SUFFIX}/" in str(entry)
 
 
 def _licence(stores: Sequence[CardStore]) -> dict[str, Any]:
@@ -126,6 +145,7 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         f"On the command line: `clwm pull {repository}` downloads it (`--tasks 0-9`, `--split train`, "
         f"`--revision TAG` choose), `clwm train {trained}` trains on it.",
         "",
+        *_without_clwm(repository, stores),
         "## Citation",
         "",
         "```bibtex",
@@ -133,6 +153,23 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         "```",
     ]
     return lines
+
+
+def _without_clwm(repository: str, stores: Sequence[CardStore]) -> list[str]:
+    """How to read the Parquet files, where there are any."""
+    if not (store := next((store for store in stores if store.parquet), None)):
+        return []
+    split = next(iter(_splits(store)))
+    return [
+        "Without clwm, from the Parquet files beside it, one row per transition. They lack the observation "
+        "after an episode's last step, seeds and simulator states, which the store has:",
+        "",
+        "```python",
+        "import datasets",
+        f'rows = datasets.load_dataset("{repository}", "{store.name}", split="{split}")',
+        "```",
+        "",
+    ]
 
 
 def _store(store: CardStore) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError, InvalidInputError
@@ -11,6 +11,7 @@ from clwm_data.hub.client import api, call
 from clwm_data.hub.figure import returns_figure
 from clwm_data.hub.lineage import reasons_against, remember_push
 from clwm_data.hub.outgoing import credited, outgoing_root
+from clwm_data.hub.parquet import ParquetFiles, parquet_of
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
 from clwm_data.hub.publication import Publication, Pushed
 from clwm_data.hub.published import open_published
@@ -26,7 +27,7 @@ from clwm_data.store.validate import validate
 from clwm_data.yaml_text import dump_yaml
 
 
-def push(
+def push(  # one parameter for each choice that a user has
     store: str | Path | Store,
     repository: str,
     *,
@@ -34,6 +35,7 @@ def push(
     branch: str | None = None,
     private: bool = False,
     replace: bool = False,
+    parquet: bool = True,
     on_progress: ProgressCallback | None = None,
 ) -> Pushed:
     """Publish a store in a dataset repository of the Hub.
@@ -49,6 +51,7 @@ def push(
         private: make the repository private, if it does not exist yet.
         replace: push even if published tasks would be deleted, or a store that is not an ancestor of this one
             replaced.
+        parquet: put Parquet files beside the store, for the Hub's viewer and ``datasets.load_dataset``.
         on_progress: called after each commit with the bytes in it, and the bytes in all.
 
     Raises:
@@ -56,10 +59,11 @@ def push(
         DamagedDataError: the store does not validate.
         ConflictError: something published would be lost, the tag points to something else, or the store is
             being written.
+        MissingExtraError: pyarrow is not installed, which the Parquet files need.
         UnavailableError: the Hub cannot be reached, or refuses.
     """
     path = store.path if isinstance(store, Store) else real_path(store)
-    publication = publish_store(path, repository, branch)
+    publication = publish_store(path, repository, branch, parquet=parquet)
     return publication.push(private=private, tag=tag, replace=replace, on_progress=on_progress)
 
 
@@ -70,6 +74,7 @@ def publish_store(
     *,
     authors: Sequence[str] = (),
     licence: str | None = None,
+    parquet: bool = True,
 ) -> Publication:
     """A store, ready to be published: its data, its root, manifest and the card, then the tag.
 
@@ -82,11 +87,14 @@ def publish_store(
         branch: instead of the default one.
         authors: to credit; by default those of the manifest, or the login that pushes.
         licence: SPDX identifier; by default that of the manifest.
+        parquet: put Parquet files beside the store; else those that are published are deleted.
 
     Raises:
         ClwmError: the store may not be published, or the repository's name is not valid.
+        MissingExtraError: pyarrow is not installed, which the Parquet files need.
     """
     store = publishable(path)
+    rows = ParquetFiles(store) if parquet else None
     reference = repository_reference(repository, branch, "dataset")
     manifest = credited(store.manifest, authors, licence)
     root = _Once(store, manifest)
@@ -94,7 +102,7 @@ def publish_store(
     return Publication(
         reference,
         title,
-        lambda head: plan_push(store, root(), reference, head),
+        lambda head: plan_push(store, root(), reference, head, rows.files() if rows else {}),
         on_success=lambda: remember_push(store, root(), reference),
     )
 
@@ -148,7 +156,9 @@ def publishable(path: Path) -> Store:
     return store
 
 
-def plan_push(store: Store, root: Root, reference: HubReference, head: str | None) -> Plan:
+def plan_push(
+    store: Store, root: Root, reference: HubReference, head: str | None, parquet: Mapping[str, Path]
+) -> Plan:
     """What a push of a store would upload and delete.
 
     Args:
@@ -156,6 +166,7 @@ def plan_push(store: Store, root: Root, reference: HubReference, head: str | Non
         root: of the store as it is published.
         reference: dataset repository.
         head: commit to compare with; ``None`` if nothing has been published yet.
+        parquet: files to have beside the store, by their paths in the repository.
 
     Raises:
         ClwmError: the repository cannot be read.
@@ -166,8 +177,9 @@ def plan_push(store: Store, root: Root, reference: HubReference, head: str | Non
         planned(f"{folder}/{path.relative_to(store.path).as_posix()}", path, remote)
         for path in _task_files(store)
     ]
+    data += [planned(path, file, remote) for path, file in parquet.items()]
     manifest = root.record.manifest.model_dump(mode="json", exclude_none=True)
-    card = _card(CardStore(root.record, records), reference, head, remote)
+    card = _card(CardStore(root.record, records, list(parquet)), reference, head, remote)
     last = [
         planned(f"{folder}/{METADATA}", root.text, remote),
         planned(f"{store.name}.yaml", dump_yaml(manifest).encode(), remote),
@@ -175,7 +187,8 @@ def plan_push(store: Store, root: Root, reference: HubReference, head: str | Non
         planned(CARD, card.encode(), remote),
     ]
     kept = {file.path for file in [*data, *last]}
-    stale = sorted(path for path in remote if path.startswith(f"{folder}/") and path not in kept)
+    ours = [*(path for path in remote if path.startswith(f"{folder}/")), *parquet_of(store.name, remote)]
+    stale = sorted({*ours} - kept)
     published = head is not None and f"{folder}/{METADATA}" in remote
     losses = reasons_against(store, root, reference, head) if published and head is not None else []
     return Plan(head, data, [*last, *map(deleted, stale)], losses)
@@ -194,7 +207,7 @@ def _figure(store: Store, records: Sequence[TaskRecord]) -> bytes:
     return returns_figure(store.name, store.family, records).encode()
 
 
-def _card(own: CardStore, reference: HubReference, head: str | None, remote: Collection[str]) -> str:
+def _card(own: CardStore, reference: HubReference, head: str | None, remote: Mapping[str, object]) -> str:
     """The card of the repository: of this store and of the others in it."""
     stores, existing = [own], ""
     if head is not None:
@@ -204,7 +217,8 @@ def _card(own: CardStore, reference: HubReference, head: str | None, remote: Col
             if "/" in folder:
                 continue
             published = open_published(reference, head, folder)
-            stores.append(CardStore(published.root.record, list(published.records.values())))
+            record, files = published.root.record, parquet_of(folder, remote)
+            stores.append(CardStore(record, list(published.records.values()), files))
         if CARD in remote:
             existing = existing_card(reference, head)
     return dataset_card(reference.repository, stores, existing)

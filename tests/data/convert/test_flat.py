@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError
 from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
 from tests.conftest import Clwm
+from tests.data.store.test_parquet import expected_rows
 
 
 def d4rl(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
@@ -187,3 +189,18 @@ def test_an_expanded_tensor_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "t/task6.pt").stat().st_size < 10_000
     with pytest.raises(InvalidInputError, match="expanded tensor"):
         from_tensors(tmp_path / "t", tmp_path / "s.zarr", "point-robot")
+
+
+def test_parquet_is_what_datasets_loads(clwm: Clwm, collected: Path, tmp_path: Path) -> None:
+    done = clwm("convert", collected, "rows", "--to", "parquet")
+    assert done.returncode == 0, done.stderr
+    names = [f"rows/data/{split}-00000-of-00001.parquet" for split in ("train", "id", "ood")]
+    assert done.stdout.split() == names
+    loaded = datasets.load_dataset(str(tmp_path / "rows"), cache_dir=str(tmp_path / "hf"))
+    store = open_store(collected)
+    assert list(loaded) == ["train", "id", "ood"]
+    for split, rows in loaded.items():
+        assert rows.to_list() == expected_rows(store, split)
+    again = clwm("convert", collected, "rows", "--to", "parquet")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "rows: is there already" in again.stderr

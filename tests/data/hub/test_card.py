@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,27 @@ def test_front_matter(tiny: CardStore) -> None:
     assert front["size_categories"] == ["n<1K"]  # 600 transitions
     assert {"offline-reinforcement-learning", "point-robot", "zarr"} <= set(front["tags"])  # type: ignore[call-overload]
     assert "configs" not in front
+    assert front["viewer"] is False
+
+
+def test_parquet_files_are_listed_split_by_split(tiny: CardStore) -> None:
+    paths = [
+        f"tiny.parquet/{name}-0123456789ab.parquet" for name in ("ood-00000", "train-00001", "train-00000")
+    ]
+    with_files = replace(tiny, parquet=paths)
+    card = dataset_card("user/data", [with_files])
+    expected = {
+        "config_name": "tiny",
+        "data_files": [
+            {"split": "train", "path": [paths[2], paths[1]]},
+            {"split": "ood", "path": [paths[0]]},
+        ],
+    }
+    assert front_matter(card)["configs"] == [expected]
+    assert "viewer" not in front_matter(card)
+    assert 'load_dataset("user/data", "tiny", split="train")' in card
+    assert dataset_card("user/data", [with_files], card) == card
+    assert dataset_card("user/data", [tiny], card) == dataset_card("user/data", [tiny])
 
 
 def test_configs_that_datasets_cannot_read_are_removed_and_others_kept(tiny: CardStore) -> None:
