@@ -22,6 +22,7 @@ SECTIONS = {
         "select": "Make a store of a part of another.",
         "merge": "Make one store of several.",
         "delete-episodes": "Remove episodes from a store.",
+        "relabel": "Make a store of the same transitions with other rewards.",
         "convert": "Convert from other formats and to them.",
         "behaviour": "Train the policies that collect data.",
     },

@@ -22,7 +22,7 @@ from clwm_data.families.registry import family_names, get_family, register_famil
 
 if TYPE_CHECKING:
     from clwm_data.collection.collector import collect
-    from clwm_data.edit import delete_episodes, merge, select
+    from clwm_data.edit import delete_episodes, merge, relabel, select
     from clwm_data.families.base import Task, TaskFamily
     from clwm_data.hub.pull import pull
     from clwm_data.hub.push import push
@@ -63,6 +63,7 @@ __all__ = [
     "push",
     "recover_recording",
     "register_family",
+    "relabel",
     "select",
     "validate",
 ]
@@ -85,6 +86,7 @@ _LAZY = {
     "pull": "hub.pull",
     "push": "hub.push",
     "recover_recording": "recording",
+    "relabel": "edit",
     "select": "edit",
     "validate": "store.validate",
 }

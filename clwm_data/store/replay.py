@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.seeds import episode_seed
 from clwm_data.store.arrays import Episode, TaskArrays
+from clwm_data.store.format import Edit
 from clwm_data.store.provenance import simulator_differences
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.soundness import Finding
@@ -62,6 +63,7 @@ class ReplayReport:
         total: steps that the episodes have.
         to_the_bit: steps that agreed to the bit.
         from_states: episodes began in the stored simulator states; else with their seeds alone.
+        relabelled: the store says that its rewards are not the simulator's; they were not compared.
     """
 
     findings: list[Finding]
@@ -72,9 +74,12 @@ class ReplayReport:
     total: int = 0
     to_the_bit: int = 0
     from_states: bool = True
+    relabelled: bool = False
 
     def __str__(self) -> str:
         start = "" if self.from_states else " from seeds and actions"
+        if self.relabelled:
+            start += " (without the rewards, which were relabelled)"
         share = f" of {self.total:,} ({_per_cent(self.steps, self.total)})" if self.steps < self.total else ""
         drawn = f"{self.episodes} episodes (drawn with seed {self.seed})"
         done = f"re-simulated {drawn}, {self.steps:,} steps{share}{start}"
@@ -121,9 +126,19 @@ def replay(
         )
     differences = simulator_differences(store.provenance)
     drawn = secrets.randbelow(2**32) if seed is None else seed
-    report = ReplayReport([], 0, 0, differences, drawn, from_states=store.known_family.has_states)
+    report = ReplayReport(
+        [],
+        0,
+        0,
+        differences,
+        drawn,
+        from_states=store.known_family.has_states,
+        relabelled=_is_relabelled(store.record.edited),
+    )
     for index in store.tasks:
-        part = _replay_task(store, store.tasks[index], episodes, drawn, exact=not differences)
+        part = _replay_task(
+            store, store.tasks[index], episodes, drawn, exact=not differences, rewards=not report.relabelled
+        )
         report = replace(
             report,
             findings=report.findings + part.findings,
@@ -138,7 +153,7 @@ def replay(
 
 
 def _replay_task(
-    store: Store, task: StoredTask, episodes: int | None, seed: int, *, exact: bool
+    store: Store, task: StoredTask, episodes: int | None, seed: int, *, exact: bool, rewards: bool
 ) -> ReplayReport:
     """What re-simulation found in one task."""
     where = f"{store.path}: task {task.index}"
@@ -157,6 +172,8 @@ def _replay_task(
             numbers = chosen[first : first + lanes].tolist()
             for number, simulated in zip(numbers, _simulate(env, arrays, numbers), strict=True):
                 stored = arrays.episode(number)
+                if not rewards:
+                    simulated = replace(simulated, reward=stored.reward[: len(simulated.reward)])
                 finding, compared = _compare(stored, simulated, exact)
                 steps += compared
                 to_the_bit += _equal_steps(stored, simulated)
@@ -175,6 +192,13 @@ def _replay_task(
             )
         )
     return ReplayReport(findings, count, steps, (), seed, total, to_the_bit)
+
+
+def _is_relabelled(edited: Edit | None) -> bool:
+    """Whether a store, or any that it was made from, has other rewards than its simulator's."""
+    return edited is not None and (
+        edited.operation == "relabel" or any(_is_relabelled(source.edited) for source in edited.sources)
+    )
 
 
 def _label_findings(store: Store, task: int, arrays: TaskArrays) -> list[Finding]:

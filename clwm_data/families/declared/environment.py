@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
-from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families.base import Parameters, Task
 from clwm_data.families.declared.declaration import MUJOCO_CONTEXT, FamilyDeclaration
+from clwm_data.functions import find_function, in_short, is_code
 
 if TYPE_CHECKING:
     import gymnasium as gymnasium_types
@@ -48,11 +45,11 @@ def make_environment(
             f"family {declaration.name}: {declaration.env} needs the package {error.name}: install it"
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
-        raise NotFoundError(f"family {declaration.name}: {_in_short(error)}") from error
+        raise NotFoundError(f"family {declaration.name}: {in_short(error)}") from error
     except Exception as error:  # third-party code may raise anything
         values = ", ".join(f"{name}={value}" for name, value in arguments.items())
         raise UnavailableError(
-            f"family {declaration.name}: {declaration.env} cannot be made with ({values}): {_in_short(error)}"
+            f"family {declaration.name}: {declaration.env} cannot be made with ({values}): {in_short(error)}"
         ) from error
     if not isinstance(env, gymnasium.Env):
         raise InvalidInputError(
@@ -87,46 +84,3 @@ def _applied(declaration: FamilyDeclaration, env: Any, parameters: Parameters) -
     function = find_function(str(declaration.apply), f"family {declaration.name}: apply")
     changed = function(env, **parameters)
     return env if changed is None else changed
-
-
-def is_code(reference: str) -> bool:
-    """Whether a reference names a module to import, rather than an environment that Gymnasium knows."""
-    return ":" in reference
-
-
-def find_function(reference: str, where: str) -> Callable[..., Any]:
-    """The object that ``package.module:name`` names; the module may also lie in the current folder.
-
-    Raises:
-        NotFoundError: no such module, or nothing of that name in it.
-        UnavailableError: the module cannot be imported.
-    """
-    module_name, _, name = reference.partition(":")
-    here = str(Path.cwd())
-    added = here not in sys.path and "" not in sys.path
-    if added:
-        sys.path.append(here)  # last, so that it hides no installed package
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (module_name + ".").startswith(error.name + "."):
-            raise NotFoundError(
-                f"{where}: there is no module {error.name}, neither installed nor in {here}"
-            ) from error
-        raise UnavailableError(
-            f"{where}: {module_name} needs the package {error.name}: install it"
-        ) from error
-    except Exception as error:
-        raise UnavailableError(f"{where}: {module_name} cannot be imported: {_in_short(error)}") from error
-    finally:
-        if added:
-            sys.path.remove(here)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise NotFoundError(f"{where}: {module_name} has no function {name}")
-    found: Callable[..., Any] = function
-    return found
-
-
-def _in_short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

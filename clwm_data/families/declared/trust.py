@@ -14,7 +14,7 @@ from pathlib import Path
 from clwm_data.cache import cache_root
 from clwm_data.errors import UnavailableError
 from clwm_data.families.declared.declaration import FamilyDeclaration
-from clwm_data.families.declared.environment import is_code
+from clwm_data.functions import is_code
 
 VARIABLE = "CLWM_ALLOW_CODE"
 

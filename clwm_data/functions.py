@@ -1,0 +1,55 @@
+"""Functions of others by their names, ``package.module:function``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from clwm_data.errors import NotFoundError, UnavailableError
+
+
+def is_code(reference: str) -> bool:
+    """Whether a reference names a module to import, rather than what clwm or Gymnasium knows by a name."""
+    return ":" in reference
+
+
+def find_function(reference: str, where: str) -> Callable[..., Any]:
+    """The object that ``package.module:name`` names; the module may also lie in the current folder.
+
+    Raises:
+        NotFoundError: no such module, or nothing of that name in it.
+        UnavailableError: the module cannot be imported.
+    """
+    module_name, _, name = reference.partition(":")
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.append(here)  # last, so that it hides no installed package
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            raise NotFoundError(
+                f"{where}: there is no module {error.name}, neither installed nor in {here}"
+            ) from error
+        raise UnavailableError(
+            f"{where}: {module_name} needs the package {error.name}: install it"
+        ) from error
+    except Exception as error:
+        raise UnavailableError(f"{where}: {module_name} cannot be imported: {in_short(error)}") from error
+    finally:
+        if added:
+            sys.path.remove(here)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise NotFoundError(f"{where}: {module_name} has no function {name}")
+    found: Callable[..., Any] = function
+    return found
+
+
+def in_short(error: BaseException) -> str:
+    """What went wrong in code of others, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
