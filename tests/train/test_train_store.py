@@ -1,0 +1,54 @@
+"""``train`` as a function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clwm_data.errors import ConflictError, InvalidInputError
+from clwm_data.opening import open_store
+from clwm_train.data.sampler import TaskBatchSampler
+from clwm_train.data.task_data import load_task_data
+from clwm_train.runs.checkpoint import latest_checkpoint, read_record
+from clwm_train.runs.loading import load_agent
+from clwm_train.settings import Execution
+from clwm_train.train_store import train
+from tests.train.helpers import SMALL
+
+CPU = Execution(device="cpu")
+
+
+def test_it_trains_resumes_and_refuses_another_configuration(store_path: Path, tmp_path: Path) -> None:
+    overrides = dict(text.split("=") for text in SMALL[:4])
+    small = {key: int(value) for key, value in overrides.items()} | {"iql.hidden": [8], "log_every": 2}
+    done: list[int] = []
+    run = train(
+        store_path,
+        seeds=(3, 4),
+        overrides={**small, "steps": 3},
+        out=tmp_path / "run",
+        execution=CPU,
+        on_progress=lambda step, metrics: done.append(step),
+    )
+    assert done == [1, 2, 3]
+    assert run.label == "spc batch.context=5 batch.horizon=3 batch.tasks=4 batch.windows=3 iql.hidden=[8]"
+    assert load_agent(run.path).seeds == (3, 4)
+    with pytest.raises(ConflictError, match="a run is there already"):
+        train(store_path, seeds=(3, 4), overrides={**small, "steps": 3}, out=run.path, execution=CPU)
+    again = {"seeds": (3, 4), "out": run.path, "execution": CPU, "resume": True}
+    with pytest.raises(ConflictError, match=r"was begun with iql.hidden \(8,\), not \(9,\)"):
+        train(store_path, overrides={**small, "iql.hidden": [9]}, **again)
+    train(store_path, overrides={**small, "steps": 5}, **again)
+    assert read_record(latest_checkpoint(run.checkpoints)).step == 5
+
+
+def test_what_cannot_start_leaves_nothing(store_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError):
+        train(store_path, overrides={"iql.expectile": 2.0}, out=tmp_path / "runs" / "a", execution=CPU)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_batches_in_two_lines(store_path: Path) -> None:
+    sampler = TaskBatchSampler(load_task_data(open_store(store_path)))
+    assert sampler.batch(0).action.shape == (1, 16, 64, 5, 2)
