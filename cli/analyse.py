@@ -10,7 +10,7 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
-from .common import chosen_of, echo_json, echo_table, progress_bar
+from .common import echo_json, echo_table, parse_list, progress_bar
 from .finding import find_run, is_own, store_of_run
 from .options import checkpoint_option, json_option, run_store_option
 from .settings_options import analysis_options, execution_options
@@ -50,8 +50,8 @@ def analyse(
                      finger-ls); needs scikit-learn
     open-loop        errors of the world model, step by step, as it is rolled through stored actions
 
-    Every number is defined in docs/metrics.md. The results of a run on this machine are kept in its folder,
-    those of every checkpoint and of all settings side by side.
+    docs/metrics.md defines every number. The results of a run on this machine are kept in its folder, for
+    every checkpoint and all settings side by side.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def analyse(
     opened = open_run(path)
     with progress_bar(None, "part", "analysing") as bar:
 
-        def progress(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
@@ -79,21 +79,21 @@ def analyse(
             opened,
             open_store(store_of_run(opened, store)),
             settings,
-            parts=chosen_of("--metrics", metrics, PARTS),
+            parts=parse_list("--metrics", metrics, PARTS),
             checkpoint=choose_checkpoint(opened.checkpoints, checkpoint),
             device=pick_device(execution.device),
             warn=lambda message: click.echo(f"clwm: {message}", err=True),
-            on_progress=progress,
+            on_progress=on_progress,
         )
     if as_json:
         echo_json(analysis.model_dump(mode="json", exclude_none=True))
     else:
         click.echo(f"{run}: {opened.record.method} on {opened.record.store_name}, update {analysis.step:,}")
         click.echo(describe(settings))
-        columns = [_rows(of_seed) for of_seed in analysis.seeds]
+        columns = [_rows(seed) for seed in analysis.seeds]
         rows = [(*parts[0][:2], *(value for _, _, value in parts)) for parts in zip(*columns, strict=True)]
         echo_table(("metric", "of", *(f"seed {number}" for number in opened.record.seeds)), rows)
-    if is_own(run):  # what was downloaded stays as it is
+    if is_own(run):  # a downloaded run is not changed
         try:
             save_analysis(opened, analysis)
         except OSError as error:
@@ -101,7 +101,7 @@ def analyse(
 
 
 def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
-    """Metric, what it is of, value; the same metrics for every seed of a run."""
+    """Metric, what it is measured on, and value; the same metrics for every seed of a run."""
     from clwm_train.analysis.results import DisentanglementScores
 
     rows = [
@@ -110,13 +110,13 @@ def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
         for name, value in scores.items()
     ]
     if analysis.disentanglement is not None:
-        found = analysis.disentanglement
-        factors = ", ".join(found.factors)
-        held_against = (("noise codes", found.noise), ("entangled codes", found.entangled))
-        for whose, scores in ((factors, found), *held_against):
+        measured = analysis.disentanglement
+        factors = ", ".join(measured.factors)
+        controls = (("noise codes", measured.noise), ("entangled codes", measured.entangled))
+        for subject, scores in ((factors, measured), *controls):
             for name in DisentanglementScores.model_fields if scores is not None else ():
                 value = getattr(scores, name)
-                rows.append((name, whose, "-" if value is None else f"{value:.3f}"))
+                rows.append((name, subject, "-" if value is None else f"{value:.3f}"))
     for split, errors in (analysis.open_loop or {}).items():
         last = len(errors.code)
         for name, curve in (("code error", errors.code), ("reward error", errors.reward)):

@@ -63,10 +63,10 @@ def behaviour() -> None:
 @click.option(
     "--relabelled",
     type=click.FloatRange(0.0, 1.0),
-    help="Share of the transitions that are learned from as another task's, with its reward.  [default: 0.5 "
+    help="Share of the transitions that are relabelled as another task's, with its reward.  [default: 0.5 "
     "where tasks differ in the reward alone, else 0]",
 )
-@click.option("--resume", is_flag=True, help="Continue the run in --out, also beyond its former --steps.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, also beyond its earlier --steps.")
 def train(
     family: str,
     out: Path,
@@ -109,7 +109,7 @@ def train(
         )
     with progress_bar(steps, "step", f"training {family}") as bar, _choosing(bar) as measured:
 
-        def progress(done: int, last: CurvePoint) -> None:
+        def on_progress(done: int, last: CurvePoint) -> None:
             bar.update(done - bar.n)
             bar.set_postfix_str(f"mean return {np.mean(last.returns_deterministic):.1f}", refresh=False)
 
@@ -120,7 +120,7 @@ def train(
                 steps=steps,
                 checkpoints=checkpoints,
                 resume=resume,
-                on_progress=progress,
+                on_progress=on_progress,
                 measured=measured,
             )
         except KeyboardInterrupt:
@@ -137,10 +137,10 @@ def train(
 def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
     """Choose checkpoints from several training RUNS of one family together.
 
-    The runs may differ in their seeds, or be on some of the tasks alone (--tasks), such as those that a
-    policy for all tasks plays badly: at each quality, up to five policies share the tasks. Where the robot is
-    symmetric (the ants), their images play, too. The first run has to be on all tasks that the others are on;
-    the runs themselves stay as they are.
+    The runs may differ in their seeds, or be on some of the tasks only (--tasks), such as those that a policy
+    for all tasks solves badly: at each quality, up to five policies share the tasks. Where the robot is
+    symmetric (the ants), their mirror images are used, too. The first run has to include all tasks of the
+    others; the runs themselves are not changed.
 
     \b
     OUT/zoo               the policies chosen, and a card about them: `zoo: OUT/zoo` in an entry of a manifest
@@ -161,7 +161,7 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
 
 @contextmanager
 def _choosing(before: tqdm[Any] | None = None) -> Iterator[Measured]:
-    """A bar of the policies that are measured, whose number is not known; it takes the place of another."""
+    """A bar that counts measured policies, whose total is unknown; it replaces the bar ``before``."""
     bars: list[tqdm[Any]] = []
 
     def measured(number: int) -> None:
@@ -201,7 +201,7 @@ def _report(zoo: Path, card: Card) -> None:
 @click.option(
     "--zoo",
     type=click.Path(path_type=Path),
-    help="RUN/zoo of `clwm behaviour train`: its best is the expert.",
+    help="RUN/zoo of `clwm behaviour train`, whose best policy is the expert.",
 )
 @click.option(
     "--episodes", type=click.IntRange(1), default=20, show_default=True, help="Episodes per task and policy."
@@ -210,11 +210,11 @@ def _report(zoo: Path, card: Card) -> None:
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of the episodes."
 )
 def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, seed: int) -> None:
-    """Measure what random actions and the expert get on every task of FAMILY: 0 and 1 of normalised returns.
+    """Measure what random actions and the expert earn on every task of FAMILY: 0 and 1 of normalised returns.
 
     The expert is the scripted policy where there is one, else the best one of the family's trained policies.
-    Without --out the results are kept for `clwm eval` and `clwm report`. Where clwm brings a family's
-    reference returns, those hold, so that everybody has the same scale.
+    Without --out the results are kept for `clwm eval` and `clwm report`. The reference returns that ship with
+    clwm take precedence, so that everybody uses the same scale.
 
     \b
     Examples:
@@ -226,7 +226,7 @@ def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, se
 
     known = get_family(family)
     folder = out or own_references()
-    folder.mkdir(parents=True, exist_ok=True)  # what is wrong with it shows before hours of simulation
+    folder.mkdir(parents=True, exist_ok=True)  # fails now rather than after hours of simulation
     with progress_bar(len(known.tasks), "task", f"measuring {family}") as bar:
         record = measure_references(
             known, episodes=episodes, seed=seed, zoo=None if zoo is None else str(zoo), on_progress=bar.update
@@ -237,4 +237,6 @@ def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, se
         "(mean over tasks)"
     )
     if out is None and (FOLDER / path.name).is_file():
-        click.echo(f"clwm: the reference returns of {family} that clwm brings hold, not these", err=True)
+        click.echo(
+            f"clwm: the reference returns of {family} that ship with clwm are used, not these", err=True
+        )

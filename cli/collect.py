@@ -20,19 +20,25 @@ from .options import TargetPath
 @click.command()
 @click.argument("manifest")
 @click.option("--out", type=TargetPath(), help="Folder of the store.  [default: data/NAME.zarr]")
-@click.option("--tasks", help="Only these of the manifest's tasks, e.g. 0-4,7; the others can follow later.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Processes that simulate.  [default: 1, or all of a cluster]"
+    "--tasks", help="Only these of the manifest's tasks, e.g. 0-4,7; the others can be collected later."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes that simulate.  [default: 1, or all CPUs of a cluster]",
 )
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where they run: this machine, or a Ray cluster that shares the folder of the store.",
+    help="Where to simulate: on this machine, or on a Ray cluster that shares the store's folder.",
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Collect anew; the old store is replaced when that is complete."
+    "--overwrite",
+    is_flag=True,
+    help="Collect everything again; the old store is replaced when that is complete.",
 )
 def collect(
     manifest: str,
@@ -46,7 +52,7 @@ def collect(
 
     MANIFEST is a YAML file or the name of a bundled manifest. An interrupted collection is resumed by the
     same command; the result is the same, byte for byte, whatever the interruptions, the workers and the
-    engine. --engine ray joins the cluster of RAY_ADDRESS, or one that runs on this machine, or starts one.
+    engine. --engine ray joins the cluster at RAY_ADDRESS, or one on this machine, or starts one.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What several verbs share: output for people and for machines, progress bars."""
+"""Shared by several verbs: output for people and for machines, and progress bars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .progress import ProgressBar
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """A block that Ctrl-C ends with a word of comfort instead of a traceback."""
+    """A block that Ctrl-C ends with exit code 130, and a line that says how to resume."""
     try:
         yield
     except KeyboardInterrupt:
@@ -31,7 +31,7 @@ def echo_json(value: Any) -> None:
 
 
 def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print an aligned table; numbers, recognised by their first character, to the right."""
+    """Print an aligned table; numbers, recognised by their first character, are aligned to the right."""
     lines = [list(header), *[list(row) for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for number, line in enumerate(lines):
@@ -68,8 +68,8 @@ def echo_store(store: Store) -> None:
     click.echo(f"{store.path}: {len(store.tasks)} tasks, {transitions:,} transitions")
 
 
-def chosen_of(option: str, text: str, allowed: Any) -> list[Any]:
-    """The parts that an option names, separated by commas, in the order of ``allowed``."""
+def parse_list(option: str, text: str, allowed: Any) -> list[Any]:
+    """The comma-separated values of an option, in the order of ``allowed``."""
     chosen = [part.strip() for part in text.split(",")]
     for part in chosen:
         if part not in allowed:

@@ -1,4 +1,4 @@
-"""``clwm convert``: from other formats and to them."""
+"""``clwm convert``: from and to other formats."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .common import counting_bar, echo_json, echo_store, echo_table
 from .finding import find_store
 from .options import TargetPath, json_option
 
-ORIGINS = ("minari", "tensors", "npz", "hdf5")
-GOALS = ("minari", "tensors", "npz", "parquet")
+SOURCE_FORMATS = ("minari", "tensors", "npz", "hdf5")
+TARGET_FORMATS = ("minari", "tensors", "npz", "parquet")
 
 
 @click.command()
 @click.argument("source")
 @click.argument("target", type=TargetPath())
-@click.option("--from", "origin", type=click.Choice(ORIGINS), help="Format of SOURCE.")
-@click.option("--to", "goal", type=click.Choice(GOALS), help="Format of TARGET.")
+@click.option("--from", "origin", type=click.Choice(SOURCE_FORMATS), help="Format of SOURCE.")
+@click.option("--to", "goal", type=click.Choice(TARGET_FORMATS), help="Format of TARGET.")
 @click.option("--family", help="With --from: task family of the data, or a new name.")
-@click.option("--tasks", help="With --from: task of each dataset, or only these tasks, e.g. 0-4,7.")
+@click.option("--tasks", help="With --from: the task of each dataset, or only these tasks, e.g. 0-4,7.")
 @click.option("--splits", help="With --from: splits of a new family, e.g. train:0-29,id:30-39.")
 @click.option(
     "--parameters",
@@ -45,12 +45,12 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
     \b
     minari    datasets of Minari, one per task; to Minari and back gives the same store
     tensors   a folder of torch tensors, one per task, of rows [s, a, r, s', terminated]
-    npz       flat NumPy arrays: one file of all tasks, or a file of others per task
+    npz       flat NumPy arrays: one file with all tasks, or, from elsewhere, one file per task
     hdf5      a file per task: flat arrays as in D4RL, or groups data/demo_0 as in robomimic
     parquet   a folder that datasets.load_dataset reads: a row per transition, files per split (--to only)
 
-    Datasets and files become tasks in natural order (t2 before t10); a table says what became of each. Every
-    episode is checked, and the store is validated before it is put in its place. What a format does not
+    Datasets and files become tasks in natural order (t2 before t10); a table lists what each became. Every
+    episode is checked, and the store is validated before it is moved into place. What a format does not
     record (episode ends, seeds, behaviours) is inferred or left unknown, and the new store says so.
 
     \b
@@ -87,7 +87,7 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
 
 
 def _export(store: Path, target: Path, goal: str) -> list[str]:
-    """Names of what was written."""
+    """Write a store in another format; returns the names of what was written."""
     if goal == "npz":
         return [str(to_npz(store, target))]
     with counting_bar(f"writing {target}") as on_progress:

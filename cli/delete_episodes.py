@@ -15,13 +15,13 @@ from .finding import find_local_store
 
 @click.command()
 @click.argument("store")
-@click.option("--task", type=int, required=True, help="Task that the episodes are of.")
+@click.option("--task", type=int, required=True, help="Task of the episodes.")
 @click.option("--episodes", required=True, help="Their numbers, from 0, e.g. 0-4,7.")
 def delete_episodes(store: str, task: int, episodes: str) -> None:
     """Remove episodes from STORE.
 
     STORE is a path, or the name of a store under data/. The new store is built beside it and takes its place
-    when it is complete. Numbers of later episodes move up.
+    when it is complete. Later episodes are renumbered.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``clwm demo``: the whole chain on the embedded default."""
+"""``clwm demo``: the whole workflow on point-robot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = "point-robot"
 def demo(out: Path, seed: int, steps: int | None) -> None:
     """Collect point-robot, validate it, train SPC, evaluate it, and draw what it does.
 
-    Takes minutes on two CPU cores. What an earlier call left in the folder is used again.
+    Takes minutes on two CPU cores. What an earlier call left in the folder is reused.
 
     \b
     Examples:

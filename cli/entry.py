@@ -1,4 +1,4 @@
-"""The console script: what has to be settled before anything else is imported."""
+"""The console script: what has to be done before anything else is imported."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import signal
 
 
 def run() -> None:
-    """Run ``clwm``. Ctrl-C ends it with exit code 130 from the first moment on."""
+    """Run ``clwm``. Ctrl-C ends it with exit code 130, even during imports."""
     _occupy_standard_streams()
-    # A command that was started in the background ignores the signal, and shall go on doing so.
+    # A command that was started in the background ignores the signal, and must continue to do so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from .main import main
@@ -20,8 +20,8 @@ def run() -> None:
 
 
 def _occupy_standard_streams() -> None:
-    """Give closed standard streams (``2>&-``) a place to go: else the next file that is opened takes their
-    number, and messages are written into it."""
+    """Redirect closed standard streams (``2>&-``) to the null device. Otherwise the next file that is opened
+    would take their number, and messages would be written into it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -46,7 +46,7 @@ def eval(
 ) -> None:
     """Evaluate the agent of RUN, the folder of a run or user/repo on the Hub, on the tasks of its family.
 
-    Protocols differ in where the context comes from that the task is inferred from:
+    Protocols differ in the source of the context that the task is inferred from:
 
     \b
     few-shot        from the task's own dataset
@@ -56,8 +56,8 @@ def eval(
 
     A split that the family does not have is absent from the results. Normalised returns (0: random actions,
     1: the expert) are shown for families whose reference returns are known. The results of a run on this
-    machine are kept in its folder, those of every checkpoint and of all settings side by side. Of a run of
-    several seeds every seed is evaluated; with --json their results are under "seeds".
+    machine are kept in its folder, for every checkpoint and all settings side by side. Every seed of a run is
+    evaluated; if there are several, --json has their results under "seeds".
 
     \b
     Examples:
@@ -94,7 +94,7 @@ def eval(
     def evaluate_with(settings: EvaluationSettings) -> Evaluation:
         with progress_bar(None, "step", "evaluating") as bar:
 
-            def progress(done: int, total: int) -> None:
+            def on_progress(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
@@ -105,7 +105,7 @@ def eval(
                 checkpoint=chosen,
                 execution=execution,
                 warn=warn,
-                on_progress=progress,
+                on_progress=on_progress,
             )
 
     own = is_own(run)
@@ -119,16 +119,16 @@ def eval(
     else:
         click.echo(f"{run}: {opened.record.method} on {opened.record.store_name}, update {evaluation.step:,}")
         click.echo(describe(settings))
-        for number, of_seed in zip(opened.record.seeds, results, strict=True):
+        for number, seed_results in zip(opened.record.seeds, results, strict=True):
             if len(results) > 1:
                 click.echo(f"seed {number}:")
-            echo_results(of_seed)
-    if own:  # what was downloaded stays as it is
+            echo_results(seed_results)
+    if own:  # a downloaded run is not changed
         keep(opened, evaluation)
 
 
 def keep(run: Run, evaluation: Evaluation) -> None:
-    """Keep an evaluation with its run; that this fails is no reason to hide the results."""
+    """Keep an evaluation with its run; a failure is reported, but does not hide the results."""
     from clwm_train.evaluation.results import save_evaluation
 
     try:
@@ -184,11 +184,13 @@ def _curves(
 
 
 def _by_seed(run: Run, results: Sequence[Any]) -> Any:
-    """The results of the one seed of a run, or under "seeds" those of each of several."""
+    """The results of a run's only seed; for several seeds, a mapping under "seeds"."""
     if len(results) == 1:
         return results[0]
     return {
-        "seeds": {str(number): of_seed for number, of_seed in zip(run.record.seeds, results, strict=True)}
+        "seeds": {
+            str(number): seed_results for number, seed_results in zip(run.record.seeds, results, strict=True)
+        }
     }
 
 

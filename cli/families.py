@@ -22,7 +22,7 @@ from .options import json_option
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--all", "expand", is_flag=True, help="Give every Meta-World family a line of its own.")
+@click.option("--all", "expand", is_flag=True, help="List every Meta-World family on a line of its own.")
 @json_option
 def families(name: str | None, expand: bool, as_json: bool) -> None:
     """List all task families or, with NAME, every task of one (a name, or a YAML file that declares one).

@@ -1,4 +1,4 @@
-"""What commands take for a store or a run: a path, a name under data/ or runs/, or something published."""
+"""Finding the store or the run that a user names: a path, a name under data/ or runs/, or a published one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def default_store(name: str) -> Path:
-    """Where the store of a dataset lies unless the user says otherwise."""
+    """The default path of a dataset's store."""
     return DATA / store_file(name)
 
 
@@ -45,10 +45,10 @@ def find_local_store(text: str) -> Path:
 
 
 def look_at_store(text: str) -> Store:
-    """The store that a user means, for a look: of one that is published only the metadata is downloaded.
+    """The store that a user means; of a published one only the metadata is downloaded.
 
     Raises:
-        ClwmError: there is none.
+        ClwmError: there is no such store.
     """
     located: Located = locate(text, DATA)
     if not isinstance(located, Path):
@@ -72,17 +72,17 @@ def find_run(text: str) -> Path:
 
 
 def is_own(text: str) -> bool:
-    """Whether a run that a user means is one of their own, not a download that stays as it is."""
+    """Whether the run that a user means is one of their own, not a cached download."""
     from clwm_train.runs.finding import locate_run
 
     return isinstance(locate_run(text, RUNS), Path)
 
 
 def store_of_run(run: Run, given: str | None) -> Path:
-    """The data that gives the contexts: where the user says, where it was, or where it was published.
+    """The store of a run's data: the one given, the one it was trained on, or the published one.
 
     Raises:
-        NotFoundError: it is at none of these.
+        NotFoundError: none of these exists.
     """
     if given is not None:
         return find_store(given)

@@ -1,4 +1,4 @@
-"""``clwm list``: what there is here, or on the Hub."""
+"""``clwm list``: stores and runs on this machine, or on the Hub."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ TAG = "clwm"
 def list(hub: bool, as_json: bool) -> None:
     """List the stores under data/ and the runs under runs/, or what is published on the Hub.
 
-    The state of a store comes from a quick look at its metadata and at the sizes of its files; `clwm
-    validate` reads the data, too. The best evaluation of a run is that with the highest few-shot return on
-    id tasks: a mean over tasks and seeds, normalised where the family has reference returns.
+    The state of a store is judged by its metadata and the sizes of its files; `clwm validate` reads the data,
+    too. For runs, the highest few-shot return on id tasks among their evaluations is shown: a mean over tasks
+    and seeds, normalised where the family has reference returns.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def _store_entry(path: Path) -> dict[str, Any]:
 
 
 def _state(store: Store) -> str:
-    """From the sizes of the files."""
+    """The state of a store, from the sizes of its files."""
     from clwm_data.store.format import TASKS, task_folder
 
     for task in store.tasks.values():

@@ -19,11 +19,11 @@ SECTIONS = {
         "info": "Show what a store holds.",
         "preview": "Film episodes of a family or of a store.",
         "validate": "Check a store: schema, episodes, digests, values.",
-        "select": "Make a store of a part of another.",
+        "select": "Make a store from a part of another.",
         "merge": "Make one store of several.",
         "delete-episodes": "Remove episodes from a store.",
         "relabel": "Make a store of the same transitions with other rewards.",
-        "convert": "Convert from other formats and to them.",
+        "convert": "Convert from and to other formats.",
         "behaviour": "Train the policies that collect data.",
     },
     "Share": {
@@ -96,7 +96,7 @@ def clwm(debug: bool) -> None:
 
     \b
     Examples:
-      clwm demo                        the whole chain in minutes: collect, validate, train, evaluate
+      clwm demo                        everything in minutes: collect, validate, train, evaluate
       clwm collect point-robot         data/point-robot.zarr
       clwm train point-robot           runs/point-robot-spc-s0
       clwm eval runs/point-robot-spc-s0
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        # One line whatever stood in the files that the message quotes, and no control characters.
+        # A single line without control characters, whatever the message quotes from files.
         line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {_message(error)}")
         click.echo(line, err=True)
         sys.exit(1)
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _message(error: Exception) -> str:
     """What went wrong, in one line."""
-    from clwm_data.disk import describe  # the package takes long to import
+    from clwm_data.disk import describe  # the package takes time to import
     from clwm_data.errors import ClwmError
 
     if isinstance(error, ClwmError):

@@ -17,11 +17,11 @@ from .options import TargetPath
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--out", type=TargetPath(), required=True, help="Folder of the new store.")
 def merge(sources: tuple[str, ...], out: Path) -> None:
-    """Make one store of SOURCES, which are of the same family.
+    """Make one store from SOURCES, which must be of the same family.
 
-    SOURCES are paths, or names of stores under data/; they are not changed. A task that several of them hold
-    gets the episodes of all; an episode that is in two of them is refused. An episode is known by its seed:
-    collect what is to be merged with different seeds, as -small, -medium, -expert and the paper's size are.
+    SOURCES are paths, or names of stores under data/; they are not changed. The episodes of a task that several
+    of them hold are joined; an episode that is in two of them is an error. Episodes are identified by their
+    seeds: collect what is to be merged with different seeds, as the bundled manifests of a family are.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ json_option: Decorator = click.option(
 
 
 class TargetPath(click.Path):
-    """A path to be written to; ``""`` would mean the current folder, which nobody intends by it."""
+    """A path to be written to. An empty text is refused: as a path it would mean the current folder."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)

@@ -24,7 +24,7 @@ from .finding import find_store
     "--out", type=click.Path(path_type=Path), help="A .gif, .mp4 or .png file.  [default: NAME.gif]"
 )
 @click.option(
-    "--behaviour", help="FAMILY: who acts: scripted, learned, random.  [default: the first that there is]"
+    "--behaviour", help="FAMILY: policy that acts: scripted, learned, random.  [default: the first available]"
 )
 @click.option(
     "--checkpoint", type=click.IntRange(0, 100), help="FAMILY: quality of the learned policy.  [default: 100]"
@@ -51,7 +51,7 @@ def preview(
     """Film an episode of each task of a FAMILY, or one that a STORE holds, re-simulated.
 
     FAMILY is a name, or a YAML file that declares one.
-    A name that is both means the family: give the store's path then. As .png, the episodes' last moments.
+    A name that is both means the family; give the path of the store instead. A .png shows the last frames.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def _report(clips: list[Clip], target: Path) -> None:
         if not clip.faithful:
             click.echo(
                 f"clwm: task {clip.task.index} {clip.label}: re-simulated, it leaves the stored path: "
-                "another version of the simulator, or altered data (`clwm validate` tells)",
+                "another version of the simulator, or altered data (`clwm validate` finds out)",
                 err=True,
             )
     click.echo(f"{target}: {len(clips)} episodes")

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, now and then a line in a log file."""
+"""Progress on stderr: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]
     """A bar on a terminal; elsewhere (nohup, Slurm, a pipe) a line every ``interval`` seconds.
 
     Args:
-        total: of what is counted; ``None``: not known yet.
+        total: number of what is counted; ``None`` if it is not known yet.
         unit: what is counted, in the singular; ``B`` for bytes.
-        description: what is going on.
+        description: what is being done.
         interval: seconds between two lines.
     """
 
@@ -31,14 +31,14 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]
         self._description, self._unit = description, unit
         self._began = self._last = time.monotonic()
         self._first: float | None = None
-        self._figures = ""
+        self._metrics = ""
 
     def update(self, n: float | None = 1) -> bool | None:
-        """``n`` more are done."""
+        """Count ``n`` more as done."""
         if not self._lines:
             return super().update(n)
         self.n += n or 0
-        if self._first is None:  # a resumed run begins far along
+        if self._first is None:  # a resumed run does not begin at 0
             self._first = self.n
         now = time.monotonic()
         if now - self._last >= self._interval:
@@ -47,11 +47,11 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]
         return None
 
     def set_postfix(self, *arguments: Any, **options: Any) -> None:
-        """Numbers that are shown beside."""
+        """Set the metrics that are shown beside the progress."""
         if not self._lines:
             super().set_postfix(*arguments, **options)
         else:
-            self._figures = ", ".join(f"{name} {value}" for name, value in dict(*arguments).items())
+            self._metrics = ", ".join(f"{name} {value}" for name, value in dict(*arguments).items())
 
     def _line(self, now: float) -> str:
         speed = (self.n - (self._first or 0)) / max(now - self._began, 1e-9)
@@ -62,4 +62,4 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]
                 done += f", {tqdm.format_interval((self.total - self.n) / speed)} left"
         else:
             done += f" {unit}"
-        return f"{self._description}: {done}" + (f"; {self._figures}" if self._figures else "")
+        return f"{self._description}: {done}" + (f"; {self._metrics}" if self._metrics else "")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("repo_id")
-@click.option("--tasks", help="Only these tasks, e.g. 0-4,7; others can follow later.")
+@click.option("--tasks", help="Only these tasks, e.g. 0-4,7; others can be added later.")
 @click.option(
     "--split",
     "splits",
@@ -52,9 +52,9 @@ def pull(
 ) -> None:
     """Download the stores, or the trained agent, of the repository REPO_ID (user/name) from the Hub.
 
-    Where it holds several stores, user/name/x.zarr chooses one. Every file is checked against its published
+    If it holds several stores, user/name/x.zarr chooses one. Every file is checked against its published
     digest. An interrupted download is resumed by the same command, and more tasks can be added later: the
-    store knows which it lacks.
+    store records which are missing.
 
     \b
     Examples:
@@ -94,7 +94,7 @@ def pull(
 
 
 def _at(reference: HubReference, revision: str | None) -> HubReference:
-    """The reference at the revision of an option."""
+    """The reference, at the revision that the option names."""
     if revision is None:
         return reference
     if reference.revision not in (None, revision):

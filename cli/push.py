@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 @click.option("--private", is_flag=True, help="Make the repository private, if it does not exist yet.")
 @click.option("--tag", help="Set this tag on the result, e.g. v1: what readers pin.")
 @click.option("--branch", help="Push to this branch instead of the default one.")
-@click.option("--dataset", help="Of a RUN: where its data is published, if it was trained before that.")
+@click.option("--dataset", help="RUN: where its data is published, if it was trained before that.")
 @click.option(
-    "--author", "authors", multiple=True, help="Of a STORE: whom to credit; may be given several times."
+    "--author", "authors", multiple=True, help="STORE: author to credit; may be given several times."
 )
-@click.option("--licence", "--license", help="Of a STORE: SPDX identifier, such as CC-BY-4.0.")
+@click.option("--licence", "--license", help="STORE: SPDX identifier of the licence, such as CC-BY-4.0.")
 @click.option(
     "--no-parquet",
     is_flag=True,
-    help="Of a STORE: without the Parquet files for the Hub's viewer and datasets.load_dataset.",
+    help="STORE: leave out the Parquet files for the Hub's viewer and datasets.load_dataset.",
 )
 @click.option(
     "--replace",
@@ -63,7 +63,7 @@ def push(
 ) -> None:
     """Publish STORE as a dataset, or RUN as a model, in the repository REPO_ID (user/name) of the Hub.
 
-    A store must be valid, the agent of a run evaluated. Beside a store go Parquet files, a row per
+    A store must be valid, and a run evaluated. A store is published together with Parquet files, one row per
     transition, which the Hub's viewer and datasets.load_dataset read. Only what changed is uploaded; an
     interrupted push is resumed by the same command. Nothing published is lost unless --replace says so.
     Several stores can live in one repository. Log in with `hf auth login`, or set HF_TOKEN.
@@ -82,7 +82,7 @@ def push(
         publication = _publication_of_run(Path(source), repo_id, branch, dataset)
     else:
         if dataset is not None:
-            raise click.UsageError(f"--dataset is for runs; {source} is none")
+            raise click.UsageError(f"--dataset is for runs; {source} is not one")
         publication = _publication_of_store(source, repo_id, branch, authors, licence, not no_parquet)
     if dry_run:
         _show(_plan(publication), repo_id, as_json)
@@ -125,14 +125,14 @@ def _publication_of_store(
 
 
 def _plan(publication: Publication) -> Plan:
-    """What would travel; all of it, where the Hub cannot be asked what it has already."""
+    """The plan of a push; if the Hub cannot be asked what it holds, that of a push to a new repository."""
     from clwm_data.hub.client import UnreachableError
 
     try:
         return publication.plan()
     except UnreachableError as error:
         click.echo(f"clwm: {error}", err=True)
-        click.echo("clwm: listed is what a new repository would get", err=True)
+        click.echo("clwm: this lists what would be pushed to a new repository", err=True)
         return publication.plan_upon(None)
 
 

@@ -31,11 +31,11 @@ from .finding import find_store
 def report(what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], pictures: bool) -> None:
     """Show a store, or runs beside each other, on one self-contained page.
 
-    Of a STORE (a path, or the name of one under data/): provenance, tasks, returns, coverage, rewards,
-    episodes. Of RUNs (folders of runs, or of a whole sweep): tables of results with intervals, aggregate
+    For a STORE (a path, or the name of one under data/): provenance, tasks, returns, coverage, rewards,
+    episodes. For RUNs (folders of runs, or of a whole sweep): tables of results with intervals, aggregate
     returns and those on each dataset, performance profiles, formulations of the world model, open-loop
     errors, disentanglement, representations over training; every figure also as SVG and CSV in a folder
-    beside the page. Runs are compared by what `clwm eval` and `clwm analyse` have found.
+    beside the page. Runs are compared by the results that `clwm eval` and `clwm analyse` have kept.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def report(what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], pict
         return
     if len(what) > 1:
         raise InvalidInputError(
-            f"{what[0]}: several names must be runs, and this is none: name one store at a time"
+            f"{what[0]}: several names must be runs, and this is not one: name one store at a time"
         )
     path = find_store(what[0])
     opened = open_store(path)
@@ -79,7 +79,7 @@ def _report_runs(paths: list[Path], out: Path | None, asked: tuple[str, ...]) ->
 
 
 def _settings(asked: tuple[str, ...]) -> dict[str, Any]:
-    """The settings to choose evaluations by, each as :class:`EvaluationSettings` has it."""
+    """The settings to choose evaluations by, as fields of :class:`EvaluationSettings`."""
     from clwm_data.strict import YamlDocument, build_model
     from clwm_train.methods.method_file import merge
     from clwm_train.methods.resolve import parse_override

@@ -1,4 +1,4 @@
-"""``clwm select``: a part of a store as a store of its own."""
+"""``clwm select``: make a store from a part of another."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def select(
     min_return: float | None,
     episodes: str | None,
 ) -> None:
-    """Make a store TARGET of the episodes of SOURCE that pass all conditions.
+    """Make a store TARGET from the episodes of SOURCE that pass all conditions.
 
-    SOURCE is a path, or the name of a store under data/; it is not changed. The new store says where it comes
-    from. Episodes keep their seeds and states, so it can still be re-simulated.
+    SOURCE is a path, or the name of a store under data/; it is not changed. The new store records its
+    source. Episodes keep their seeds and states, so they can still be re-simulated.
 
     \b
     Examples:

@@ -1,6 +1,6 @@
-"""Options that several verbs take, gathered into the settings that they describe.
+"""Options that several verbs share, collected into the settings that they describe.
 
-Each decorator here adds options to a command and hands it one argument, the model that they were built into.
+Each decorator here adds options to a command, and passes it one argument: the model built from their values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import click
 
 from clwm_data.families import SPLITS
 
-from .common import chosen_of
+from .common import parse_list
 from .options import Decorator
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ _EXECUTION: dict[str, Callable[[str], Decorator]] = {
 
 
 def execution_options(device: str, *names: str, **texts: str) -> Decorator:
-    """``--device`` and more, handed over as ``execution``.
+    """``--device`` and other options, passed as ``execution``.
 
     Args:
-        device: the default.
-        names: of the others: ``threads``, ``compile``, ``memory``.
-        texts: help of some of them, where it is not the usual one.
+        device: default of ``--device``.
+        names: the other options: ``threads``, ``compile``, ``memory``.
+        texts: help texts that replace the usual ones, by option.
     """
     options: list[Decorator] = [click.option("--device", default=device, show_default=True, help=_DEVICE)]
     options += [_EXECUTION[name](texts.get(name, "")) for name in names]
@@ -93,7 +93,7 @@ _EVALUATION = (
         type=click.Choice(["zero", "mean"]),
         default="zero",
         show_default=True,
-        help="What a task is taken to be at first: z = 0 (published), or the mean z of the train tasks.",
+        help="Initial z of a task: 0 (published), or the mean z of the train tasks.",
     ),
     click.option(
         "--prior-weight",
@@ -122,7 +122,7 @@ _EVALUATION = (
         type=click.Choice(["none", "mppi"]),
         default="none",
         show_default=True,
-        help="Who acts: the policy, or MPPI with the world model.",
+        help="What acts: the policy, or MPPI with the world model.",
     ),
     click.option(
         "--planner-set",
@@ -137,7 +137,7 @@ _EVALUATION = (
 
 
 def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every setting of an evaluation, handed over as ``settings``."""
+    """All settings of an evaluation, passed as ``settings``."""
     names = (
         "protocols",
         "splits",
@@ -170,8 +170,8 @@ def _evaluation_settings(values: dict[str, Any]) -> EvaluationSettings:
     elif overrides:
         raise click.UsageError("--planner-set needs --planner mppi")
     values["planner"] = planner
-    values["protocols"] = tuple(chosen_of("--protocol", values["protocols"], PROTOCOLS))
-    values["splits"] = tuple(chosen_of("--split", values["splits"], SPLITS))
+    values["protocols"] = tuple(parse_list("--protocol", values["protocols"], PROTOCOLS))
+    values["splits"] = tuple(parse_list("--split", values["splits"], SPLITS))
     settings: EvaluationSettings = _built(EvaluationSettings, values)
     return settings
 
@@ -182,7 +182,7 @@ _ANALYSIS = (
         type=click.IntRange(2),
         default=32,
         show_default=True,
-        help="Contexts drawn of every task.",
+        help="Contexts drawn from every task.",
     ),
     click.option(
         "--context-size",
@@ -205,7 +205,7 @@ _ANALYSIS = (
 
 
 def analysis_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every setting of an analysis, handed over as ``settings``."""
+    """All settings of an analysis, passed as ``settings``."""
     names = ("contexts", "context_size", "horizon", "seed")
 
     def build(values: dict[str, Any]) -> AnalysisSettings:
@@ -218,7 +218,7 @@ def analysis_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _built(model: Callable[..., Any], values: dict[str, Any]) -> Any:
-    """The model; what cannot go together is wrong usage."""
+    """Build a model; values that are invalid together are a usage error."""
     from pydantic import ValidationError
 
     try:
@@ -233,7 +233,7 @@ def _built(model: Callable[..., Any], values: dict[str, Any]) -> Any:
 def _gathered(
     target: str, names: Sequence[str], options: Sequence[Decorator], build: Callable[[dict[str, Any]], Any]
 ) -> Decorator:
-    """A decorator that adds options and hands the command ``target``, built from their values by name."""
+    """A decorator that adds options, and passes the command ``target``, built from their values by name."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)

@@ -1,4 +1,4 @@
-"""Stopping long work at a good place when a signal asks for it."""
+"""Stopping long work at a safe point after a signal."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import signal
 from types import FrameType
 from typing import Self
 
-#: Ctrl-C; batch systems before they kill; a terminal or an ssh connection that closes.
+#: Sent by Ctrl-C; by batch systems before they kill; by a terminal or an ssh connection that closes.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class StopOnSignal:
-    """Whether a signal has asked to stop, for a loop that looks after every step.
+    """Whether a signal has asked to stop, for a loop that checks after every step.
 
-    A second Ctrl-C stops at once. The other signals may come twice (``timeout`` and closing terminals send
-    them so) and never interrupt what is being written. A signal that is ignored, as by ``nohup``, stays so.
+    A second Ctrl-C stops at once. The other signals may arrive twice (``timeout`` and closing terminals send
+    them twice) and never interrupt a write. A signal that is ignored, as under ``nohup``, stays ignored.
     """
 
     def __init__(self) -> None:
         self._stop = False
 
     def __call__(self) -> bool:
-        """Whether a signal came."""
+        """Whether a signal has arrived."""
         return self._stop
 
     def __enter__(self) -> Self:

@@ -34,18 +34,22 @@ if TYPE_CHECKING:
     default="local",
     show_default=True,
     type=click.Choice(["local", "ray"]),
-    help="Where they run: this machine, or a Ray cluster.",
+    help="Where to train: on this machine, or on a Ray cluster.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs that are trained at once."
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of runs that are trained at once.",
 )
 @execution_options("auto", "threads", "compile")
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    help="Stop after so many minutes; the same command goes on.",
+    help="Stop after so many minutes; the same command continues.",
 )
-@click.option("--status", is_flag=True, help="Show where every run stands, and do nothing.")
+@click.option("--status", is_flag=True, help="Only show the state of every run.")
 def sweep(
     experiment: Path,
     out: Path | None,
@@ -58,8 +62,8 @@ def sweep(
     """Train, evaluate and analyse all runs of EXPERIMENT, a YAML file: methods x stores x seeds.
 
     The seeds of a method are trained together in one run unless the file says otherwise. The command can
-    be killed at any moment: called again it goes on where every run stood, and leaves finished ones alone.
-    A run that fails does not end the others. At the end comes the table of results, also in results.csv
+    be killed at any moment: called again, it continues every run, and leaves finished ones alone. A run that
+    fails does not stop the others. At the end the table of results is printed, and written to results.csv
     beside the runs; `clwm report` makes figures of them. docs/experiments.md describes the file.
 
     \b
@@ -116,15 +120,15 @@ def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
                 return
             with progress_bar(_steps(job), "update", job.run.name) as bar:
 
-                def progress(done: int, figures: dict[str, float], bar: tqdm[Any] = bar) -> None:
+                def on_progress(done: int, metrics: dict[str, float], bar: tqdm[Any] = bar) -> None:
                     bar.update(done - bar.n)
 
-                error = attempt(job, until, stop=stopped, on_progress=progress)
+                error = attempt(job, until, stop=stopped, on_progress=on_progress)
             yield job, error
 
 
 def _steps(job: Job) -> int | None:
-    """Updates of a run in all; ``None`` where something is wrong with it, which it will say itself."""
+    """Updates of a run in all; ``None`` if the run is faulty, which it will report itself."""
     from clwm_train.sweep import job_state
 
     try:
@@ -142,7 +146,7 @@ def _has_factors(store: Path) -> bool:
 
 
 def _status(job: Job) -> str:
-    """Where a run stands, in a few words."""
+    """The state of a run, in a few words."""
     from clwm_train.sweep import job_state
 
     try:
@@ -161,7 +165,7 @@ def _status(job: Job) -> str:
 
 
 def _show_results(folder: Path, work: Sequence[Job]) -> None:
-    """Print the table of results on unseen tasks, and write all of it."""
+    """Print the table of results on unseen tasks, and write that of all tasks."""
     from clwm_train.report.scores import CSV_HEADER, HEADER, gather_scores, results_csv, results_table
     from clwm_train.report.tables import write_csv
     from clwm_train.sweep.job import finished

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from clwm_train.train_store import TrainingRequest
     from clwm_train.training.profile import Shares
 
-#: What a seed may be, as the formats of random number generators and of files have it.
+#: Largest seed that random number generators and file formats can hold.
 LARGEST_SEED = 2**63 - 1
 
 
-def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> None:
     """Print the table of methods and stop."""
-    if not wanted:
+    if not value:
         return
     require("torch", "train", "listing methods")
     from clwm_train.methods.listing import list_methods
@@ -57,7 +57,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 )
 @click.option(
     "--name",
-    help="What tables and figures call what is trained.  [default: the method and what --set changes]",
+    help="Name of the method in tables and figures.  [default: the method and what --set changes]",
 )
 @click.option("--method", default="spc", show_default=True, help="Bundled name, or the path of a YAML file.")
 @click.option("--preset", default="tiny", show_default=True, help="tiny, small or paper; or a YAML file.")
@@ -74,10 +74,13 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "mixed", "bf16"]),
-    help="Of matrix products; mixed and bf16 are quicker and less exact: docs/training.md.  [default: fp32]",
+    help="Precision of matrix products; mixed and bf16 are faster and less exact: docs/training.md.  "
+    "[default: fp32]",
 )
 @click.option(
-    "--profile", is_flag=True, help="Write trace.json of some updates into the run; print each part's share."
+    "--profile",
+    is_flag=True,
+    help="Write a trace.json of some updates into the run; print the share of each part.",
 )
 @click.option(
     "--set",
@@ -91,9 +94,9 @@ def _list_methods(ctx: click.Context, option: click.Parameter, wanted: bool) -> 
 )
 @click.option(
     "--eval-protocol",
-    help="How, separated by commas; checkpoints/best is chosen by the first.  [default: few-shot]",
+    help="Protocols of --eval-every, with commas; the first chooses checkpoints/best.  [default: few-shot]",
 )
-@click.option("--eval-split", help="On which tasks, likewise.  [default: id]")
+@click.option("--eval-split", help="Splits of --eval-every, separated by commas.  [default: id]")
 @click.option(
     "--show-config", is_flag=True, help="Print every key of the configuration with its value, and exit."
 )
@@ -130,7 +133,7 @@ def train(
     """Train an agent on STORE: a path, the name of a store under data/, or user/repo on the Hub.
 
     The run's folder gets the resolved configuration, metrics (JSON lines and TensorBoard) and checkpoints.
-    Interrupted runs continue with --resume, to the bit as if they had never stopped.
+    --resume continues an interrupted run, bit for bit as if it had never stopped.
 
     \b
     Examples:
@@ -175,7 +178,7 @@ def _new_run(request: TrainingRequest) -> Run:
 
 
 def _run_to_resume(ctx: click.Context, request: TrainingRequest, overrides: tuple[str, ...]) -> Run:
-    """The run that is there; one that was killed before it was written begins anew."""
+    """The existing run; one that was killed before its record was written starts again."""
     from clwm_train.runs.run import is_unfinished, open_run
 
     if is_unfinished(request.folder):
@@ -208,7 +211,7 @@ def _train(run: Run, store: Store, execution: Execution, steps: int, profile: bo
         click.echo(f"{target}: the data is mapped from files in {cache_folder('mapped')}", err=True)
     shares = partial(_echo_shares, target / TRACE) if profile else None
     done = train_with_bar(run, store, execution=decided, steps=steps, profiled=shares, warn=warn)
-    with suppress(OSError):  # the terminal that was closed
+    with suppress(OSError):  # the terminal was closed
         if not done:
             click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
             sys.exit(130)
@@ -225,7 +228,7 @@ def train_with_bar(
     profiled: Callable[[Shares], None] | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> bool:
-    """Train under a progress bar until done or interrupted; whether all steps are done."""
+    """Train with a progress bar until done or interrupted; returns whether all steps are done."""
     from clwm_train.evaluation.while_training import training_evaluator
     from clwm_train.training.train import train_run
 
@@ -273,7 +276,7 @@ def _seeds(ctx: click.Context, seed: int, seeds: str | None) -> tuple[int, ...]:
 
 
 def _evaluation_overrides(every: int | None, protocols: str | None, splits: str | None) -> list[str]:
-    """``--eval-...`` as ``--set`` would have it."""
+    """The options ``--eval-...`` as values of ``--set``."""
     if every is None:
         if protocols is not None or splits is not None:
             raise click.UsageError("--eval-protocol and --eval-split need --eval-every")
@@ -286,7 +289,7 @@ def _evaluation_overrides(every: int | None, protocols: str | None, splits: str 
 
 
 def _echo_config(method: str, preset: str, changes: Sequence[str], store: Store | None = None) -> None:
-    """Print a configuration as YAML, with what the store's family decides if there is a store."""
+    """Print a configuration as YAML; with a store, after its family has completed it."""
     from clwm_data.yaml_text import dump_yaml
     from clwm_train.methods.resolve import resolve
     from clwm_train.runs.run import resolve_for
@@ -305,17 +308,17 @@ def _echo_shares(trace: Path, shares: Shares) -> None:
 def _refuse_other_configuration(
     ctx: click.Context, run: Run, request: TrainingRequest, overrides: tuple[str, ...]
 ) -> None:
-    """A resumed run keeps its configuration; options that say otherwise are a mistake worth telling."""
+    """Refuse options that contradict the configuration of a resumed run, which is kept."""
     from clwm_train.methods.resolve import resolve
     from clwm_train.runs.run import resolve_for
 
-    has = {"method": run.record.method, "preset": run.record.preset, "name": run.label}
-    said: dict[str, Any] = {name: getattr(request, name) for name in has}
+    kept = {"method": run.record.method, "preset": run.record.preset, "name": run.label}
+    given: dict[str, Any] = {name: getattr(request, name) for name in kept}
     for name in ("seed", "seeds"):
-        has[name], said[name] = format_indices(run.record.seeds), format_indices(request.seeds)
-    for name, value in said.items():
-        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT and value != has[name]:
-            raise ConflictError(f"{run.path}: was begun with --{name} {has[name]}: drop --{name} {value}")
+        kept[name], given[name] = format_indices(run.record.seeds), format_indices(request.seeds)
+    for name, value in given.items():
+        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT and value != kept[name]:
+            raise ConflictError(f"{run.path}: was begun with --{name} {kept[name]}: drop --{name} {value}")
     if overrides:
         config = resolve_for(run.task_family, resolve(run.record.method, run.record.preset, overrides))
         if config.model_copy(update={"steps": run.config.steps}) != run.config:

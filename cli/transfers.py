@@ -1,4 +1,4 @@
-"""What the verbs share that talk to the Hub."""
+"""Shared by the verbs that use the Hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def quiet_hub() -> None:
-    """Have the Hub's client draw no bars and print no warnings: the commands say themselves what is up."""
+    """Silence the progress bars and warnings of the Hub's client: the commands report themselves."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
@@ -23,7 +23,7 @@ def quiet_hub() -> None:
 
 @contextmanager
 def bytes_bar(description: str) -> Iterator[ProgressCallback]:
-    """A progress bar of bytes, and what to call when some of them have travelled."""
+    """A progress bar of bytes, as a callback to call when some of them have been transferred."""
     with progress_bar(None, "B", description) as bar:
         bar.unit_scale = True
 

@@ -1,4 +1,4 @@
-"""``clwm validate``: is every byte and every value of a store what it should be?"""
+"""``clwm validate``: check that every byte and every value of a store is what it should be."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def _episodes(ctx: click.Context, option: click.Parameter, text: str | None) -> 
     "--replay",
     metavar="N|all",
     callback=_episodes,
-    help="Also simulate N episodes of every task, drawn at random, or all of them again, from their seeds "
-    "and actions, and compare.",
+    help="Also re-simulate N episodes of every task, drawn at random, or all, from their seeds and actions, "
+    "and compare.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="--replay: draw the same episodes again.  [default: another one each time; it is printed]",
+    help="Seed of --replay: draws the same episodes again.  [default: random; it is printed]",
 )
 @json_option
 def validate(store: str, replay: int | str | None, seed: int | None, as_json: bool) -> None:
     """Check STORE: schema, episode index, digests, finite values, ranges.
 
-    Prints one line per finding and exits with 1 when there are any. With --replay the simulator itself is the
-    judge: observations and rewards must come out again, to the bit where versions and machine are the same.
+    Prints one line per finding and exits with 1 when there are any. With --replay the stored actions are
+    simulated again: observations and rewards must agree, to the bit if versions and machine are the same.
 
     \b
     Examples:
@@ -82,7 +82,7 @@ def validate(store: str, replay: int | str | None, seed: int | None, as_json: bo
         for entry in foreign_entries(path):
             click.echo(f"note: {entry}: is not a part of the store, and was not checked", err=True)
         if replay and report is None:
-            click.echo("not re-simulated: mend the findings first", err=True)
+            click.echo("not re-simulated: fix the findings first", err=True)
         if opened.missing_tasks:
             click.echo(f"not in the store: tasks {format_indices(opened.missing_tasks)}", err=True)
     if findings:

@@ -84,7 +84,7 @@ def test_what_is_measured_here_is_found_and_what_ships_holds(
         family.reference_returns(0)
     done = clwm("behaviour", "reference", "point-robot", "--episodes", "1")
     assert done.returncode == 0, done.stderr
-    assert "that clwm brings hold" in done.stderr
+    assert "that ship with clwm are used, not these" in done.stderr
     own = read_references(tmp_path / "mine" / "point-robot.yaml")
     assert family.reference_returns(3) == (own.random[3], own.expert[3])
     shipped = own.model_copy(update={"expert": [0.0] * len(own.expert)})

@@ -140,7 +140,7 @@ def test_a_dry_run_without_a_network(
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
         done = here("push", collected, "user/data", "--dry-run", "--json")
         assert done.returncode == 0
-        assert done.stderr.splitlines()[-1] == "clwm: listed is what a new repository would get"
+        assert done.stderr.splitlines()[-1] == "clwm: this lists what would be pushed to a new repository"
         assert ("HF_HUB_OFFLINE" if offline else "cannot be reached") in done.stderr
         alone = json.loads(done.stdout)["files"]
         assert {file["state"] for file in alone} == {"new"}
