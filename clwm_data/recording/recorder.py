@@ -170,6 +170,8 @@ class Recorder:
     ) -> None:
         """Record a whole episode of n steps, e.g. from the log of a robot.
 
+        (Eight parameters: each is an array of the episode, or says how to read one.)
+
         Args:
             observation: [n + 1, obs], the one after the last step included; [n, obs] with
                 ``next_observation``.
