@@ -27,7 +27,8 @@ from clwm_data.store.validate import validate
 from clwm_data.yaml_text import dump_yaml
 
 
-def push(  # one parameter for each choice that a user has
+# Eight parameters: one for each choice that a user has.
+def push(
     store: str | Path | Store,
     repository: str,
     *,
