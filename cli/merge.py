@@ -20,8 +20,8 @@ def merge(sources: tuple[str, ...], out: Path) -> None:
     """Make one store from SOURCES, which must be of the same family.
 
     SOURCES are paths, or names of stores under data/; they are not changed. The episodes of a task that
-    several of them hold are joined; an episode that is in two of them is an error. Episodes are identified by their
-    seeds, so collect what is to be merged with different seeds, as the bundled manifests do.
+    several of them hold are joined; an episode that is in two of them is an error. Episodes are identified
+    by their seeds: collect what is to be merged with different seeds, as the bundled manifests do.
 
     \b
     Examples:
