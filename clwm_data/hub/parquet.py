@@ -47,7 +47,8 @@ class ParquetFiles:
             UnavailableError: the disk is full.
         """
         if self._files is None:
-            folder = Path(tempfile.mkdtemp(prefix="clwm-parquet-"))
+            with disk_errors(self._store.path, "nothing was pushed"):
+                folder = Path(tempfile.mkdtemp(prefix="clwm-parquet-"))
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             with disk_errors(folder, "nothing was pushed"):
                 written = [file for files in write_parquet(self._store, folder).values() for file in files]
@@ -57,7 +58,7 @@ class ParquetFiles:
 
 
 def parquet_of(name: str, paths: Iterable[str]) -> list[str]:
-    """Those paths of a repository that are of Parquet files that pushes put beside the store of a name."""
+    """Those of a repository's paths at which pushes put the Parquet files of the store of a name."""
     return sorted(
         path for path in paths if (match := PATTERN.fullmatch(path)) is not None and match[1] == _stem(name)
     )

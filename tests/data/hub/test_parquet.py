@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -101,14 +102,13 @@ def test_datasets_loads_what_was_pushed(hub: HubServer, collected: Path, tmp_pat
 
 
 def test_what_the_card_says_works(hub: HubServer, collected: Path, tmp_path: Path) -> None:
-    """The block without clwm, with the folder in the repository's place."""
+    """Word for word, in a process of its own that talks to the Hub."""
     push(collected, "user/data")
-    tree = hub.dataset().files()
-    block = tree["README.md"].decode().split("```python\n")[2].split("```")[0]
-    folder = folder_of(tree, tmp_path / "pushed")
-    names: dict[str, Any] = {}
-    exec(block.replace('"user/data"', repr(str(folder))), names)
-    assert names["rows"].num_rows == 200
+    card = hub.dataset().files()["README.md"].decode()
+    block = card.split("```python\n")[2].split("```")[0]
+    code = f"{block}\nprint(rows.num_rows, *datasets.load_dataset('user/data'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["200", "train", "id", "ood"], done.stderr
 
 
 def test_files_stay_what_they_are_until_their_rows_change(hub: HubServer, store_path: Path) -> None:
@@ -230,3 +230,26 @@ def test_no_temporary_files_are_left(
     push(collected, "user/data")
     left = {path.name for path in set(tmp_path.iterdir()) - before} - {"hf", "cache"}
     assert not left
+
+
+def test_a_full_disk_is_one_line(hub: HubServer, collected: Path, tmp_path: Path) -> None:
+    """No file can grow beyond 4 kB; nothing is pushed, and nothing stays."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "from clwm_cli.entry import run; run()"
+    )
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "push", str(collected), "user/data"],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"clwm: error: {tmp_path}/tmp/clwm-parquet-")
+    assert done.stderr.endswith("and run the same command again; nothing was pushed\n")
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "tmp").iterdir())
+    assert not any("tiny.zarr/zarr.json" in repository.files() for repository in hub.repositories.values())
