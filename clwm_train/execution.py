@@ -8,10 +8,10 @@ from clwm_data.errors import UnavailableError
 
 
 def pick_device(name: str) -> torch.device:
-    """A device by name; ``auto`` is a GPU where there is one.
+    """A device by name; ``auto`` is a GPU if there is one.
 
     Raises:
-        UnavailableError: no such device here.
+        UnavailableError: the device cannot be used here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

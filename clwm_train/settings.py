@@ -17,13 +17,13 @@ from clwm_train.config import Count, Rate, Weight
 Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 PriorName = Literal["zero", "mean"]
-#: What infers a task from an agent's own transitions.
+#: How a task is inferred from an agent's own transitions.
 Inference = Literal["encoder", "model"]
 #: Where a store's data is kept while training.
 Memory = Literal["auto", "ram", "mmap"]
 
 Seed = Annotated[int, Field(ge=0)]
-#: Transitions of a context, unless something else is asked for.
+#: Default number of transitions of a context.
 CONTEXT_SIZE = 600
 
 Choice = TypeVar("Choice", bound=str)
@@ -35,14 +35,14 @@ class PlannerConfig(StrictModel):
     The defaults are TD-MPC2's (Hansen et al. 2024, arXiv 2310.16828).
 
     Attributes:
-        horizon: steps that are planned ahead; what comes after is left to the critics.
-        iterations: of sampling and refitting, per action.
-        samples: action sequences per iteration, the policy's among them.
+        horizon: steps that are planned ahead; the critics value what follows.
+        iterations: iterations of sampling and refitting per action.
+        samples: action sequences per iteration, including those of the policy.
         policy_samples: sequences that the policy proposes.
-        elites: best sequences that the next distribution is fitted to.
-        temperature: an elite weighs exp(temperature * (value - best value)), in scaled rewards.
-        min_std: lower end of the standard deviation of sampled actions.
-        max_std: upper end, and where it starts.
+        elites: number of best sequences that the next distribution is fitted to.
+        temperature: the weight of an elite is exp(temperature * (value - best value)), in scaled rewards.
+        min_std: lower bound of the standard deviation of sampled actions.
+        max_std: upper bound, and initial value.
     """
 
     horizon: Count = 3
@@ -68,20 +68,20 @@ class PlannerConfig(StrictModel):
 
 
 class EvaluationSettings(StrictModel):
-    """How an agent is evaluated. The defaults are the published way.
+    """How an agent is evaluated. The defaults are the published settings.
 
     Attributes:
-        protocols: where contexts come from, see :func:`clwm_train.evaluation.evaluate`; in the order of
+        protocols: sources of contexts, see :func:`clwm_train.evaluation.evaluate`; in the order of
             ``PROTOCOLS``.
-        splits: of tasks; in the order of ``SPLITS``.
-        episodes: per task.
+        splits: splits of tasks, in the order of ``SPLITS``.
+        episodes: episodes per task.
         context_size: transitions of a context.
-        seed: of contexts and episodes.
-        prior: what a task is taken to be at first: ``zero``: z = 0; ``mean``: the mean z of the train tasks.
-        prior_weight: how many transitions the prior counts as; 0: the first transition replaces it.
-        inference: what infers a task from the agent's own transitions: the context encoder, or the errors of
-            the world model.
-        noise: standard deviation of the policy's actions, in those that it was trained with; 0: its mean.
+        seed: seed of contexts and episodes.
+        prior: task representation before any transition: ``zero``: z = 0; ``mean``: the train tasks' mean z.
+        prior_weight: number of transitions that the prior counts as; 0: the first transition replaces it.
+        inference: how a task is inferred from the agent's own transitions: by the context encoder, or by the
+            errors of the world model.
+        noise: factor on the standard deviations of the policy's actions; 0: its mean.
         planner: constants of MPPI; ``None``: the policy acts.
     """
 
@@ -109,7 +109,7 @@ class EvaluationSettings(StrictModel):
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:
         if self.planner is not None and self.noise:
-            raise ValueError("noise is the policy's, and the planner acts: drop one of the two")
+            raise ValueError("noise is for the policy, but the planner acts: drop one of the two")
         if self.inference == "model" and self.prior_weight:
             raise ValueError(
                 "prior_weight: inference by the model counts no transitions: drop one of the two"
@@ -121,10 +121,10 @@ class AnalysisSettings(StrictModel):
     """How a run is analysed, see :func:`clwm_train.analysis.run.analyse`.
 
     Attributes:
-        contexts: per task, for probe and disentanglement.
-        context_size: transitions of each.
+        contexts: contexts per task, for probe and disentanglement.
+        context_size: transitions of a context.
         horizon: steps of the open-loop prediction.
-        seed: of contexts and windows.
+        seed: seed of contexts and windows.
     """
 
     contexts: Annotated[int, Field(ge=2)] = 32
@@ -134,17 +134,17 @@ class AnalysisSettings(StrictModel):
 
 
 class Execution(StrictModel):
-    """Where and how something is computed; it changes no result but for rounding.
+    """Where and how something is computed, which changes results only by rounding.
 
     What is left open (``auto``, ``None``) is decided once, by
     :func:`clwm_train.training.decide.decide_execution`.
 
     Attributes:
-        device: cpu, cuda, cuda:1, ...; ``auto``: a GPU where there is one.
-        compile: compute losses and gradients as compiled graphs; ``None``: where it is worth it and possible.
-        memory: ``ram``: hold the data on the device; ``mmap``: map it from files of the cache; ``auto``: map
-            it where it would not fit.
-        threads: CPU threads; ``None``: by the size of the networks.
+        device: cpu, cuda, cuda:1, ...; ``auto``: a GPU if there is one.
+        compile: compute losses and gradients as compiled graphs; ``None``: if it pays off and is possible.
+        memory: ``ram``: hold the data on the device; ``mmap``: map them from files of the cache; ``auto``:
+            map them if they would not fit.
+        threads: CPU threads; ``None``: depends on the size of the networks.
     """
 
     device: Text = "cpu"
@@ -170,13 +170,13 @@ def differences(first: StrictModel, second: StrictModel) -> list[str]:
 
 
 def result_name(checkpoint: str, settings: StrictModel, store_sha256: str) -> str:
-    """Name of the file that keeps a result: the same for the same checkpoint, settings and data."""
+    """Name of the file of a result: the same for the same checkpoint, settings and data."""
     key = {"settings": settings.model_dump(mode="json"), "store": store_sha256}
     return f"{checkpoint}-{json_sha256(key)[:8]}.json"
 
 
 def shown(value: Any) -> str:
-    """A setting's value for people."""
+    """A setting's value as text."""
     if value is None:
         return "none"
     if isinstance(value, StrictModel):
@@ -187,5 +187,5 @@ def shown(value: Any) -> str:
 
 
 def _in_order(chosen: tuple[Choice, ...], allowed: tuple[Choice, ...]) -> tuple[Choice, ...]:
-    """Each choice once, in one order: the order in which they are named makes no difference."""
+    """Each choice once, in the order of ``allowed``, whatever the order in which they were given."""
     return tuple(value for value in allowed if value in chosen)

@@ -1,4 +1,4 @@
-"""Who chooses the actions of an evaluation: the policy, or a planner."""
+"""Actors, which choose the actions in an evaluation: the policy, or a planner."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from clwm_train.model.agent import Agent
 
 
 class Actor(ABC):
-    """Chooses the actions of L lanes and of all S seeds of an agent.
+    """Chooses the actions of L lanes, for all S seeds of an agent.
 
     Attributes:
-        agent: that acts.
+        agent: the agent.
     """
 
     agent: Agent
 
     @abstractmethod
     def begin(self, started: NDArray[np.bool_], episodes: NDArray[np.int64]) -> None:
-        """Told which lanes begin an episode, before the first action in it.
+        """Called when lanes begin an episode, before its first action.
 
         Args:
-            started: [S, L].
-            episodes: [S, L], seeds of the episodes; what is random in an episode depends on its own alone.
+            started: [S, L], the lanes that begin one.
+            episodes: [S, L], seeds of the episodes; random numbers of an episode depend only on its own seed.
         """
 
     @abstractmethod
@@ -39,14 +39,14 @@ class Actor(ABC):
 
 
 class PolicyActor(Actor):
-    """The policy's mean action, as published, or one drawn round it.
+    """The policy's mean action, as published, or a sampled one.
 
     Args:
-        agent: of S seeds.
-        noise: standard deviation of the actions, in those of the policy; 1 is the policy as it was trained.
+        agent: agent of S seeds.
+        noise: factor on the policy's standard deviations; 1: the policy as it was trained; 0: its mean.
 
     Raises:
-        InvalidInputError: noise is asked of a deterministic policy.
+        InvalidInputError: noise with a deterministic policy.
     """
 
     def __init__(self, agent: Agent, noise: float = 0.0) -> None:

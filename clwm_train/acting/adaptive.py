@@ -1,4 +1,4 @@
-"""An agent in three lines: adapt it to a task, ask it for actions, tell it what came of them."""
+"""The agent for users: adapt it to a task, act with the adapted policy, let it observe the outcome."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from clwm_train.acting.belief import zero_prior
 from clwm_train.model.agent import Agent
 
 Floats = NDArray[np.float32]
-#: Transitions that are embedded at once.
+#: Number of transitions that are embedded at once.
 CHUNK = 2**16
 
 
 class StoredTask(Protocol):
-    """A task of a store, as far as adapting needs it."""
+    """The part of a stored task that adapting needs."""
 
     def load(self) -> TaskArrays:
         """All its episodes."""
@@ -30,20 +30,20 @@ Transitions = TaskArrays | Episode | StoredTask | Sequence[Episode]
 
 
 class AdaptiveAgent(Agent):
-    """An agent that adapts to a task from transitions of it::
+    """An agent that adapts to a task, given transitions::
 
     policy = agent.adapt(store.tasks[7])
     action = policy.act(observation)
     """
 
     def adapt(self, transitions: Transitions | None = None, *, seed: int | None = None) -> AdaptedPolicy:
-        """The policy for the task that transitions come from; all of them count alike.
+        """The policy for the task of some transitions, all of which have the same weight.
 
         Args:
             transitions: a task's arrays, an episode or several, or a stored task, in the environment's scale;
-                ``None``: nothing is known of the task yet (zero-shot: tell the policy what it
-                ``observe``\\ s).
-            seed: which of the agent's seeds acts; the first unless given.
+                ``None``: nothing is known of the task yet (zero-shot: pass what happens to
+                :meth:`AdaptedPolicy.observe`).
+            seed: seed of the agent that acts; the first by default.
 
         Raises:
             InvalidInputError: no such seed, no transitions, or arrays that do not fit the agent.
@@ -53,7 +53,7 @@ class AdaptiveAgent(Agent):
                 f"the agent has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}"
             )
         row = 0 if seed is None else self.seeds.index(seed)
-        if self.known_z([0]) is not None:  # it is told its tasks
+        if self.known_z([0]) is not None:  # the agent is given its tasks' parameters
             index = getattr(transitions, "index", None)
             if not isinstance(index, int):
                 raise InvalidInputError(
@@ -75,13 +75,13 @@ class AdaptiveAgent(Agent):
 class AdaptedPolicy:
     """The policy of one seed of an agent, in one task. NumPy in and out, in the environment's scale.
 
-    z is the mean of what the context encoder says of all transitions of the task that were seen; z = 0 before
-    the first one.
+    z is the mean of the context encoder's embeddings of all transitions of the task so far; z = 0 before the
+    first one.
 
     Args:
-        agent: that acts.
-        row: of its seeds.
-        known: z [S, 1, z] of an agent that is told its task; it learns nothing from transitions.
+        agent: the agent.
+        row: position of the seed that acts.
+        known: z [S, 1, z] of an agent that is given its task; transitions do not change it.
     """
 
     def __init__(self, agent: Agent, row: int = 0, known: torch.Tensor | None = None) -> None:
@@ -93,7 +93,7 @@ class AdaptedPolicy:
 
     @property
     def z(self) -> Floats:
-        """[z] what the task is taken to be."""
+        """[z] the current task representation."""
         z: Floats = self._z()[self._row].cpu().numpy()
         return z
 
@@ -107,7 +107,7 @@ class AdaptedPolicy:
         """The policy's action in [-1, 1]: [act] for an observation [obs], [n, act] for n of them [n, obs].
 
         Raises:
-            InvalidInputError: observations of another size, or not finite.
+            InvalidInputError: observations have another size, or are not finite.
         """
         agent = self._agent
         rows = self._rows("observation", observation, agent.observation_size)
@@ -121,16 +121,16 @@ class AdaptedPolicy:
     def observe(
         self, observation: ArrayLike, action: ArrayLike, reward: ArrayLike, next_observation: ArrayLike
     ) -> None:
-        """Take in a transition of the task, or several.
+        """Update z with a transition of the task, or several.
 
         Args:
             observation: [obs], or [n, obs].
-            action: [act], or [n, act], as it was executed.
+            action: the executed action [act], or [n, act].
             reward: a number, or [n].
             next_observation: [obs], or [n, obs].
 
         Raises:
-            InvalidInputError: arrays that do not fit the agent or each other, or are not finite.
+            InvalidInputError: arrays do not fit the agent or each other, or are not finite.
         """
         agent = self._agent
         parts = [
@@ -143,8 +143,8 @@ class AdaptedPolicy:
         if len(set(shapes)) > 1:
             sizes = ", ".join(str(list(shape)) for shape in shapes)
             raise InvalidInputError(
-                f"observation, action, reward and next_observation are of {sizes} transitions: they must be "
-                "of the same ones"
+                f"observation, action, reward and next_observation are of {sizes} transitions: their lengths "
+                "must be the same"
             )
         columns = [part.reshape(-1, *part.shape[len(shapes[0]) :]) for part in parts]
         for start in range(0, len(columns[0]) if self._known is None else 0, CHUNK):
@@ -154,7 +154,7 @@ class AdaptedPolicy:
         self.seen += len(columns[0])
 
     def _rows(self, name: str, value: ArrayLike, size: int | None) -> torch.Tensor:
-        """[..., size] float32 on the agent's device, or [...] where ``size`` is ``None``."""
+        """[..., size] float32 on the agent's device, or [...] if ``size`` is ``None``."""
         try:
             array = np.ascontiguousarray(value, np.float32)
         except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What an agent takes the task of each lane to be."""
+"""An agent's belief about the task of each lane."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from clwm_train.model.agent import Agent
 
 @dataclass(frozen=True)
 class Prior:
-    """What a task is taken to be before any transition is seen.
+    """The task representation before any transition.
 
     Attributes:
         z: [S, z].
-        weight: as many transitions the prior counts for; 0: it is forgotten at the first transition.
+        weight: number of transitions that the prior counts as; 0: the first transition replaces it.
     """
 
     z: Tensor
     weight: float = 0.0
 
     def posterior(self, total: Tensor, count: int) -> Tensor:
-        """z after some transitions: the mean of their votes, and of ``weight`` votes for the prior.
+        """z after some transitions: the mean of their embeddings and of the prior, ``weight`` times.
 
         Args:
-            total: [S, ..., z], sum of the votes of the transitions.
-            count: how many there are.
+            total: [S, ..., z], sum of the transitions' embeddings.
+            count: number of transitions.
 
         Returns:
             [S, ..., z].
@@ -46,10 +46,10 @@ def zero_prior(agent: Agent) -> Prior:
 
 
 class Belief:
-    """About the tasks of L lanes.
+    """Belief about the tasks of L lanes.
 
     Attributes:
-        z: [S, L, z], the representation to act on now.
+        z: [S, L, z], the current representations.
     """
 
     z: Tensor
@@ -57,7 +57,7 @@ class Belief:
     def observe(
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
     ) -> None:
-        """Take in a step of all lanes: [S, L, obs], [S, L, act], [S, L], [S, L, obs], active [S, L] bool."""
+        """Observe a step of all lanes: [S, L, obs], [S, L, act], [S, L], [S, L, obs], active [S, L] bool."""
 
 
 class FixedBelief(Belief):
@@ -68,12 +68,12 @@ class FixedBelief(Belief):
 
 
 class RunningBelief(Belief):
-    """Starts at a prior; after every step of a lane the posterior of all that was seen in that lane.
+    """Starts at a prior; after every step the posterior given all transitions of that lane.
 
     Args:
-        agent: with the context encoder.
-        lanes: L.
-        prior: z = 0 unless given.
+        agent: agent with a context encoder.
+        lanes: number of lanes L.
+        prior: z = 0 by default.
     """
 
     def __init__(self, agent: Agent, lanes: int, prior: Prior | None = None) -> None:
@@ -87,7 +87,7 @@ class RunningBelief(Belief):
     def observe(
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
     ) -> None:
-        """Add a transition's vote in every lane that is still active; active lanes have all seen as many."""
+        """Add a transition's embedding in every active lane; all active lanes have seen equally many."""
         transition = self._agent.transition(observation, action, reward, following)
         vote = self._agent.context_encoder.embed(transition)
         self._seen += 1

@@ -18,17 +18,17 @@ from clwm_train.settings import CONTEXT_SIZE, PriorName
 
 @torch.no_grad()
 def infer_from_data(agent: Agent, task: DataTask, size: int, seed: int, prior: Prior | None = None) -> Tensor:
-    """z [S, z] from transitions of a task's dataset, or the one that the agent is told.
+    """z [S, z] from transitions of a task's dataset, or the one that the agent is given.
 
     The transitions are drawn without replacement, uniformly over the dataset; a smaller dataset is used
-    whole.
+    completely.
 
     Args:
         agent: the agent.
-        task: with its data.
+        task: the task and its data.
         size: number of transitions.
         seed: the same seed draws the same transitions.
-        prior: of z = 0 and no weight unless given.
+        prior: z = 0 with weight 0 by default.
     """
     known = agent.known_z([task.index])
     if known is not None:
@@ -54,17 +54,17 @@ def infer_from_data(agent: Agent, task: DataTask, size: int, seed: int, prior: P
 def make_prior(
     agent: Agent, tasks: Mapping[int, DataTask], name: PriorName, weight: float, seed: int
 ) -> Prior:
-    """What a task is taken to be before any of its transitions is seen.
+    """The prior that settings name.
 
     Args:
         agent: the agent.
-        tasks: with their data.
+        tasks: tasks and their data.
         name: ``zero``: z = 0, as published; ``mean``: the mean z of the train tasks.
         weight: see :class:`Prior`.
-        seed: of the contexts of the train tasks.
+        seed: seed of the contexts of the train tasks.
 
     Raises:
-        InvalidInputError: the mean is asked for, and no train task has data.
+        InvalidInputError: the prior is the mean, but no train task has data.
     """
     zero = zero_prior(agent)
     if name == "zero":

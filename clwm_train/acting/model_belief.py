@@ -16,30 +16,31 @@ from clwm_train.model.agent import Agent
 from clwm_train.model.world_model import WorldModel
 from clwm_train.settings import CONTEXT_SIZE
 
-#: How far candidates reach beyond the pairs of train tasks that they lie on a line with.
+#: How far candidates lie beyond the pair of train tasks on whose line they are, relative to its distance.
 REACH = 0.25
 #: Keeps the logarithm of a perfect prediction finite.
 SMALLEST_ERROR = 1e-8
-#: Candidates besides the train tasks' own.
+#: Number of candidates in addition to the train tasks' z.
 CANDIDATES = 128
 
 
 class ModelBelief(Belief):
-    """Of some candidates, the z under which the world model has predicted the lane's steps best so far.
+    """The candidate z under which the world model has predicted the lane's steps best so far.
 
-    A candidate is judged by its errors one step ahead, summed over the steps: log(sum of consistency errors)
-    + log(sum of squared reward errors). The second is the profile likelihood of a Gaussian of unknown
-    variance; the logarithms spare a weight between the two: whichever tells candidates apart decides.
+    A candidate is scored by its one-step errors, summed over the steps: log(sum of consistency errors)
+    + log(sum of squared reward errors). The second term is the profile likelihood of a Gaussian of unknown
+    variance; with logarithms no weight between the two is needed, and the one that differs more decides.
 
-    The encoder's mean of votes is what it was in training only if the transitions are as varied as the data.
-    An agent's own are not, and what it does because it believes in a task looks to the encoder like a sign of
-    that task. The world model judges outcomes given actions, and candidates are z as the policy knows them.
+    The encoder's mean of embeddings resembles that of training only if the transitions are as varied as the
+    data. An agent's own transitions are not, and actions that follow from its belief in a task look to the
+    encoder like evidence for that task. The world model judges outcomes given actions, and candidates are z
+    of the kind that the policy was trained with.
 
     Args:
-        agent: with a world model, of S seeds.
-        lanes: L.
+        agent: agent of S seeds, with a world model.
+        lanes: number of lanes L.
         candidates: [S, P, z].
-        prior: z before the first step; z = 0 unless given.
+        prior: z before the first step; z = 0 by default.
 
     Raises:
         InvalidInputError: the agent has no world model.
@@ -68,7 +69,7 @@ class ModelBelief(Belief):
     def observe(
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
     ) -> None:
-        """Add a step's error in every lane that is still active."""
+        """Add a step's errors in every active lane."""
         world_model, scaled = self._world_model, self._agent.normaliser
         shape = self._errors.shape[1:]
 

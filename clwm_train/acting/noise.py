@@ -1,4 +1,4 @@
-"""Random numbers of episodes: each has a stream of its own, so what others do beside it changes nothing."""
+"""Random numbers of episodes: each has its own stream, independent of the episodes beside it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from clwm_train.kernels.streams import Purpose, derive
 class EpisodeNoise:
     """Standard normal numbers of the current episodes of L lanes, for each of S seeds of an agent.
 
-    They depend on the agent's seed, the purpose and the episode's seed alone; they are drawn on the CPU, so
-    that every device gets the same.
+    They depend only on the agent's seed, the purpose and the episode's seed; they are drawn on the CPU, so
+    that they are the same on every device.
 
     Args:
-        seeds: of the agent, S of them.
-        purpose: of the numbers.
-        device: where they are wanted.
+        seeds: the S seeds of the agent.
+        purpose: purpose of the numbers.
+        device: device of the numbers.
     """
 
     def __init__(self, seeds: Sequence[int], purpose: Purpose, device: torch.device) -> None:
@@ -31,7 +31,7 @@ class EpisodeNoise:
     def begin(self, started: NDArray[np.bool_], episodes: NDArray[np.int64]) -> None:
         """Lanes ``started`` [S, L] begin the episodes with the seeds ``episodes`` [S, L].
 
-        The first call, or one for another number of lanes, begins all of them.
+        The first call, or one with another number of lanes, begins episodes in all of them.
         """
         if [len(row) for row in self._generators] != [started.shape[1]] * len(self._seeds):
             self._generators = [[np.random.default_rng(0)] * started.shape[1] for _ in self._seeds]

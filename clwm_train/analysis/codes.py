@@ -1,4 +1,4 @@
-"""Task representations of many contexts, and what is true of the tasks that they come from."""
+"""Task representations of many contexts, and the true parameters of their tasks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sample_codes(agent: Agent, data: TaskData, *, contexts: int, size: int, seed
     first = data.first_transition.cpu().numpy()
     z = []
     for task, (low, high) in zip(data.tasks, pairwise(first), strict=True):
-        # A stream for each task: its contexts do not depend on which others have data.
+        # A stream per task: its contexts do not depend on which other tasks have data.
         generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, task))
         z.append(context_z(agent, data, generator.integers(low, high, (contexts, size))))
     return Codes(torch.stack(z, 1).double().cpu().numpy(), data.tasks, data.splits)
@@ -64,30 +64,30 @@ def context_z(agent: Agent, data: TaskData, transitions: NDArray[np.int64]) -> T
     known = agent.known_z(np.asarray(data.tasks)[position.flatten().cpu().numpy()].tolist())
     if known is not None:
         return known.view(len(known), *rows.shape[:-1], -1)
-    # Mapped data stay on the CPU.
+    # Memory-mapped data stay on the CPU.
     context = data.context(rows, next_observation=agent.next_observation).to(agent.normaliser.mean.device)
     z: Tensor = agent.context_encoder(context.expand(len(agent.seeds), *context.shape))
     return z
 
 
 def parameter_values(family: TaskFamily) -> tuple[tuple[str, ...], Floats]:
-    """What tells the tasks of a family from each other: names [p] and values [tasks, p], in [-1, 1].
+    """Numbers that identify the tasks of a family: names [p] and values [tasks, p], in [-1, 1].
 
-    These are the numbers on which a good policy depends smoothly: of a direction its cosine and sine.
+    A good policy depends on them smoothly: a direction is given by its cosine and sine.
     """
     conditioning = family.conditioning
     return conditioning.names, conditioning.vectors.astype(np.float64)
 
 
 def factors_of(family: TaskFamily, tasks: Sequence[int]) -> tuple[tuple[str, ...], Floats] | None:
-    """Independent factors of a family, whose values the tasks of its split id combine anew.
+    """Independent factors of a family, whose values its id tasks combine in new ways.
 
     Args:
-        family: of tasks.
-        tasks: those that have data.
+        family: the task family.
+        tasks: the tasks that have data.
 
     Returns:
-        names [f >= 2] and values [tasks of the family, f]; ``None`` where the family has no such factors.
+        names [f >= 2] and values [tasks of the family, f]; ``None`` if the family has no such factors.
     """
     parameters = [task.parameters for task in family.tasks]
     if any(isinstance(value, tuple) for value in parameters[0].values()):

@@ -1,4 +1,4 @@
-"""How far single entries of z stand for single factors of the tasks, beside codes of which that is known."""
+"""How far single entries of z represent single factors of the tasks, compared with constructed codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clwm_train.analysis.results import Disentanglement, DisentanglementScores
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.metrics.disentanglement import dci, infomec
 
-#: Standard deviation of a context's deviation from its task, in codes that are made here; factors have 1.
+#: Standard deviation of contexts around their task, in constructed codes; that of factors is 1.
 SCATTER = 0.05
 
 
@@ -23,16 +23,16 @@ def disentangles(entries: int, family: TaskFamily, tasks: Iterable[int]) -> bool
 
 
 def disentanglement_of(family: TaskFamily, codes: Codes, row: int, seed: int) -> Disentanglement | None:
-    """DCI and InfoMEC of one seed's codes, and beside them what noise and entangled codes get.
+    """DCI and InfoMEC of one seed's codes, and of noise and entangled codes for comparison.
 
     Args:
-        family: of tasks.
-        codes: of its tasks.
-        row: the seed, by position.
-        seed: of the fits, and of the codes to compare with.
+        family: the task family.
+        codes: codes of its tasks.
+        row: position of the seed.
+        seed: seed of the fits, and of the codes for comparison.
 
     Returns:
-        ``None`` where the family has no independent factors.
+        the scores; ``None`` if the family has no independent factors.
     """
     factors = factors_of(family, codes.tasks)
     if factors is None:
@@ -50,19 +50,19 @@ def disentanglement_of(family: TaskFamily, codes: Codes, row: int, seed: int) ->
 
 
 def noise_codes(codes: Codes, seed: int) -> Codes:
-    """Codes of one seed that know nothing of their task: standard normal numbers, in the same shape."""
+    """Codes of one seed without information about the task: standard normal numbers, in the same shape."""
     generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, 1))
     return replace(codes, z=generator.normal(size=(1, *codes.z.shape[1:])))
 
 
 def entangled_codes(codes: Codes, values: Floats, seed: int) -> Codes:
-    """Codes of one seed that know all of their task, and mix it: every entry is the sum of all standardised
-    factors, with the signs of Walsh functions, so that it holds as much of each.
+    """Codes of one seed that mix all factors: every entry is the sum of all standardised factors, with the
+    signs of Walsh functions, so that all have the same share in it.
 
     Args:
-        codes: whose shape, tasks and splits they have.
+        codes: codes with the same shape, tasks and splits.
         values: [tasks of the family, f] factors.
-        seed: of the scatter.
+        seed: seed of the noise.
     """
     generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, 2))
     known = values[list(codes.tasks)]

@@ -1,4 +1,4 @@
-"""How far ahead the world model sees: its error over the horizon, rolled open-loop through stored actions."""
+"""Open-loop error of the world model over the horizon, given stored actions."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SMALLEST_VARIANCE = 1e-12
 
 @dataclass(frozen=True)
 class OpenLoopError:
-    """Squared errors per step, each over the variance of what is predicted: 1 is what its mean would score.
+    """Squared errors per step, relative to the variance of the target: predicting its mean would give 1.
 
     Attributes:
-        code: [S, H], of the next latent code after 1 ... H steps.
-        reward: [S, H], of the reward of step 1 ... H.
+        code: [S, H], error of the latent code after 1 ... H steps.
+        reward: [S, H], error of the reward of step 1 ... H.
     """
 
     code: NDArray[np.float64]
     reward: NDArray[np.float64]
 
 
-#: Transitions of the context that z is inferred from.
+#: Number of transitions of a context.
 CONTEXT = 600
-#: Roll-outs of each window.
+#: Number of roll-outs of each window.
 SAMPLES = 8
 
 
@@ -58,23 +58,22 @@ def open_loop_error(
 ) -> OpenLoopError:
     """The world model's error on windows of the tasks of a split.
 
-    From the code of a window's first observation the model is rolled on with the window's actions and a z
-    that was inferred from the task's dataset. The prediction is the mean over ``SAMPLES`` roll-outs, so that
-    a model that draws codes is measured by what it expects, as one that regresses to them is. Codes are
-    compared with those of the encoder itself. The windows of the split train are what the run learned from;
-    those of id and ood are held out as whole tasks. Tasks without an episode that is long enough are left
-    out.
+    The model is rolled out from the code of a window's first observation, with the window's actions and a z
+    inferred from the task's dataset. The prediction is the mean over ``SAMPLES`` roll-outs, so that a model
+    that samples codes is measured by its expectation, like one that regresses to them. Codes are compared
+    with those of the encoder. The run learned from the windows of the train split; those of id and ood are of
+    held-out tasks. Tasks without a long enough episode are left out.
 
     Args:
-        agent: with a world model.
-        data: scaled as the agent's.
-        split: which tasks.
-        horizon: steps H.
-        windows: per task, drawn uniformly from the episodes that are long enough.
-        seed: of windows and contexts; roll-outs draw by the agent's own seeds.
+        agent: agent with a world model.
+        data: data, scaled like the agent's training data.
+        split: split of the tasks.
+        horizon: number of steps H.
+        windows: windows per task, drawn uniformly from the episodes that are long enough.
+        seed: seed of windows and contexts; roll-outs use the agent's own seeds.
 
     Raises:
-        InvalidInputError: the agent has no world model, or no episode of the split is that long.
+        InvalidInputError: the agent has no world model, or no episode of the split is long enough.
     """
     if agent.world_model is None:
         raise InvalidInputError("the method has no world model: open-loop errors need one")
@@ -118,7 +117,7 @@ def _draw(
         if ends[-1] == 0:
             longest = max(longest, int(length[low:high].max()))
             continue
-        # A stream for each task: its windows do not depend on which others are there.
+        # A stream per task: its windows do not depend on the other tasks.
         generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, horizon, data.tasks[position]))
         place = generator.integers(ends[-1], size=windows)
         episode = np.searchsorted(ends, place, side="right")
@@ -127,8 +126,8 @@ def _draw(
         contexts.append(generator.integers(first, last, CONTEXT))
     if not starts:
         raise InvalidInputError(
-            f"no task of the split {split} has an episode of {horizon} steps, the longest has {longest}: ask "
-            "for a shorter horizon"
+            f"no task of the split {split} has an episode of {horizon} steps, the longest has {longest}: "
+            "choose a shorter horizon"
         )
     return np.stack(starts), np.stack(contexts)
 
@@ -139,11 +138,11 @@ def _roll(
     """Mean predicted codes [S, T, B, H, size] and rewards [S, T, B, H].
 
     Args:
-        model: of S seeds.
-        code: [S, T, B, size] to start from.
+        model: model of S seeds.
+        code: [S, T, B, size], initial codes.
         action: [T, B, H, act].
         z: [S, T, B, z].
-        streams: of the draws.
+        streams: random numbers.
     """
 
     def copies(tensor: Tensor) -> Tensor:
@@ -161,7 +160,7 @@ def _roll(
 
 
 def _relative(error: Tensor, deviation: Tensor) -> NDArray[np.float64]:
-    """Squared error of each step over the variance of all: two [S, T, B, H, size] -> [S, H]."""
+    """Squared error of each step relative to the variance over all: two [S, T, B, H, size] -> [S, H]."""
     variance = deviation.double().square().sum(-1).mean((1, 2, 3)).clamp(min=SMALLEST_VARIANCE)
     relative = error.double().square().sum(-1).mean((1, 2)) / variance[:, None]
     return relative.cpu().numpy()

@@ -1,4 +1,4 @@
-"""Linear probe: how much of the task parameters an affine map reads off z."""
+"""Linear probe: how well an affine map predicts the task parameters from z."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clwm_data.errors import InvalidInputError
 def linear_probe(
     codes: ArrayLike, parameters: ArrayLike, held_out_codes: ArrayLike, held_out_parameters: ArrayLike
 ) -> NDArray[np.float64]:
-    """R^2 of the least-squares affine map from z to task parameters, on tasks that it was not fitted to.
+    """R^2 of the least-squares affine map from z to task parameters, on held-out tasks.
 
     Args:
         codes: [n, z].
@@ -20,11 +20,11 @@ def linear_probe(
         held_out_parameters: [m, p].
 
     Returns:
-        [p], at most 1; 0: no better than the mean of the held-out tasks; NaN where a held-out parameter
-        does not vary.
+        [p], at most 1; 0: no better than the mean of the held-out tasks; NaN if a held-out parameter does
+        not vary.
 
     Raises:
-        InvalidInputError: shapes that do not fit.
+        InvalidInputError: the shapes do not match.
     """
     x, y = np.asarray(codes, np.float64), np.asarray(parameters, np.float64)
     x_test, y_test = np.asarray(held_out_codes, np.float64), np.asarray(held_out_parameters, np.float64)
@@ -32,8 +32,8 @@ def linear_probe(
         raise InvalidInputError(
             f"codes {x.shape}, {x_test.shape} and parameters {y.shape}, {y_test.shape} do not fit"
         )
-    weights = np.linalg.lstsq(_with_one(x), y, rcond=None)[0]
-    error = np.square(y_test - _with_one(x_test) @ weights).sum(0)
+    weights = np.linalg.lstsq(_with_ones(x), y, rcond=None)[0]
+    error = np.square(y_test - _with_ones(x_test) @ weights).sum(0)
     deviation = np.square(y_test - y_test.mean(0)).sum(0)
     r_squared: NDArray[np.float64] = 1.0 - np.divide(
         error, deviation, out=np.full_like(error, np.nan), where=deviation > 0
@@ -41,5 +41,5 @@ def linear_probe(
     return r_squared
 
 
-def _with_one(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _with_ones(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([x, np.ones((len(x), 1))], 1)

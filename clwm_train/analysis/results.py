@@ -1,4 +1,4 @@
-"""The results of analyses, kept with the run: one file for every checkpoint, settings and data."""
+"""The results of analyses, stored with the run: one file per checkpoint, settings and data."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class DisentanglementScores(StrictModel):
-    """DCI and InfoMEC, see :mod:`clwm_train.metrics.disentanglement`: fitted to the train tasks.
+    """DCI and InfoMEC, fitted to the train tasks; see :mod:`clwm_train.metrics.disentanglement`.
 
     Attributes:
-        disentanglement: of DCI.
-        completeness: of DCI.
-        informativeness: of DCI, R^2 on the id tasks.
-        modularity: of InfoMEC.
-        explicitness: of InfoMEC, on the id tasks.
-        compactness: of InfoMEC; absent with one active entry.
+        disentanglement: disentanglement (DCI).
+        completeness: completeness (DCI).
+        informativeness: R^2 on the id tasks (DCI).
+        modularity: modularity (InfoMEC).
+        explicitness: explicitness on the id tasks (InfoMEC).
+        compactness: compactness (InfoMEC); absent with one active entry.
     """
 
     disentanglement: Finite
@@ -44,14 +44,14 @@ class DisentanglementScores(StrictModel):
 
 
 class Disentanglement(DisentanglementScores):
-    """Scores of z, and of codes to hold them against.
+    """Scores of z, and of constructed codes for comparison.
 
     Attributes:
         factors: names of the task parameters.
         importance: [z][factors].
         information: [factors][z].
-        noise: what codes get that know nothing of their task.
-        entangled: what codes get that know all of it, and mix it in every entry.
+        noise: scores of codes without information about the task.
+        entangled: scores of codes that mix all factors in every entry.
     """
 
     factors: list[Text]
@@ -69,12 +69,12 @@ class OpenLoop(StrictModel):
 
 
 class SeedAnalysis(StrictModel):
-    """What was found for one seed; a part that was not asked for or does not apply is absent.
+    """The analysis of one seed; parts that were not requested or do not apply are absent.
 
     Attributes:
         probe: split (id, ood) -> task parameter -> R^2 of the linear probe from z, fitted to the train tasks.
-        disentanglement: where the family has factors that the id tasks combine anew.
-        open_loop: split -> errors, of methods with a world model.
+        disentanglement: scores, for families with factors that the id tasks combine in new ways.
+        open_loop: split -> errors, for methods with a world model.
     """
 
     probe: dict[Text, dict[Text, Finite]] | None = None
@@ -86,11 +86,11 @@ class Analysis(StrictModel):
     """An analysis of a checkpoint.
 
     Attributes:
-        checkpoint: name of its folder.
-        step: updates that it had seen.
-        store_sha256: content of the store.
-        settings: how.
-        seeds: for each seed of the run.
+        checkpoint: name of the checkpoint's folder.
+        step: update of the checkpoint.
+        store_sha256: digest of the content of the store.
+        settings: settings of the analysis.
+        seeds: analysis of each seed of the run.
     """
 
     checkpoint: Text
@@ -101,15 +101,15 @@ class Analysis(StrictModel):
 
     @property
     def name(self) -> str:
-        """Of its file: the same for the same checkpoint, settings and data."""
+        """Name of its file: the same for the same checkpoint, settings and data."""
         return result_name(self.checkpoint, self.settings, self.store_sha256)
 
 
 def save_analysis(run: Run, analysis: Analysis) -> Path:
-    """Keep an analysis in the run's folder; parts of an earlier one of the same name stay.
+    """Store an analysis in the run's folder; other parts of an earlier one of the same name are kept.
 
     Returns:
-        its file.
+        the file.
 
     Raises:
         OSError: it cannot be written.
@@ -128,7 +128,7 @@ def save_analysis(run: Run, analysis: Analysis) -> Path:
 
 
 def read_analyses(run: Run) -> list[Analysis]:
-    """All analyses in the run's folder: the latest checkpoint first, then the usual settings first.
+    """All analyses in the run's folder: the latest checkpoint first, then the default settings first.
 
     Raises:
         DamagedDataError: a file is damaged.
@@ -139,7 +139,7 @@ def read_analyses(run: Run) -> list[Analysis]:
 
 
 def read_analysis(run: Run) -> Analysis | None:
-    """The analysis that a report shows, the first of :func:`read_analyses`; ``None`` where there is none."""
+    """The analysis that a report shows, the first of :func:`read_analyses`; ``None`` if there is none."""
     kept = read_analyses(run)
     return kept[0] if kept else None
 
@@ -147,7 +147,7 @@ def read_analysis(run: Run) -> Analysis | None:
 def find_analysis(
     run: Run, checkpoint: str, settings: AnalysisSettings, store_sha256: str
 ) -> Analysis | None:
-    """The analysis of a checkpoint in a certain way, or ``None`` where it was not done."""
+    """The analysis of a checkpoint with these settings and data, or ``None`` if there is none."""
     for analysis in read_analyses(run):
         if (analysis.checkpoint, analysis.settings, analysis.store_sha256) == (
             checkpoint,

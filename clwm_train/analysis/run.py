@@ -1,4 +1,4 @@
-"""The analysis of a run: what its representations and its world model have learned."""
+"""The analysis of what a run's representations and world model have learned."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def analyse(
     """Probe, disentanglement and open-loop errors of a run's agent.
 
     Args:
-        run: trained.
-        store: its data.
-        settings: how; the same settings give the same analysis.
-        parts: which.
-        checkpoint: the latest unless given.
-        device: to compute on.
-        warn: told what is left out.
-        on_progress: told how many of how many pieces of work are done.
+        run: the trained run.
+        store: the data that it was trained on.
+        settings: settings of the analysis; the same settings give the same analysis.
+        parts: parts of the analysis.
+        checkpoint: a checkpoint of the run; the latest by default.
+        device: device to compute on.
+        warn: called with a message about what is left out.
+        on_progress: called with the number of pieces of work done and their total.
 
     Raises:
-        ClwmError: no checkpoint, or other data than the run was trained on.
-        MissingExtraError: disentanglement without scikit-learn.
+        ClwmError: there is no checkpoint, or the run was trained on other data.
+        MissingExtraError: disentanglement needs scikit-learn.
     """
     check_same_data(run, store)
     folder = checkpoint or latest_checkpoint(run.checkpoints)
@@ -110,7 +110,7 @@ def analyse(
 
 
 def is_whole(analysis: Analysis, run: Run, store: Store) -> bool:
-    """Whether no part is missing that the run's method and family have."""
+    """Whether an analysis has all parts that apply to the run's method and family."""
     first = analysis.seeds[0]
     family = store.task_family
     return (
@@ -144,5 +144,5 @@ def _warn_of_short_episodes(data: TaskData, horizon: int, warn: Callable[[str], 
     if missing := sorted(set(data.tasks) - set(tasks_with_episodes(data, horizon))):
         warn(
             f"open-loop: tasks {format_indices(missing)} have no episode of {horizon} steps: left out (or "
-            "ask for a shorter horizon)"
+            "choose a shorter horizon)"
         )

@@ -9,7 +9,7 @@ from clwm_data.families import SPLITS
 from clwm_train.evaluation.protocols import Results
 from clwm_train.settings import Protocol
 
-#: What is drawn and kept of every split's results.
+#: Metrics of every split that are kept and drawn.
 METRICS = ("return_mean", "normalised_mean", "success")
 
 #: ``{"context_sizes": [k], protocol: {split: {metric: [one value per size]}}}``; zero-shot has no context and
@@ -25,9 +25,9 @@ def context_curves(
     """Evaluate the protocols that have a context at every size, and zero-shot once.
 
     Args:
-        evaluate_at: results of each seed for some protocols and a context size.
-        protocols: to evaluate.
-        sizes: transitions of a context.
+        evaluate_at: gives the results of each seed for some protocols and a context size.
+        protocols: protocols to evaluate.
+        sizes: context sizes, in transitions.
 
     Returns:
         a curve for each seed.

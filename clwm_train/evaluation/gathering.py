@@ -1,4 +1,4 @@
-"""Contexts that an agent gathers itself, in the task that it is to be evaluated on."""
+"""Contexts that an agent gathers itself, in the task on which it is then evaluated."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class Gathering:
 
     Attributes:
         steps: transitions per lane.
-        random_steps: the first of them take uniform actions, the same for every seed of the agent.
-        keep_prior: act on what is inferred from nothing all the time; else on everything seen so far, across
-            episodes.
-        seed: of episodes and random actions.
+        random_steps: number of first steps with uniform actions, which are the same for every seed.
+        keep_prior: always act on the prior; else on what is inferred from all steps so far, across episodes.
+        seed: seed of episodes and random actions.
     """
 
     steps: int
@@ -43,15 +42,15 @@ def gather_context(
     threads: int = 1,
     on_step: Callable[[], object] = lambda: None,
 ) -> Tensor:
-    """z [S, L, z] from transitions that the agent gathers in as many episodes as it takes.
+    """z [S, L, z] from transitions that the agent gathers, in as many episodes as necessary.
 
     Args:
         actor: acts for an agent of S seeds.
-        family: of tasks.
-        tasks: [L] task index of each lane; all gather at once.
-        inferred: about the L lanes, with nothing observed yet; takes in all transitions.
-        gathering: how.
-        threads: that the simulator may use.
+        family: the task family.
+        tasks: [L] task index of each lane; all lanes gather at the same time.
+        inferred: belief about the L lanes, before any observation; it observes all transitions.
+        gathering: how contexts are gathered.
+        threads: maximum number of threads of the simulator.
         on_step: called after every step of all lanes.
     """
     acted_on: Belief = FixedBelief(inferred.z) if gathering.keep_prior else inferred

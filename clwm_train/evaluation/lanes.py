@@ -20,13 +20,13 @@ class Lanes:
     """L lanes for each of S seeds; NumPy in the environment's order [S * L, ...], tensors as [S, L, ...].
 
     Args:
-        agent: of S seeds.
-        family: of tasks.
+        agent: agent of S seeds.
+        family: the task family.
         tasks: [L] task index of each lane.
-        threads: that the simulator may use.
+        threads: maximum number of threads of the simulator.
 
     Attributes:
-        observation: [S * L, obs], the current ones.
+        observation: [S * L, obs], the current observations.
     """
 
     observation: NDArray[np.float32]
@@ -34,7 +34,7 @@ class Lanes:
     def __init__(self, agent: Agent, family: TaskFamily, tasks: Sequence[int], *, threads: int = 1) -> None:
         self.copies, self.count = len(agent.seeds), len(tasks)
         self._device = agent.normaliser.mean.device
-        self._executed = family.executed  # what the belief sees is what was done
+        self._executed = family.executed  # the belief sees actions as they were executed
         self._env = family.make_vec_env([*tasks] * self.copies, threads=threads)
 
     def __enter__(self) -> Self:
@@ -66,7 +66,7 @@ class Lanes:
         return actions
 
     def step(self, action: NDArray[np.float32], belief: Belief) -> tuple[NDArray[np.float64], dict[str, Any]]:
-        """Take actions [S * L, act], tell the belief; rewards [S * L] and the environment's infos."""
+        """Take actions [S * L, act] and update the belief; rewards [S * L] and the environment's infos."""
         active, before = self.active, self.observation
         action = self._executed(action)
         self.observation, reward, _, _, info = self._env.step(action)

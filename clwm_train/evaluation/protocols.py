@@ -27,13 +27,13 @@ from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent
 from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings, Protocol
 
-#: Episodes that are simulated at once, for the memory's sake: Meta-World's take 30 MB each.
+#: Maximum number of episodes at a time, to limit memory: Meta-World's take 30 MB each.
 MOST_LANES = 128
 
 #: Protocols whose contexts the agent gathers itself.
 GATHERED = ("online-context", "non-prior")
 
-#: Steps with random actions that a non-prior context begins with.
+#: Number of random actions at the beginning of a non-prior context.
 RANDOM_STEPS = 100
 
 #: ``{protocol: {split: {"return_mean": x, "tasks": {id: x}, ...}}}``
@@ -54,24 +54,24 @@ def evaluate(
 
     - few-shot: z from ``context_size`` transitions of the task's own dataset.
     - online-context: z from as many transitions that the agent itself gathers, acting on the prior.
-    - non-prior: likewise, but the first 100 actions are random, and then the agent acts on what it has
-      inferred from everything so far, anew after every step.
-    - zero-shot: the prior at the start of every episode, then z inferred anew after every step from that
-      episode alone.
+    - non-prior: the same, but the first 100 actions are random, and then the agent acts on the z inferred
+      from all transitions so far, updated after every step.
+    - zero-shot: the prior at the start of every episode, then z inferred from that episode alone, updated
+      after every step.
 
-    An agent that is told its task's parameters acts on them in all of them.
+    An agent that is given its task's parameters acts on these in all protocols.
 
-    The contexts of the first three are gathered once per task and stay as they are in its episodes. A split
+    The contexts of the first three are gathered once per task and do not change during its episodes. A split
     that the family does not have is absent from the results.
 
     Args:
-        agent: of S seeds.
-        family: of tasks.
-        tasks: the data of those tasks that have some; few-shot leaves the others out.
-        settings: how; the same settings give the same results.
-        threads: that the simulator may use.
-        warn: told which tasks have no context.
-        on_progress: told how many of how many steps (of many episodes at once) are done.
+        agent: agent of S seeds.
+        family: the task family.
+        tasks: the data of those tasks that have any; few-shot leaves the others out.
+        settings: settings of the evaluation; the same settings give the same results.
+        threads: maximum number of threads of the simulator.
+        warn: called with a message about tasks without a context.
+        on_progress: called with the number of steps done (of many episodes at once) and their total.
 
     Returns:
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
@@ -83,10 +83,10 @@ def evaluate(
             model, and too few train tasks have data; or the agent has no world model, and one is needed.
     """
     evaluator = _Evaluator(agent, family, tasks, settings, threads)
-    asked = [index for split in settings.splits for index in family.split(split)]
+    evaluated = [index for split in settings.splits for index in family.split(split)]
     plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
     for protocol in settings.protocols:
-        chosen = _with_context(family, asked, tasks, warn) if protocol == "few-shot" else asked
+        chosen = _with_data(family, evaluated, tasks, warn) if protocol == "few-shot" else evaluated
         if chosen:
             plan.append((protocol, chosen, _groups(chosen, len(agent.seeds) * settings.episodes)))
     total = sum(
@@ -114,7 +114,7 @@ def _counting(before: int, total: int, on_progress: Callable[[int, int], object]
 
 
 class _Evaluator:
-    """What all protocols share: who acts, and on which belief at first."""
+    """Shared by all protocols: the actor and its initial belief."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class _Evaluator:
             PolicyActor(agent, settings.noise) if settings.planner is None else MPPI(agent, settings.planner)
         )
         self._prior = make_prior(agent, tasks, settings.prior, settings.prior_weight, seed)
-        #: [S, P, z], where the world model chooses among them.
+        #: [S, P, z] candidates, if the world model infers tasks.
         self._candidates = candidate_tasks(agent, tasks, seed) if settings.inference == "model" else None
         self.on_step: Callable[[], object] = lambda: None
 
@@ -152,7 +152,7 @@ class _Evaluator:
         )
 
     def _adapted(self, protocol: Protocol, group: Sequence[int]) -> Belief:
-        """What the agent takes the task of each lane to be when its episode begins."""
+        """The agent's belief about the task of each lane when its episode begins."""
         settings = self._settings
         known = self._agent.known_z(group)
         if known is not None:
@@ -198,15 +198,15 @@ def _groups(chosen: Sequence[int], lanes: int) -> list[list[int]]:
     return [group.tolist() for group in np.array_split(np.asarray(chosen), count)]
 
 
-def _with_context(
-    family: TaskFamily, asked: Sequence[int], tasks: Mapping[int, DataTask], warn: Callable[[str], object]
+def _with_data(
+    family: TaskFamily, evaluated: Sequence[int], tasks: Mapping[int, DataTask], warn: Callable[[str], object]
 ) -> list[int]:
     """The tasks that have data."""
-    chosen = [index for index in asked if index in tasks]
-    missing = sorted(set(asked) - set(chosen))
+    chosen = [index for index in evaluated if index in tasks]
+    missing = sorted(set(evaluated) - set(chosen))
     if missing and not chosen:
         raise InvalidInputError(
-            f"few-shot: none of the tasks asked for has data, so no context: collect tasks of {family.name}, "
+            f"few-shot: none of the tasks has data, so there is no context: collect tasks of {family.name}, "
             f"or evaluate zero-shot"
         )
     if missing:

@@ -1,4 +1,4 @@
-"""The results of evaluations, kept with the run: one file for every checkpoint, settings and data."""
+"""The results of evaluations, stored with the run: one file per checkpoint, settings and data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clwm_train.settings import DEFAULT_EVALUATION, PROTOCOLS, EvaluationSetting
 
 #: Folder of a run.
 EVALUATIONS = "evaluations"
-#: Where clwm kept them until it kept several side by side.
+#: The file of the only result in earlier versions of clwm.
 EARLIER = ("evaluation.json", "evaluation-mppi.json")
 
 
@@ -28,12 +28,12 @@ class SplitResult(StrictModel):
     """Results of a protocol on the tasks of a split.
 
     Attributes:
-        return_mean: over tasks and episodes.
-        episodes: per task.
+        return_mean: mean return over tasks and episodes.
+        episodes: episodes per task.
         tasks: task -> mean return.
-        success: mean over tasks, where the family has success.
+        success: mean success over tasks, if the family has success.
         task_success: task -> share of successful episodes.
-        normalised_mean: mean over tasks of the normalised return, where the family has reference returns.
+        normalised_mean: mean normalised return over tasks, if the family has reference returns.
         task_normalised: task -> normalised return.
     """
 
@@ -50,10 +50,10 @@ class Evaluation(StrictModel):
     """An evaluation of a checkpoint.
 
     Attributes:
-        checkpoint: name of its folder.
-        step: updates that it had seen.
-        store_sha256: content of the store that gave the contexts.
-        settings: how.
+        checkpoint: name of the checkpoint's folder.
+        step: update of the checkpoint.
+        store_sha256: digest of the content of the store that the contexts come from.
+        settings: settings of the evaluation.
         results: for each seed of the run, protocol -> split -> result.
     """
 
@@ -73,8 +73,8 @@ class Evaluation(StrictModel):
         step: int,
         store_sha256: str,
     ) -> Evaluation:
-        """Results of :func:`~clwm_train.evaluation.evaluate` with all that decided them."""
-        plain = json.loads(json.dumps(list(results), allow_nan=False))  # whose keys are texts
+        """Results of :func:`~clwm_train.evaluation.evaluate` with everything that determined them."""
+        plain = json.loads(json.dumps(list(results), allow_nan=False))  # turns the keys into text
         return cls(
             checkpoint=checkpoint.name,
             step=step,
@@ -85,26 +85,25 @@ class Evaluation(StrictModel):
 
     @property
     def name(self) -> str:
-        """Of its file: the same for the same checkpoint, settings and data."""
+        """Name of its file: the same for the same checkpoint, settings and data."""
         return result_name(self.checkpoint, self.settings, self.store_sha256)
 
     def plain_results(self) -> list[Results]:
-        """As :func:`~clwm_train.evaluation.evaluate` returns them, with tasks named by texts."""
+        """As :func:`~clwm_train.evaluation.evaluate` returns them, with task indices as text."""
         return [
             {
                 protocol: {split: entry.model_dump(exclude_none=True) for split, entry in splits.items()}
-                for protocol, splits in of_seed.items()
+                for protocol, splits in seed_results.items()
             }
-            for of_seed in self.results
+            for seed_results in self.results
         ]
 
 
 def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
-    """Keep an evaluation in the run's folder; it replaces none but that of the same checkpoint, settings and
-    data.
+    """Store an evaluation in the run's folder, in place of one of the same checkpoint, settings and data.
 
     Returns:
-        its file.
+        the file.
 
     Raises:
         OSError: it cannot be written.
@@ -117,10 +116,10 @@ def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """What an evaluation's file holds.
+    """The content of an evaluation's file.
 
     Raises:
-        ValueError: a NaN or an infinity in it.
+        ValueError: a result is NaN or infinite.
     """
     return json.dumps(evaluation.model_dump(mode="json", exclude_none=True), indent=1, allow_nan=False)
 
@@ -141,10 +140,10 @@ def read_evaluations(run: Run) -> list[Evaluation]:
 def find_evaluation(
     run: Run, checkpoint: str, settings: EvaluationSettings, store_sha256: str
 ) -> Evaluation | None:
-    """The evaluation of a checkpoint in a certain way, or ``None`` where it was not done."""
+    """The evaluation of a checkpoint with these settings and data, or ``None`` if there is none."""
     for evaluation in read_evaluations(run):
-        asked = (checkpoint, settings, store_sha256)
-        if (evaluation.checkpoint, evaluation.settings, evaluation.store_sha256) == asked:
+        key = (checkpoint, settings, store_sha256)
+        if (evaluation.checkpoint, evaluation.settings, evaluation.store_sha256) == key:
             return evaluation
     return None
 
@@ -165,7 +164,7 @@ def _read(file: Path, run: Run) -> Evaluation:
 
 
 def _of_now(document: Any) -> dict[str, Any]:
-    """A document of ``EARLIER`` clwm in the form of now: its settings stood beside the results."""
+    """Converts a document of ``EARLIER`` versions of clwm, whose settings were beside the results."""
     first: dict[str, Any] = document["results"][0]
     outside = {"checkpoint", "store_sha256", "results"}
     settings = {key: value for key, value in document.items() if key not in outside}

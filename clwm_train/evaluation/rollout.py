@@ -21,9 +21,9 @@ class Episodes:
 
     Attributes:
         returns: [S, L] float64, undiscounted, in the environment's scale.
-        success: [S, L] bool, solved at some step; ``None`` where the family has no success.
+        success: [S, L] bool, solved at some step; ``None`` if the family has no success.
         lengths: [S, L] int64, steps.
-        observations: [S, L, horizon + 1, obs] float32; after its end an episode's last observation is
+        observations: [S, L, horizon + 1, obs] float32; after the end of an episode, its last observation is
             repeated.
     """
 
@@ -47,11 +47,11 @@ def roll_out(
 
     Args:
         actor: acts for an agent of S seeds.
-        family: of tasks.
+        family: the task family.
         tasks: [L] task index of each lane.
-        belief: about the lanes' tasks.
-        seeds: [L] of the episodes, the same for every seed of the agent.
-        threads: that the simulator may use.
+        belief: belief about the lanes' tasks.
+        seeds: [L] seeds of the episodes, the same for every seed of the agent.
+        threads: maximum number of threads of the simulator.
         on_step: called after every step of all lanes.
     """
     copies = len(actor.agent.seeds)

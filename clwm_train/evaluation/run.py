@@ -1,4 +1,4 @@
-"""The evaluation of a run: its agent, its family, its data."""
+"""The evaluation of a run's agent."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def evaluate_run(
     """Evaluate the agent of a run.
 
     Args:
-        run: trained.
-        store: gives the contexts; of the run's family.
-        settings: how.
-        checkpoint: one of the run's; the latest unless given.
-        execution: its device computes, its threads simulate (one unless given).
-        warn: told which tasks have no context.
-        on_progress: told how many of how many steps are done.
+        run: the trained run.
+        store: store of the run's family, for the contexts.
+        settings: settings of the evaluation.
+        checkpoint: a checkpoint of the run; the latest by default.
+        execution: device to compute on, and threads of the simulator (one by default).
+        warn: called with a message about tasks without a context.
+        on_progress: called with the number of steps done and their total.
 
     Raises:
         InvalidInputError: the store is of another family, or as for :func:`~clwm_train.evaluation.evaluate`.
-        ClwmError: the run has no sound checkpoint.
+        ClwmError: the run has no checkpoint, or it is damaged.
     """
     if store.family != run.record.family:
         raise InvalidInputError(

@@ -17,10 +17,10 @@ METRICS = {"return_mean": "return", "normalised_mean": "normalised_return", "suc
 
 
 def training_evaluator(run: Run, store: Store) -> Evaluator | None:
-    """What evaluates the agent of a run while it is trained; ``None`` if its configuration asks for nothing.
+    """Evaluates the agent of a run while it is trained; ``None`` if the configuration has no evaluations.
 
-    The metrics of each seed are ``<protocol>/<split>/return``, ``.../normalised_return`` where the family has
-    reference returns, and ``.../success`` where it has success. They draw no random numbers of the training.
+    The metrics of each seed are ``<protocol>/<split>/return``, ``.../normalised_return`` if the family has
+    reference returns, and ``.../success`` if it has success. They use no random numbers of the training.
 
     Raises:
         InvalidInputError: the store holds no data of the tasks that a few-shot evaluation needs.

@@ -4,11 +4,11 @@
 
     checkpoints/step-000004000/
       agent.safetensors      what evaluation needs: networks and scaling
-      learner.safetensors    the rest: state of objectives and optimisers, sums of the running log interval
+      learner.safetensors    the rest: state of objectives and optimisers, sums of the current log interval
       checkpoint.yaml        updates done, seeds, digests of the other files
-    checkpoints/best/        of evaluations while training, the best agent (no learner.safetensors)
+    checkpoints/best/        the best agent in the evaluations while training (no learner.safetensors)
 
-Every tensor leads with the axis of seeds.
+The first axis of every tensor is that of the seeds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.runs.run import write_model
 
 AGENT, LEARNER, INDEX = "agent.safetensors", "learner.safetensors", "checkpoint.yaml"
-#: Folder of the best agent of the evaluations while training.
+#: Folder of the best agent in the evaluations while training.
 BEST = "best"
 
 REMEDY = "delete the checkpoint's folder, and the one before it is used"
@@ -42,13 +42,13 @@ State = dict[str, Tensor]
 
 
 class CheckpointRecord(StrictModel):
-    """What ``checkpoint.yaml`` says.
+    """The content of ``checkpoint.yaml``.
 
     Attributes:
         step: updates done.
-        seeds: of the tensors' leading axis, in order.
+        seeds: seeds in the order of the tensors' first axis.
         files: SHA-256 of each of the checkpoint's other files.
-        score: what the best agent was chosen by, and its value; ``None`` in other checkpoints.
+        score: metric that the best agent was chosen by, and its value; ``None`` in other checkpoints.
     """
 
     step: int = Field(ge=0)
@@ -58,13 +58,13 @@ class CheckpointRecord(StrictModel):
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first (without the best agent's)."""
+    """The checkpoints of a run, oldest first, without that of the best agent."""
     paths = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
     return sorted(paths, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Where the checkpoint at an update is, or would be."""
+    """The folder of the checkpoint at an update, whether or not it exists."""
     return folder / f"step-{step:09d}"
 
 
@@ -80,29 +80,29 @@ def latest_checkpoint(folder: Path) -> Path:
     return checkpoints[-1]
 
 
-def choose_checkpoint(folder: Path, asked: str | Path | None) -> Path:
-    """One of a run's checkpoints: the newest, or the one that is asked for.
+def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
+    """A chosen checkpoint of a run, or the newest.
 
     Args:
-        folder: of the run's checkpoints.
-        asked: name (``step-000004000``), updates (``4000``) or path of a checkpoint in ``folder``; ``best``;
+        folder: folder of the run's checkpoints.
+        choice: name (``step-000004000``), updates (``4000``) or path of a checkpoint in ``folder``; ``best``;
             ``None``: the newest.
 
     Raises:
-        NotFoundError: there is none yet, or no such one.
-        InvalidInputError: it belongs to another run.
+        NotFoundError: there is no checkpoint yet, or no such one.
+        InvalidInputError: the checkpoint belongs to another run.
     """
-    if asked is None:
+    if choice is None:
         return latest_checkpoint(folder)
-    name = f"step-{int(str(asked)):09d}" if re.fullmatch(r"[0-9]{1,18}", str(asked)) else asked
-    for path in (folder / name, Path(asked)):
+    name = f"step-{int(str(choice)):09d}" if re.fullmatch(r"[0-9]{1,18}", str(choice)) else choice
+    for path in (folder / name, Path(choice)):
         if (path / INDEX).is_file():
             if path.resolve().parent != folder.resolve():
-                raise InvalidInputError(f"{asked}: is no checkpoint of {folder.parent}: name one of its own")
+                raise InvalidInputError(f"{choice}: is no checkpoint of {folder.parent}: name one of its own")
             return path
     paths = [*list_checkpoints(folder), *folder.glob(BEST)]
     known = ", ".join(path.name for path in paths) or "none"
-    raise NotFoundError(f"{asked}: no such checkpoint of {folder.parent}; it has {known}")
+    raise NotFoundError(f"{choice}: no such checkpoint of {folder.parent}; it has {known}")
 
 
 def save_checkpoint(
@@ -115,22 +115,22 @@ def save_checkpoint(
     keep: int,
     final: int | None = None,
 ) -> Path:
-    """Write a checkpoint, then remove the oldest beyond ``keep``, but not that at update ``final``.
+    """Write a checkpoint, then remove the oldest ones beyond ``keep``, except that at update ``final``.
 
     Args:
-        folder: of the run's checkpoints.
+        folder: folder of the run's checkpoints.
         step: updates done.
-        seeds: of the tensors' leading axis.
-        agent: what acting needs.
-        learner: what else training needs.
-        keep: number of checkpoints that stay.
-        final: the update that the run was begun for; what comes after it does not push it out.
+        seeds: seeds in the order of the tensors' first axis.
+        agent: tensors that acting needs.
+        learner: all other tensors that training needs.
+        keep: number of checkpoints to keep.
+        final: the last update in the run's configuration; later checkpoints do not replace that one.
 
     Returns:
         the checkpoint's folder.
 
     Raises:
-        UnavailableError: it cannot be written; the checkpoints that were there still are.
+        UnavailableError: it cannot be written; existing checkpoints are unchanged.
     """
     target = checkpoint_folder(folder, step)
     _write(target, {AGENT: agent, LEARNER: learner}, step=step, seeds=list(seeds))
@@ -144,7 +144,7 @@ def save_checkpoint(
 def save_best(
     folder: Path, step: int, seeds: Sequence[int], *, agent: Mapping[str, Tensor], score: dict[str, float]
 ) -> Path:
-    """Write the best agent so far, in the place of the one before.
+    """Write the best agent so far; it replaces the previous one.
 
     Raises:
         UnavailableError: it cannot be written.
@@ -175,14 +175,14 @@ def _write(target: Path, files: Mapping[str, Mapping[str, Tensor]], **record: An
 
 
 def read_record(checkpoint: Path, seeds: Sequence[int] | None = None) -> CheckpointRecord:
-    """What a checkpoint says of itself.
+    """The record of a checkpoint.
 
     Args:
-        checkpoint: its folder.
-        seeds: that it must be of.
+        checkpoint: folder of the checkpoint.
+        seeds: the seeds that it must have, if given.
 
     Raises:
-        DamagedDataError: its index is missing or damaged, or is that of another checkpoint.
+        DamagedDataError: its index is missing or damaged, or belongs to another checkpoint.
     """
     path = checkpoint / INDEX
     try:
@@ -197,7 +197,7 @@ def read_record(checkpoint: Path, seeds: Sequence[int] | None = None) -> Checkpo
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
-    """The tensors of one file of a checkpoint, whose bytes are compared with their digest first.
+    """The tensors of one file of a checkpoint, after comparing its bytes with their digest.
 
     Raises:
         DamagedDataError: the file, or the checkpoint's index, is missing or damaged.
@@ -213,7 +213,7 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
 
 
 def check_shapes(path: Path, state: State, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare the names and shapes of the tensors of a file with those expected.
+    """Compare the names and shapes of a file's tensors with the expected ones.
 
     Raises:
         InvalidInputError: they differ.

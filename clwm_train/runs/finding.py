@@ -1,4 +1,4 @@
-"""What somebody means by a run: a folder, the name of one, or a trained agent on the Hub."""
+"""Finding a run by a folder, the name of one, or a trained agent on the Hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clwm_data.opening import is_meant_as_path, taken_for
 from clwm_data.paths import real_path
 from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD
 
-#: The files of a published run; nothing else is downloaded. Importing their names would import torch.
+#: The files of a published run; nothing else is downloaded. (Importing these names would import torch.)
 NEEDED_FILES = (CONFIG, RECORD)
 EVALUATION_FILE = re.compile(r"evaluations/(step-[0-9]{9})-[0-9a-f]{8}\.json")
 CHECKPOINT_FILE = re.compile(rf"{CHECKPOINTS}/(step-[0-9]{{9}})/(agent\.safetensors|checkpoint\.yaml)")
@@ -24,15 +24,15 @@ MAX_TEXT_BYTES = 10**7
 
 
 def find_run(text: str | Path, folder: Path | None = None) -> Path:
-    """The folder of the run that somebody means; one on the Hub is downloaded into the cache.
+    """The folder of a run; one on the Hub is downloaded into the cache.
 
     Args:
         text: as for :func:`locate_run`.
-        folder: likewise.
+        folder: as for :func:`locate_run`.
 
     Raises:
-        NotFoundError: there is none.
-        DamagedDataError: what is published is no run, or does not arrive as published.
+        NotFoundError: there is no such run.
+        DamagedDataError: the repository holds no run, or differs from what was published.
         UnavailableError: the Hub cannot be reached, and the run was not downloaded before.
     """
     located = locate_run(text, folder)
@@ -45,18 +45,18 @@ def find_run(text: str | Path, folder: Path | None = None) -> Path:
 
 
 def locate_run(text: str | Path, folder: Path | None = None) -> Path | HubReference:
-    """What somebody means by a run; the Hub is not asked.
+    """The path or the repository that a text names; the Hub is not contacted.
 
     Args:
         text: a path, the name of a run in ``folder``, or an agent on the Hub: ``user/repo[@revision]``,
-            ``hf://user/repo``. What exists as a path is never looked for on the Hub.
-        folder: where runs are known by their names.
+            ``hf://user/repo``. An existing path is never looked up on the Hub.
+        folder: folder in which runs are found by name.
 
     Raises:
-        NotFoundError: it is a path at which nothing is.
-        InvalidInputError: it is neither a path nor the name of an agent.
+        NotFoundError: the text is a path that does not exist.
+        InvalidInputError: the text is neither a path nor the name of an agent.
     """
-    if isinstance(text, Path):  # which has swallowed a slash of an address
+    if isinstance(text, Path):  # Path has removed a slash of an address
         text = re.sub(r"^hf:/(?!/)", "hf://", str(text))
     if is_address(text):
         return parse_reference(text, "model")
@@ -75,14 +75,14 @@ def locate_run(text: str | Path, folder: Path | None = None) -> Path | HubRefere
 
 
 def pull_run(reference: HubReference, out: Path) -> str:
-    """Download a trained agent from the Hub to a folder of its own.
+    """Download a trained agent from the Hub to its own folder.
 
     Args:
-        reference: of the repository.
+        reference: the repository.
         out: folder of the run.
 
     Returns:
-        The commit that it is of.
+        the commit that was downloaded.
 
     Raises:
         ConflictError: ``out`` exists.
@@ -96,7 +96,7 @@ def pull_run(reference: HubReference, out: Path) -> str:
 
 
 def _files_of_run(reference: HubReference, sizes: Mapping[str, int]) -> Collection[str]:
-    """From the sizes of a repository's files, those of the newest checkpoint in it and of the run."""
+    """Names of the files of the run and of its newest checkpoint, from a repository's file sizes."""
     for name in NEEDED_FILES:
         if name not in sizes:
             raise DamagedDataError(f"{reference}: is not a published run: it has no {name}")

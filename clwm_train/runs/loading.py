@@ -28,13 +28,13 @@ def load_agent(
 
     Args:
         run: the run, the path of its folder, or ``user/repo[@revision]`` on the Hub.
-        checkpoint: the latest unless given; as for :func:`~clwm_train.runs.checkpoint.choose_checkpoint`.
-        device: to have it on.
+        checkpoint: see :func:`~clwm_train.runs.checkpoint.choose_checkpoint`; the latest by default.
+        device: device of the agent.
 
     Raises:
         NotFoundError: there is no such run or checkpoint.
-        DamagedDataError: it is damaged.
-        InvalidInputError: it does not fit the run's configuration, or is another run's.
+        DamagedDataError: the checkpoint is damaged.
+        InvalidInputError: the checkpoint does not fit the run's configuration, or is another run's.
     """
     if not isinstance(run, Run):
         run = open_run(find_run(run))
@@ -44,7 +44,7 @@ def load_agent(
     state = read_tensors(folder / AGENT)
     told = given_parameters(run.config, record.family)
     sizes = (run.config, record.seeds, record.observation_size, record.action_size, told)
-    # A configuration may come from anywhere: it is built only when the tensors in the file are seen to fit.
+    # A configuration may come from anywhere: the agent is built only if the tensors in the file fit it.
     try:
         with torch.device("meta"):
             described = AdaptiveAgent(*sizes).state_dict()

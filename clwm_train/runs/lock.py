@@ -1,6 +1,6 @@
 """One process at a time trains a run.
 
-Evaluations and analyses need no lock: each is a file of its own that is written in one step.
+Evaluations and analyses need no lock: each is a separate file that is written atomically.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from clwm_data.locks import exclusive
 
-#: Paths of the locks that a thread holds.
+#: Paths of the locks held, per thread.
 _held = threading.local()
 
 
 @contextmanager
 def run_lock(run: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Hold the right to train a run; the operating system gives it up when the process dies.
+    """Hold the lock to train a run; the operating system releases it when the process dies.
 
     A thread that holds it may take it again, so a sweep that holds a run can train it. The lock file lies
-    beside the run's folder, which need not exist yet, and is removed in the end.
+    beside the run's folder, which need not exist yet, and is removed at the end.
 
     Args:
         run: the run's folder.

@@ -16,7 +16,7 @@ from clwm_data.disk import disk_errors
 from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import replacing
 
-#: Keys that tell of the machine, not of the training: they differ between two equal runs.
+#: Keys that measure the machine, not the training: they differ between identical runs.
 THROUGHPUT = ("updates_per_s", "transitions_per_s")
 #: Begins the names of metrics of evaluations while training, which have rows of their own.
 EVALUATION_PREFIX = "evaluation/"
@@ -30,17 +30,17 @@ Row = dict[str, Any]
 class MetricsLog:
     """Appends rows ``{"step": int, "seed": int, <metric>: float, ...}``.
 
-    When opened it drops the rows of updates that are to be done again, from both files: those beyond ``step``
-    (of a run that was cut off after its last checkpoint), and those of the unfinished interval that a run
-    ended with. Damaged rows are dropped, too; the damaged file is kept beside the new one.
+    Opening it drops the rows of updates that will be repeated, from both files: those beyond ``step`` (of a
+    run that was interrupted after its last checkpoint), and those of the unfinished interval at the end of a
+    run. Damaged rows are dropped, too; the damaged file is kept beside the new one.
 
     Args:
         path: the JSON-lines file.
-        tensorboard: folder of TensorBoard's files: in it one folder per seed, so that curves overlay.
+        tensorboard: folder of TensorBoard's files, with a folder per seed, so that curves overlay.
         step: updates done so far.
         every: updates per row.
-        seeds: that rows will be of.
-        warn: told of damaged rows.
+        seeds: seeds of the rows.
+        warn: called with a message about damaged rows.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class MetricsLog:
         with replacing(path) as temporary:
             temporary.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
-        # TensorBoard drops whatever is beyond one step; what was kept of that (evaluations) is written anew.
+        # TensorBoard drops everything beyond one step; rows kept beyond it (evaluations) are written again.
         purge = max((row["step"] for row in kept if not _evaluates(row)), default=0) + 1
         self._writers: dict[int, Any] = {
             seed: SummaryWriter(str(tensorboard / f"seed-{seed}"), purge_step=purge) for seed in seeds
@@ -84,7 +84,7 @@ class MetricsLog:
             self._draw(row)
 
     def sync(self) -> None:
-        """Have the disk hold all rows before anything that follows.
+        """Flush all rows to the disk, before anything that is written later.
 
         Raises:
             UnavailableError: they cannot be written.
@@ -105,14 +105,14 @@ class MetricsLog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # Every row was flushed when it was written: a disk that is full has been told of.
+        # Every row was flushed when it was written: a full disk has already been reported.
         for stream in (self._file, *self._writers.values()):
             with suppress(OSError):
                 stream.close()
 
 
 def read_metrics(path: Path) -> Iterator[Row]:
-    """The rows of a JSON-lines file; a last line that was cut off is skipped.
+    """The rows of a JSON-lines file; an incomplete last line is skipped.
 
     Raises:
         DamagedDataError: a damaged line before the last.
@@ -127,7 +127,7 @@ def read_metrics(path: Path) -> Iterator[Row]:
 
 
 def _read_sound_rows(path: Path, warn: Callable[[str], object]) -> list[Row]:
-    """The rows that are not damaged; the file is put aside if any other than the last is."""
+    """The undamaged rows; the file is moved aside if any row but the last is damaged."""
     lines = path.read_bytes().splitlines()
     rows = [_parse(line) for line in lines]
     damaged = [number for number, row in enumerate(rows[:-1], start=1) if row is None]

@@ -1,4 +1,4 @@
-"""A run's folder: what was trained on what, its metrics and its checkpoints.
+"""A run's folder: configuration, record, metrics and checkpoints.
 
 ::
 
@@ -7,7 +7,7 @@
       run.yaml          method, seeds, store and its digest, versions (RunRecord)
       metrics.jsonl     one row per seed and log interval
       tensorboard/      the same for TensorBoard, a folder per seed
-      trace.json        of some updates (Chrome trace), where they were profiled
+      trace.json        Chrome trace of some updates, if they were profiled
       checkpoints/step-000004000/   see clwm_train.runs.checkpoint
 """
 
@@ -46,13 +46,13 @@ CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
     "trace.json",
 )
 
-#: Raised when the networks' parameters change their meaning, which no shape would show.
+#: Version of the networks' parameters; increased when their meaning changes, which shapes do not show.
 LAYOUT = 3
 
-#: File systems take 255 bytes, and the name of the lock is longer.
+#: Longest name of a folder: file systems allow 255 bytes, and the name of the lock is longer.
 LONGEST_NAME = 120
 
-#: Seeds trained together: each costs the memory of an agent, on reading a run as well.
+#: Maximum number of seeds of a run: each takes the memory of an agent, even to read a run.
 MOST_SEEDS = 1000
 
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
@@ -61,27 +61,27 @@ Seeds = Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length
 
 
 class RunRecord(StrictModel):
-    """What a run is, apart from its configuration.
+    """The description of a run, apart from its configuration.
 
     Attributes:
-        layout: of the networks' parameters: ``LAYOUT`` of the version that trained.
+        layout: version of the networks' parameters: ``LAYOUT`` of the clwm that trained it.
         method: name of the method, or path of its file.
-        preset: likewise.
-        seeds: trained together, S of them.
+        preset: name of the preset, or path of its file.
+        seeds: the S seeds, which are trained together.
         store: absolute path of the store when the run began.
         store_name: name of the dataset.
         store_sha256: digest of the store's content.
-        family: of tasks.
+        family: name of the task family.
         observation_size: entries of an observation.
         action_size: entries of an action.
         train_tasks: family indices of the train tasks in the store, ascending.
-        created: ISO 8601, UTC.
+        created: time in ISO 8601, UTC.
         command: command line or call.
-        packages: versions.
+        packages: versions of packages.
         platform: machine type and operating system.
         origin: where the store was downloaded from, or ``None``.
-        declared_family: the family's declaration, where the store brought its own.
-        label: what tables and figures call what was trained; ``None``: by its method.
+        declared_family: the family's declaration, if the store contained one.
+        label: name in tables and figures; ``None``: that of the method.
     """
 
     layout: int
@@ -109,9 +109,9 @@ class Run:
     """An existing run.
 
     Attributes:
-        path: its folder.
-        config: what is trained.
-        record: on what.
+        path: folder of the run.
+        config: configuration of the training.
+        record: seeds, store and versions.
     """
 
     path: Path
@@ -125,10 +125,10 @@ class Run:
 
     @property
     def task_family(self) -> TaskFamily:
-        """The family of the run's tasks, also where the store brought its own declaration.
+        """The family of the run's tasks, possibly a declared one.
 
         Raises:
-            NotFoundError: it is not known here.
+            NotFoundError: the family is not known here.
         """
         declared = self.record.declared_family
         if declared is None:
@@ -137,12 +137,12 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What the method is called in tables and figures."""
+        """Name of the method in tables and figures."""
         return self.record.label or Path(self.record.method).stem
 
 
 def resolve_for(family: TaskFamily, config: TrainConfig) -> TrainConfig:
-    """The configuration with everything decided that depends on the family."""
+    """The configuration with ``auto`` resolved where it depends on the family."""
     if config.context.next_observation != "auto":
         return config
     context = config.context.model_copy(update={"next_observation": family.dynamics_vary})
@@ -150,7 +150,7 @@ def resolve_for(family: TaskFamily, config: TrainConfig) -> TrainConfig:
 
 
 def default_label(method: str, overrides: Sequence[str] = ()) -> str:
-    """What a run is called that was given no name: its method, and the keys that were overridden."""
+    """Default label of a run: its method, and the keys that were overridden."""
     changes = dict(override.partition("=")[::2] for override in overrides)
     return " ".join(
         [Path(method).stem, *(f"{key.strip()}={changes[key].strip()}" for key in sorted(changes))]
@@ -158,7 +158,7 @@ def default_label(method: str, overrides: Sequence[str] = ()) -> str:
 
 
 def default_folder(store_name: str, label: str, seeds: Sequence[int]) -> str:
-    """Name of the folder of a run that was given none: it tells apart what was trained on what."""
+    """Default name of a run's folder, from the store, the label and the seeds."""
     words = re.sub(r"[][{}'\"]", "", f"{store_name}-{label}")
     words = re.sub(r"[^\w.=+-]+", "-", words).strip("-.")
     name = f"{words}-s{format_indices(seeds)}"
@@ -178,7 +178,7 @@ def describe_run(
     seeds: tuple[int, ...],
     label: str | None = None,
 ) -> Run:
-    """A new run, of which nothing is written yet.
+    """A new run, of which nothing has been written yet.
 
     (Eight parameters: each is a part of the record.)
 
@@ -215,10 +215,10 @@ def describe_run(
 
 
 def check_free(run: Run) -> None:
-    """Refuse the folder of a new run that holds anything but what a killed :func:`write_run` leaves.
+    """Check that the folder of a new run is free; leftovers of a killed :func:`write_run` are allowed.
 
     Raises:
-        ConflictError: a run, or something else, is there already.
+        ConflictError: the folder holds a run, or something else.
     """
     path = run.path
     if (path / RECORD).exists():
@@ -237,7 +237,7 @@ def check_free(run: Run) -> None:
 
 
 def differences(before: Run, after: Run) -> list[str]:
-    """In what two runs differ, apart from their number of updates: ``iql.expectile 0.8, not 0.9``."""
+    """Differences of two runs, apart from the number of updates: ``iql.expectile 0.8, not 0.9``."""
     return [
         f"{key} {old}, not {new}"
         for key, old, new in (
@@ -268,10 +268,10 @@ def _record(**values: Any) -> RunRecord:
 
 
 def write_run(run: Run) -> None:
-    """Make the folder of a new run; that of one whose making was killed is made again.
+    """Create the folder of a new run, also over the leftovers of a killed call.
 
     Raises:
-        ConflictError: a run, or something else, is there already.
+        ConflictError: the folder holds a run, or something else.
         UnavailableError: it cannot be written.
     """
     check_free(run)
@@ -294,14 +294,14 @@ def create_run(
     seeds: tuple[int, ...],
     label: str | None = None,
 ) -> Run:
-    """:func:`describe_run` and :func:`write_run` in one (with their eight parameters)."""
+    """:func:`describe_run`, then :func:`write_run` (with the same eight parameters)."""
     run = describe_run(path, store, family, config, method=method, preset=preset, seeds=seeds, label=label)
     write_run(run)
     return run
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a folder is what a killed :func:`write_run` leaves: a run that trained nothing yet."""
+    """Whether a folder is a leftover of a killed :func:`write_run`: a run without any training."""
     return path.is_dir() and not (path / RECORD).exists() and all(map(_is_leftover, path.iterdir()))
 
 
@@ -313,8 +313,8 @@ def open_run(path: Path) -> Run:
     """An existing run.
 
     Raises:
-        NotFoundError: no run there.
-        InvalidInputError: another version of clwm made it.
+        NotFoundError: there is no run.
+        InvalidInputError: it was made by an incompatible version of clwm.
         ClwmError: its files are damaged.
     """
     if not (path / RECORD).is_file():
@@ -332,7 +332,7 @@ def open_run(path: Path) -> Run:
 
 
 def discard_unbegun(run: Run) -> None:
-    """Remove the folder of a run that nothing was trained in yet, so that it does not bar the next try."""
+    """Remove the folder of a run without any training, so that it does not block the next attempt."""
     files = {path.name for path in run.path.iterdir()} if run.path.exists() else set()
     if files and files <= {CONFIG, RECORD}:
         for name in sorted(files):
@@ -341,7 +341,7 @@ def discard_unbegun(run: Run) -> None:
 
 
 def check_same_data(run: Run, store: Store) -> None:
-    """Refuse to go on with other data than the run began with.
+    """Refuse to continue with data other than those the run began with.
 
     Raises:
         ConflictError: the store's content differs.

@@ -1,7 +1,7 @@
-"""torch.compile for the losses of an update: one graph each, forwards and backwards.
+"""torch.compile for the losses of an update: one graph each, for the forward and the backward pass.
 
-While it traces, modules whose fast way on CPU is a sequence of hand-written operations choose a formula
-that the compiler can fuse (``torch.compiler.is_compiling()``).
+During tracing, modules that are hand-written sequences of operations on CPU switch to a formula that the
+compiler can fuse (``torch.compiler.is_compiling()``).
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from clwm_data.errors import UnavailableError
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-#: Updates from which on a compiled run is sooner at its end than another, whatever the size of its networks.
+#: Number of updates from which a compiled run finishes sooner than another, for networks of any size.
 WORTHWHILE = 10_000
-#: What compiles; tests choose one that only traces.
+#: Backend of torch.compile; tests choose one that only traces.
 BACKEND = "inductor"
-#: Of one function in a process, such as for several trainings; torch's own limit is 8.
+#: Compiled versions of a function in a process, such as for several trainings; torch's own limit is 8.
 MOST_VERSIONS = 1000
 
 
 @cache
 def check_compiler(device: torch.device) -> None:
-    """Compile a first function; where that worked it is not done again.
+    """Compile a trivial function; once that has worked, it is not repeated.
 
     Raises:
-        UnavailableError: that fails: there is no compiler for this device.
+        UnavailableError: it fails: there is no compiler for this device.
     """
     try:
         with_sound_cache(torch.compile(torch.neg))(torch.zeros(2, device=device))
-    except Exception as error:  # torch raises whatever its compiler and the system's do
+    except Exception as error:  # torch passes on any error of its compiler and the system's
         reason = _reason(error)
         remedy = ""
         if "InvalidCxxCompiler" in reason or "No working C++ compiler" in reason:
@@ -50,29 +50,29 @@ def check_compiler(device: torch.device) -> None:
 
 
 def decide(
-    wanted: bool | None, steps: int, device: torch.device, note: Callable[[str], object] = warnings.warn
+    requested: bool | None, steps: int, device: torch.device, note: Callable[[str], object] = warnings.warn
 ) -> bool:
     """Whether the update of a run is compiled.
 
     Args:
-        wanted: yes or no; ``None``: where it is worth it and possible.
-        steps: updates of the run in all, however many are left: a run that is resumed decides as it did.
-        device: to train on.
-        note: told if it would be worth it and is not possible.
+        requested: yes or no; ``None``: if it pays off and is possible.
+        steps: total number of updates of the run, so that a resumed run decides as before.
+        device: device to train on.
+        note: called with a message if it would pay off but is not possible.
 
     Raises:
-        UnavailableError: it is wanted and not possible.
+        UnavailableError: it is requested but not possible.
     """
-    if wanted is None and steps >= WORTHWHILE:
+    if requested is None and steps >= WORTHWHILE:
         try:
             check_compiler(device)
         except UnavailableError as error:
             note(f"training goes slower than it could: {error}")
             return False
         return True
-    if wanted:
+    if requested:
         check_compiler(device)
-    return bool(wanted)
+    return bool(requested)
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -1,4 +1,4 @@
-"""Where and how a training is executed: what the user left open is decided here, and nowhere else."""
+"""Where and how a training is executed: everything that the user left open is decided only here."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from clwm_train.training.compiler import decide
 
 
 class DecidedExecution(Execution):
-    """An execution that leaves nothing open but the threads, and is possible here."""
+    """An execution that is possible here and leaves only the threads open."""
 
     compile: bool
     memory: Literal["ram", "mmap"]
 
 
 def decide_execution(
-    asked: Execution, store: Store, steps: int, note: Callable[[str], object] = warnings.warn
+    requested: Execution, store: Store, steps: int, note: Callable[[str], object] = warnings.warn
 ) -> DecidedExecution:
-    """Device, compilation and memory as they will be; what was decided stays.
+    """Decide device, compilation and memory; an execution that is already decided is returned as it is.
 
-    Threads that were left open stay so: they depend on the networks, which are not built yet.
+    Threads stay open if they were: they depend on the networks, which do not exist yet.
 
     Args:
-        asked: what the user wants.
-        store: to train on.
-        steps: updates of the run in all, however many are left: a run that is resumed decides as it did.
-        note: told if compiling would be worth it and is not possible.
+        requested: the execution that the user requests.
+        store: the store to train on.
+        steps: total number of updates of the run, so that a resumed run decides as before.
+        note: called with a message if compiling would pay off but is not possible.
 
     Raises:
         ClwmError: the device cannot be used, or nothing can be compiled for it.
     """
-    if isinstance(asked, DecidedExecution):
-        return asked
-    device = pick_device(asked.device)
+    if isinstance(requested, DecidedExecution):
+        return requested
+    device = pick_device(requested.device)
     return DecidedExecution(
         device=str(device),
-        compile=decide(asked.compile, steps, device, note),
-        memory=choose_memory(store, device, asked.memory),
-        threads=asked.threads,
+        compile=decide(requested.compile, steps, device, note),
+        memory=choose_memory(store, device, requested.memory),
+        threads=requested.threads,
     )

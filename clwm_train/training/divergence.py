@@ -1,4 +1,4 @@
-"""Recognising a training that has diverged."""
+"""Detecting a training that has diverged."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from clwm_data.errors import DivergedError
 
 
 def check_finite(tensors: Mapping[str, Tensor], seeds: Sequence[int], updates: int) -> None:
-    """Refuse weights and optimisers' moments that are not finite.
+    """Check that weights and optimisers' moments are finite.
 
-    A gradient can be infinite where the loss is not, and Adam stands still for ever, without a word, once a
-    second moment is.
+    A gradient can be infinite although the loss is finite; once a second moment is infinite, Adam silently
+    stops changing that weight.
 
     Args:
-        tensors: by name; those of more than one entry lead with the axis of seeds.
-        seeds: S of them.
-        updates: done so far.
+        tensors: tensors by name; the first axis of those with several entries is that of the seeds.
+        seeds: the S seeds.
+        updates: updates done so far.
 
     Raises:
-        DivergedError: naming the first such tensor and its seed.
+        DivergedError: a tensor is not finite; the message names the first one and its seed.
     """
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
-            of_seed = ""
+            whose = ""
             if value.dim() and len(value) == len(seeds):
                 finite = torch.isfinite(value).flatten(1).all(1).tolist()
-                of_seed = f" of seed {seeds[finite.index(False)]}"
-            raise DivergedError(f"{name}{of_seed} is not finite after update {updates}")
+                whose = f" of seed {seeds[finite.index(False)]}"
+            raise DivergedError(f"{name}{whose} is not finite after update {updates}")

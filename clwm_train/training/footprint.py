@@ -1,4 +1,4 @@
-"""What a training takes of memory, before any of it is taken."""
+"""Estimating the memory of a training before allocating any of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COPIES = 4
 
 
 def training_bytes(run: Run) -> int:
-    """Bytes of the weights of all seeds with their gradients and moments; activations come on top.
+    """Bytes of the weights of all seeds with their gradients and moments, without activations.
 
     Raises:
         InvalidInputError: the configuration describes no networks that can be built.
@@ -32,10 +32,10 @@ def training_bytes(run: Run) -> int:
 
 
 def check_fits(run: Run, device: torch.device) -> None:
-    """Refuse a run whose networks do not fit into memory.
+    """Check that the networks of a run fit into memory.
 
     Raises:
-        UnavailableError: they do not.
+        UnavailableError: they do not fit.
         InvalidInputError: as :func:`training_bytes`.
     """
     needed = training_bytes(run)

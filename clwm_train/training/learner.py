@@ -29,8 +29,8 @@ BACKBONE = "backbone"
 class Learner(nn.Module):
     """An agent, its objectives and its optimisers.
 
-    Losses are summed over seeds before the backward pass: parameters carry the seed axis, so no seed's
-    gradient contains another's.
+    Losses are summed over seeds before the backward pass: parameters have a seed axis, so each seed's
+    gradient depends only on its own loss.
 
     Args:
         config: the configuration.
@@ -55,11 +55,11 @@ class Learner(nn.Module):
             use_bf16(self)
         self.optimisers = self._make_optimisers(objectives)
         self.compiles = compiles
-        maybe = compiled if compiles else _as_it_is
-        self._representation = maybe(self._representation_losses)
-        self._features = maybe(self._features_and_z)
-        self._backbone = maybe(self._backbone_losses)
-        #: Learning rates as configured, by optimiser and parameter group.
+        prepare = compiled if compiles else _uncompiled
+        self._representation = prepare(self._representation_losses)
+        self._features = prepare(self._features_and_z)
+        self._backbone = prepare(self._backbone_losses)
+        #: Configured learning rates by optimiser and parameter group.
         self._rates = {
             name: [group["lr"] for group in optimiser.param_groups]
             for name, optimiser in self.optimisers.items()
@@ -90,16 +90,16 @@ class Learner(nn.Module):
         return optimisers
 
     def update(self, batch: TaskBatch, step: int, streams: RandomStreams, pace: float = 1.0) -> Metrics:
-        """Iteration ``step``: the backbone always, context encoder and world model every
+        """Update ``step``: always the backbone; context encoder and world model at every
         ``representation_every``-th.
 
         Both learn from the same forward pass of encoder and context encoder.
 
         Args:
-            batch: what to learn from.
-            step: number of the iteration, from 0.
-            streams: of the latent noise.
-            pace: factor of all learning rates.
+            batch: the data to learn from.
+            step: number of the update, from 0.
+            streams: random numbers.
+            pace: factor on all learning rates.
 
         Returns:
             metrics [S] by name.
@@ -120,11 +120,11 @@ class Learner(nn.Module):
                 features, z = self._features(batch)
         noise = self._backbone_noise(batch, step, streams)
         with self._graph_part(backbone.name):
-            loss, of_backbone = self._backbone(batch, features, z, noise)
+            loss, backbone_metrics = self._backbone(batch, features, z, noise)
         self._descend(loss, [BACKBONE], backbone.name)
         with part("target networks"):
             backbone.update_targets()
-        return metrics | of_backbone
+        return metrics | backbone_metrics
 
     def _set_learning_rates(self, pace: float) -> None:
         for name, rates in self._rates.items():
@@ -132,11 +132,11 @@ class Learner(nn.Module):
                 group["lr"] = pace * rate
 
     def _graph_part(self, name: str) -> AbstractContextManager[object]:
-        """The parts of a graph are not seen in a trace, and those of separate operations name themselves."""
+        """Name a compiled graph in the trace, which cannot show its parts; without one, parts have names."""
         return part(name) if self.compiles else nullcontext()
 
     def _latent_noise(self, batch: TaskBatch, draws: Draws) -> Noise:
-        """What the roll-outs in the world model draw: a compiled graph cannot draw itself, so beforehand."""
+        """Noise of the world model's roll-outs; drawn beforehand for a compiled graph, which cannot draw."""
         world_model = self.agent.world_model
         if world_model is None or not self.compiles:
             return draws
@@ -159,7 +159,7 @@ class Learner(nn.Module):
     def _representation_losses(
         self, batch: TaskBatch, noise: Noise
     ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
-        """Sum of the objectives [S], features and z without gradient, metrics."""
+        """Sum of the objectives [S], features and z (without gradient), and metrics."""
         with part("context encoder"):
             votes = self._votes(batch)
             z = votes.mean(-2)
@@ -175,14 +175,14 @@ class Learner(nn.Module):
         return total, features, z.detach(), metrics
 
     def _votes(self, batch: TaskBatch) -> Tensor:
-        """What each transition of the contexts says about its task: [S, T, K, z]."""
+        """Embedding of each context transition: [S, T, K, z]; of one (K = 1) if z is given to the agent."""
         encoder = self.agent.context_encoder
         known = encoder.known(self.tasks[batch.task])
         return encoder.embed(batch.context) if known is None else known.unsqueeze(-2)
 
     def _encode(self, observation: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features [S, T, B, H + 1, feature] without gradient, and, where there is a world model, the first
-        of each window with gradient.
+        """Features [S, T, B, H + 1, feature] without gradient and, if there is a world model, the code of
+        each window's first observation with gradient.
         """
         agent, world_model = self.agent, self.agent.world_model
         with part("encoder"):
@@ -197,7 +197,7 @@ class Learner(nn.Module):
             return agent.features(observation, code), first.squeeze(-2)
 
     def _features_and_z(self, batch: TaskBatch) -> tuple[Tensor, Tensor]:
-        """Both without gradient."""
+        """Features and z, without gradient."""
         with torch.no_grad():
             with part("context encoder"):
                 z = self._votes(batch).mean(-2)
@@ -228,7 +228,7 @@ class Learner(nn.Module):
                 self.optimisers[name].step()
 
 
-def _as_it_is(function: Function) -> Function:
+def _uncompiled(function: Function) -> Function:
     return function
 
 

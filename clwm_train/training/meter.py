@@ -1,4 +1,4 @@
-"""Averages of metrics between two log rows, and the first that is not finite, without synchronisation."""
+"""Averages of metrics between log rows, and the first non-finite one, without synchronising the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Names = tuple[str, ...]
 
 
 class Meter:
-    """Sums the metrics [S] of every update, on the device they are on.
+    """Sums the metrics [S] of all updates, on their device.
 
     Updates that report the same names form a group, whose metrics are kept as one tensor [names, S].
     """
@@ -31,10 +31,10 @@ class Meter:
         self._groups[names].add(value, step)
 
     def check(self, seeds: Sequence[int]) -> None:
-        """Refuse metrics that are not finite.
+        """Check that all metrics are finite.
 
         Raises:
-            DivergedError: naming the first metric, its seed and its update (from 1).
+            DivergedError: a metric is not; the message names the first one, its seed and its update (from 1).
         """
         bad = [
             (int(step), name, seed)
@@ -48,23 +48,23 @@ class Meter:
             raise DivergedError(f"{name} of seed {seed} is not finite at update {step + 1}")
 
     def means(self) -> dict[str, list[float]]:
-        """Mean of every metric over the updates that had it, per seed [S]."""
+        """Mean of every metric over the updates that reported it, per seed [S]."""
         parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for names, group in self._groups.items():
             for name, row in zip(names, group.total, strict=True):
                 parts.setdefault(name, []).append((row, group.count))
         means: dict[str, list[float]] = {}
-        for name, of_name in sorted(parts.items()):
-            totals, counts = zip(*of_name, strict=True)
+        for name, entries in sorted(parts.items()):
+            totals, counts = zip(*entries, strict=True)
             means[name] = (torch.stack(totals).sum(0) / torch.stack(counts).sum()).tolist()
         return means
 
     def reset(self) -> None:
-        """Start anew."""
+        """Drop all sums."""
         self._groups = {}
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors to be kept in a checkpoint."""
+        """The tensors to save in a checkpoint."""
         return {
             f"{','.join(names)}.{field}": value
             for names, group in self._groups.items()
@@ -81,7 +81,7 @@ class Meter:
 
 
 class _Group:
-    """Metrics that come together: sums [names, S], their count [], first step not finite [names, S]."""
+    """Metrics reported together: sums [names, S], their count [], first non-finite step [names, S]."""
 
     def __init__(self, total: Tensor, count: Tensor, first_bad: Tensor) -> None:
         self.total = total

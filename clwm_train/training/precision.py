@@ -1,4 +1,4 @@
-"""How exactly matrix products are computed while training. Weights, sums and optimisers stay in float32."""
+"""Precision of matrix products while training; weights, sums and optimisers stay in float32."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clwm_train.model.nn import Linear
 from clwm_train.model.prediction import Classification
 from clwm_train.model.world_model import WorldModel
 
-#: Layers with fewer outputs stay in single precision: they cost little, and a value of 50 rounded to the 8
-#: bits of bfloat16 may be off by an eighth, as much as actions differ in value.
+#: Layers with fewer outputs stay in single precision: they cost little, and a value of 50 in bfloat16 (8
+#: bits) has an error of up to 1/8, as large as the differences between actions.
 NARROW = 32
 
 
 @contextmanager
 def matmul_precision(precision: Precision) -> Iterator[None]:
-    """Let float32 products in this block be as exact as ``precision`` asks.
+    """Compute float32 products in this block with a precision.
 
     ``mixed`` lets torch round the factors: TF32 on a GPU, bfloat16 on a CPU that multiplies it faster (AMX);
     elsewhere it changes nothing.
@@ -34,7 +34,7 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
 
 
 def use_bf16(module: nn.Module) -> None:
-    """Multiply in bfloat16 in the wide linear layers, and keep the many logits of a classification in it."""
+    """Let wide linear layers multiply in bfloat16, and keep the many logits of a classification in it."""
     for part in module.modules():
         if isinstance(part, Linear):
             part.bf16 = part.weight.shape[-1] >= NARROW

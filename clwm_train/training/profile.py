@@ -1,4 +1,4 @@
-"""Where the time of training goes: a trace of some updates, and the share of each part."""
+"""Profiling: a trace of some updates, and each part's share of the time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-#: Updates before the trace begins, and updates in it.
+#: Number of updates before the trace begins, and in it.
 WARM_UP, TRACED = 4, 20
-#: Begins the names of the parts in a trace.
+#: Prefix of the parts' names in a trace.
 PREFIX = "clwm: "
 
 #: Part -> share of the traced time; they add up to 1.
@@ -19,8 +19,8 @@ Shares = dict[str, float]
 
 
 def part(name: str) -> AbstractContextManager[object]:
-    """Names what happens in a ``with`` block, for the trace; parts must not be nested. Within a compiled
-    graph there are none.
+    """Name the operations of a ``with`` block in the trace; parts must not be nested. Has no effect within a
+    compiled graph.
     """
     return nullcontext() if torch.compiler.is_compiling() else record_function(PREFIX + name)
 
@@ -31,8 +31,8 @@ class Profiler:
     On a GPU the shares are of its time, on CPU of the training thread's.
 
     Args:
-        path: of the trace (JSON; for chrome://tracing or ui.perfetto.dev).
-        done: told the shares when the trace is written.
+        path: file of the trace (JSON; for chrome://tracing or ui.perfetto.dev).
+        done: called with the shares when the trace has been written.
     """
 
     def __init__(self, path: Path, done: Callable[[Shares], None]) -> None:
@@ -55,7 +55,7 @@ class Profiler:
         self._profile.stop()
 
     def step(self) -> None:
-        """An update is done."""
+        """Count a finished update."""
         self._profile.step()
 
     def _finish(self, trace: profile) -> None:

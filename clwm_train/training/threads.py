@@ -1,4 +1,4 @@
-"""How many CPU threads to use: small networks are quicker on one."""
+"""How many CPU threads to use: small networks are faster on one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORTH_THREADS = 100_000_000
 
 
 def is_large(agent: Agent, batch: BatchConfig) -> bool:
-    """Whether an update is work enough for several threads."""
+    """Whether an update is large enough for several threads to pay off."""
     layers = [module for module in agent.modules() if isinstance(module, Linear)]
     rows = batch.tasks * batch.windows * batch.horizon
     return rows * max(layer.weight.numel() for layer in layers) >= WORTH_THREADS
@@ -29,7 +29,7 @@ def best_threads(agent: Agent, batch: BatchConfig) -> int:
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` threads in this block."""
+    """Limit torch to ``count`` threads in this block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

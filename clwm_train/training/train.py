@@ -35,36 +35,37 @@ def train_run(
     evaluator: Evaluator | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> bool:
-    """Train a run on its store from where it stands.
+    """Train a run on its store from its latest checkpoint.
 
-    A run that was only described (:func:`~clwm_train.runs.run.describe_run`) is written when everything that
-    can fail beforehand has succeeded: its data is read and its networks are built. (Nine parameters: all but
-    the first two are optional.)
+    A run that was only described (:func:`~clwm_train.runs.run.describe_run`) is written once everything that
+    can fail has succeeded: its data are read and its networks are built. (Nine parameters: all but the first
+    two are optional.)
 
-    Large networks on CPU: from then on the process keeps freed memory (:mod:`clwm_train.training.allocator`).
+    With large networks on CPU, the process then keeps freed memory (:mod:`clwm_train.training.allocator`).
 
     Args:
-        run: described, new, or interrupted.
+        run: the run: described, new, or interrupted.
         store: the data that the run began with.
-        execution: where and how. Mapped data gives the same bits as data that is held. A compiled update
-            (:mod:`.compiler`) is quicker after a minute or two, and its sums round differently; left open it
-            is used in runs of 10,000 updates or more, where there is a compiler (else a warning). Threads
+        execution: where and how. Memory-mapped data give bit-identical results. A compiled update
+            (:mod:`.compiler`) pays off after a minute or two, and its sums round differently; left open, it
+            is used in runs of 10,000 updates or more if there is a compiler (else with a warning). Threads
             left open: one for small networks, all cores for large ones.
-        steps: updates in all; the configuration's unless given. A run that has as many stays as it is.
-        stop: asked after every update whether to stop (with a checkpoint).
-        on_progress: told after every update.
-        profiled: trace some updates into the run's folder, and tell each part's share of the time.
-        evaluator: evaluates the agent, in runs whose configuration asks for it
+        steps: total number of updates, the configuration's by default; a run that has as many is unchanged.
+        stop: called after every update; returns whether to stop (with a checkpoint).
+        on_progress: called after every update.
+        profiled: if given, some updates are traced into the run's folder; called with each part's share of
+            the time.
+        evaluator: evaluates the agent, in runs whose configuration requires it
             (:func:`clwm_train.evaluation.while_training.training_evaluator`).
-        warn: told what is worth knowing.
+        warn: called with warnings.
 
     Returns:
-        whether all steps are done.
+        whether all updates are done.
 
     Raises:
         ConflictError: another process trains the run, or the store holds other data than it began with.
-        InvalidInputError: more steps are asked for than the learning rates fall over.
-        DivergedError: something became infinite or NaN.
+        InvalidInputError: ``steps`` exceeds the updates over which the learning rates decay.
+        DivergedError: a metric or a weight became infinite or NaN.
         UnavailableError: nothing can be compiled here, the disk is full, or memory does not suffice.
     """
     check_same_data(run, store)
@@ -81,7 +82,7 @@ def train_run(
         try:
             data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
         except ClwmError:
-            discard_unbegun(run)  # it would attest the digest of data that could not be read
+            discard_unbegun(run)  # its record would claim the digest of data that could not be read
             raise
         trainer = Trainer(run, data, device, compiles=decided.compile, evaluator=evaluator, warn=warn)
         if not (run.path / RECORD).exists():
@@ -96,7 +97,7 @@ def train_run(
 
 @contextmanager
 def _memory_errors(run: Run) -> Iterator[None]:
-    """A block in which memory that runs out is one line."""
+    """A block in which running out of memory raises an error of one line."""
     remedy = "train fewer seeds, or smaller networks and batches (--set batch.windows=...)"
     try:
         yield

@@ -40,24 +40,24 @@ from clwm_train.training.profile import Profiler, Shares, part
 
 #: Called after every update with the number of updates done and the latest logged metrics of the first seed.
 ProgressCallback = Callable[[int, dict[str, float]], None]
-#: Evaluates the agent as it stands: for each seed ``<protocol>/<split>/<metric>`` -> value. The first entry
-#: is what the best agent is chosen by.
+#: Evaluates the current agent: for each seed ``<protocol>/<split>/<metric>`` -> value. The best agent is
+#: chosen by the first entry.
 Evaluator = Callable[[Agent], Sequence[Mapping[str, float]]]
 
 
 class Trainer:
     """Trains a run from its latest checkpoint, or from the beginning.
 
-    Everything random is a function of (seed, step), so a run that was interrupted and resumed gives the
-    same bits.
+    All random numbers are functions of (seed, step), so an interrupted and resumed run is bit-identical to an
+    uninterrupted one.
 
     Args:
         run: the run.
         data: arrays of its store.
-        device: to train on; that of ``data`` unless given.
+        device: device to train on; by default that of ``data``.
         compiles: compute losses and gradients as compiled graphs.
-        evaluator: of runs that are evaluated while training (``evaluation`` of the configuration).
-        warn: told what is worth knowing.
+        evaluator: for runs that are evaluated while training (``evaluation`` of the configuration).
+        warn: called with warnings.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Trainer:
         self.warn = warn
         config, record = run.config, run.record
         if config.evaluation is not None and evaluator is None:
-            raise InvalidInputError(f"{run.path}: is evaluated while training, and nothing evaluates it here")
+            raise InvalidInputError(f"{run.path}: is evaluated while training, but no evaluator is given")
         self.evaluator = evaluator
-        told = given_parameters(config, record.family)
-        agent = Agent(config, record.seeds, record.observation_size, record.action_size, told)
+        parameters = given_parameters(config, record.family)
+        agent = Agent(config, record.seeds, record.observation_size, record.action_size, parameters)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device
         learner = Learner(config, agent.to(device), record.train_tasks, compiles=compiles)
@@ -90,7 +90,7 @@ class Trainer:
             padded=config.learning.transitions == "first",
             device=device,
         )
-        # Always the same contexts, so that the rows of the log compare.
+        # Always the same contexts, so that the rows of the log are comparable.
         self.probe = self.sampler.batch(0).context
         self.streams = RandomStreams(record.seeds, device)
         self.meter = Meter()
@@ -107,16 +107,16 @@ class Trainer:
         on_progress: ProgressCallback | None = None,
         profiled: Callable[[Shares], None] | None = None,
     ) -> bool:
-        """Train until ``steps`` updates are done, or ``stop`` says so; ends with a checkpoint.
+        """Train until ``steps`` updates are done, or ``stop`` returns true; ends with a checkpoint.
 
         Args:
-            steps: updates in all.
-            stop: asked after every update.
-            on_progress: told after every update.
-            profiled: told where the time went; the trace of the first updates is in the run's folder.
+            steps: total number of updates.
+            stop: called after every update; returns whether to stop.
+            on_progress: called after every update.
+            profiled: called with each part's share of the time; the trace is in the run's folder.
 
         Returns:
-            whether all steps are done.
+            whether all updates are done.
 
         Raises:
             DivergedError: a metric, a weight or an optimiser's moment is NaN or infinite; the last good
@@ -124,7 +124,7 @@ class Trainer:
             UnavailableError: the disk is full, or the update cannot be compiled.
         """
         if self.step >= steps:
-            return True  # and nothing that is there is touched
+            return True  # without changing anything in the folder
         path, config, seeds = self.run.path, self.run.config, self.run.record.seeds
         latest: dict[str, float] = {}
         saved = self.step if list_checkpoints(self.run.checkpoints) else -1
@@ -148,7 +148,7 @@ class Trainer:
                 try:
                     metrics = self.learner.update(batch, self.step, self.streams, rate)
                 except UnavailableError:
-                    if stop():  # the signal that asked us to stop has ended the compiler, too
+                    if stop():  # the signal to stop has also ended the compiler
                         return False
                     raise
                 with part("metrics"):
@@ -176,7 +176,7 @@ class Trainer:
         return self.step >= steps
 
     def _write_row(self, log: MetricsLog, speed: float) -> dict[str, float]:
-        """Log the means since the last full interval; returns those of the first seed."""
+        """Log the means over the current interval; returns those of the first seed."""
         config, seeds = self.run.config, self.run.record.seeds
         means = self.meter.means()
         if self.step % config.log_every == 0:
@@ -199,20 +199,20 @@ class Trainer:
         return rows[0]
 
     def _evaluate(self, log: MetricsLog) -> None:
-        """Evaluate the agent as it stands, log that, and keep the agent if it is the best so far."""
-        assert self.evaluator is not None  # the constructor has seen to it
+        """Evaluate the current agent, log the result, and keep the agent if it is the best so far."""
+        assert self.evaluator is not None  # checked in the constructor
         self._check()
         agent, seeds = self.learner.agent, self.run.record.seeds
-        of_seeds = self.evaluator(agent.eval())
+        results = self.evaluator(agent.eval())
         agent.train()
-        for seed, metrics in zip(seeds, of_seeds, strict=True):
+        for seed, metrics in zip(seeds, results, strict=True):
             log.write(
                 self.step, seed, {f"{EVALUATION_PREFIX}{name}": value for name, value in metrics.items()}
             )
-        criterion = next(iter(of_seeds[0]), None)
+        criterion = next(iter(results[0]), None)
         if criterion is None:
             return
-        score = sum(metrics[criterion] for metrics in of_seeds) / len(of_seeds)
+        score = sum(metrics[criterion] for metrics in results) / len(results)
         best = self.run.checkpoints / BEST
         before = read_record(best).score if best.exists() else None
         if before is None or score > before.get(criterion, -float("inf")):
@@ -221,7 +221,7 @@ class Trainer:
             )
 
     def _check(self) -> None:
-        """Refuse to go on if anything is not finite."""
+        """Check that metrics, weights and moments are finite."""
         seeds = self.run.record.seeds
         try:
             self.meter.check(seeds)
@@ -252,7 +252,7 @@ class Trainer:
             **optimisers,
             **{f"meter.{name}": value for name, value in self.meter.state().items()},
         }
-        log.sync()  # a checkpoint counts when the rows before it are on the disk
+        log.sync()  # before the checkpoint, whose rows must be on the disk
         return save_checkpoint(
             self.run.checkpoints,
             self.step,
@@ -290,7 +290,7 @@ def optimiser_state(learner: Learner) -> dict[str, Tensor]:
 
 
 def load_optimiser_state(learner: Learner, state: dict[str, Tensor]) -> None:
-    """Put back what :func:`optimiser_state` gave (without its prefix)."""
+    """Restore the result of :func:`optimiser_state` (without its prefix)."""
     fields: dict[str, dict[str, Any]] = {}
     for key, value in state.items():
         name, _, field = key.rpartition(":")

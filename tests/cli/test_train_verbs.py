@@ -105,7 +105,7 @@ def test_mistakes_are_one_line(call: Call, run_path: Path, store_path: Path, tmp
             "'one-shot' is not one of few-shot, online-context, non-prior, zero-shot",
         ),
         (("--planner-set", "samples=9"), "--planner-set needs --planner mppi"),
-        (("--planner", "mppi", "--noise", "1"), "noise is the policy's, and the planner acts"),
+        (("--planner", "mppi", "--noise", "1"), "noise is for the policy, but the planner acts"),
         (("--context-sizes", "few"), "'few' is not a list of sizes such as 0,10,50,200,600"),
         (("--context-sizes", "3", "--protocol", "zero-shot"), "zero-shot has no context"),
     ):

@@ -147,7 +147,7 @@ def test_the_order_of_names_makes_no_difference() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"noise": 0.3, "planner": PlannerConfig()}, "noise is the policy's"),
+        ({"noise": 0.3, "planner": PlannerConfig()}, "noise is for the policy"),
         ({"inference": "model", "prior_weight": 1.0}, "counts no transitions"),
         ({"protocols": ()}, "at least 1"),
         ({"episodes": 0}, "greater than or equal to 1"),

@@ -1,4 +1,4 @@
-"""Planning with the learnt world model."""
+"""Planning with the learned world model."""
 
 from clwm_train.acting.planner.mppi import MPPI
 from clwm_train.settings import PlannerConfig

@@ -1,4 +1,4 @@
-"""Action sequences in the world model: what the policy would do there, and what a sequence is worth."""
+"""Action sequences in the world model: proposals of the policy, and the value of a sequence."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clwm_train.model.world_model import WorldModel
 
 @dataclass(frozen=True)
 class Scene:
-    """L situations of each seed, to imagine from without gradient.
+    """L situations of each seed from which to roll out the world model, without gradient.
 
-    Codes go on with the most likely next code. The world model predicts no terminations: an episode is taken
-    to go on.
+    Roll-outs continue with the most likely next code. The world model predicts no terminations: episodes are
+    assumed to continue.
 
     Attributes:
-        backbone: whose policy proposes and whose critics judge.
-        world_model: the agent's, to roll on with.
+        backbone: its policy proposes actions, and its critics value the last state.
+        world_model: the agent's world model.
         code: [S, L, c].
         z: [S, L, z].
     """
@@ -59,6 +59,6 @@ class Scene:
         return self.world_model.prediction.most_likely(output, code), reward
 
     def _spread(self, samples: int) -> tuple[Tensor, Tensor]:
-        """Code and z [S, L, samples, ...]."""
+        """Code and z, repeated for all samples: [S, L, samples, ...]."""
         code, z = (tensor.unsqueeze(2).expand(-1, -1, samples, -1) for tensor in (self.code, self.z))
         return code, z

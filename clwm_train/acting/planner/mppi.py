@@ -20,23 +20,24 @@ from clwm_train.model.backbones.base import ActorCritic
 from clwm_train.model.nn import Linear
 from clwm_train.settings import PlannerConfig
 
-#: Numbers that one layer may put out at once; lanes beyond that are planned for one chunk after another.
+#: Maximum entries of one layer's output; more lanes are planned for in chunks.
 CHUNK = 2**25
 
 
 class MPPI(Actor):
-    """Plans anew at every step, from where the plan of the step before left off.
+    """Plans at every step, starting from the previous step's plan.
 
-    Per step: the policy proposes a few action sequences in the world model; others are drawn from a Gaussian,
-    all are valued by predicted rewards and, at the end, the critics; the Gaussian is refitted to the best of
-    them, weighted by exp(temperature * value). The action is the final mean's first: no noise is added.
+    At each step, the policy proposes a few action sequences in the world model and others are drawn from a
+    Gaussian; all are valued by predicted rewards and, at the end, by the critics; the Gaussian is refitted to
+    the best of them, weighted by exp(temperature * value). The action is the first one of the final mean,
+    without noise.
 
     Args:
-        agent: with a world model, of S seeds.
-        config: constants.
+        agent: agent of S seeds, with a world model.
+        config: constants of the planner.
 
     Raises:
-        InvalidInputError: the agent has no world model, no critics, or a policy that sees more than codes.
+        InvalidInputError: the agent has no world model or no critics, or its policy sees more than codes.
     """
 
     def __init__(self, agent: Agent, config: PlannerConfig) -> None:
@@ -60,13 +61,13 @@ class MPPI(Actor):
         self._world_model = agent.world_model
         layers = [module for module in agent.modules() if isinstance(module, Linear)]
         widest = max((layer.weight.shape[-1] for layer in layers), default=1)
-        #: Lanes that are planned for at once.
+        #: Number of lanes that are planned for at once.
         self._lanes = max(1, CHUNK // (len(agent.seeds) * config.samples * widest))
         self._draws = EpisodeNoise(agent.seeds, Purpose.PLANNING, agent.normaliser.mean.device)
         self._plan = torch.zeros(0)
 
     def begin(self, started: NDArray[np.bool_], episodes: NDArray[np.int64]) -> None:
-        """Forget the plans of lanes that begin an episode, see :class:`Actor`."""
+        """Drop the plans of lanes that begin an episode, see :class:`Actor`."""
         self._draws.begin(started, episodes)
         shape = (*started.shape, self._config.horizon, self.agent.action_size)
         device = self.agent.normaliser.mean.device
@@ -94,13 +95,13 @@ class MPPI(Actor):
         return plan[:, :, 0]
 
     def _refine(self, scene: Scene, mean: Tensor, proposed: Tensor, drawn: Sequence[Tensor]) -> Tensor:
-        """Plans [S, L, H, act] for a scene of L lanes, from earlier ones.
+        """Plans [S, L, H, act] for a scene of L lanes, refined from initial ones.
 
         Args:
-            scene: to plan in.
-            mean: [S, L, H, act], where the search begins.
+            scene: the situations to plan in.
+            mean: [S, L, H, act], initial plans.
             proposed: [S, L, P, H, act], noise of the policy's sequences.
-            drawn: noise [S, L, N, H, act] of the other sequences in each iteration.
+            drawn: for each iteration, noise [S, L, N, H, act] of the other sequences.
         """
         config = self._config
         steps = mean.shape[2:]

@@ -258,7 +258,7 @@ def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
 
 
 def test_few_shot_without_any_data_is_refused(agent: Agent) -> None:
-    with pytest.raises(ClwmError, match="none of the tasks asked for has data, so no context"):
+    with pytest.raises(ClwmError, match="none of the tasks has data, so there is no context"):
         evaluate(agent, FAMILY, {}, EvaluationSettings(protocols=("few-shot",)))
 
 
