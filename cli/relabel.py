@@ -1,4 +1,4 @@
-"""``clwm relabel``: other rewards for the same transitions."""
+"""``clwm relabel``: new rewards for the same transitions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from .options import TargetPath
 @click.command()
 @click.argument("source")
 @click.argument("target", type=TargetPath())
-@click.option("--reward", required=True, help="The function: package.module:function, or one in this folder.")
+@click.option(
+    "--reward",
+    required=True,
+    help="Reward function: package.module:function, from an installed module or one in this folder.",
+)
 def relabel(source: str, target: Path, reward: str) -> None:
-    """Make a store TARGET of the transitions of SOURCE with other rewards.
+    """Make a store TARGET from the transitions of SOURCE with new rewards.
 
     SOURCE is a path, or the name of a store under data/; it is not changed. The function is called once per
     task with arrays of all its transitions: (observation [N, obs], action [N, act], next_observation
-    [N, obs], parameters); it returns [N] rewards. The new store says where it comes from, and by which
+    [N, obs], parameters); it returns [N] rewards. The new store records its source and the
     function.
 
     \b

@@ -56,7 +56,7 @@ def report(what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], pict
     opened = open_store(path)
     target = out or Path(f"{opened.name}.html")
     with progress_bar(len(opened.tasks), "task", "reading") as bar:
-        write_report(path, target, pictures=pictures, progress=lambda _: bar.update())
+        write_report(path, target, pictures=pictures, on_progress=lambda _: bar.update())
     click.echo(target)
 
 

@@ -1,4 +1,4 @@
-"""Functions of others by their names, ``package.module:function``."""
+"""Functions of users by their names, ``package.module:function``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from clwm_data.errors import NotFoundError, UnavailableError
 
 
 def is_code(reference: str) -> bool:
-    """Whether a reference names a module to import, rather than what clwm or Gymnasium knows by a name."""
+    """Whether a reference names a module to import, rather than something registered in clwm or Gymnasium."""
     return ":" in reference
 
 
 def find_function(reference: str, where: str) -> Callable[..., Any]:
-    """The object that ``package.module:name`` names; the module may also lie in the current folder.
+    """The object that ``package.module:name`` names; the module may also be in the current folder.
 
     Raises:
         NotFoundError: no such module, or nothing of that name in it.
@@ -46,10 +46,10 @@ def find_function(reference: str, where: str) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if not callable(function):
         raise NotFoundError(f"{where}: {module_name} has no function {name}")
-    found: Callable[..., Any] = function
-    return found
+    result: Callable[..., Any] = function
+    return result
 
 
 def in_short(error: BaseException) -> str:
-    """What went wrong in code of others, in one line."""
+    """An error in a user's code, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

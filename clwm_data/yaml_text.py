@@ -258,7 +258,7 @@ class _Builder:
             line = _line(event)
             if key in values:
                 raise InvalidInputError(
-                    f"{self._source}:{line}: key {dotted(child)} stands twice (first in line "
+                    f"{self._source}:{line}: key {dotted(child)} is given twice (first in line "
                     f"{self.lines[child]}): keep one"
                 )
             self.lines[child] = line

@@ -11,7 +11,7 @@ from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.format import STAGING, task_folder
 from clwm_data.store.sealed import check_sealed, open_sealed, write_sealed
 
-ADVICE = "run the same command again, which collects it anew"
+ADVICE = "run the same command again, which collects it again"
 
 
 def segment_path(store: Path, segment: Segment) -> Path:

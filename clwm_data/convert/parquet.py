@@ -9,7 +9,7 @@ from clwm_data.edit.building import building
 from clwm_data.opening import open_store
 from clwm_data.store.parquet import write_parquet
 
-#: `datasets` takes the files of this folder for the splits that their names begin with.
+#: Folder in which `datasets` assigns files to splits by the beginning of their names.
 DATA = "data"
 
 
@@ -23,12 +23,12 @@ def to_parquet(
 
     Args:
         source: the store.
-        target: folder of the files; nothing may be there.
+        target: folder of the files, which must not exist yet.
         on_progress: called after each task.
 
     Raises:
         NotFoundError: no such store.
-        ConflictError: ``target`` is there already.
+        ConflictError: ``target`` exists already.
         DamagedDataError: the store is damaged.
         UnavailableError: the disk is full.
         MissingExtraError: pyarrow is not installed.

@@ -1,4 +1,4 @@
-"""Other rewards for the same transitions: data outlive the reward that they were collected for."""
+"""New rewards for the same transitions: data outlives the reward that it was collected for."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def relabel(
     *,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> Store:
-    """Make a store of the same transitions with other rewards.
+    """Make a store of the same transitions with new rewards.
 
-    All else stays as it is, seeds and states of episodes included, but for a dense reward, which belongs to
-    the old rewards. The new store records the function and the digest of the file that holds it.
+    Everything else is kept, including seeds and states of episodes, except for a dense reward, which belongs
+    to the old rewards. The new store records the function and the digest of the file that holds it.
 
     Args:
         source: the store; it is not changed.
@@ -49,9 +49,9 @@ def relabel(
 
     Raises:
         NotFoundError: no such store, or no such function.
-        InvalidInputError: the function gives something else than N finite numbers.
+        InvalidInputError: the function returns anything but N finite numbers.
         UnavailableError: the function cannot be called, or the disk is full.
-        ConflictError: ``target`` is there already, or another process is making it.
+        ConflictError: ``target`` exists already, or another process is making it.
         DamagedDataError: the store is damaged.
     """
     function = find_function(reward, "--reward") if isinstance(reward, str) else reward
@@ -88,9 +88,9 @@ def relabel(
 
 
 def _rewards(where: str, function: Reward, arrays: TaskArrays, parameters: Parameters) -> NDArray[np.float32]:
-    """[N] what the function gives for the transitions of a task."""
+    """[N] the rewards that the function returns for the transitions of a task."""
     row = arrays.observation_row()
-    # Copies: a function that writes to its arguments changes nothing.
+    # Copies, so that a function that writes to its arguments does no harm.
     observation, following = arrays.observation[row], arrays.observation[row + 1]
     try:
         values = np.asarray(function(observation, arrays.action.copy(), following, dict(parameters)))

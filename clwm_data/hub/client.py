@@ -231,7 +231,7 @@ def _translated(subject: str, error: BaseException) -> ClwmError:
     if isinstance(error, _NONSENSE):
         return UnreachableError(
             f"{subject}: what answers at {hub} is not a Hub: check HF_ENDPOINT, and whether a proxy or a "
-            "login page lies on the way"
+            "login page is in between"
         )
     return UnavailableError(f"{subject}: {_one_line(str(error) or type(error).__name__)}")
 

@@ -1,7 +1,7 @@
 """The Parquet files beside a published store, for the Hub's viewer and for ``datasets.load_dataset``.
 
-Their names hold their digests: a commit that adds files changes none that the published card points to, so
-readers of the branch meet either all of the old ones or all of the new ones.
+Their names contain their digests: a commit that adds files changes none that the published card points to, so
+readers of the branch see either all of the old ones or all of the new ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ParquetFiles:
     """The Parquet files of a store, written to a temporary folder when they are first asked for.
 
     Args:
-        store: checked.
+        store: a valid store.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -58,14 +58,18 @@ class ParquetFiles:
 
 
 def parquet_of(name: str, paths: Iterable[str]) -> list[str]:
+<<<<<<< HEAD
     """Those of a repository's paths at which pushes put the Parquet files of the store of a name."""
+=======
+    """Paths, among those of a repository, of the Parquet files that pushes added for a store."""
+>>>>>>> 2f1d390 (Plain English in relabelling and Parquet; glossary: progress callback)
     return sorted(
         path for path in paths if (match := PATTERN.fullmatch(path)) is not None and match[1] == _stem(name)
     )
 
 
 def configuration(name: str, paths: Collection[str]) -> dict[str, Any]:
-    """The entry of a card's ``configs`` that finds the Parquet files of a store, split by split."""
+    """The entry of a card's ``configs`` that lists the Parquet files of a store, by split."""
     splits = {split: [path for path in sorted(paths) if f"/{split}-" in path] for split in SPLITS}
     return {
         "config_name": name,

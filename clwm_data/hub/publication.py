@@ -128,9 +128,7 @@ class Publication:
         refuse_losses(self.reference, plan, replace)
         tags = {ref.name: ref.target_commit for ref in self._call(api().list_repo_refs).tags}
         if tag in tags and (not plan.is_empty or plan.head != tags[tag]):
-            raise ConflictError(
-                f"{self.reference}: tag {tag} stands for something else: choose another --tag"
-            )
+            raise ConflictError(f"{self.reference}: tag {tag} points to something else: choose another --tag")
 
     def _call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         kind, repository = self.reference.kind, self.reference.repository

@@ -31,7 +31,7 @@ def write_report(
     out: Path | str,
     *,
     pictures: bool = True,
-    progress: Callable[[int], object] | None = None,
+    on_progress: Callable[[int], object] | None = None,
 ) -> Path:
     """Write a page about a store.
 
@@ -39,7 +39,7 @@ def write_report(
         source: the store.
         out: HTML file; an older one is replaced, and missing folders are made.
         pictures: also film some episodes, which needs a simulator and takes most of the time.
-        progress: called with the index of each task that was read.
+        on_progress: called with the index of each task that was read.
 
     Raises:
         NotFoundError: no such store.
@@ -50,7 +50,7 @@ def write_report(
     store, out = open_store(source), Path(out)
     if not store.tasks:
         raise InvalidInputError(f"{source}: there are no tasks to report on yet: collect some first")
-    page = _page(store, gather(store, progress), pictures)
+    page = _page(store, gather(store, on_progress), pictures)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as temporary:

@@ -43,8 +43,8 @@ class Sample:
     trajectories: list[Trajectories] = field(default_factory=list)
 
 
-def gather(store: Store, progress: Callable[[int], object] | None = None) -> Sample:
-    """Gather the data from a store; ``progress`` is called with the index of each task that was read.
+def gather(store: Store, on_progress: Callable[[int], object] | None = None) -> Sample:
+    """Gather the data from a store; ``on_progress`` is called with the index of each task that was read.
 
     Raises:
         DamagedDataError: the store is damaged.
@@ -64,8 +64,8 @@ def gather(store: Store, progress: Callable[[int], object] | None = None) -> Sam
         actions.setdefault(task.split, []).append(arrays.action[rows])
         if index in shown:
             sample.trajectories.append(Trajectories(task.record, _trajectories(arrays)))
-        if progress is not None:
-            progress(index)
+        if on_progress is not None:
+            on_progress(index)
     sample.observations = {split: np.concatenate(parts) for split, parts in observations.items()}
     sample.actions = {split: np.concatenate(parts) for split, parts in actions.items()}
     sample.trajectories.sort(key=lambda t: (SPLITS.index(t.record.split), t.record.index))

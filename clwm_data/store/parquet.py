@@ -1,7 +1,7 @@
-"""A store as Parquet: one row per transition, a set of files per split, for programs that read no Zarr.
+"""A store as Parquet: one row per transition, a set of files per split, for programs that cannot read Zarr.
 
-The same store gives the same bytes with the same version of pyarrow. Not in them: the observation after an
-episode's last step, seeds and simulator states, which the store alone holds.
+The same store gives the same bytes with the same version of pyarrow. The files lack the observation after
+an episode's last step, seeds and simulator states.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.reader import Store
 from clwm_data.store.stored_task import StoredTask
 
-#: Files stay below 200 MB, footer and all; row groups are what readers decode at once.
+#: Files stay below 200 MB including their footers; a row group is what readers decode at once.
 FILE_BYTES = 180 * 10**6
 GROUP_BYTES = 2**25
 
-#: Columns with few different values.
+#: Columns with few distinct values.
 REPEATED = ("task", "episode", "step", "behaviour")
 PARAMETER = "parameter."
 
@@ -49,9 +49,9 @@ def write_parquet(
     ``truncated``, ``behaviour`` (in words), and ``parameter.NAME`` for every parameter of the tasks.
 
     Args:
-        store: verified while it is read, one task in memory at a time.
-        folder: for the files; it exists.
-        file_bytes: a file that would grow larger is followed by another one.
+        store: the store, verified while it is read, with one task in memory at a time.
+        folder: existing folder for the files.
+        file_bytes: largest size of a file.
         group_bytes: size in memory of a row group.
         on_progress: called with the numbers of tasks done and in all.
 
@@ -108,7 +108,7 @@ class _Files:
                 self._write_group(_joined(self._waiting))
 
     def write(self, rows: Any) -> None:
-        """Add a table; what does not fill a row group yet waits for more."""
+        """Add a table; rows that do not fill a row group wait for the next call."""
         self._waiting.append(rows)
         self._waiting_bytes += rows.nbytes
         if self._waiting_bytes < self._group_bytes:
@@ -137,7 +137,7 @@ class _Files:
                 self._schema,
                 compression="zstd",
                 use_dictionary=[n for n in self._schema.names if n in REPEATED or n.startswith(PARAMETER)],
-                use_content_defined_chunking=True,  # so that the Hub keeps what two versions share only once
+                use_content_defined_chunking=True,  # lets the Hub store common parts of two versions only once
             )
         )
 
@@ -149,7 +149,7 @@ def _joined(tables: Sequence[Any]) -> Any:
 
 
 def _schema(store: Store) -> Any:
-    """Columns of all tasks; what only some of them have is null in the others."""
+    """The columns of all tasks; those that only some tasks have are null for the others."""
     import pyarrow as pa
 
     tasks = list(store.tasks.values())

@@ -1,6 +1,6 @@
 """Arrays in one file that is whole or absent: an ``.npz`` archive followed by its SHA-256.
 
-The digest is compared before anything is parsed.
+The digest is checked before anything is parsed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def write_sealed(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays to a file; its folder exists.
+    """Write arrays to a file in an existing folder.
 
     Raises:
         OSError: the disk is full.
@@ -36,15 +36,15 @@ def write_sealed(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def open_sealed(path: Path, advice: str) -> Any:
-    """What ``numpy.load`` gives for the archive in a file: arrays by name, decoded when asked for.
+    """The result of ``numpy.load`` for the archive in a file: arrays by name, decoded when accessed.
 
     Args:
         path: the file.
         advice: what to do about a damaged file.
 
     Raises:
-        DamagedDataError: the file is not what was written.
-        FileNotFoundError: there is none.
+        DamagedDataError: the file differs from its digest.
+        FileNotFoundError: the file does not exist.
     """
     return np.load(io.BytesIO(check_sealed(path, advice)), allow_pickle=False)
 

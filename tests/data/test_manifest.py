@@ -69,7 +69,7 @@ def test_defaults(tmp_path: Path) -> None:
         (("name: mine", "name: mine\nhub: a/b/c"), 2, ["hub", "user/name"]),
         (("name: mine", "name: mine\nhub: -u/name"), 2, ["hub", "user/name"]),
         (("name: mine", "name: mine\nmethods: {}"), 2, ["an experiment: `clwm sweep` takes it"]),
-        (("name: mine", "name: mine\nname: yours"), 2, ["stands twice", "line 1"]),
+        (("name: mine", "name: mine\nname: yours"), 2, ["is given twice", "line 1"]),
         (("name: mine", "name: [mine"), 2, ["not valid YAML"]),
         (("    noise: 0.5\n", ""), None, []),
     ],

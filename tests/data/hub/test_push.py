@@ -193,7 +193,7 @@ def test_a_taken_tag_is_refused_before_anything_is_uploaded(hub: HubServer, stor
     assert push(store_path, tag="v1").commit == first  # the same again is fine
     hub.dataset().change({"README.md": b"by hand"})
     uploads = len(hub.requests("POST", COMMIT))
-    with pytest.raises(ClwmError, match="tag v1 stands for something else: choose another --tag"):
+    with pytest.raises(ClwmError, match="tag v1 points to something else: choose another --tag"):
         push(store_path, tag="v1")
     assert len(hub.requests("POST", COMMIT)) == uploads
     assert hub.dataset().refs["v1"] == first
