@@ -58,11 +58,7 @@ class ParquetFiles:
 
 
 def parquet_of(name: str, paths: Iterable[str]) -> list[str]:
-<<<<<<< HEAD
-    """Those of a repository's paths at which pushes put the Parquet files of the store of a name."""
-=======
     """Paths, among those of a repository, of the Parquet files that pushes added for a store."""
->>>>>>> 2f1d390 (Plain English in relabelling and Parquet; glossary: progress callback)
     return sorted(
         path for path in paths if (match := PATTERN.fullmatch(path)) is not None and match[1] == _stem(name)
     )

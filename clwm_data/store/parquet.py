@@ -137,7 +137,7 @@ class _Files:
                 self._schema,
                 compression="zstd",
                 use_dictionary=[n for n in self._schema.names if n in REPEATED or n.startswith(PARAMETER)],
-                use_content_defined_chunking=True,  # lets the Hub store common parts of two versions only once
+                use_content_defined_chunking=True,  # lets the Hub store what two versions share only once
             )
         )
 
