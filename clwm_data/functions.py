@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,3 +56,12 @@ def find_function(reference: str, where: str) -> Callable[..., Any]:
 def in_short(error: BaseException) -> str:
     """An error in a user's code, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def source_sha256(function: Any) -> str | None:
+    """Digest of the file that holds a function; ``None`` where no file does."""
+    with suppress(TypeError, OSError, ValueError):
+        file = inspect.getsourcefile(inspect.unwrap(function))
+        if file is not None:
+            return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return None

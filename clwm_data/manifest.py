@@ -25,6 +25,8 @@ from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, decla
 from clwm_data.families.declared.reading import with_declared_family
 from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
+from clwm_data.functions import is_code
+from clwm_data.own_policy import policy_mistake, policy_sha256
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
 from clwm_data.yaml_text import shown
@@ -45,12 +47,14 @@ class BehaviourEntry(StrictModel):
     """One part of the mixture of behaviour policies that collects a task.
 
     Attributes:
-        policy: ``random`` (uniform actions), ``learned`` (a checkpoint of the family's trained policy) or
-            another behaviour that the family has, e.g. ``scripted``.
+        policy: ``random`` (uniform actions), ``learned`` (a checkpoint of the family's trained policy),
+            another behaviour that the family has, e.g. ``scripted``, or a function of the user's
+            (``package.module:function``, see :mod:`clwm_data.behaviours.own`).
         checkpoint: quality of the checkpoint: per cent of the way from the untrained policy to the best one.
         deterministic: a learned policy acts without its own noise.
         zoo: folder with the learned policies; by default those that ship with clwm.
-        sha256: digest of the checkpoint's file: must match if given; filled in when a manifest is resolved.
+        sha256: digest of the checkpoint's file, or of the function's: must match if given; filled in when a
+            manifest is resolved.
         noise: standard deviation of Gaussian noise added to the policy's action, which is then clipped; for a
             learned policy only together with ``deterministic``.
         episodes: episodes per task.
@@ -113,15 +117,16 @@ class BehaviourEntry(StrictModel):
     def mistake(self, family: TaskFamily, tasks: Sequence[int]) -> tuple[str, str] | None:
         """The first key whose value is not valid for these tasks, and why; ``None`` if all are."""
         if self.policy != LEARNED:
-            if self.policy not in family.behaviours:
-                names = ", ".join((*family.behaviours, LEARNED))
+            own = is_code(self.policy)
+            if not own and self.policy not in family.behaviours:
+                names = ", ".join((*family.behaviours, LEARNED, "package.module:function"))
                 return "policy", f"family {family.name} has no behaviour {self.policy!r}; it has: {names}"
-            for key in ("checkpoint", "deterministic", "zoo", "sha256"):
+            for key in ("checkpoint", "deterministic", "zoo", *(() if own else ("sha256",))):
                 if getattr(self, key) != BehaviourEntry.model_fields[key].default:
                     return key, f"only a policy that is {LEARNED} takes it: leave it out"
             if self.policy == "random" and self.noise:
                 return "noise", "random actions take no noise: leave it out"
-            return None
+            return policy_mistake(self.policy, self.sha256, self.noise) if own else None
         if self.noise and not self.deterministic:
             return (
                 "noise",
@@ -141,11 +146,13 @@ class BehaviourEntry(StrictModel):
         return None
 
     def resolved(self, family: TaskFamily) -> BehaviourEntry:
-        """The same entry with the digest of its checkpoint.
+        """The same entry with the digest of its checkpoint, or of its function's file.
 
         Raises:
-            ClwmError: there is no such checkpoint, or it is not the one of ``sha256``.
+            ClwmError: there is no such checkpoint or function, or it is not the one of ``sha256``.
         """
+        if is_code(self.policy):
+            return self.model_copy(update={"sha256": policy_sha256(self.policy, self.sha256)})
         if self.policy != LEARNED:
             return self
         find_policies(family, self.zoo, self.checkpoint_quality, self.sha256)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviours.learned import LearnedBehaviour, deterministic
+from clwm_data.behaviours.own import make_own_behaviour
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
+from clwm_data.functions import is_code
 from clwm_data.manifest import LEARNED, BehaviourEntry
 from clwm_data.zoo.shipped import find_policies
 
@@ -20,8 +22,8 @@ class Behaviour(Protocol):
     depend on which others run beside it.
     """
 
-    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
-        """The noise of one whole episode [horizon, act]."""
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+        """The noise [horizon, act] of one whole episode, which begins in a lane now."""
 
     def act(
         self,
@@ -38,7 +40,7 @@ class RandomBehaviour:
     def __init__(self, family: TaskFamily) -> None:
         self._shape = (family.horizon, family.action_size)
 
-    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
         """The actions themselves [horizon, act]."""
         return generator.uniform(-1.0, 1.0, self._shape)
 
@@ -60,7 +62,7 @@ class NoisyBehaviour:
         self._policy = policy
         self._noise = noise
 
-    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
         """Gaussian noise [horizon, act]."""
         return self._noise * generator.standard_normal(self._shape)
 
@@ -79,10 +81,12 @@ def make_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry) -> Beha
     """The behaviour that an entry of a manifest's mixture describes, for one task.
 
     Raises:
-        ClwmError: the family has no such behaviour.
+        ClwmError: the family has no such behaviour, or its function cannot be used.
     """
     if entry.policy == "random":
         return RandomBehaviour(family)
+    if is_code(entry.policy):
+        return make_own_behaviour(family, task, entry)
     if entry.policy != LEARNED:
         return NoisyBehaviour(family, family.scripted_policy(task), entry.noise)
     policies = find_policies(family, entry.zoo, entry.checkpoint_quality, entry.sha256)

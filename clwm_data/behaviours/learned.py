@@ -17,7 +17,7 @@ class LearnedBehaviour:
         self._policy = policy
         self._conditioning = family.conditioning.vectors[task]
 
-    def draw(self, generator: np.random.Generator) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
         """Standard normal noise [horizon, act]."""
         return generator.standard_normal(self._shape)
 

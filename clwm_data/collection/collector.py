@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clwm_data.collection.engine import Engine, run_segments
 from clwm_data.collection.plan import Segment
+from clwm_data.collection.repeat import check_repeats
 from clwm_data.collection.task_collection import TaskCollection
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, ConflictError, InvalidInputError, NotFoundError
@@ -129,6 +130,8 @@ def _collect_into(
             f"{store}: was begun with another simulator ({'; '.join(differences)}): continue where it is "
             "the same, choose another --out, or --overwrite it"
         )
+    if pending:
+        check_repeats(manifest, pending[0])
     _remove_leftovers(store)
     root = RootWriter(store, manifest.published(), provenance)
     collections = {task: TaskCollection(store, manifest, task) for task in pending}

@@ -96,7 +96,7 @@ class _Rollout:
             number = self._waiting.pop(0)
             self._number[lane] = number
             seeds[lane] = self._seed(number)
-            self._noise[lane] = self._behaviour.draw(noise_generator(seeds[lane]))
+            self._noise[lane] = self._behaviour.draw(noise_generator(seeds[lane]), lane)
         self._step[lanes] = 0
         mask = np.isin(np.arange(len(self._number)), lanes)
         observation, infos = self._env.reset(seed=seeds, options={"reset_mask": mask})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from clwm_data.edit.building import building, description, edit, write_episodes
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import Parameters
-from clwm_data.functions import find_function, in_short
+from clwm_data.functions import find_function, in_short, source_sha256
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
 from clwm_data.store.arrays import TaskArrays, episode_return
-from clwm_data.store.digest import file_sha256
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
 
@@ -77,7 +74,8 @@ def relabel(
         if on_progress is not None:
             on_progress(len(store), len(store))
         mixtures = {task.index: task.record.behaviours for task in store}
-        options = {"reward": name, **_digest(function)}
+        sha256 = source_sha256(function)
+        options = {"reward": name, **({} if sha256 is None else {"reward file sha256": sha256})}
         write_root(
             aside,
             description(dataset_name(target, store.name), store.manifest, mixtures),
@@ -121,12 +119,3 @@ def _name(function: Any) -> str:
     return (
         f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__name__)}"
     )
-
-
-def _digest(function: Any) -> dict[str, str]:
-    """Digest of the file that holds the function, where there is one."""
-    with suppress(TypeError, OSError):
-        file = inspect.getsourcefile(inspect.unwrap(function))
-        if file is not None:
-            return {"reward file sha256": file_sha256(Path(file))}
-    return {}

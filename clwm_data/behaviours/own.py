@@ -1,0 +1,132 @@
+"""Policies that users wrote: functions that a manifest names.
+
+``package.module:function`` is of one of two kinds, told apart by its parameters:
+
+- ``function(task, generator)`` begins an episode and returns its policy, (observation [obs]) -> action [act],
+  which may remember what it saw. All that is random in it comes from ``generator``.
+- ``function(task)`` returns a policy for many episodes side by side, (observation [L, obs], noise [L, act])
+  -> action [L, act], whose rows do not depend on each other; ``noise`` is standard normal, new in each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
+from clwm_data.families.base import TaskFamily
+from clwm_data.functions import find_function, in_short
+from clwm_data.manifest import BehaviourEntry
+from clwm_data.own_policy import takes_generator
+
+
+class OwnBehaviour:
+    """What both kinds have in common."""
+
+    def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
+        self._where = f"policy {entry.policy}: task {task}"
+        self._function = find_function(entry.policy, "policy")
+        self._task = family.task(task)
+        self._shape = (family.horizon, family.action_size)
+
+    def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What code of others gives.
+
+        Raises:
+            UnavailableError: it raised an error.
+        """
+        try:
+            return function(*arguments)
+        except ClwmError:
+            raise
+        except Exception as error:
+            raise UnavailableError(f"{self._where}: {in_short(error)}") from error
+
+    def _policy(self, *arguments: Any) -> Callable[..., Any]:
+        policy = self._called(self._function, *arguments)
+        if not callable(policy):
+            raise InvalidInputError(
+                f"{self._where}: gives a {type(policy).__name__}, not a policy to be called"
+            )
+        checked: Callable[..., Any] = policy
+        return checked
+
+    def _actions(self, actions: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        try:
+            array = np.asarray(actions, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(f"{self._where}: gives no numbers as an action") from error
+        if array.shape != shape:
+            raise InvalidInputError(
+                f"{self._where}: gives actions of shape {list(array.shape)}, expected {list(shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise InvalidInputError(f"{self._where}: gives an action that is not finite")
+        return np.clip(array, -1.0, 1.0)
+
+
+class EpisodeBehaviour(OwnBehaviour):
+    """A policy per episode, with Gaussian noise of a fixed standard deviation on its actions."""
+
+    def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
+        super().__init__(family, task, entry)
+        self._noise = entry.noise
+        self._policies: dict[int, Callable[..., Any]] = {}
+
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+        """Noise of an episode [horizon, act]; its policy begins."""
+        noise = self._noise * generator.standard_normal(self._shape)
+        self._policies[lane] = self._policy(self._task, generator)
+        return noise
+
+    def act(
+        self,
+        observation: NDArray[np.float32],
+        privileged: NDArray[np.float64] | None,
+        noise: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """The policies' actions plus noise [L, act]."""
+        actions = np.zeros(noise.shape)
+        for lane, policy in self._policies.items():
+            proposed = self._called(policy, observation[lane].copy())
+            actions[lane] = self._actions(proposed, noise.shape[1:])
+        return actions + noise
+
+
+class BatchedBehaviour(OwnBehaviour):
+    """One policy for all lanes."""
+
+    def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
+        super().__init__(family, task, entry)
+        self._act = self._policy(self._task)
+
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+        """Standard normal noise of an episode [horizon, act]."""
+        return generator.standard_normal(self._shape)
+
+    def act(
+        self,
+        observation: NDArray[np.float32],
+        privileged: NDArray[np.float64] | None,
+        noise: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """The policy's actions [L, act]."""
+        return self._actions(self._called(self._act, observation.copy(), noise.copy()), noise.shape)
+
+
+def make_own_behaviour(
+    family: TaskFamily, task: int, entry: BehaviourEntry
+) -> EpisodeBehaviour | BatchedBehaviour:
+    """The behaviour of a function.
+
+    Raises:
+        NotFoundError: there is no such function.
+        InvalidInputError: it takes other parameters.
+        UnavailableError: its module cannot be imported, or it raises an error.
+    """
+    if takes_generator(entry.policy):
+        return EpisodeBehaviour(family, task, entry)
+    return BatchedBehaviour(family, task, entry)

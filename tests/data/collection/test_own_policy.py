@@ -1,0 +1,198 @@
+"""Policies that users wrote, named in a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clwm_data.collection.collector import collect
+from clwm_data.collection.plan import noise_generator
+from clwm_data.errors import ClwmError, ConflictError
+from clwm_data.families import get_family
+from clwm_data.manifest import BehaviourEntry, Manifest
+from clwm_data.opening import open_store
+from clwm_data.store.validate import validate
+from tests.conftest import Clwm, tree
+
+HERE = __name__
+
+
+def remembering(task: Any, generator: np.random.Generator) -> Any:
+    """Seeks the goal more and more, with a push of its own per episode, and notes of its last action."""
+    goal, push = np.asarray(task.parameters["goal"]), generator.uniform(-0.2, 0.2, 2)
+    last = np.zeros(2)
+
+    def act(observation: Any) -> Any:
+        nonlocal last
+        assert observation.shape == (2,)
+        last = 0.5 * last + 0.1 * (goal - observation) + push + generator.normal(0, 0.01, 2)
+        return last
+
+    return act
+
+
+def seeking(task: Any) -> Any:
+    goal = np.asarray(task.parameters["goal"])
+    return lambda observation, noise: goal - observation + 0.1 * noise
+
+
+calls = 0
+
+
+def forgetful(task: Any, generator: Any) -> Any:
+    def act(observation: Any) -> Any:
+        global calls
+        calls += 1
+        return np.full(2, calls / 1e6)
+
+    return act
+
+
+def unseeded(task: Any) -> Any:
+    return lambda observation, noise: np.random.default_rng().uniform(-1, 1, noise.shape)
+
+
+def other_parameters(observation: Any) -> Any:
+    return observation
+
+
+def crashing(task: Any, generator: Any) -> Any:
+    return lambda observation: {}["x"]
+
+
+def not_finite(task: Any) -> Any:
+    return lambda observation, noise: noise * np.nan
+
+
+def too_wide(task: Any, generator: Any) -> Any:
+    return lambda observation: np.zeros(3)
+
+
+def no_policy(task: Any) -> Any:
+    return 3
+
+
+def manifest(*policies: str, **changes: Any) -> Manifest:
+    return Manifest(
+        name="own",
+        family="point-robot",
+        tasks=[3, 8],
+        behaviours=[BehaviourEntry(policy=f"{HERE}:{policy}", episodes=5, **changes) for policy in policies],
+    )
+
+
+def test_an_episode_is_what_its_seed_and_its_function_say(tmp_path: Path) -> None:
+    """Re-simulated one by one, by an own loop."""
+    store = collect(manifest("remembering", "seeking"), tmp_path / "own.zarr")
+    assert validate(store.path) == []
+    family = get_family("point-robot")
+    for task in store:
+        for episode in task.load():
+            assert episode.seed is not None
+            generator = noise_generator(episode.seed)
+            noise = generator.standard_normal((family.horizon, 2))
+            described = family.task(task.index)
+            per_episode = episode.behaviour == 0
+            policy = remembering(described, generator) if per_episode else seeking(described)
+            env = family.make_env(task.index)
+            observation, _ = env.reset(seed=episode.seed)
+            for step, action in enumerate(episode.action):
+                np.testing.assert_array_equal(observation, episode.observation[step])
+                given = (
+                    policy(observation) if per_episode else policy(observation[None], noise[step][None])[0]
+                )
+                np.testing.assert_allclose(action, np.clip(given, -1, 1), atol=1e-6)
+                observation, *_ = env.step(action)
+
+
+def test_workers_and_resuming_change_no_byte(tmp_path: Path) -> None:
+    own = manifest("remembering", "seeking")
+    one = collect(own, tmp_path / "one" / "own.zarr")
+    many = collect(own, tmp_path / "many" / "own.zarr", workers=2)
+    parts = collect(own, tmp_path / "parts" / "own.zarr", tasks=[8])
+    parts = collect(own, tmp_path / "parts" / "own.zarr")
+    assert one.record.content_sha256 == many.record.content_sha256 == parts.record.content_sha256
+    assert tree(one.path / "tasks") == tree(many.path / "tasks") == tree(parts.path / "tasks")
+
+
+def test_noise_is_added_to_a_function_per_episode(tmp_path: Path) -> None:
+    plain = collect(manifest("remembering"), tmp_path / "plain.zarr")
+    noisy = collect(manifest("remembering", noise=0.5), tmp_path / "noisy.zarr")
+    first, second = (store[3].load().episode(0).action[0] for store in (plain, noisy))
+    seed = plain[3].load().episode(0).seed
+    assert seed is not None
+    expected = np.clip(first + 0.5 * noise_generator(seed).standard_normal((20, 2))[0], -1, 1)
+    np.testing.assert_allclose(second, expected, atol=1e-6)
+
+
+BAD = {
+    "forgetful": "does not repeat",
+    "unseeded": "does not repeat",
+    "other_parameters": r"takes \(observation\): write it as function\(task, generator\)",
+    "crashing": "crashing: task 3: KeyError: 'x'",
+    "not_finite": "not_finite: task 3: gives an action that is not finite",
+    "too_wide": r"too_wide: task 3: gives actions of shape \[3\], expected \[2\]",
+    "no_policy": "gives a int, not a policy",
+    "nothing": "has no function nothing",
+}
+
+
+@pytest.mark.parametrize("policy", BAD)
+def test_a_bad_function_is_refused(policy: str, tmp_path: Path) -> None:
+    with pytest.raises(ClwmError, match=BAD[policy]) as caught:
+        collect(manifest(policy), tmp_path / "own.zarr")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "own.zarr" / "zarr.json").exists()
+
+
+OWN = """
+name: own
+family: point-robot
+tasks: [3, 8]
+behaviours:
+  - {policy: "mine:act", episodes: 3}
+"""
+MINE = """
+def act(task, generator):
+    push = generator.uniform(-1, 1, 2)
+    return lambda observation: push
+"""
+
+
+def test_the_command_finds_functions_in_this_folder_and_pins_their_file(clwm: Clwm, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN)
+    missing = clwm("collect", "own.yaml")
+    assert missing.returncode == 1
+    assert "own.yaml:6: behaviours[0].policy: there is no module mine" in missing.stderr
+    (tmp_path / "mine.py").write_text(MINE)
+    done = clwm("collect", "own.yaml", "--tasks", "3")
+    assert done.returncode == 0, done.stderr
+    done = clwm("collect", "own.yaml", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    store = open_store(tmp_path / "data" / "own.zarr")
+    assert store.manifest.behaviours[0].sha256 is not None
+    for episode in store[3].load():
+        assert (episode.action == episode.action[0]).all()
+    (tmp_path / "mine.py").write_text(MINE.replace("-1, 1", "0, 1"))
+    changed = clwm("collect", "own.yaml")
+    assert changed.returncode == 1
+    assert "was collected from a different manifest" in changed.stderr
+    with_noise = OWN.replace("episodes: 3", "episodes: 3, deterministic: true")
+    (tmp_path / "own.yaml").write_text(with_noise)
+    refused = clwm("collect", "own.yaml", "--out", "other.zarr")
+    assert "behaviours[0].deterministic: only a policy that is learned takes it" in refused.stderr
+
+
+def test_a_pinned_file_must_be_that_one() -> None:
+    pinned = manifest("seeking", sha256="0" * 64)
+    with pytest.raises(ConflictError, match="has the sha256"):
+        pinned.resolved()
+    assert pinned.behaviours[0].mistake(get_family("point-robot"), [3]) is not None
+    noisy = manifest("seeking", noise=0.1).behaviours[0]
+    assert noisy.mistake(get_family("point-robot"), [3]) == (
+        "noise",
+        "a function(task) gets noise of its own: leave it out",
+    )
