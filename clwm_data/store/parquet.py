@@ -183,8 +183,9 @@ def _schema(store: Store) -> Any:
 def _parameter_type(values: Sequence[float | list[float]]) -> Any:
     import pyarrow as pa
 
-    lists = [value for value in values if isinstance(value, list)]
-    return _list(pa.float64(), [len(value) for value in lists]) if lists else pa.float64()
+    if not any(isinstance(value, list) for value in values):
+        return pa.float64()
+    return _list(pa.float64(), [len(value) if isinstance(value, list) else 1 for value in values])
 
 
 def _list(kind: Any, lengths: Sequence[int]) -> Any:

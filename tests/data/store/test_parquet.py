@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,9 +85,9 @@ def invented(tmp_path: Path) -> Store:
     rng = np.random.default_rng(0)
     behaviours = [BehaviourEntry(policy="mine", episodes=2), BehaviourEntry(policy="yours", episodes=1)]
     parameters = [
-        {"mass": 1.0, "goal": (1.0, 2.0)},
-        {"mass": 2.0, "goal": (3.0,)},
-        {"wind": 3.0, "goal": 4.0},
+        {"mass": 1.0, "goal": (1.0, 2.0), "pair": (1.0, 2.0), "mixed": (1.0, 2.0)},
+        {"mass": 2.0, "goal": (3.0,), "mixed": 3.0},
+        {"wind": 3.0, "goal": (), "mixed": (4.0, 5.0)},
     ]
 
     def episode(behaviour: int) -> Episode:
@@ -140,10 +141,13 @@ def test_what_only_some_tasks_have(invented: Store, tmp_path: Path) -> None:
     rows, expected = read(files), expected_rows(invented, "train")
     assert len(rows) == len(expected)
     for row, want in zip(rows, expected, strict=True):
-        if isinstance(want["parameter.goal"], float):
-            want["parameter.goal"] = [want["parameter.goal"]]
-        assert row == {"parameter.mass": None, "parameter.wind": None, **want}
+        if isinstance(want["parameter.mixed"], float):
+            want["parameter.mixed"] = [want["parameter.mixed"]]
+        assert row == {**dict.fromkeys(("parameter.mass", "parameter.wind", "parameter.pair")), **want}
     assert {row["behaviour"] for row in rows} == {"mine", "yours"}
     types = {field.name: str(field.type) for field in pq.read_schema(files[0])}
-    assert types["parameter.goal"] == "list<element: double>"
+    assert types["parameter.goal"] == types["parameter.mixed"] == "list<element: double>"
+    assert types["parameter.pair"] == "fixed_size_list<element: double>[2]"
+    loaded = datasets.load_dataset("parquet", data_files=str(files[0]), cache_dir=str(tmp_path / "hf"))
+    assert loaded["train"].to_list() == rows
     assert (types["success"], types["dense_reward"]) == ("bool", "float")
