@@ -149,5 +149,5 @@ def test_references_of_other_tasks_are_refused(tmp_path: Path, monkeypatch: pyte
     short = record.model_copy(update={"family": name, "random": [0.0], "expert": [1.0]})
     monkeypatch.setenv("CLWM_REFERENCES", str(tmp_path))
     write_references(tmp_path, short)
-    with pytest.raises(ClwmError, match=f"not of its .* tasks: measure them again .*reference {name}"):
+    with pytest.raises(ClwmError, match=f"do not match its .* tasks: measure them again .*reference {name}"):
         get_family(name).reference_returns(0)
