@@ -32,6 +32,7 @@ from clwm_data.store.stored_task import Fetch, StoredTask
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv
+    from clwm_data.store.torch_dataset import TorchDataset
 
 
 class Store:
@@ -193,6 +194,31 @@ class Store:
             ClwmError: as :meth:`StoredTask.load`.
         """
         return flat_arrays(self, chosen_tasks(self, tasks, split), verify=verify)
+
+    def torch_dataset(
+        self,
+        horizon: int | None = None,
+        tasks: Collection[int] | None = None,
+        split: Split | None = None,
+        *,
+        verify: bool = True,
+    ) -> TorchDataset:
+        """A map-style dataset for PyTorch's ``DataLoader``; it pickles, for spawned and forked workers.
+
+        Args:
+            horizon: items are windows of that many consecutive steps; by default they are transitions.
+            tasks: only these.
+            split: only tasks of this split.
+            verify: as :meth:`StoredTask.load` does.
+
+        Raises:
+            NotFoundError: no task is chosen, or one that is not here.
+            InvalidInputError: no episode is as long as the horizon.
+            MissingExtraError: torch is not installed.
+        """
+        from clwm_data.store.torch_dataset import TorchDataset
+
+        return TorchDataset(self, chosen_tasks(self, tasks, split), horizon, verify=verify)
 
     @property
     def missing_tasks(self) -> tuple[int, ...]:
