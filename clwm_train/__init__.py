@@ -1,6 +1,6 @@
 """Trainer: contextual latent world models, their baselines, and their evaluation.
 
-Importing this package imports no torch; what is asked for from it does.
+Importing this package does not import torch; using its contents does.
 """
 
 from importlib import import_module
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clwm_train.settings import AnalysisSettings, EvaluationSettings, Execution, PlannerConfig
     from clwm_train.train_store import train
 
-# Name -> the module that it is imported from when it is first asked for.
+# Name -> the module that it is imported from on first access.
 _LAZY = {
     "AdaptedPolicy": "acting.adaptive",
     "AnalysisSettings": "settings",
@@ -71,7 +71,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Agent":  # what a notebook calls an agent can adapt
+    if name == "Agent":  # the agent for users is the adaptive one
         return import_module(f"{__name__}.acting.adaptive").AdaptiveAgent
     if name in _LAZY:
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

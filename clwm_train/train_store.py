@@ -1,4 +1,4 @@
-"""From a store to a trained run: what ``clwm train`` does."""
+"""Training an agent on a store, as ``clwm train`` does."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ def train(
     on_progress: ProgressCallback | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
-    """Train an agent on a store. (Eleven parameters: the options of ``clwm train``, of which one is needed.)
+    """Train an agent on a store. (Eleven parameters: the options of ``clwm train``; only one is required.)
 
-    Everything that can be checked is checked first; a training that cannot start leaves no folder.
+    Everything that can be checked is checked first; a training that cannot start leaves no folder behind.
 
     Args:
         store: the data, or its path, address, or ``user/repo``.
         method: bundled name, or the path of a YAML file.
         preset: ``tiny``, ``small`` or ``paper``, or the path of a YAML file.
-        seeds: one, or several that are trained together as one run.
+        seeds: one seed, or several that are trained together as one run.
         overrides: keys of the configuration and their values, ``{"iql.expectile": 0.9, "steps": 2000}``, or
             as ``--set`` takes them, ``["iql.expectile=0.9"]``.
-        name: what tables and figures call it; its method and overrides unless given.
-        out: folder of the run; ``runs/<store>-<name>-s<seeds>`` unless given.
-        resume: go on with the run that is there, if there is one; with more ``steps`` it is made longer.
-        execution: where and how; on a GPU if there is one unless given.
+        name: name in tables and figures; by default its method and overrides.
+        out: folder of the run; by default ``runs/<store>-<name>-s<seeds>``.
+        resume: continue the run in the folder, if there is one; more ``steps`` make it longer.
+        execution: where and how it is trained; by default on a GPU if there is one.
         on_progress: called after every update with the number done and the latest metrics.
-        warn: told what is worth knowing.
+        warn: called with warnings.
 
     Returns:
         the trained run; :func:`clwm_train.runs.loading.load_agent` takes it.
@@ -74,7 +74,7 @@ def train(
         InvalidInputError: the configuration is wrong, or the store has no train task.
         ConflictError: another run is in the folder, or a process is training it.
         NotFoundError: no such store, method or preset.
-        DivergedError: something became infinite or NaN; the last good checkpoint is kept.
+        DivergedError: a metric or a weight became infinite or NaN; the last good checkpoint is kept.
         UnavailableError: this machine cannot do it: device, compiler, memory, disk space.
     """
     request = TrainingRequest(
@@ -86,11 +86,11 @@ def train(
         name,
         None if out is None else Path(out),
     )
-    asked = request.describe()
-    run = asked
-    if resume and (asked.path / RECORD).exists():
-        run = open_run(asked.path)
-        changed = differences(run, asked)
+    new = request.describe()
+    run = new
+    if resume and (new.path / RECORD).exists():
+        run = open_run(new.path)
+        changed = differences(run, new)
         if changed:
             raise ConflictError(f"{run.path}: was begun with {changed[0]}: it cannot be resumed with that")
     else:
@@ -99,7 +99,7 @@ def train(
         run,
         request.store,
         execution=execution or Execution(device="auto"),
-        steps=asked.config.steps,
+        steps=new.config.steps,
         on_progress=on_progress,
         evaluator=training_evaluator(run, request.store),
         warn=warn,
@@ -109,15 +109,15 @@ def train(
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a new training shall be.
+    """The description of a new training.
 
     Attributes:
         store: the data.
         method: bundled name, or the path of a YAML file.
-        preset: likewise.
-        seeds: trained together.
+        preset: bundled name, or the path of a YAML file.
+        seeds: seeds that are trained together.
         overrides: ``a.b=value``, as ``--set`` takes them.
-        name: what tables and figures call it; ``None``: its method and overrides.
+        name: name in tables and figures; ``None``: its method and overrides.
         out: folder of the run; ``None``: one named after store, name and seeds.
     """
 
@@ -131,7 +131,7 @@ class TrainingRequest:
 
     @property
     def label(self) -> str:
-        """What tables and figures call it."""
+        """Name in tables and figures."""
         keys = [text.partition("=")[0].strip().partition(".")[0] for text in self.overrides]
         changes = [text for key, text in zip(keys, self.overrides, strict=True) if key not in NO_OTHER_METHOD]
         return self.name or default_label(self.method, changes)
@@ -142,7 +142,7 @@ class TrainingRequest:
         return self.out or RUNS / default_folder(self.store.name, self.label, self.seeds)
 
     def describe(self) -> Run:
-        """The run, of which nothing is written yet.
+        """The run, of which nothing has been written yet.
 
         Raises:
             InvalidInputError: the configuration is wrong, or the store has no train task.

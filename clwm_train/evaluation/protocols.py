@@ -79,8 +79,8 @@ def evaluate(
         {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}}}}``.
 
     Raises:
-        InvalidInputError: few-shot is asked for and no task has data; the mean prior or inference by the
-            model, and too few train tasks have data; or the agent has no world model, and one is needed.
+        InvalidInputError: no task has data for few-shot; too few train tasks have data for the mean prior or
+            for inference by the model; or a world model is needed, but the agent has none.
     """
     evaluator = _Evaluator(agent, family, tasks, settings, threads)
     evaluated = [index for split in settings.splits for index in family.split(split)]

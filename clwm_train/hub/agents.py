@@ -1,4 +1,4 @@
-"""Trained agents on the Hub: a model repository holds a run's folder, as far as acting needs it."""
+"""Trained agents on the Hub: a model repository holds the part of a run's folder that acting needs."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def publish_run(
     """A run's latest agent, ready to be published: its tensors first, then configuration, results and card.
 
     Args:
-        path: of the run.
+        path: folder of the run.
         repository: model repository ``user/name``.
-        branch: instead of the default one.
-        dataset: where the data is published, ``user/repo[@revision][/x.zarr]``, for a run that was trained on
-            data before they were; a run on downloaded data knows.
+        branch: branch to publish to, instead of the default one.
+        dataset: where the data are published, ``user/repo[@revision][/x.zarr]``, if they were published after
+            the run was trained; a run on downloaded data has recorded it.
 
     Raises:
-        ClwmError: the run has no sound checkpoint, or no evaluation of it, or the dataset holds other data.
+        ClwmError: the run has no intact checkpoint or no evaluation of it, or the dataset holds other data.
     """
     run = open_run(path)
     reference = repository_reference(repository, branch, "model")
@@ -78,7 +78,7 @@ def _origin(run: Run, dataset: str) -> Origin:
 
 
 def _outgoing(run: Run, origin: Origin | None) -> Run:
-    """The run without where anything lay on this machine, which is nobody's business."""
+    """The run without paths of this machine, which are private."""
     record = run.record
     store = record.store_name if origin is None else origin.store
     changes = {
@@ -117,7 +117,7 @@ def _plan(run: Run, checkpoint: Path, card: CardAgent, reference: HubReference, 
 def _losses(
     run: Run, checkpoint: Path, reference: HubReference, head: str, remote: Collection[str]
 ) -> list[str]:
-    """What a push would lose: another run's agent, or a later checkpoint of this one."""
+    """What a push would overwrite: another run's agent, or a later checkpoint of this one."""
     if RECORD not in remote:
         return []
     document = parse_yaml(

@@ -1,4 +1,4 @@
-"""The model card: what a trained agent's page on the Hub shows."""
+"""The model card of a trained agent, which its page on the Hub shows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TAGS = ("reinforcement-learning", "offline-reinforcement-learning", "meta-reinfo
 
 @dataclass(frozen=True)
 class CardAgent:
-    """What the card tells about an agent.
+    """The content of an agent's model card.
 
     Attributes:
-        run: that trained it.
+        run: the run that trained it.
         step: updates done.
-        parameters: numbers in its networks.
-        evaluations: of this checkpoint, the one that stands for it first.
-        dataset: where the data is published, or ``None``.
+        parameters: number of parameters of its networks.
+        evaluations: evaluations of this checkpoint, the main one first.
+        dataset: where the data are published, or ``None``.
     """
 
     run: Run
@@ -42,8 +42,8 @@ def model_card(repository: str, agent: CardAgent, existing: str = "") -> str:
 
     Args:
         repository: ``user/name``.
-        agent: in it.
-        existing: the card that it has.
+        agent: the agent.
+        existing: the existing card, or an empty text.
 
     Raises:
         ClwmError: the existing card's front matter is not YAML.
@@ -126,7 +126,7 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
 
 
 def _evaluation(evaluation: Evaluation) -> list[str]:
-    """One evaluation: how, and its table."""
+    """One evaluation: its settings, and the table of its results."""
     settings, rows = evaluation.settings, _rows(evaluation)
     unusual = differences(settings, DEFAULT_EVALUATION)
     seeds = f"{len(evaluation.results)} seeds; " if len(evaluation.results) > 1 else ""

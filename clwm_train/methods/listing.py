@@ -1,4 +1,4 @@
-"""The bundled methods at a glance."""
+"""A summary of the bundled methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MethodSummary:
     """One line of the table of methods.
 
     Attributes:
-        name: on the command line.
+        name: name on the command line.
         trained_by: objectives that train the context encoder.
         backbone: what trains policy and critics.
         world_model: latent space and consistency loss, or ``none``.

@@ -1,4 +1,4 @@
-"""Method and preset files: where they are, and how a method is put together from others."""
+"""Method and preset files: finding them, and composing a method from others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FOLDERS = {"methods": Path(__file__).parent, "presets": Path(__file__).parent / 
 
 
 class MethodHeader(StrictModel):
-    """Keys of a method file that are no part of the configuration.
+    """Keys of a method file that are not part of the configuration.
 
     Attributes:
-        extends: methods (bundled names, or paths of YAML files beside this one) that come first; what stands
-            later wins, key by key. One name or a list.
+        extends: methods (bundled names, or paths of YAML files relative to this one) to start from; later
+            ones take precedence, key by key. One name or a list.
         reference: the paper.
     """
 
@@ -30,7 +30,7 @@ class MethodHeader(StrictModel):
 
     @property
     def bases(self) -> tuple[str, ...]:
-        """The methods that come first."""
+        """The methods that this one extends."""
         return (self.extends,) if isinstance(self.extends, str) else self.extends
 
 
@@ -82,7 +82,7 @@ def read_method(name: str) -> Method:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Nested mappings key by key; where both have a value ``over`` wins."""
+    """Merge nested mappings key by key; if both have a value, that of ``over`` takes precedence."""
     merged = dict(base)
     for key, value in over.items():
         before = merged.get(key)

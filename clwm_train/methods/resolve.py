@@ -13,24 +13,24 @@ from clwm_train.methods.method_file import find, merge, names, read_method
 
 __all__ = ["names", "parse_override", "resolve"]
 
-#: Parts that a preset may size but only a method may bring in.
+#: Parts whose sizes a preset may set, but which only a method may add.
 PARTS = ("world_model", "objectives")
 
 
 def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """The configuration of a method in a preset's size.
 
-    Later wins: the defaults, the preset, the method, the overrides. A preset's keys for a world model or
-    an objective that the method does not name are left out.
+    In increasing precedence: the defaults, the preset, the method, the overrides. A preset's keys for a world
+    model or an objective that the method does not have are left out.
 
     Args:
         method: bundled name, or the path of a YAML file.
-        preset: likewise.
+        preset: bundled name, or the path of a YAML file.
         overrides: ``a.b=value`` with the value in YAML; ``null`` removes an optional part.
 
     Raises:
         NotFoundError: there is no such method or preset.
-        InvalidInputError: the first mistake in them, with file, line and key.
+        InvalidInputError: a mistake in them; the message names file, line and key of the first.
     """
     document = read_method(method).document
     sizes = read_yaml(find("presets", preset)).data
@@ -51,7 +51,7 @@ def _sized(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
     if method.get("world_model") is not None and "world_model" in preset:
         kept["world_model"] = preset["world_model"]
     named = method.get("objectives")
-    named = named if isinstance(named, dict) else {}  # what it is instead is told when it is validated
+    named = named if isinstance(named, dict) else {}  # validation reports anything else
     sized = preset.get("objectives") or {}
     kept["objectives"] = {key: value for key, value in sized.items() if named.get(key) is not None}
     backbone = method.get("backbone", preset.get("backbone", "iql"))

@@ -1,4 +1,4 @@
-"""Which evaluation of every run a report shows: all in one way, or none."""
+"""Choosing the evaluations that a report shows: one per run, all with the same settings."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from clwm_train.settings import (
     shown,
 )
 
-#: Keys of a configuration that change nothing that is learned.
+#: Keys of a configuration that do not affect what is learned.
 LOGGING = {"log_every", "checkpoint_every", "keep_checkpoints", "evaluation"}
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Evaluations that may stand beside each other.
+    """Comparable evaluations.
 
     Attributes:
-        settings: of all of them; ``None`` where no run was evaluated.
-        evaluations: of every run that was evaluated, in the order of the runs.
-        notes: what the reader should know: evaluations that are not of the latest checkpoint, others that are
+        settings: their common settings; ``None`` if no run was evaluated.
+        evaluations: one evaluation of every run that was evaluated, in the order of the runs.
+        notes: remarks for the reader: evaluations that are not of the latest checkpoint, evaluations that are
             not shown, runs without any.
     """
 
@@ -40,27 +40,27 @@ class Chosen:
     notes: tuple[str, ...]
 
 
-def choose_evaluations(runs: Iterable[Run], asked: Mapping[str, Any] | None = None) -> Chosen:
+def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None = None) -> Chosen:
     """One evaluation of every run, all with the same settings.
 
-    Of several settings that all runs were evaluated with, the published ones are taken; of several
-    checkpoints the latest.
+    If all runs were evaluated with several settings, the published ones are preferred; of several checkpoints
+    the latest is taken.
 
     Args:
-        runs: those that were not evaluated are left out.
-        asked: settings to choose by, such as ``{"noise": 0.3}``.
+        runs: the runs; those that were not evaluated are left out.
+        required: settings that evaluations must have, such as ``{"noise": 0.3}``.
 
     Raises:
-        ConflictError: the runs were not evaluated in the same way, or did not learn in the same way what
-            goes by the same name.
-        NotFoundError: no evaluation is of the kind that is asked for.
+        ConflictError: the runs were not evaluated in the same way, or runs with the same name were not
+            trained in the same way.
+        NotFoundError: no evaluation has the required settings.
     """
     runs = list(runs)
-    kept = {run.path: _matching(run, asked or {}) for run in runs}
+    kept = {run.path: _matching(run, required or {}) for run in runs}
     evaluated = [run for run in runs if kept[run.path]]
     if not evaluated:
-        if asked:
-            listed = ", ".join(f"{name} {value}" for name, value in asked.items())
+        if required:
+            listed = ", ".join(f"{name} {value}" for name, value in required.items())
             raise NotFoundError(f"no run was evaluated with {listed}: `clwm eval` does it")
         return Chosen(None, (), ())
     settings = _common_settings(evaluated, kept)
@@ -79,15 +79,15 @@ def choose_evaluations(runs: Iterable[Run], asked: Mapping[str, Any] | None = No
 
 
 def check_alike(runs: Sequence[Run], steps: Mapping[Any, int]) -> None:
-    """Refuse what would be pooled, or compared, under one name and is not the same.
+    """Check that runs that would be pooled or compared under one name are alike.
 
     Args:
-        runs: to stand beside each other.
-        steps: run's path -> updates of the evaluated checkpoint.
+        runs: the runs to compare.
+        steps: run's path -> update of the evaluated checkpoint.
 
     Raises:
-        ConflictError: one name of a dataset stands for different data; or runs of one method on one dataset
-            differ in their configuration (apart from seeds and logging) or in the evaluated update.
+        ConflictError: two datasets with the same name differ; or runs of one method on one dataset differ in
+            their configuration (apart from seeds and logging) or in the evaluated update.
     """
     data: dict[str, Run] = {}
     methods: dict[tuple[str, str], Run] = {}
@@ -119,7 +119,7 @@ def check_alike(runs: Sequence[Run], steps: Mapping[Any, int]) -> None:
 
 
 def check_analyses(runs: Sequence[Run]) -> None:
-    """Refuse analyses beside each other that were made in different ways.
+    """Check that all runs were analysed with the same settings.
 
     Raises:
         ConflictError: their settings differ.
@@ -137,14 +137,14 @@ def check_analyses(runs: Sequence[Run]) -> None:
             )
 
 
-def _matching(run: Run, asked: Mapping[str, Any]) -> list[Evaluation]:
-    """The kept evaluations of a run that fit, those with contexts from its own data first."""
-    fitting = [
-        one
-        for one in read_evaluations(run)
-        if all(getattr(one.settings, name) == value for name, value in asked.items())
+def _matching(run: Run, required: Mapping[str, Any]) -> list[Evaluation]:
+    """A run's evaluations with the required settings, those with contexts from its own data first."""
+    matching = [
+        evaluation
+        for evaluation in read_evaluations(run)
+        if all(getattr(evaluation.settings, name) == value for name, value in required.items())
     ]
-    return sorted(fitting, key=lambda one: one.store_sha256 != run.record.store_sha256)
+    return sorted(matching, key=lambda evaluation: evaluation.store_sha256 != run.record.store_sha256)
 
 
 def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation]]) -> EvaluationSettings:
@@ -156,10 +156,10 @@ def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation
     first = runs[0]
     for other in runs[1:]:
         if not {*candidates} & {one.settings for one in kept[other.path]}:
-            ours, theirs = candidates[0], kept[other.path][0].settings
+            left, right = candidates[0], kept[other.path][0].settings
             parts = [
-                f"{name} {shown(getattr(ours, name))} and {shown(getattr(theirs, name))}"
-                for name in differences(ours, theirs)
+                f"{name} {shown(getattr(left, name))} and {shown(getattr(right, name))}"
+                for name in differences(left, right)
             ]
             raise ConflictError(
                 f"{first.path} and {other.path}: were evaluated in different ways ({'; '.join(parts)}): "
@@ -172,7 +172,7 @@ def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation
 
 
 def _check_contexts(chosen: Sequence[tuple[Run, Evaluation]]) -> None:
-    """Contexts on one dataset must come from the same data."""
+    """Check that contexts of one dataset come from the same data."""
     firsts: dict[str, tuple[Run, Evaluation]] = {}
     for run, evaluation in chosen:
         first, other = firsts.setdefault(run.record.store_name, (run, evaluation))
@@ -185,7 +185,7 @@ def _check_contexts(chosen: Sequence[tuple[Run, Evaluation]]) -> None:
 
 
 def _stale(chosen: Sequence[tuple[Run, Evaluation]]) -> list[str]:
-    """Runs that have learned on since they were evaluated."""
+    """Notes on runs that were trained further after their evaluation."""
     notes = []
     for run, evaluation in chosen:
         checkpoints = list_checkpoints(run.checkpoints)
@@ -199,13 +199,13 @@ def _stale(chosen: Sequence[tuple[Run, Evaluation]]) -> list[str]:
 
 def _configuration_differences(first: Run, other: Run) -> list[str]:
     """Keys in which two configurations differ, apart from logging (and the updates, which are shown)."""
-    ours, theirs = _flat(first), _flat(other)
-    return sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+    left, right = _flat(first), _flat(other)
+    return sorted(key for key in {*left, *right} if left.get(key) != right.get(key))
 
 
 def _flat(run: Run) -> dict[str, Any]:
     config = run.config.model_dump(mode="json", exclude=LOGGING)
-    if not run.config.learning_rate_decay:  # the updates decide nothing but the end
+    if not run.config.learning_rate_decay:  # the number of updates then only says when training ends
         del config["steps"]
     flat: dict[str, Any] = {}
 

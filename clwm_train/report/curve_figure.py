@@ -16,19 +16,19 @@ from clwm_train.evaluation.curve import Curve
 from clwm_train.report.figure import THIRD
 
 MEASURES = {"success": "success rate", "normalised_mean": "normalised return", "return_mean": "mean return"}
-LINEAR_BELOW = 4.0  # transitions; longer contexts stand on a logarithmic scale
+LINEAR_BELOW = 4.0  # transitions; longer contexts are on a logarithmic scale
 
 
 def curve_figure(curves: Sequence[Curve], path: Path, *, title: str) -> None:
     """Draw a panel per protocol, a line per split; zero-shot as dashed lines across all panels.
 
-    Thin lines are single seeds where there are several. Success is drawn where the family has it, else the
-    normalised return where that is known, else the return.
+    Thin lines are single seeds, if there are several. The metric is success if the family has it, else the
+    normalised return if known, else the return.
 
     Args:
-        curves: of each seed, see :func:`clwm_train.evaluation.curve.context_curves`.
+        curves: curve of each seed, see :func:`clwm_train.evaluation.curve.context_curves`.
         path: SVG file.
-        title: above the figure.
+        title: title above the figure.
     """
     protocols = [name for name in curves[0] if name not in ("context_sizes", "zero-shot")]
     measure = _measure(curves[0][protocols[0]])
@@ -73,7 +73,7 @@ def _measure(splits: dict[str, dict[str, Any]]) -> str:
 
 
 def _place(size: int) -> float:
-    """Where a context size stands: linear for short contexts, logarithmic for long ones."""
+    """Position of a context size on the axis: linear for short contexts, logarithmic for long ones."""
     return math.asinh(size / LINEAR_BELOW)
 
 

@@ -1,4 +1,4 @@
-"""The result tables, drawn: every method (SPC and its ablations, baselines) on every dataset."""
+"""The figure of the result tables: every method on every dataset."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from clwm_train.report.scores import Score
 
 
 def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure | None:
-    """Returns of every method on every dataset, also on those that not all methods were run on.
+    """Returns of every method on every dataset, including datasets that not all methods were run on.
 
-    ``None`` where the aggregate returns say it already: with a single dataset whose expert is known.
+    ``None`` for a single dataset with a known expert, which the figure of aggregates already shows.
     """
     by_key = {(score.dataset, score.protocol, score.split, score.method): score for score in scores}
     datasets = list(dict.fromkeys(score.dataset for score in scores))
@@ -57,5 +57,5 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
 
 
 def summary(score: Score) -> Interval:
-    """The IQM of the normalised returns, or the mean return where there is no scale."""
+    """The IQM of the normalised returns, or the mean return if there are no reference returns."""
     return aggregate(score.returns, mean) if score.normalised is None else aggregate(score.normalised, iqm)

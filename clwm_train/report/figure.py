@@ -1,4 +1,4 @@
-"""What all figures of a report share: a chart and its numbers, colours of methods, panels of estimates."""
+"""Shared by all figures of a report: a chart with its numbers, colours of methods, panels of estimates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from clwm_data.pages.palette import series_class
 from clwm_data.pages.panels import Axis, Panel, span
 from clwm_train.metrics.aggregate import Interval
 
-#: Pixels: widths of panels of which three, or four, stand beside each other on a page.
+#: Widths in pixels of panels of which three, or four, fit side by side on a page.
 THIRD, QUARTER = 320.0, 235.0
-LINE_HEIGHT = 22.0  # of one estimate
+LINE_HEIGHT = 22.0  # pixels per estimate
 LONGEST_NAME = 24  # characters
 
 
@@ -24,12 +24,12 @@ class Figure:
     """A figure of a report, and the numbers in it.
 
     Attributes:
-        name: of its files.
-        title: in a few words.
+        name: name of its files.
+        title: short title.
         caption: what is shown, and how to read it.
         chart: the drawing.
-        header: columns of its CSV.
-        rows: of its CSV.
+        header: column names of its CSV.
+        rows: rows of its CSV.
     """
 
     name: str
@@ -47,18 +47,18 @@ def present(methods: Sequence[str], groups: Iterable[Container[str]]) -> list[st
 
 
 def method_classes(methods: Sequence[str]) -> dict[str, str]:
-    """CSS classes for each method, the same in every figure of a report."""
+    """CSS classes of each method, the same in every figure of a report."""
     return {method: series_class(place) for place, method in enumerate(methods)}
 
 
 def method_legend(shown: Sequence[str], methods: Sequence[str]) -> list[LegendEntry]:
-    """Lines in the colours of the methods that are shown, of all ``methods`` of the report."""
+    """Legend of the methods that are shown; colours are assigned by ``methods``, all those of the report."""
     css = method_classes(methods)
     return [LegendEntry(css[method], method, "line") for method in shown]
 
 
 def common_axis(intervals: Iterable[Interval | None], title: str, *, low: float, high: float) -> Axis:
-    """An axis that holds all intervals, and at least [low, high]; for all panels of one quantity."""
+    """An axis that covers all intervals, and at least [low, high]; for all panels of one quantity."""
     ends = [end for interval in intervals if interval is not None for end in _ends(interval)]
     return Axis(*span([low, high, *ends]), title, grid=True)
 
@@ -69,11 +69,11 @@ def estimates(
     """Points with intervals, one line per name, the first on top.
 
     Args:
-        values: name -> what it got; ``None``: nothing, its line stays empty.
-        css: name -> classes of its colour.
-        axis: of all such panels in a figure.
-        title: of the panel.
-        width: pixels.
+        values: name -> estimate; ``None`` leaves the line empty.
+        css: name -> CSS classes of its colour.
+        axis: common axis of all such panels in a figure.
+        title: title of the panel.
+        width: width in pixels.
     """
     marks = {float(place): shortened(name) for place, name in enumerate(values)}
     lines = Axis(len(values) - 0.5, -0.5, marks=marks)
@@ -86,7 +86,7 @@ def estimates(
 
 
 def add_curve(panel: Panel, values: Sequence[tuple[float, Interval]], css: str) -> None:
-    """A line through points (x, estimate), and a band where every estimate has an interval."""
+    """Add a line through points (x, estimate), and a band if every estimate has an interval."""
     lower = [(x, value.low) for x, value in values if value.low is not None]
     upper = [(x, value.high) for x, value in values if value.high is not None]
     if len(lower) == len(upper) == len(values):
@@ -110,7 +110,7 @@ def written(interval: Interval) -> str:
 
 
 def shortened(name: str) -> str:
-    """A name as there is room for beside an axis."""
+    """A name, shortened to fit beside an axis."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

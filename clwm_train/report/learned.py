@@ -56,7 +56,8 @@ def group_runs(runs: Sequence[Run]) -> Groups:
 
 def representation_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
     """Figure 2: ranks and dormant neurons of the context encoder over training."""
-    curves = {key: of for key, of in ((key, _logged(runs)) for key, runs in groups.items()) if of}
+    logged = {key: _logged(runs) for key, runs in groups.items()}
+    curves = {key: metrics for key, metrics in logged.items() if metrics}
     if not curves:
         return None
     return Figure(
@@ -72,96 +73,96 @@ def representation_figure(groups: Groups, methods: Sequence[str]) -> Figure | No
 
 def disentanglement_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
     """Figure 3: DCI and InfoMEC, for families with factors."""
-    found: Panels = {}
+    panels: Panels = {}
     for (dataset, method), runs in groups.items():
-        scored = [of.disentanglement for of in _analyses(runs) if of.disentanglement is not None]
+        scores = [seed.disentanglement for seed in _analyses(runs) if seed.disentanglement is not None]
         for name in DISENTANGLEMENT:
-            values = [value for value in (getattr(of, name) for of in scored) if value is not None]
+            values = [value for value in (getattr(score, name) for score in scores) if value is not None]
             if values:
-                found.setdefault((dataset, name), {})[method] = spread(values)
-    if not found:
+                panels.setdefault((dataset, name), {})[method] = spread(values)
+    if not panels:
         return None
     return Figure(
         "disentanglement",
         "Disentanglement",
-        "How far single entries of z stand for single factors of the tasks (families of length and speed), "
-        f"scored on the unseen id tasks: mean and range over seeds.{_held_against(groups)}",
-        _grid(found, DISENTANGLEMENT, "score", methods),
+        "How far single entries of z represent single factors of the tasks (families of length and speed), "
+        f"scored on the unseen id tasks: mean and range over seeds.{_constructed_codes(groups)}",
+        _grid(panels, DISENTANGLEMENT, "score", methods),
         ("dataset", "metric", "method", "mean", "low", "high"),
-        _rows(found),
+        _rows(panels),
     )
 
 
-def _held_against(groups: Groups) -> str:
-    """What codes get that know nothing of their task, and such that mix all of it."""
-    found = [
-        of.disentanglement
+def _constructed_codes(groups: Groups) -> str:
+    """Scores of noise, and of codes that mix all factors, for comparison."""
+    analysed = [
+        seed.disentanglement
         for runs in groups.values()
-        for of in _analyses(runs)
-        if of.disentanglement is not None
+        for seed in _analyses(runs)
+        if seed.disentanglement is not None
     ]
     parts = []
     for name, scores in (
-        ("codes of noise", [one.noise for one in found if one.noise is not None]),
-        ("entangled codes", [one.entangled for one in found if one.entangled is not None]),
+        ("codes of noise", [one.noise for one in analysed if one.noise is not None]),
+        ("entangled codes", [one.entangled for one in analysed if one.entangled is not None]),
     ):
         values = [
             f"{metric} {np.mean([value for value in column if value is not None]):.2f}"
             for metric in DISENTANGLEMENT
-            for column in [[getattr(one, metric) for one in scores]]
+            for column in [[getattr(score, metric) for score in scores]]
             if any(value is not None for value in column)
         ]
         if values:
-            parts.append(f" To hold it against, {name} get: {', '.join(values)}.")
+            parts.append(f" For comparison, {name} score: {', '.join(values)}.")
     return "".join(parts)
 
 
 def probe_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
     """How much of the task parameters is linear in z."""
-    found: Panels = {}
+    panels: Panels = {}
     for (dataset, method), runs in groups.items():
         for split in ("id", "ood"):
-            probes = [(of.probe or {}).get(split) for of in _analyses(runs)]
-            values = [float(np.mean(list(of.values()))) for of in probes if of]
+            probes = [(seed.probe or {}).get(split) for seed in _analyses(runs)]
+            values = [float(np.mean(list(probe.values()))) for probe in probes if probe]
             if values:
-                found.setdefault((dataset, split), {})[method] = spread(values)
-    if not found:
+                panels.setdefault((dataset, split), {})[method] = spread(values)
+    if not panels:
         return None
     return Figure(
         "probe",
         "Linear probe",
         "R\u00b2 of the affine map from z to the task parameters, fitted to the train tasks, on the unseen "
-        "ones: mean over parameters; mean and range over seeds. 0: no better than the mean; what is below -1 "
-        "lies beyond the edge.",
-        _grid(found, {"id": "id tasks", "ood": "ood tasks"}, "R\u00b2", methods),
+        "ones: mean over parameters; mean and range over seeds. 0: no better than the mean; values below -1 "
+        "are not shown.",
+        _grid(panels, {"id": "id tasks", "ood": "ood tasks"}, "R\u00b2", methods),
         ("dataset", "split", "method", "mean", "low", "high"),
-        _rows(found),
+        _rows(panels),
     )
 
 
-def _rows(found: Panels) -> list[tuple[object, ...]]:
+def _rows(panels: Panels) -> list[tuple[object, ...]]:
     return [
         (dataset, name, method, value.point, value.low, value.high)
-        for (dataset, name), of in found.items()
-        for method, value in of.items()
+        for (dataset, name), by_method in panels.items()
+        for method, value in by_method.items()
     ]
 
 
-def _grid(found: Panels, titles: Mapping[str, str], axis_title: str, methods: Sequence[str]) -> Chart:
+def _grid(estimated: Panels, titles: Mapping[str, str], axis_title: str, methods: Sequence[str]) -> Chart:
     """A row per dataset, a panel per metric, values up to 1 on one axis."""
     css = method_classes(methods)
-    datasets = list(dict.fromkeys(dataset for dataset, _ in found))
-    names = [name for name in titles if any((dataset, name) in found for dataset in datasets)]
-    shown = present(methods, found.values())
+    datasets = list(dict.fromkeys(dataset for dataset, _ in estimated))
+    names = [name for name in titles if any((dataset, name) in estimated for dataset in datasets)]
+    shown = present(methods, estimated.values())
     lowest = min(
         value.point if value.low is None else value.low
-        for by_method in found.values()
+        for by_method in estimated.values()
         for value in by_method.values()
     )
     axis = Axis(max(-1.05, min(-0.04, lowest - 0.04)), 1.04, axis_title, grid=True)
     panels = [
         estimates(
-            {method: found.get((dataset, name), {}).get(method) for method in shown},
+            {method: estimated.get((dataset, name), {}).get(method) for method in shown},
             css,
             axis,
             f"{dataset}: {titles[name]}" if len(datasets) > 1 else titles[name],
@@ -174,14 +175,16 @@ def _grid(found: Panels, titles: Mapping[str, str], axis_title: str, methods: Se
 
 
 def open_loop_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
-    """Figure 4, beside the returns: errors of the formulations of the world model over the horizon."""
+    """Figure 4, in addition to the returns: errors of the world model's formulations over the horizon."""
     curves: Curves = {}
     for key, runs in groups.items():
-        errors = [of.open_loop["id"] for of in _analyses(runs) if of.open_loop and "id" in of.open_loop]
+        errors = [
+            seed.open_loop["id"] for seed in _analyses(runs) if seed.open_loop and "id" in seed.open_loop
+        ]
         if errors:
             curves[key] = {
-                # As far as all seeds were rolled out.
-                name: dict(enumerate(zip(*(getattr(of, name) for of in errors), strict=False), 1))
+                # Up to the shortest horizon of all seeds.
+                name: dict(enumerate(zip(*(getattr(error, name) for error in errors), strict=False), 1))
                 for name in PREDICTED
             }
     if not curves:
@@ -189,10 +192,10 @@ def open_loop_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
     return Figure(
         "open-loop",
         "Open-loop prediction",
-        "Squared error of the world model after so many steps of stored actions on the unseen id tasks, over "
-        "the variance of what is predicted (1: no better than the mean): mean and range over seeds. What is "
-        "above 2 lies beyond the edge. Codes of different latent spaces are different things to predict; "
-        "rewards are the same.",
+        "Squared error of the world model after so many steps of stored actions on the unseen id tasks, "
+        "relative to the variance of the target (1: no better than the mean): mean and range over seeds. "
+        "Values above 2 are not shown. Code errors of different latent spaces are not comparable; reward "
+        "errors are.",
         _lines(curves, PREDICTED, methods, "steps ahead", highest=2.0),
         ("dataset", "method", "metric", "step", "mean", "low", "high"),
         _line_rows(curves),
@@ -238,25 +241,25 @@ def _lines(
 def _line_rows(curves: Curves) -> list[tuple[object, ...]]:
     return [
         (dataset, method, name, step, value.point, value.low, value.high)
-        for (dataset, method), of in curves.items()
-        for name, values in of.items()
-        for step, value in ((step, spread(found)) for step, found in values.items())
+        for (dataset, method), metrics in curves.items()
+        for name, steps in metrics.items()
+        for step, value in ((step, spread(values)) for step, values in steps.items())
     ]
 
 
 def _analyses(runs: Sequence[Run]) -> list[SeedAnalysis]:
     return [
-        of
+        seed
         for run in runs
         for analysis in [read_analysis(run)]
         if analysis is not None
-        for of in analysis.seeds
+        for seed in analysis.seeds
     ]
 
 
 def _logged(runs: Sequence[Run]) -> dict[str, dict[int, Sequence[float]]]:
-    """metric -> update -> values of all seeds, of what was logged while training."""
-    found: dict[str, dict[int, list[float]]] = {}
+    """metric -> update -> values of all seeds, logged while training."""
+    logged: dict[str, dict[int, list[float]]] = {}
     for run in runs:
         if not (run.path / METRICS).is_file():
             continue
@@ -264,5 +267,5 @@ def _logged(runs: Sequence[Run]) -> dict[str, dict[int, Sequence[float]]]:
             for name in REPRESENTATION:
                 value = row.get(f"context_encoder/{name}")
                 if value is not None:
-                    found.setdefault(name, {}).setdefault(row["step"], []).append(value)
-    return {name: dict(sorted(of.items())) for name, of in found.items()}
+                    logged.setdefault(name, {}).setdefault(row["step"], []).append(value)
+    return {name: dict(sorted(steps.items())) for name, steps in logged.items()}

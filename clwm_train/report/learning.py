@@ -16,7 +16,7 @@ from clwm_train.report.figure import THIRD, Figure, add_curve, method_classes, m
 from clwm_train.runs.metrics_log import read_metrics
 from clwm_train.runs.run import METRICS, Run
 
-#: Columns of metrics.jsonl: mean return over the tasks of a split, and seconds of training until then.
+#: Columns of metrics.jsonl: mean return over the tasks of a split, and seconds of training so far.
 RETURN = re.compile(r"eval/(?P<protocol>[a-z-]+)/(?P<split>train|id|ood)/return")
 SECONDS = "seconds"
 
@@ -29,7 +29,7 @@ class Evaluated:
 
     Attributes:
         step: updates done.
-        seconds: of training until then; ``None`` where they were not logged.
+        seconds: seconds of training so far; ``None`` if they were not logged.
         returns: (protocol, split) -> mean return over tasks.
     """
 
@@ -54,7 +54,7 @@ Curves = dict[tuple[str, str], dict[Part, list[CurvePoint]]]
 
 
 def learning_figures(groups: Groups, methods: Sequence[str]) -> list[Figure]:
-    """Returns against updates and, where it was logged, against time; none without evaluations."""
+    """Returns against updates and, if logged, against time; no figures without evaluations."""
     curves = {key: found for key, runs in groups.items() if (found := learning_curves(runs))}
     if not curves:
         return []
@@ -66,7 +66,7 @@ def learning_figures(groups: Groups, methods: Sequence[str]) -> list[Figure]:
 
 
 def learning_curves(runs: Sequence[Run]) -> dict[Part, list[CurvePoint]]:
-    """Curves of runs that are seeds of one method, at the updates that all of them were evaluated at."""
+    """Curves of runs that are seeds of one method, at the updates at which all of them were evaluated."""
     by_seed = [rows for run in runs for rows in _evaluations(run).values()]
     if not by_seed:
         return {}
@@ -92,7 +92,7 @@ def learning_curves(runs: Sequence[Run]) -> dict[Part, list[CurvePoint]]:
 
 
 def _evaluations(run: Run) -> dict[int, dict[int, Evaluated]]:
-    """seed -> update -> what was logged there; empty where nothing was evaluated while training."""
+    """seed -> update -> logged evaluation; empty if nothing was evaluated while training."""
     file = run.path / METRICS
     found: dict[int, dict[int, Evaluated]] = {}
     for row in read_metrics(file) if file.is_file() else ():

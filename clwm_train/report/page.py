@@ -33,7 +33,7 @@ from clwm_train.report.tables import write_csv
 from clwm_train.runs.run import RECORD, Run, open_run
 from clwm_train.settings import describe
 
-FILES = "_files"  # behind the name of the page: the folder of its figures and tables
+FILES = "_files"  # suffix of the folder of a page's figures and tables
 SPLIT_NAMES = {
     "train": "train tasks",
     "id": "unseen tasks, held out in the published split (id)",
@@ -42,38 +42,38 @@ SPLIT_NAMES = {
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs that paths mean: folders of runs, or folders that hold some (of a sweep), oldest run first.
+    """The runs in these folders, or in their subfolders (as for a sweep), oldest run first.
 
     Raises:
-        NotFoundError: a path that holds no run.
+        NotFoundError: a path is no run and contains none.
     """
     runs: dict[Path, Run] = {}
     for path in paths:
         inside = [path] if (path / RECORD).is_file() else [file.parent for file in path.glob(f"*/{RECORD}")]
         if not inside:
             raise NotFoundError(f"{path}: is no run and holds none: `clwm train` and `clwm sweep` make runs")
-        found = [open_run(folder) for folder in inside]
-        found.sort(key=lambda run: (run.record.created, run.path.name))
-        runs |= {run.path.resolve(): run for run in found}
+        opened = [open_run(folder) for folder in inside]
+        opened.sort(key=lambda run: (run.record.created, run.path.name))
+        runs |= {run.path.resolve(): run for run in opened}
     return list(runs.values())
 
 
 def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = None) -> list[Path]:
     """Write the page, and its tables and figures as ``<name>_files/<figure>.csv`` and ``.svg`` beside it.
 
-    Figures that the runs have nothing for are left out.
+    Figures for which the runs have no data are left out.
 
     Args:
-        runs: at least one.
+        runs: at least one run.
         out: HTML file.
-        chosen: the evaluations to show; those that
-            :func:`~clwm_train.report.choosing.choose_evaluations` takes unless given.
+        chosen: the evaluations to show; by default those of
+            :func:`~clwm_train.report.choosing.choose_evaluations`.
 
     Returns:
         the files written, the page first.
 
     Raises:
-        InvalidInputError: no runs, or runs that cannot stand beside each other.
+        InvalidInputError: there are no runs, or they are not comparable.
         UnavailableError: ``out`` cannot be written.
     """
     if not runs:
@@ -88,7 +88,7 @@ def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = Non
         for run in runs
         if run.config.world_model is not None
     }
-    found = [
+    candidates = [
         *returns_figures(scores, methods, formulation),
         datasets_figure(scores, methods),
         *learning_figures(groups, methods),
@@ -97,7 +97,7 @@ def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = Non
         probe_figure(groups, methods),
         representation_figure(groups, methods),
     ]
-    figures = [figure for figure in found if figure is not None]
+    figures = [figure for figure in candidates if figure is not None]
     folder = out.with_name(out.stem + FILES)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _header(title: str, runs: Sequence[Run], methods: Sequence[str]) -> str:
 
 
 def _evaluated(chosen: Chosen) -> str:
-    """How the results came about, and what the reader should know of them."""
+    """The settings of the results, and remarks on them."""
     if chosen.settings is None:
         return ""
     notes = "".join(map(warning, chosen.notes))

@@ -1,4 +1,4 @@
-"""The figure of a point-robot agent: where it goes in each task, and what it takes each task to be."""
+"""The figure of a point-robot agent: its trajectory and its representation of each task."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TITLES = {
     "ood": "ood: held-out goals, farther along the arc",
 }
 SHAPES: dict[str, Shape] = {"train": "dot", "id": "square", "ood": "triangle"}
-#: Size of the part of the world that is drawn.
+#: Bounds of the part of the world that is drawn.
 WIDTH, HEIGHT = 2.6, 2.35
 LEFT, BOTTOM = -1.3, -1.15
 PANEL = 300.0  # pixels
@@ -42,11 +42,11 @@ def point_robot_figure(
     """Draw few-shot trajectories of all tasks by split, and the representations z in their principal plane.
 
     Args:
-        agent: of one or more seeds; the first is drawn.
+        agent: agent of one or more seeds; the first is drawn.
         family: point-robot.
         tasks: data of the tasks, for their contexts.
         path: SVG file.
-        seed: of the contexts.
+        seed: seed of the contexts.
     """
     indices = sorted(tasks)
     z = torch.stack([infer_from_data(agent, tasks[index], 600, seed) for index in indices], 1)
@@ -87,7 +87,7 @@ def point_robot_figure(
 
 
 def _world(title: str) -> Panel:
-    """Hallway, half circle and start; one unit is as long in both directions."""
+    """Hallway, half circle and start, with the same scale in both directions."""
     x, y = Axis(LEFT, LEFT + WIDTH, marks={}), Axis(BOTTOM, BOTTOM + HEIGHT, marks={})
     panel = Panel(x, y, title, width=PANEL)
     panel.height = panel.inner_width * HEIGHT / WIDTH
@@ -126,7 +126,7 @@ def principal_plane(z: Floats) -> tuple[Floats, float]:
     """Project points [n, d >= 2] on their two principal axes.
 
     Returns:
-        coordinates [n, 2] and the share of the variance that they hold, in [0, 1].
+        coordinates [n, 2] and the share of the variance that they explain, in [0, 1].
     """
     centred = z - z.mean(0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)

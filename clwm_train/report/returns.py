@@ -30,7 +30,7 @@ from clwm_train.report.figure import (
 from clwm_train.report.scores import Part, Pooled, Score, compare
 
 TITLES = {"median": "median", "iqm": "IQM", "mean": "mean", "optimality_gap": "optimality gap"}
-#: What is compared, in this order, where runs have it.
+#: Protocols and splits that are compared, in this order, if runs have them.
 PARTS = [
     (protocol, split)
     for protocol in ("few-shot", "zero-shot", "online-context", "non-prior")
@@ -79,7 +79,7 @@ def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figu
         "aggregates",
         "Aggregate returns",
         "Normalised returns (0: random actions, 1: the expert) over unseen tasks and seeds, with 95 % "
-        "stratified bootstrap intervals. Of the optimality gap less is better.",
+        "stratified bootstrap intervals. A smaller optimality gap is better.",
         Chart(panels, "Aggregate returns", columns=len(AGGREGATES)),
         ("protocol", "split", "method", "aggregate", "point", "low", "high"),
         rows,
@@ -118,7 +118,7 @@ def profiles_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure
 
 
 def improvement_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure | None:
-    """Probability that the first method beats each of the others; ``None`` where there is none."""
+    """Probability that the first method beats each of the others; ``None`` if there are no others."""
     first, others = methods[0], methods[1:]
     shown = present(others, [pooled for pooled in parts.values() if first in pooled])
     if not shown:
@@ -143,8 +143,8 @@ def improvement_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Fig
     return Figure(
         "improvement",
         "Probability of improvement",
-        f"How likely a run of {first} gets a higher return on a task than one of each other method, averaged "
-        "over tasks, with 95 % stratified bootstrap intervals; one half (dashed) is a draw.",
+        f"Probability that a run of {first} gets a higher return on a task than one of each other method, "
+        "averaged over tasks, with 95 % stratified bootstrap intervals; one half (dashed) is a tie.",
         Chart(panels, "Probability of improvement"),
         ("protocol", "split", "method", "over", "point", "low", "high"),
         rows,
@@ -154,12 +154,12 @@ def improvement_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Fig
 def formulations_figure(
     parts: dict[Part, Pooled], methods: Sequence[str], formulation: dict[str, str]
 ) -> Figure | None:
-    """Figure 4: IQM of the formulations of the world model; ``None`` where there are not two of them.
+    """Figure 4: IQM of the formulations of the world model; ``None`` if there are fewer than two.
 
     Args:
-        parts: what to draw.
-        methods: in order.
-        formulation: method -> latent space and consistency loss, of those with a world model.
+        parts: normalised scores to draw.
+        methods: all methods, in order.
+        formulation: method -> latent space and consistency loss, for methods with a world model.
     """
     shown = [method for method in present(methods, parts.values()) if method in formulation]
     if len({formulation[method] for method in shown}) < 2:
@@ -202,7 +202,7 @@ def formulations_figure(
 def _formulation_name(
     method: str, formulation: str, shown: Sequence[str], formulations: dict[str, str]
 ) -> str:
-    """The formulation; with the method's name where several methods share it."""
+    """The formulation, with the method's name if several methods share it."""
     shared = sum(formulations[other] == formulation for other in shown) > 1
     return f"{formulation} ({method})" if shared else formulation
 
@@ -210,7 +210,7 @@ def _formulation_name(
 def returns_figures(
     scores: Sequence[Score], methods: Sequence[str], formulation: dict[str, str]
 ) -> list[Figure]:
-    """Figures 4 and 5 of the paper, for whatever has normalised returns."""
+    """Figures 4 and 5 of the paper, for all scores with normalised returns."""
     comparison = compare(scores, methods, PARTS)
     parts = comparison.parts
     if not parts:

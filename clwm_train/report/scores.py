@@ -1,4 +1,4 @@
-"""Scores of many runs, gathered by what they are of: method, dataset, protocol and split."""
+"""Scores of many runs, grouped by method, dataset, protocol and split."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Score:
-    """Evaluations of one method on one dataset, of one protocol and split.
+    """Evaluations of one method on one dataset, with one protocol and split.
 
     Attributes:
         method: its name in tables.
         dataset: name of the store.
-        family: of tasks.
+        family: name of the task family.
         protocol: such as ``few-shot``.
         split: train, id or ood.
         tasks: [T] family indices.
@@ -33,8 +33,8 @@ class Score:
         returns: [S, T] mean returns.
         normalised: [S, T] on the scale of random actions (0) and the expert (1); ``None`` for families
             without reference returns.
-        success: [S, T] share of solved episodes; ``None`` where the family has no success.
-        update: the evaluated checkpoint had seen so many.
+        success: [S, T] share of solved episodes; ``None`` if the family has no success.
+        update: update of the evaluated checkpoint.
     """
 
     method: str
@@ -51,13 +51,12 @@ class Score:
 
 
 def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
-    """The scores of evaluations that may stand beside each other, see
-    :func:`~clwm_train.report.choosing.choose_evaluations`.
+    """The scores of comparable evaluations, see :func:`~clwm_train.report.choosing.choose_evaluations`.
 
     Runs of the same method and dataset are seeds of one score.
 
     Raises:
-        ConflictError: a seed stands in two runs, or runs of one method were evaluated on different tasks.
+        ConflictError: two runs have the same seed, or runs of one method were evaluated on different tasks.
     """
     rows: dict[tuple[str, str, str, str], list[_Row]] = {}
     for run, evaluation in evaluations:
@@ -124,7 +123,7 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
 
 
 def _normalised(family: str, tasks: Sequence[int], returns: Floats) -> Floats | None:
-    if not has_references(family):  # there is no scale
+    if not has_references(family):
         return None
     scale = get_family(family).normalised_return
     columns = [scale(task, column) for task, column in zip(tasks, returns.T, strict=True)]
@@ -138,11 +137,11 @@ Pooled = dict[str, Floats]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods beside each other, on the datasets that all of them were run on.
+    """Methods compared on the datasets that all of them were run on.
 
     Attributes:
         parts: (protocol, split) -> method -> scores.
-        datasets: names.
+        datasets: names of these datasets.
     """
 
     parts: dict[Part, Pooled]
@@ -150,10 +149,10 @@ class Comparison:
 
 
 def compare(scores: Sequence[Score], methods: Sequence[str], parts: Sequence[Part]) -> Comparison:
-    """Normalised scores of methods on all their common datasets side by side.
+    """Normalised scores of methods on all their common datasets.
 
-    A method's seeds are those that it has on all of these datasets. Parts without a common dataset, and
-    datasets without reference returns, are left out.
+    A method's seeds are those that it has on all of these datasets. Parts without a common dataset and
+    datasets without reference returns are left out.
     """
     pooled: dict[Part, Pooled] = {}
     datasets: dict[str, None] = {}
@@ -183,7 +182,7 @@ def compare(scores: Sequence[Score], methods: Sequence[str], parts: Sequence[Par
 
 
 def _side_by_side(scores: Sequence[Score]) -> Floats | None:
-    """[seeds of all, tasks of all]; ``None`` where nothing is left."""
+    """[common seeds, all tasks]; ``None`` if there are none."""
     seeds = sorted(set.intersection(*(set(score.seeds) for score in scores))) if scores else []
     parts = [
         score.normalised[[score.seeds.index(seed) for seed in seeds]]
@@ -222,7 +221,7 @@ def results_table(scores: Sequence[Score]) -> list[tuple[str, ...]]:
 
 
 def results_csv(scores: Sequence[Score]) -> list[tuple[str | float | None, ...]]:
-    """The same under ``CSV_HEADER``, as numbers."""
+    """A row of numbers per score under ``CSV_HEADER``."""
     return [
         (
             *_names(score),
@@ -255,7 +254,7 @@ def _aggregates(score: Score) -> tuple[tuple[Interval | None, str], ...]:
 
 
 def shown(interval: Interval | None, form: str) -> str:
-    """``0.93 [0.91, 0.95]``; the point alone where there is no interval; ``-`` for nothing."""
+    """``0.93 [0.91, 0.95]``; only the point if there is no interval; ``-`` for ``None``."""
     if interval is None:
         return "-"
     point = format(interval.point, form)

@@ -1,4 +1,4 @@
-"""The figure of an agent whose tasks ask for a quantity, such as a speed: asked against reached."""
+"""The figure of an agent whose tasks have a target quantity, such as a speed: reached against target."""
 
 from __future__ import annotations
 
@@ -29,80 +29,80 @@ WIDTH, HEIGHT = 460.0, 340.0
 def reached_by(
     agent: Agent, family: TaskFamily, tasks: Mapping[int, DataTask], *, episodes: int = 2, seed: int = 0
 ) -> dict[int, NDArray[np.float64]]:
-    """What an agent makes of the quantity that each task asks for, adapted to a context from its data.
+    """The target quantity that an agent reaches in each task, adapted to a context from the task's data.
 
     Args:
-        agent: of S seeds.
-        family: one that tracks a parameter, see :attr:`TaskFamily.tracked`.
+        agent: agent of S seeds.
+        family: a family that tracks a parameter, see :attr:`TaskFamily.tracked`.
         tasks: data of the tasks, for their contexts.
-        episodes: of each task.
-        seed: of contexts and episodes.
+        episodes: episodes per task.
+        seed: seed of contexts and episodes.
 
     Returns:
         task -> [S, episodes] means over the episode, in the parameter's unit.
 
     Raises:
-        InvalidInputError: a family without such a parameter.
+        InvalidInputError: the family tracks no parameter.
     """
     if family.tracked is None:
         raise InvalidInputError(
-            f"{family.name}: its tasks ask for no single quantity that an episode could be measured by"
+            f"{family.name}: its tasks have no target quantity that could be measured in an episode"
         )
     indices = sorted(tasks)
     z = torch.stack([infer_from_data(agent, tasks[index], CONTEXT_SIZE, seed) for index in indices], 1)
     reached: dict[int, list[NDArray[np.float64]]] = {index: [] for index in indices}
     for episode in range(episodes):
-        rolled = roll_out(
+        outcome = roll_out(
             PolicyActor(agent), family, indices, FixedBelief(z), [seed + episode] * len(indices)
         )
         for lane, index in enumerate(indices):
-            of_seeds = [
-                family.reached(rolled.observations[copy, lane, : rolled.lengths[copy, lane] + 1])
-                for copy in range(len(agent.seeds))
+            means = [
+                family.reached(outcome.observations[row, lane, : outcome.lengths[row, lane] + 1])
+                for row in range(len(agent.seeds))
             ]
-            reached[index].append(np.asarray(of_seeds))
+            reached[index].append(np.asarray(means))
     return {index: np.stack(values, 1) for index, values in reached.items()}
 
 
 def tracking_chart(family: TaskFamily, reached: Mapping[int, NDArray[np.float64]]) -> Chart:
-    """Asked on the horizontal, reached on the vertical axis: means, and ranges over seeds and episodes.
+    """Target on the horizontal, reached value on the vertical axis: means and ranges over seeds and episodes.
 
     Args:
-        family: one that tracks a parameter.
-        reached: as :func:`reached_by` gives it.
+        family: a family that tracks a parameter.
+        reached: result of :func:`reached_by`.
     """
     name = family.tracked or ""
-    asked = {index: family.task(index).number(name) for index in reached}
+    target = {index: family.task(index).number(name) for index in reached}
     title = parameter_title(family.name, name)
-    ends = span([*asked.values(), *(float(value) for values in reached.values() for value in values.flat)])
+    ends = span([*target.values(), *(float(value) for values in reached.values() for value in values.flat)])
     panel = Panel(
-        Axis(*ends, f"{title} that the task asks for"),
+        Axis(*ends, f"target {title} of the task"),
         Axis(*ends, f"mean {title} of the agent", grid=True),
         width=WIDTH,
         height=HEIGHT,
     )
     panel.line([(ends[0], ends[0]), (ends[1], ends[1])], "soft d1 thin")
     for split in SPLITS:
-        for index in (index for index in asked if family.task(index).split == split):
+        for index in (index for index in target if family.task(index).split == split):
             low, mean, high = (float(f(reached[index])) for f in (np.min, np.mean, np.max))
-            panel.line([(asked[index], low), (asked[index], high)], f"{split} thin")
+            panel.line([(target[index], low), (target[index], high)], f"{split} thin")
             panel.symbol(
-                (asked[index], mean),
+                (target[index], mean),
                 split,
                 shape=SHAPES[split],
                 size=3.6,
-                title=f"task {index}, {split}: {number(asked[index])} asked, {number(mean)} reached",
+                title=f"task {index}, {split}: target {number(target[index])}, reached {number(mean)}",
             )
-    shown = [split for split in SPLITS if any(family.task(index).split == split for index in asked)]
+    shown = [split for split in SPLITS if any(family.task(index).split == split for index in target)]
     legend = [*(LegendEntry(split, _legend_label(split), SHAPES[split]) for split in shown)]
-    legend.append(LegendEntry("soft d1", "as asked", "line"))
-    return Chart([panel], f"{family.name}: asked and reached {name}", legend, columns=1)
+    legend.append(LegendEntry("soft d1", "target", "line"))
+    return Chart([panel], f"{family.name}: target and reached {name}", legend, columns=1)
 
 
 def tracking_figure(
     agent: Agent, family: TaskFamily, tasks: Mapping[int, DataTask], path: Path, *, title: str = ""
 ) -> None:
-    """Roll an agent out on all tasks and draw what it reaches, as an SVG file.
+    """Roll an agent out on all tasks, and draw target and reached values as an SVG file.
 
     Raises:
         InvalidInputError: as :func:`reached_by`.
@@ -118,7 +118,7 @@ def _legend_label(split: str) -> str:
 
 
 def mean_errors(family: TaskFamily, reached: Mapping[int, NDArray[np.float64]]) -> dict[str, float]:
-    """Mean distance between asked and reached for each split."""
+    """Mean distance between target and reached value for each split."""
     name = family.tracked or ""
     errors: dict[str, Sequence[float]] = {
         split: [

@@ -1,4 +1,4 @@
-"""Who runs the jobs of an experiment: this process, a pool of processes, or Ray."""
+"""Engines that run the jobs of an experiment: a pool of processes, or Ray."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Engine(Protocol):
     """Runs jobs."""
 
     def __call__(self, jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
-        """Run jobs, yielding each as it ends; one that fails does not end the others.
+        """Run jobs, and yield each when it ends; a job that fails does not affect the others.
 
         Args:
-            jobs: what to do.
-            workers: jobs at a time.
-            until: when they stop, done or not, in seconds since the epoch.
+            jobs: the jobs.
+            workers: number of jobs at a time.
+            until: time at which jobs stop, finished or not, in seconds since the epoch.
         """
 
 
@@ -44,9 +44,10 @@ def attempt(
     stop: Callable[[], bool] = lambda: False,
     on_progress: ProgressCallback | None = None,
 ) -> str | None:
-    """Run a job until it is done, or the clock or ``stop`` says so; returns why it failed, or ``None``.
+    """Run a job until it is done, ``until`` is reached or ``stop`` returns true; returns why it failed, or
+    ``None``.
 
-    Of what is no mistake of the user's (out of memory, a bug) the traceback goes to standard error.
+    Tracebacks of failures that are not the user's mistake (out of memory, a bug) go to standard error.
     """
     try:
         run_job(
@@ -54,15 +55,15 @@ def attempt(
         )
     except ClwmError as error:
         return str(error)
-    except Exception as error:  # whatever it is, the other jobs go on
+    except Exception as error:  # whatever it is, the other jobs must continue
         traceback.print_exc()
         return f"{job.run}: {type(error).__name__}: {error}"
     return None
 
 
 def local(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
-    """A process of this machine for each job. They end with this one, however it ends; one that dies (killed
-    for want of memory, say) is the failure of its own job.
+    """Run each job in a process on this machine. The processes end with this one, however it ends; if one
+    dies (killed for lack of memory, for example), only its own job fails.
     """
     # Spawned, not forked: torch and simulators hold threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -75,7 +76,7 @@ def local(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Ou
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(job, until, sender))
                 process.start()
-                sender.close()  # the process alone holds it now: its death closes it
+                sender.close()  # now only the process holds it, so that its death closes it
                 running[receiver] = job, process
             for ended in wait(list(running)):
                 job, process = running.pop(ended)
@@ -103,7 +104,7 @@ def _outcome(job: Job, receiver: Any, process: SpawnProcess) -> str | None:
 
 
 def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
-    """Tasks on a Ray cluster whose machines share the folders of stores and runs.
+    """Run jobs as tasks on a Ray cluster whose machines share the folders of stores and runs.
 
     Raises:
         ClwmError: Ray is not installed, or there is no cluster to join.
@@ -136,7 +137,7 @@ def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outc
 
 
 def _for_other_machines(job: Job) -> Job:
-    """With absolute paths: a task's working folder is another."""
+    """The job with absolute paths, since a task has another working folder."""
 
     def absolute(name: str) -> str:
         return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name

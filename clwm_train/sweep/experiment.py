@@ -1,4 +1,4 @@
-"""The experiment file: which methods on which stores with which seeds."""
+"""The experiment file: methods, stores and seeds."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Stores = Annotated[list[Text], Field(min_length=1)]
 
 
 class MethodEntry(StrictModel):
-    """One row of the results: a method, and what is different for it.
+    """One row of the results: a method, and where it differs from the experiment.
 
     Attributes:
-        method: bundled name or the path of a YAML file; the entry's own name unless given.
-        preset: the experiment's unless given.
-        steps: likewise.
-        stores: likewise, some of the experiment's.
-        seeds: likewise.
-        set: keys of the configuration to override, over the experiment's.
+        method: bundled name or the path of a YAML file; the name of the entry by default.
+        preset: preset; by default the experiment's.
+        steps: updates; by default the experiment's.
+        stores: some of the experiment's stores; by default all.
+        seeds: seeds; by default the experiment's.
+        set: keys of the configuration to override, in addition to the experiment's.
     """
 
     method: Text | None = None
@@ -49,20 +49,20 @@ class MethodEntry(StrictModel):
 
 
 class Experiment(StrictModel):
-    """What ``clwm sweep`` reads.
+    """An experiment file, as ``clwm sweep`` reads it.
 
     Attributes:
-        name: names the folder of the runs.
+        name: name of the experiment, and of the folder of its runs.
         description: one or two sentences.
-        stores: paths, names of stores under data/, or user/repo on the Hub.
-        seeds: of every method.
-        stacked: the seeds of a method are trained together in one run, which is quicker than one by one.
+        stores: paths, names of stores in data/, or user/repo on the Hub.
+        seeds: seeds of every method.
+        stacked: train the seeds of a method together in one run, which is faster than one by one.
         preset: tiny, small or paper, or the path of a YAML file.
-        steps: iterations; the preset's unless given.
+        steps: updates; by default the preset's.
         set: keys of the configuration to override, such as ``batch.tasks: 8``.
-        methods: name -> what is different for it.
-        evaluation: how every run is evaluated.
-        analysis: how every run is analysed; ``null``: not at all.
+        methods: name -> where the method differs from the experiment.
+        evaluation: settings with which every run is evaluated.
+        analysis: settings with which every run is analysed; ``null``: no analysis.
     """
 
     name: Label
@@ -101,7 +101,7 @@ def read_experiment(path: Path) -> Experiment:
     """An experiment file.
 
     Raises:
-        InvalidInputError: it cannot be read, or the first mistake in it with file, line and key.
+        InvalidInputError: it cannot be read or contains a mistake; the message names file, line and key.
     """
     return build_model(Experiment, read_yaml(path))
 
@@ -115,13 +115,13 @@ def list_jobs(
     """The runs of an experiment: store by store, method by method.
 
     Args:
-        experiment: what to run.
-        stores: where each of its stores is.
-        folder: of the runs.
+        experiment: the experiment.
+        stores: path of each of its stores.
+        folder: folder of the runs.
         execution: where and how each run is trained.
 
     Raises:
-        InvalidInputError: two stores of the same name.
+        InvalidInputError: two stores have the same name.
     """
     names: dict[str, str] = {}
     for text in experiment.stores:
@@ -155,7 +155,7 @@ def list_jobs(
 
 
 def _overrides(experiment: Experiment, entry: MethodEntry) -> tuple[str, ...]:
-    """As ``--set`` takes them; the entry's come later, so they win."""
+    """Overrides in the form of ``--set``; those of the entry come later and take precedence."""
     steps = entry.steps or experiment.steps
     both = [*experiment.set.items(), *entry.set.items()]
     return (*(f"{key}={json.dumps(value)}" for key, value in both), *([f"steps={steps}"] if steps else []))

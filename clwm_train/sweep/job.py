@@ -1,4 +1,4 @@
-"""One run of an experiment: trained, evaluated, analysed. Where it stands is read from its folder alone."""
+"""One run of an experiment: trained, evaluated, analysed. Its state is read from its folder alone."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from clwm_train.training.trainer import ProgressCallback
 
 Stage = Literal["waiting", "training", "evaluating", "analysing", "done"]
 
-#: How long a run may stay locked by a process that is about to notice that its sweep was killed.
+#: Seconds to wait for a lock held by a process that has yet to notice that its sweep was killed.
 ORPHANS_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to do; plain values, so that it can be sent to another process or machine.
+    """A run to train, evaluate and analyse; plain values, which can be sent to another process or machine.
 
     Attributes:
-        run: folder.
+        run: folder of the run.
         store: path of the data.
         label: the method's name in the experiment.
-        method: bundled name, or path of a file.
-        preset: likewise.
-        overrides: as ``--set`` takes them.
-        seeds: trained together.
-        evaluation: how it is evaluated.
-        analysis: how it is analysed; ``None``: not at all.
+        method: bundled name of the method, or path of its file.
+        preset: bundled name of the preset, or path of its file.
+        overrides: overrides in the form of ``--set``.
+        seeds: seeds that are trained together.
+        evaluation: settings of its evaluation.
+        analysis: settings of its analysis; ``None``: no analysis.
         execution: where and how it is trained.
     """
 
@@ -61,12 +61,12 @@ class Job:
 
 @dataclass(frozen=True)
 class JobState:
-    """Where a job stands.
+    """The state of a job.
 
     Attributes:
-        stage: what comes next (or goes on).
+        stage: the stage that is next or in progress.
         step: updates done.
-        steps: updates in all.
+        steps: total number of updates.
     """
 
     stage: Stage
@@ -75,11 +75,11 @@ class JobState:
 
 
 def job_state(job: Job) -> JobState:
-    """Where a job stands.
+    """The state of a job.
 
     Raises:
-        ConflictError: the run's folder holds something else than this job's run.
-        NotFoundError: the checkpoint that the experiment asks for is gone.
+        ConflictError: the run's folder holds something other than this job's run.
+        NotFoundError: the checkpoint that the experiment needs is gone.
         ClwmError: the run is damaged.
     """
     store = open_store(job.store)
@@ -109,12 +109,12 @@ def run_job(
     stop: Callable[[], bool] = lambda: False,
     on_progress: ProgressCallback | None = None,
 ) -> bool:
-    """Do what is left of a job.
+    """Do the remaining work of a job.
 
     Args:
-        job: what to do.
-        stop: asked after every update, and between the stages, whether to stop.
-        on_progress: told after every update.
+        job: the job.
+        stop: called after every update and between stages; returns whether to stop.
+        on_progress: called after every update.
 
     Returns:
         whether the job is done.
@@ -164,7 +164,7 @@ def _create(job: Job, store: Store) -> Run:
 
 
 def _evaluate(job: Job, run: Run, store: Store) -> None:
-    # Threads are those of a training; a simulator's would be processes of their own.
+    # The threads are for training; a simulator would start a process for each.
     execution = job.execution.model_copy(update={"threads": None})
     evaluation = evaluate_run(
         run, store, job.evaluation, checkpoint=final_checkpoint(run), execution=execution
@@ -193,7 +193,7 @@ def _is_analysed(job: Job, run: Run, store: Store) -> bool:
 
 
 def finished(jobs: Iterable[Job]) -> list[tuple[Run, Evaluation]]:
-    """The evaluations that the experiment asks for, of those jobs that have come so far."""
+    """The experiment's evaluations, of those jobs that have been evaluated."""
     done = []
     for job in jobs:
         if (job.run / RECORD).is_file():
@@ -207,7 +207,7 @@ def finished(jobs: Iterable[Job]) -> list[tuple[Run, Evaluation]]:
 
 
 def final_checkpoint(run: Run) -> Path:
-    """The checkpoint of a run at the last of the updates that its configuration says.
+    """The checkpoint of a run at the last update of its configuration.
 
     Raises:
         NotFoundError: the run was trained further, and that checkpoint is gone.
