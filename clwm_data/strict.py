@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -38,6 +39,12 @@ class StrictModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+
+#: A key elsewhere must be this similar to be suggested; one beside the mistake may be less.
+NEARLY_EQUAL = 0.8
+
+#: Containers of models, and how a key in one of them is written.
+STEPS: dict[Any, str] = {list: "[]", tuple: "[]", dict: ".*", Mapping: ".*"}
 
 #: Text without control characters except tab and newline: others could manipulate a terminal.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
@@ -82,10 +89,7 @@ def first_mistake(error: ValidationError) -> str:
 def _message(model: type[BaseModel], path: Path_, error: Any) -> str:
     key = printable(dotted(path), 300)
     if error["type"] == "extra_forbidden":
-        known = sorted(_keys_at(model, path[:-1]))
-        close = difflib.get_close_matches(str(path[-1])[:100], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
-        return f"unknown key {key}: {hint}"
+        return f"unknown key {key}: {_suggestion(model, path)}"
     if error["type"] == "missing":
         return f"key {key} is missing"
     if error["type"] == "value_error":
@@ -93,6 +97,36 @@ def _message(model: type[BaseModel], path: Path_, error: Any) -> str:
         return f"{key}: {text}" if key else text
     message = printable(error["msg"], 300)
     return f"{key}: {message[:1].lower()}{message[1:]}, found {shown(error['input'])}{_hint(error)}"
+
+
+def _suggestion(model: type[BaseModel], path: Path_) -> str:
+    """What may have been meant by an unknown key: one beside it, or one of that name anywhere in the model."""
+    name = str(path[-1])[:100]
+    beside = sorted(_keys_at(model, path[:-1]))
+    anywhere: dict[str, list[str]] = {}
+    for key in _dotted_keys(model):
+        anywhere.setdefault(key.rpartition(".")[2], []).append(key)
+    close = difflib.get_close_matches(name, {*anywhere, *beside}, n=1, cutoff=NEARLY_EQUAL)
+    close = close or difflib.get_close_matches(name, beside, n=1)
+    if not close:
+        return f"known keys: {', '.join(beside)}"
+    meant = [close[0]] if close[0] in beside else anywhere[close[0]]
+    return f"did you mean {_either(meant)}?"
+
+
+def _either(names: list[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    return " or ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
+
+
+def _dotted_keys(model: type[BaseModel], above: tuple[type[BaseModel], ...] = ()) -> Iterator[str]:
+    """All keys of a model and of those in it, such as ``iql.expectile``, ``behaviours[].noise``,
+    ``methods.*.preset``."""
+    for name, field in model.model_fields.items():
+        yield name
+        for inner, step in _models_in(field.annotation):
+            if inner not in (*above, model):
+                yield from (f"{name}{step}.{key}" for key in _dotted_keys(inner, (*above, model)))
 
 
 def _hint(error: Any) -> str:
@@ -115,11 +149,13 @@ def _keys_at(model: Any, path: Path_) -> set[str]:
         field = getattr(model, "model_fields", {}).get(step)
         # A step that is not a field is an item of a list, or a key of a mapping whose values are the model.
         annotation = model if field is None else field.annotation
-        model = next(iter(_models_in(annotation)), None)
+        model = next((inner for inner, _ in _models_in(annotation)), None)
     return set(getattr(model, "model_fields", {}))
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: Any, step: str = "") -> list[tuple[type[BaseModel], str]]:
+    """The models of an annotation, each with the step to it: ``[]`` into a list, ``.*`` into a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
+        return [(annotation, step)]
+    step += STEPS.get(get_origin(annotation), "")
+    return [found for argument in get_args(annotation) for found in _models_in(argument, step)]

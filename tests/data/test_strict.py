@@ -175,3 +175,14 @@ def test_control_characters_are_refused(character: str) -> None:
     text = f'name: x\nfamily: point-robot\ndescription: "a\\x{ord(character):02x}b"\nbehaviours: []\n'
     with pytest.raises(ClwmError, match=r"x.yaml:3: description"):
         build_model(Manifest, parse_yaml(text, "x.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("noise", "behaviours[].noise"), ("epsiodes", "behaviours[].episodes"), ("licens", "licence")],
+)
+def test_a_key_at_the_wrong_place_is_told_where_it_belongs(key: str, meant: str) -> None:
+    text = f"name: a\nfamily: point-robot\n{key}: 1\nbehaviours: [{{policy: scripted, episodes: 1}}]\n"
+    with pytest.raises(InvalidInputError) as error:
+        build_model(Manifest, parse_yaml(text, "m.yaml"))
+    assert f"m.yaml:3: unknown key {key}: did you mean {meant}?" in str(error.value)

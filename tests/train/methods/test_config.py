@@ -89,6 +89,18 @@ def test_later_set_wins() -> None:
     [
         ("iql.expectil=0.9", r"--set: unknown key iql\.expectil: did you mean expectile\?"),
         ("objectives.infonc={}", r"unknown key objectives\.infonc: did you mean infonce\?"),
+        (
+            "learning_rate=3",
+            r"--set: unknown key learning_rate: did you mean context\.learning_rate, world_model\.learning_rate, "
+            r"objectives\.club\.learning_rate, objectives\.decoder\.learning_rate, "
+            r"objectives\.task_classifier\.learning_rate, iql\.learning_rate, td3bc\.learning_rate or "
+            r"bc\.learning_rate\?$",
+        ),
+        ("expectil=0.9", r"unknown key expectil: did you mean iql\.expectile\?$"),
+        ("context.horizon=9", r"unknown key context\.horizon: did you mean batch\.horizon\?$"),
+        ("iql.learning_rat=9", r"unknown key iql\.learning_rat: did you mean learning_rate\?$"),
+        ("step=9", r"unknown key step: did you mean steps\?$"),
+        ("codes=9", r"unknown key codes: known keys: backbone, "),
         ("batch.tasks=many", r"--set: batch\.tasks: .*integer.*'many'"),
         ("batch.tasks=0", r"batch\.tasks: .*greater than or equal to 1.*0"),
         ("batch.tasks=2.5", r"batch\.tasks: .*integer.*2\.5"),
