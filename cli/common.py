@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from clwm_data.pages.numbers import plural
 from clwm_data.store import Store
 
 from .progress import ProgressBar
@@ -65,7 +66,7 @@ def counting_bar(description: str, unit: str = "task") -> Iterator[Callable[[int
 def echo_store(store: Store) -> None:
     """One line about a store that was just made."""
     transitions = sum(task.record.transitions for task in store.tasks.values())
-    click.echo(f"{store.path}: {len(store.tasks)} tasks, {transitions:,} transitions")
+    click.echo(f"{store.path}: {plural(len(store.tasks), 'task')}, {plural(transitions, 'transition')}")
 
 
 def parse_list(option: str, text: str, allowed: Any) -> list[Any]:

@@ -11,6 +11,7 @@ import click
 import clwm_data
 import clwm_train
 from clwm_data.extras import require
+from clwm_data.pages.numbers import plural
 
 from .common import progress_bar
 from .eval import echo_results
@@ -48,7 +49,8 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
 
         store = clwm_data.collect(NAME, path, on_progress=on_episodes)
     click.echo(
-        f"{len(store)} tasks, {sum(task.record.transitions for task in store):,} transitions",
+        f"{plural(len(store), 'task')}, "
+        f"{plural(sum(task.record.transitions for task in store), 'transition')}",
     )
 
     _headline(2, f"validate {path}")

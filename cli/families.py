@@ -15,6 +15,7 @@ from clwm_data.listing import (
     describe_tasks,
     format_parameters,
 )
+from clwm_data.pages.numbers import plural
 
 from .common import echo_json, echo_table
 from .options import json_option
@@ -94,8 +95,8 @@ def _facts(facts: dict[str, Any], placement: dict[str, str]) -> dict[str, str]:
         "tasks": ", ".join(f"{number} {split}" for split, number in facts["splits"].items()),
         **{f"{split} tasks": f"held out; {where}" for split, where in placement.items()},
         "varies": facts["varies"],
-        "observation": f"{facts['observation_size']} numbers",
-        "action": f"one of {size}" if facts["discrete"] else f"{size} numbers in [-1, 1]",
-        "episode": f"{facts['horizon']} steps{success}",
+        "observation": plural(facts["observation_size"], "number"),
+        "action": f"one of {size}" if facts["discrete"] else f"{plural(size, 'number')} in [-1, 1]",
+        "episode": f"{plural(facts['horizon'], 'step')}{success}",
         "behaviours": ", ".join(facts["behaviours"]),
     }

@@ -8,6 +8,7 @@ import click
 
 from clwm_data.listing import format_parameters
 from clwm_data.manifest import BehaviourEntry
+from clwm_data.pages.numbers import plural
 from clwm_data.store.overview import human_bytes
 from clwm_data.store.summary import summarise
 
@@ -41,8 +42,13 @@ def info(store: str, as_json: bool) -> None:
         click.echo(manifest["description"].strip())
     mixture = [BehaviourEntry.model_validate(entry).summary for entry in manifest["behaviours"]]
     facts = {
-        "size": f"{summary['transitions']:,} transitions, {summary['episodes']:,} episodes, "
-        f"{len(summary['tasks'])} tasks, {human_bytes(summary['bytes'])}",
+        "size": ", ".join(
+            (
+                *(plural(summary[f"{noun}s"], noun) for noun in ("transition", "episode")),
+                plural(len(summary["tasks"]), "task"),
+                human_bytes(summary["bytes"]),
+            )
+        ),
         "behaviours": "per task: " + "; ".join(mixture),
         "missing": f"tasks {summary['missing_tasks']}" if summary["missing_tasks"] else "",
         "seed": str(manifest["seed"]),

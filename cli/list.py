@@ -10,6 +10,7 @@ import click
 
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.opening import DATA, RUNS
+from clwm_data.pages.numbers import plural
 from clwm_data.store.overview import human_bytes
 
 from .common import echo_json, echo_table
@@ -113,7 +114,11 @@ def _state(store: Store) -> str:
             if path.stat().st_size != file.bytes:
                 return f"damaged: task {task.index}, {name} has {path.stat().st_size} of {file.bytes} bytes"
     missing = store.missing_tasks
-    return f"{len(missing)} tasks of its manifest are missing" if missing else "complete"
+    return (
+        f"{plural(len(missing), 'task')} of its manifest {'is' if len(missing) == 1 else 'are'} missing"
+        if missing
+        else "complete"
+    )
 
 
 def _run_entry(path: Path) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def _run_entry(path: Path) -> dict[str, Any]:
             "few-shot id": _best(run),
             "state": "trained"
             if updates >= run.config.steps
-            else f"{updates:,} of {run.config.steps:,} updates",
+            else f"{updates:,} of {plural(run.config.steps, 'update')}",
         }
     except (ClwmError, OSError) as error:
         return {**entry, "state": str(error)}

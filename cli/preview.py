@@ -10,6 +10,7 @@ from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.families import family_names
 from clwm_data.families.declared.reading import find_family, is_family_file
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 from clwm_data.preview import Choice, Clip, check_format, preview_family, preview_store, write_preview
 from clwm_data.ranges import parse_indices
 
@@ -104,7 +105,7 @@ def _report(clips: list[Clip], target: Path) -> None:
                 "another version of the simulator, or altered data (`clwm validate` finds out)",
                 err=True,
             )
-    click.echo(f"{target}: {len(clips)} episodes")
+    click.echo(f"{target}: {plural(len(clips), 'episode')}")
 
 
 def _find(source: str) -> Path:

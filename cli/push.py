@@ -10,6 +10,7 @@ import click
 
 from clwm_data.extras import require
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 from clwm_data.paths import real_path
 from clwm_data.store.overview import human_bytes
 from clwm_data.store.summary import missing_provenance
@@ -92,9 +93,9 @@ def push(
     if as_json:
         echo_json({**asdict(done), "tag": tag})
         return
-    parts = [f"{done.files} files, {human_bytes(done.bytes)} uploaded"] if done.files else []
+    parts = [f"{plural(done.files, 'file')}, {human_bytes(done.bytes)} uploaded"] if done.files else []
     if done.deleted:
-        parts.append(f"{done.deleted} files deleted")
+        parts.append(f"{plural(done.deleted, 'file')} deleted")
     what = ", ".join(parts) or "nothing to upload"
     click.echo(f"{done.url}: {what}; commit {done.commit[:12]}{f', tag {tag}' if tag else ''}")
 
@@ -150,6 +151,7 @@ def _show(plan: Plan, repo_id: str, as_json: bool) -> None:
         echo_table(("state", "bytes", "file"), [(f.state, str(f.bytes), f.path) for f in changing])
     kept = len(plan.files) - len(changing)
     click.echo(
-        f"{repo_id}: {len(plan.uploads)} files, {human_bytes(sum(f.bytes for f in plan.uploads))} to upload, "
+        f"{repo_id}: {plural(len(plan.uploads), 'file')}, "
+        f"{human_bytes(sum(f.bytes for f in plan.uploads))} to upload, "
         f"{plan.deletions} to delete, {kept} there already"
     )

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.opening import RUNS, open_store
+from clwm_data.pages.numbers import plural
 
 from .common import echo_table, progress_bar
 from .finding import find_store
@@ -104,9 +105,12 @@ def sweep(
     unfinished = sum(_status(job) != "done" for job in work)
     _show_results(folder, work)
     if failed:
-        raise UnavailableError(f"{failed} of {len(work)} runs failed; the same command tries them again")
+        raise UnavailableError(
+            f"{failed} of {plural(len(work), 'run')} failed; the same command tries them again"
+        )
     if unfinished:
-        click.echo(f"clwm: {unfinished} of {len(work)} runs are left: the same command goes on", err=True)
+        left = f"{unfinished} of {plural(len(work), 'run')} {'is' if unfinished == 1 else 'are'} left"
+        click.echo(f"clwm: {left}: the same command goes on", err=True)
         sys.exit(130)
 
 
@@ -157,7 +161,7 @@ def _status(job: Job) -> str:
         case "waiting" | "done":
             return state.stage
         case "training":
-            return f"trained {state.step} of {state.steps} updates"
+            return f"trained {state.step:,} of {plural(state.steps, 'update')}"
         case "evaluating":
             return "trained, not evaluated yet"
         case "analysing":

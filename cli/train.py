@@ -18,6 +18,7 @@ from click.core import ParameterSource
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 
 from .common import echo_table, progress_bar
@@ -201,10 +202,14 @@ def _train(run: Run, store: Store, execution: Execution, steps: int, profile: bo
     checkpoints = list_checkpoints(run.checkpoints)
     before = read_record(checkpoints[-1]).step if checkpoints else 0
     if before >= steps:
-        click.echo(f"{target}: has {before:,} updates, no more than {steps:,} are asked for: nothing to do")
+        click.echo(
+            f"{target}: has {plural(before, 'update')}, no more than {steps:,} are asked for: nothing to do"
+        )
         return
     decided = decide_execution(execution, store, run.config.steps, note=warn)
-    click.echo(f"{target}: {run.record.method} on {store.name}, {len(run.record.train_tasks)} train tasks")
+    click.echo(
+        f"{target}: {run.record.method} on {store.name}, {plural(len(run.record.train_tasks), 'train task')}"
+    )
     if decided.compile:
         click.echo(f"{target}: the update is compiled first, which may take a minute or two", err=True)
     if decided.memory == "mmap":
@@ -216,7 +221,7 @@ def _train(run: Run, store: Store, execution: Execution, steps: int, profile: bo
             click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
             sys.exit(130)
         step = read_record(latest_checkpoint(run.checkpoints)).step
-        click.echo(f"{target}: {step} updates done; `clwm eval {target}` evaluates it")
+        click.echo(f"{target}: {plural(step, 'update')} done; `clwm eval {target}` evaluates it")
 
 
 def train_with_bar(

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 from clwm_data.store.litter import foreign_entries
 from clwm_data.store.replay import ReplayReport
@@ -100,7 +101,7 @@ def _echo(path: Path, findings: list[Finding], tasks: int, report: ReplayReport 
     if report is not None:
         click.echo(f"{path}: {report}")
     if not findings:
-        click.echo(f"{path}: valid, {tasks} tasks")
+        click.echo(f"{path}: valid, {plural(tasks, 'task')}")
 
 
 def _summary(report: ReplayReport) -> dict[str, object]:

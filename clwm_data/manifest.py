@@ -27,6 +27,7 @@ from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
 from clwm_data.functions import is_code
 from clwm_data.own_policy import policy_mistake, policy_sha256
+from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
 from clwm_data.yaml_text import shown
@@ -92,7 +93,9 @@ class BehaviourEntry(StrictModel):
     @property
     def amount(self) -> str:
         """How much it collects of a task: ``20 episodes``, ``200,000 transitions``."""
-        return f"{self.transitions:,} transitions" if self.episodes is None else f"{self.episodes:,} episodes"
+        if self.transitions is not None:
+            return plural(self.transitions, "transition")
+        return plural(self.episodes or 0, "episode")
 
     @property
     def summary(self) -> str:

@@ -100,7 +100,7 @@ def _message(model: type[BaseModel], path: Path_, error: Any) -> str:
 
 
 def _suggestion(model: type[BaseModel], path: Path_) -> str:
-    """What may have been meant by an unknown key: one beside it, or one of that name anywhere in the model."""
+    """What may have been meant by an unknown key: a key beside it, or one of that name elsewhere."""
     name = str(path[-1])[:100]
     beside = sorted(_keys_at(model, path[:-1]))
     anywhere: dict[str, list[str]] = {}

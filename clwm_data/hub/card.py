@@ -12,6 +12,7 @@ from clwm_data.families.base import SPLITS
 from clwm_data.hub.parquet import PATTERN, configuration
 from clwm_data.listing import format_parameters
 from clwm_data.pages.markdown import cell, merge_card, table
+from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import Edit, StoreRecord, TaskRecord
@@ -174,12 +175,11 @@ def _without_clwm(repository: str, stores: Sequence[CardStore]) -> list[str]:
 
 def _store(store: CardStore) -> list[str]:
     manifest, provenance = store.record.manifest, store.record.provenance
-    tasks, episodes, transitions = _counts(store)
     splits = ", ".join(f"{split} {format_indices(indices)}" for split, indices in _splits(store).items())
     listed = manifest.tasks if isinstance(manifest.tasks, list) else []
     missing = sorted({*listed} - {task.index for task in store.tasks})
     facts = {
-        "size": f"{tasks} tasks, {episodes} episodes, {transitions} transitions",
+        "size": _size(store),
         "splits": splits,
         "not included": f"tasks {format_indices(missing)}" if missing else "",
         "behaviours": "per task: " + "; ".join(entry.summary for entry in manifest.behaviours),
@@ -204,7 +204,7 @@ def _store(store: CardStore) -> list[str]:
         "",
         f"![Returns of {store.name} per task]({store.name}.svg)",
         "",
-        f"<details><summary>All {len(store.tasks)} tasks</summary>",
+        f"<details><summary>All {plural(len(store.tasks), 'task')}</summary>",
         "",
         *table((*header, "success") if success else header, rows),
         "",
@@ -216,6 +216,12 @@ def _store(store: CardStore) -> list[str]:
 def _counts(store: CardStore) -> tuple[str, str, str]:
     episodes = sum(task.episodes for task in store.tasks)
     return str(len(store.tasks)), f"{episodes:,}", f"{store.transitions:,}"
+
+
+def _size(store: CardStore) -> str:
+    episodes = sum(task.episodes for task in store.tasks)
+    counts = {"task": len(store.tasks), "episode": episodes, "transition": store.transitions}
+    return ", ".join(plural(count, noun) for noun, count in counts.items())
 
 
 def _splits(store: CardStore) -> dict[str, list[int]]:

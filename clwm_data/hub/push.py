@@ -18,6 +18,7 @@ from clwm_data.hub.published import open_published
 from clwm_data.hub.reference import HubReference, repository_reference
 from clwm_data.manifest import Manifest
 from clwm_data.pages.markdown import CARD
+from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX, real_path, store_file
 from clwm_data.store.cached import ProgressCallback
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
@@ -99,7 +100,7 @@ def publish_store(
     reference = repository_reference(repository, branch, "dataset")
     manifest = credited(store.manifest, authors, licence)
     root = _Once(store, manifest)
-    title = f"{store.name}: {len(store.tasks)} tasks"
+    title = f"{store.name}: {plural(len(store.tasks), 'task')}"
     return Publication(
         reference,
         title,

@@ -11,6 +11,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.extras import MissingExtraError
 from clwm_data.families import TaskFamily
 from clwm_data.manifest import BehaviourEntry
+from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.soundness import Finding, index_findings, value_findings
@@ -63,9 +64,9 @@ def _check_behaviours(where: str, arrays: TaskArrays, mixture: Sequence[Behaviou
     for number, entry in enumerate(mixture):
         lengths = arrays.episode_length[arrays.episode_behaviour == number]
         if entry.transitions is None and len(lengths) != entry.episodes:
-            made, expected = f"{len(lengths)} episodes", f"{entry.episodes}"
+            made, expected = plural(len(lengths), "episode"), f"{entry.episodes}"
         elif entry.transitions is not None and not (lengths[:-1].sum() < entry.transitions <= lengths.sum()):
-            made = f"{lengths.sum()} transitions"
+            made = plural(int(lengths.sum()), "transition")
             expected = f"{entry.transitions}, reached by the last episode"
         else:
             continue

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
+from clwm_data.pages.numbers import plural
 from clwm_data.seeds import episode_seed
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.format import Edit
@@ -81,8 +82,8 @@ class ReplayReport:
         if self.relabelled:
             start += " (without the rewards, which were relabelled)"
         share = f" of {self.total:,} ({_per_cent(self.steps, self.total)})" if self.steps < self.total else ""
-        drawn = f"{self.episodes} episodes (drawn with seed {self.seed})"
-        done = f"re-simulated {drawn}, {self.steps:,} steps{share}{start}"
+        drawn = f"{plural(self.episodes, 'episode')} (drawn with seed {self.seed})"
+        done = f"re-simulated {drawn}, {plural(self.steps, 'step')}{share}{start}"
         if self.to_the_bit == self.total:
             return f"{done}: compared bit for bit"
         if not self.differences:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from clwm_data.errors import DamagedDataError, NotFoundError
+from clwm_data.pages.numbers import plural
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL
 from clwm_data.store.digest import content_sha256, root_sha256
@@ -124,7 +125,8 @@ class Root:
             raise DamagedDataError(f"{file}: lists files of other arrays than the format has")
         if record.transitions < record.episodes:
             raise DamagedDataError(
-                f"{file}: {record.transitions} transitions cannot be {record.episodes} episodes"
+                f"{file}: {plural(record.transitions, 'transition')} cannot be "
+                f"{plural(record.episodes, 'episode')}"
             )
         return record
 

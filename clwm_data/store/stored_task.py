@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.families.base import Parameters, Split
 from clwm_data.memory import TooLargeError, available_memory
+from clwm_data.pages.numbers import plural
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays
 from clwm_data.store.chunks import check_chunks
@@ -106,8 +107,9 @@ class StoredTask:
         record = self.record
         parameters = ", ".join(f"{name} {value}" for name, value in record.parameters.items())
         return (
-            f"<StoredTask {record.index} ({record.split}): {parameters}; {record.episodes:,} episodes, "
-            f"{record.transitions:,} transitions, mean return {record.statistics.returns.mean:.4g}>"
+            f"<StoredTask {record.index} ({record.split}): {parameters}; "
+            f"{plural(record.episodes, 'episode')}, {plural(record.transitions, 'transition')}, "
+            f"mean return {record.statistics.returns.mean:.4g}>"
         )
 
     def array(self, name: str, *, verify: bool = True) -> zarr.Array[Any]:

@@ -16,6 +16,7 @@ from clwm_data.hub.publication import Publication
 from clwm_data.hub.published import find_published
 from clwm_data.hub.reference import HubReference, parse_reference, repository_reference
 from clwm_data.pages.markdown import CARD
+from clwm_data.pages.numbers import plural
 from clwm_data.store.command_line import without_folders
 from clwm_data.store.format import Origin
 from clwm_data.strict import parse_yaml
@@ -64,7 +65,7 @@ def publish_run(
         evaluations=evaluations,
         dataset=origin,
     )
-    title = f"{run.label} on {run.record.store_name}: {card.step:,} updates"
+    title = f"{run.label} on {run.record.store_name}: {plural(card.step, 'update')}"
     return Publication(reference, title, lambda head: _plan(run, checkpoint, card, reference, head))
 
 

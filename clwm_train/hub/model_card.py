@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from clwm_data.pages.markdown import merge_card, table
+from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import Origin
 from clwm_train.evaluation.results import Evaluation, SplitResult
@@ -90,7 +91,7 @@ def _front_matter(repository: str, agent: CardAgent, existing: Mapping[str, Any]
 def _body(repository: str, agent: CardAgent) -> list[str]:
     record = agent.run.record
     facts = {
-        "method": f"{record.method}, preset {record.preset}, {agent.step:,} updates",
+        "method": f"{record.method}, preset {record.preset}, {plural(agent.step, 'update')}",
         "seeds": ", ".join(map(str, record.seeds)),
         "size": f"{agent.parameters:,} parameters",
         "dataset": _dataset(agent),

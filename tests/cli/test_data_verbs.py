@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -147,3 +148,17 @@ def test_an_interrupted_collection_says_how_to_resume(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "clwm: interrupted: the same command resumes\n"
+
+
+def test_one_of_a_thing_is_singular(clwm: Clwm, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(
+        "name: one\nfamily: point-robot\ntasks: [0]\nbehaviours: [{policy: random, episodes: 1}]\n"
+    )
+    said = clwm("collect", "one.yaml").stdout + clwm("info", "one").stdout + clwm("validate", "one").stdout
+    assert "data/one.zarr: 1 task, 40 transitions\n" in said
+    assert "40 transitions, 1 episode, 1 task, " in said
+    assert "per task: 1 episode by random" in said
+    assert "data/one.zarr: valid, 1 task\n" in said
+    replayed = clwm("validate", "one", "--replay", "all").stdout
+    assert "re-simulated 1 episode (drawn with" in replayed
+    assert not re.search(r"\b1 (task|episode|transition|step)s\b", said + replayed)

@@ -47,7 +47,7 @@ def test_an_option_of_families_is_refused_for_a_store(clwm: Clwm, collected: Pat
 def test_trained_policies_are_shown_where_they_ship(clwm: Clwm, tmp_path: Path) -> None:
     pytest.importorskip("mujoco")
     done = clwm("preview", "cheetah-vel", "--tasks", "33", "--out", "new/best.png")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "new/best.png: 1 episodes\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "new/best.png: 1 episode\n", "")
     assert images.open(tmp_path / "new" / "best.png").size[0] > 300
     (best,) = preview_family(get_family("cheetah-vel"), [33], still=True)
     (early,) = preview_family(get_family("cheetah-vel"), [33], checkpoint=0, still=True)

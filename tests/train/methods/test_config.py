@@ -91,7 +91,8 @@ def test_later_set_wins() -> None:
         ("objectives.infonc={}", r"unknown key objectives\.infonc: did you mean infonce\?"),
         (
             "learning_rate=3",
-            r"--set: unknown key learning_rate: did you mean context\.learning_rate, world_model\.learning_rate, "
+            r"--set: unknown key learning_rate: did you mean context\.learning_rate, "
+            r"world_model\.learning_rate, "
             r"objectives\.club\.learning_rate, objectives\.decoder\.learning_rate, "
             r"objectives\.task_classifier\.learning_rate, iql\.learning_rate, td3bc\.learning_rate or "
             r"bc\.learning_rate\?$",
