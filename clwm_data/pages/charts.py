@@ -1,7 +1,7 @@
-"""Charts as SVG: panels with a common legend, coloured by CSS variables, for a page or as files of their own.
+"""Charts as SVG: panels with a common legend, coloured by CSS variables, for a page or as separate files.
 
-A panel is a drawing of its own: on a page, panels stand side by side as far as the window is wide and keep
-the size of their text; as a file they stand in a fixed grid. Both follow the reader's light or dark mode.
+A panel is a separate drawing: on a page, as many panels are placed side by side as fit into the window, with
+text of constant size; in a file they form a fixed grid. Both follow the reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 from importlib.resources import files
 
 from clwm_data.pages import svg
-from clwm_data.pages.palette import css_classes, resolved
+from clwm_data.pages.palette import css_classes, without_variables
 from clwm_data.pages.panels import CHARACTER, LINE, Panel
 from clwm_data.pages.svg import Shape
 
@@ -24,9 +24,9 @@ class LegendEntry:
     """A colour and what it means.
 
     Attributes:
-        css: class of its colour, and of its pattern.
+        css: CSS class of its colour and pattern.
         label: plain text.
-        shape: of the marks in that colour.
+        shape: shape of the marks in that colour.
     """
 
     css: str
@@ -39,10 +39,10 @@ class Chart:
     """Panels that belong together, with a common legend.
 
     Attributes:
-        panels: in rows of ``columns``.
-        description: what it shows, for those who do not see it.
+        panels: panels, in rows of ``columns``.
+        description: text alternative for readers who cannot see the chart.
         legend: entries, drawn above the panels.
-        columns: of the grid in a file; a page has as many as fit, but not more.
+        columns: columns of the grid in a file, and their maximum on a page.
     """
 
     panels: Sequence[Panel]
@@ -51,7 +51,7 @@ class Chart:
     columns: int = 3
 
     def html(self, name: str) -> str:
-        """The chart within a page, where ``name`` is unique."""
+        """The chart within a page, in which ``name`` must be unique."""
         drawings = "".join(
             panel.svg(
                 f"{self.description}: {panel.title}" if panel.title else self.description, f"-{name}-{i}"
@@ -63,7 +63,7 @@ class Chart:
         return f'{legend_html(self.legend)}<div class="panels" style="{most}">{drawings}</div>'
 
     def svg(self, title: str = "") -> str:
-        """The chart as a file of its own, under a title."""
+        """The chart as a separate file, with a title."""
         columns = min(self.columns, len(self.panels))
         width = columns * max(panel.width for panel in self.panels) + (columns - 1) * GAP
         parts, top = [], 12.0
@@ -82,7 +82,7 @@ class Chart:
                 )
             top += max(panel.total_height for panel in row) + 8
         total = f"{width + 24:g} {top + 4:g}"
-        style = resolved(css_classes() + chart_css())
+        style = without_variables(css_classes() + chart_css())
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {total}" '
             f'width="{width + 24:g}" height="{top + 4:g}" role="img">'
@@ -107,7 +107,7 @@ def legend_html(entries: Iterable[LegendEntry]) -> str:
 
 
 def _legend_svg(entries: Sequence[LegendEntry], top: float, width: float) -> tuple[str, float]:
-    """The same within a drawing, broken into lines; and its height."""
+    """The legend within a drawing, broken into lines, and its height."""
     parts, left, y = [], 12.0, top + 10
     for entry in entries:
         wide = 26 + CHARACTER * len(entry.label) + 18

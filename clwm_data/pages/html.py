@@ -1,4 +1,4 @@
-"""Pages that hold everything they show: no script, nothing loaded. What is passed in is HTML already."""
+"""Self-contained pages: no scripts, nothing loaded. Arguments are HTML, unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def document(title: str, sections: Iterable[str], footer: str) -> str:
 
 
 def header(title: str, subtitle: str, tiles: Mapping[str, str], *, text: str = "", body: str = "") -> str:
-    """The head of a page: all plain text, except for ``body``, which follows the tiles.
+    """The head of a page; all arguments are plain text, except for ``body``.
 
     Args:
-        title: of the page.
-        subtitle: what kind of thing it is about.
-        tiles: name -> number, the most important ones.
+        title: title of the page.
+        subtitle: kind of thing that the page is about.
+        tiles: name -> number, for the most important numbers.
         text: a paragraph.
-        body: HTML.
+        body: HTML after the tiles.
     """
     boxes = "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
@@ -54,7 +54,7 @@ def section(title: str, note: str, body: str) -> str:
 
 
 def warning(text: str) -> str:
-    """A paragraph that stands out; plain text."""
+    """A highlighted paragraph of plain text."""
     return f'<p class="warning">{escape(text)}</p>'
 
 
@@ -71,14 +71,14 @@ def table(
     wide: Sequence[int] = (),
     tall: bool = False,
 ) -> str:
-    """A table that scrolls within itself where the window is too narrow; cells are HTML already.
+    """A table that scrolls if the window is too narrow; cells are HTML.
 
     Args:
         head: titles of the columns.
-        rows: as long as ``head``.
+        rows: rows of the same length as ``head``.
         numeric: columns that are aligned to the right.
         wide: columns of running text, which may be broken into lines.
-        tall: give a long table a height of its own to scroll in.
+        tall: limit the height of a long table, and let it scroll.
     """
     css = ["n" if column in numeric else "wide" if column in wide else "" for column in range(len(head))]
     titles = "".join(f'<th class="{name}">{title}</th>' for name, title in zip(css, head, strict=True))

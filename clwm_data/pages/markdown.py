@@ -1,6 +1,6 @@
 """Cards of repositories: generated Markdown between two marks, with front matter.
 
-What people write around the marks, and the keys that they add to the front matter, stays when a card is
+Text that people write around the marks, and keys that they add to the front matter, are kept when a card is
 generated again.
 """
 
@@ -21,11 +21,11 @@ END = "<!-- clwm: generated up to here -->"
 def merge_card(
     existing: str, front_matter: Callable[[Mapping[str, Any]], Mapping[str, Any]], body: Sequence[str]
 ) -> str:
-    """A card, new or generated again.
+    """A repository card, new or generated again.
 
     Args:
-        existing: the card that the repository has, or an empty text.
-        front_matter: from the existing front matter, the keys to set; those that become ``None`` are removed.
+        existing: the repository's existing card, or an empty text.
+        front_matter: maps the existing front matter to the keys to set; those that are ``None`` are removed.
         body: lines of the generated part.
 
     Raises:
@@ -65,5 +65,5 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def cell(text: str) -> str:
-    """A text as one line of Markdown without HTML, which ends neither the cell nor the generated part."""
+    """A text as one line of Markdown, escaped so that it cannot end the cell or the generated part."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("```", "")

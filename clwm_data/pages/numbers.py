@@ -1,4 +1,4 @@
-"""Numbers for people: a true minus sign, thousands apart, the same decimals within a column."""
+"""Numbers for people: a true minus sign, thousands separators, the same decimals within a column."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MOST_DECIMALS = 6
 
 
 def decimals(values: Sequence[float]) -> int:
-    """How many decimals show the largest of some numbers with four significant digits.
+    """Number of decimals at which the largest of some numbers has four significant digits.
 
-    Fewer where they say the same: none for integers, one for 0.5 and 2.5.
+    Trailing zeros that all numbers share are dropped: none for integers, one decimal for 0.5 and 2.5.
     """
     finite = [value for value in values if math.isfinite(value)]
     largest = max(map(abs, finite), default=0.0)
@@ -26,11 +26,11 @@ def decimals(values: Sequence[float]) -> int:
 
 
 def number(value: float, places: int | None = None) -> str:
-    """A number in writing.
+    """A number as text.
 
     Args:
         value: any float.
-        places: decimals; those of :func:`decimals` unless given.
+        places: decimals; by default those of :func:`decimals`.
     """
     text = f"{value:,.{decimals([value]) if places is None else places}f}"
     if text.strip("-0.,") == "":
@@ -39,7 +39,7 @@ def number(value: float, places: int | None = None) -> str:
 
 
 def column(values: Sequence[float | None]) -> list[str]:
-    """The numbers of a column, all with the same decimals; nothing is written for ``None``."""
+    """The numbers of a column as text, all with the same decimals; empty for ``None``."""
     places = decimals([value for value in values if value is not None])
     return ["" if value is None else number(value, places) for value in values]
 

@@ -1,4 +1,4 @@
-"""The colours of every picture: splits, and series (behaviours, methods) that cannot be taken for splits.
+"""The colours of all charts: splits, and series (behaviours, methods), which differ from those of splits.
 
 Each is given for light and for dark paper. ``tests/data/pages/test_palette.py`` checks contrast and that
 readers with any kind of colour blindness can tell them apart.
@@ -37,7 +37,7 @@ SCALE_COLOURS = (
     "#d85a03",
     "#c66b04",
 )
-DASHES = 3  # patterns of lines, told apart where there are more series than colours
+DASHES = 3  # line patterns, for more series than colours
 
 NEUTRAL_COLOURS: dict[Mode, dict[str, str]] = {
     "light": {
@@ -69,25 +69,25 @@ def series_class(number: int) -> str:
 
 
 def scale_class(share: float) -> str:
-    """CSS class of a quantity that lies a share in [0, 1] of the way through its range."""
+    """CSS class of a quantity at a share in [0, 1] of its range."""
     return f"q{round(share * (len(SCALE_COLOURS) - 1))}"
 
 
 def css_variables() -> str:
-    """``:root`` rules that define every colour, and the dark ones for readers who prefer these."""
+    """``:root`` rules that define every colour, for light mode and for dark mode."""
     dark = f"@media(prefers-color-scheme:dark){{:root{{{_declarations('dark')}}}}}"
     return f":root{{{_declarations('light')}}}{dark}"
 
 
 def css_classes() -> str:
-    """Rules that give what belongs to a split or a series its colour."""
+    """Rules that give elements of a split or a series its colour."""
     names = [*SPLIT_COLOURS["light"], *(f"s{number}" for number in range(len(SERIES_COLOURS["light"])))]
     scale = "".join(f".q{number}{{color:{colour}}}" for number, colour in enumerate(SCALE_COLOURS))
     return "".join(f".{name}{{color:var(--{name})}}" for name in names) + scale
 
 
-def resolved(css: str) -> str:
-    """Rules with colours in the place of variables, which not all programs that draw SVG files know."""
+def without_variables(css: str) -> str:
+    """Rules with colours instead of variables, which not all programs that draw SVG files support."""
     return f"{_in_colours(css, 'light')}@media(prefers-color-scheme:dark){{{_in_colours(css, 'dark')}}}"
 
 

@@ -1,4 +1,4 @@
-"""Panels: axes, and marks that are placed by the values of the axes."""
+"""Panels: axes, and marks at positions given in values of the axes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis stands for.
+    """An axis of a panel.
 
     Attributes:
         low: value at its left or lower end.
-        high: value at the other end; greater than ``low``, or smaller for an axis that runs the other way.
-        title: what is measured, with its unit.
-        marks: value -> text of each tick; round numbers unless given.
+        high: value at the other end; greater than ``low``, or smaller for a reversed axis.
+        title: the quantity, with its unit.
+        marks: value -> text of each tick; round numbers by default.
         grid: draw a line across the panel at every tick.
     """
 
@@ -45,7 +45,7 @@ class Axis:
         return dict(zip(found, tick_labels(found), strict=True))
 
     def labelled_within(self, characters: float) -> dict[float, str]:
-        """Ticks and their texts, as many as have room beside each other, at most about seven."""
+        """Ticks and their texts, as many as fit side by side, at most about seven."""
         for count in range(6, 2, -1):
             found = self.labelled(count)
             if sum(len(label) + 2.5 for label in found.values()) <= characters:
@@ -63,15 +63,15 @@ def span(values: Iterable[float], margin: float = 0.04) -> tuple[float, float]:
 
 @dataclass
 class Panel:
-    """Axes, and what is drawn between them; coordinates of marks are values of the axes.
+    """Axes and the marks between them; coordinates of marks are values of the axes.
 
     Attributes:
         x: the horizontal axis.
         y: the vertical axis.
-        title: above the panel, in lines.
-        width: pixels of the whole drawing.
-        height: pixels between the axes.
-        marks: SVG elements, drawn in order, cut at the axes.
+        title: lines above the panel.
+        width: width of the whole drawing in pixels.
+        height: height between the axes in pixels.
+        marks: SVG elements, drawn in order and clipped at the axes.
     """
 
     x: Axis
@@ -138,18 +138,18 @@ class Panel:
     def symbol(
         self, point: Point, css: str, *, shape: Shape = "dot", size: float = 3.0, title: str = ""
     ) -> None:
-        """A small symbol at a point; ``title`` is shown where the pointer rests on it."""
+        """A small symbol at a point, with ``title`` as tooltip."""
         self.marks.append(svg.symbol(shape, self.place_x(point[0]), self.place_y(point[1]), size, css, title))
 
     def box(self, x: float, quantiles: Sequence[float], width: float, css: str, *, title: str = "") -> None:
         """A distribution: line from lowest to highest, box of the middle half, bar at the median.
 
         Args:
-            x: where it stands.
-            quantiles: at 0, 25, 50, 75 and 100 %.
-            width: of the box, in pixels.
-            css: class of its colour.
-            title: shown where the pointer rests on it.
+            x: position on the horizontal axis.
+            quantiles: quantiles at 0, 25, 50, 75 and 100 %.
+            width: width of the box in pixels.
+            css: CSS class of its colour.
+            title: tooltip.
         """
         low, lower, middle, upper, high = map(self.place_y, quantiles)
         at = self.place_x(x)
@@ -161,13 +161,13 @@ class Panel:
         )
 
     def bar(self, x: float, ends: Point, width: float, css: str) -> None:
-        """A bar of so many pixels from one value to another."""
+        """A bar of a width in pixels from one value to another."""
         bottom, top = sorted((self.place_y(ends[0]), self.place_y(ends[1])), reverse=True)
         left = self.place_x(x) - width / 2
         self.marks.append(svg.rectangle(left, top, width, bottom - top, f"dot {css}"))
 
     def interval(self, y: float, point: float, ends: Point | None, css: str, *, title: str = "") -> None:
-        """An estimate on a line of its own: a bar over its interval, a stroke at the point."""
+        """An estimate on its own line: a bar over its interval, a stroke at the point."""
         at, top, thickness = self.place_x(point), self.place_y(y) - 6.0, 12.0
         bar = ""
         if ends is not None:
@@ -194,7 +194,7 @@ class Panel:
         self.marks.append(svg.text(self.place_x(point[0]), self.place_y(point[1]), content, css))
 
     def svg(self, description: str, number: str) -> str:
-        """The whole element. ``number`` tells its clipping area from others of the same document."""
+        """The whole element. ``number`` distinguishes its clipping area from others in the same document."""
         size = f"{self.width:g} {self.total_height:g}"
         wide = " wide" if self.width > NARROW else ""
         return (
@@ -219,7 +219,7 @@ class Panel:
             parts.append(svg.line(x, bottom, x, bottom + TICK, "axis"))
             parts.append(svg.text(x, bottom + TICK + 13 * self._text, label, "tick middle"))
         clip = f"clip{number}"
-        # Symbols at the very edge stay whole: the clipping area is a little larger than the panel.
+        # The clipping area is a little larger than the panel, so that symbols at the edge are not cut.
         parts.append(
             f'<clipPath id="{clip}"><rect x="{self._left - 4:g}" y="{self._top - 4:g}" '
             f'width="{self.inner_width + 8:g}" height="{self.height + 8:g}"/></clipPath>'

@@ -40,5 +40,5 @@ def text(x: float, y: float, content: str, css: str) -> str:
 
 
 def tooltip(content: str) -> str:
-    """What is shown where the pointer rests; nothing for an empty text."""
+    """A tooltip; nothing for an empty text."""
     return f"<title>{escape(content)}</title>" if content else ""

@@ -1,4 +1,4 @@
-"""Where the tasks of a family stand along an axis: at their varying parameter, or one after the other."""
+"""Positions of a family's tasks along an axis: at their varying parameter, or one after the other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Parameters = Mapping[str, float | Sequence[float]]
 
 @dataclass(frozen=True)
 class TaskAxis:
-    """Places of tasks along an axis.
+    """Positions of tasks along an axis.
 
     Attributes:
-        axis: to draw.
+        axis: the axis.
         places: task -> value on the axis.
-        gap: the smallest distance between two tasks, in values of the axis.
+        gap: smallest distance between two tasks, in values of the axis.
     """
 
     axis: Axis
@@ -29,20 +29,20 @@ class TaskAxis:
     gap: float
 
     def pixels(self, width: float) -> float:
-        """The smallest distance between two tasks on an axis of so many pixels."""
+        """The smallest distance between two tasks, in pixels, on an axis of a width in pixels."""
         return self.gap * width / (self.axis.high - self.axis.low)
 
 
 def task_axis(family: str, tasks: Mapping[int, Parameters], most: int = 12) -> TaskAxis:
     """The axis for some tasks of a family.
 
-    Where exactly one number varies between them, and differs in each, tasks stand at its value. Else they
-    stand one after the other.
+    If exactly one number varies between the tasks and differs in each, tasks are placed at its value,
+    otherwise one after the other.
 
     Args:
-        family: name; units are those that the family gives, if it is known here.
-        tasks: index -> parameters, at least one.
-        most: how many task numbers have room.
+        family: name of the family, which defines units if it is known here.
+        tasks: index -> parameters, for at least one task.
+        most: maximum number of task numbers shown as ticks.
     """
     name = varying_parameter(list(tasks.values()))
     if name is not None:
@@ -59,10 +59,10 @@ def task_axis(family: str, tasks: Mapping[int, Parameters], most: int = 12) -> T
 
 
 def varying_parameter(tasks: Sequence[Parameters]) -> str | None:
-    """The only number that varies between tasks, where no two of them share a value of it.
+    """The only number that varies between tasks, if no two of them have the same value.
 
-    Parameters of several numbers are left aside: they follow from the single one where there is one (the
-    goal from the angle), and have no place on an axis where there is none.
+    Tuples are ignored: they follow from the single number if there is one (the goal from the angle), and
+    cannot be placed on an axis otherwise.
     """
     scalars = {name for name, value in tasks[0].items() if not isinstance(value, Sequence)}
     varying = [name for name in tasks[0] if name in scalars and len({task.get(name) for task in tasks}) > 1]
@@ -84,5 +84,5 @@ def parameter_title(family: str, name: str) -> str:
 
 def _number(value: float | Sequence[float]) -> float:
     if isinstance(value, Sequence):
-        raise TypeError("a parameter of several numbers has no place on an axis")
+        raise TypeError("a tuple cannot be placed on an axis")
     return value

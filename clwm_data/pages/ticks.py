@@ -1,4 +1,4 @@
-"""Where the ticks of an axis stand, and how they are written."""
+"""Positions and labels of the ticks of an axis."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import pairwise
 
 from clwm_data.pages.numbers import MINUS
 
-#: Exact for multiples of a step within any range of doubles that differ.
+#: Exact for multiples of a step within any range of distinct doubles.
 _EXACT = Context(prec=60)
-_FACTORS = (5, 2, 1)  # times a power of ten: steps that people count in
+_FACTORS = (5, 2, 1)  # round steps are these times a power of ten
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -19,13 +19,13 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
     Steps are Heckbert's nice numbers (1, 2 or 5 times a power of ten; "Nice Numbers for Graph Labels",
     Graphics Gems, 1990). Unlike his labels, which enclose the data, ticks stay inside the range, so the step
-    is taken that gives at least two of them and else comes closest to ``count``. Of a range that holds no two
-    round numbers that doubles can tell apart, the ends are returned.
+    is the one with at least two ticks whose number comes closest to ``count``. If doubles cannot represent
+    two distinct round numbers in the range, its ends are returned.
 
     Args:
-        low: finite.
-        high: finite and greater than ``low``.
-        count: how many are wanted, at least 2.
+        low: lower end, finite.
+        high: upper end, finite and greater than ``low``.
+        count: desired number of ticks, at least 2.
 
     Raises:
         ValueError: the range is empty or not finite.
@@ -45,7 +45,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def _multiples(start: Decimal, end: Decimal, step: Decimal, limit: int) -> list[float]:
-    """Multiples of a step in [start, end]; none where there are more than ``limit`` or doubles merge them."""
+    """Multiples of a step in [start, end]; none if there are more than ``limit`` or doubles merge them."""
     first = _EXACT.divide(start, step).to_integral_value("ROUND_CEILING", _EXACT)
     last = _EXACT.divide(end, step).to_integral_value("ROUND_FLOOR", _EXACT)
     if last - first >= limit:
@@ -56,7 +56,7 @@ def _multiples(start: Decimal, end: Decimal, step: Decimal, limit: int) -> list[
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:
-    """Ticks in writing, all with as many decimals as their step needs; powers of ten for very large ones."""
+    """Labels of ticks, all with as many decimals as their step needs; powers of ten for very large ones."""
     if len(values) < 2:
         return [f"{value:g}".replace("-", MINUS) for value in values]
     step = min(right - left for left, right in pairwise(values))
