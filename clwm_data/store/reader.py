@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from clwm_data.errors import NotFoundError
+from clwm_data.extras import require
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.base import Split
 from clwm_data.families.declared import declared_family
@@ -31,6 +32,8 @@ from clwm_data.store.root import Root, read_root
 from clwm_data.store.stored_task import Fetch, StoredTask
 
 if TYPE_CHECKING:
+    from tensordict import TensorDict
+
     from clwm_data.families.envs import TaskEnv
     from clwm_data.store.torch_dataset import TorchDataset
 
@@ -194,6 +197,20 @@ class Store:
             ClwmError: as :meth:`StoredTask.load`.
         """
         return flat_arrays(self, chosen_tasks(self, tasks, split), verify=verify)
+
+    def to_tensordict(
+        self, tasks: Collection[int] | None = None, split: Split | None = None, *, verify: bool = True
+    ) -> TensorDict:
+        """The arrays of :meth:`to_arrays` as a TensorDict of batch size [M], by the same names.
+
+        Raises:
+            MissingExtraError: tensordict is not installed.
+            ClwmError: as :meth:`to_arrays`.
+        """
+        tensordict = require("tensordict", "tensordict", "a TensorDict of a store")
+        arrays = self.to_arrays(tasks, split, verify=verify)
+        made: TensorDict = tensordict.TensorDict(arrays, batch_size=[len(arrays["reward"])])
+        return made
 
     def torch_dataset(
         self,

@@ -134,3 +134,21 @@ def test_choices_and_refusals(uneven: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match="train"):
         store.torch_dataset()
+
+
+def test_a_tensordict_holds_the_flat_arrays(uneven: Path) -> None:
+    tensordict = pytest.importorskip("tensordict")
+    store = open_store(uneven)
+    made, flat = store.to_tensordict(split="train"), store.to_arrays(split="train")
+    assert isinstance(made, tensordict.TensorDict)
+    assert tuple(made.batch_size) == (11,)
+    assert set(made.keys()) == flat.keys()
+    for name, values in flat.items():
+        np.testing.assert_array_equal(made[name].numpy(), values)
+        assert made[name].numpy().dtype == values.dtype
+
+
+def test_without_tensordict_the_extra_is_named(uneven: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensordict", None)
+    with pytest.raises(MissingExtraError, match=r"clwm\[tensordict\]"):
+        open_store(uneven).to_tensordict()
