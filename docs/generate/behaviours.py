@@ -113,7 +113,7 @@ def document() -> Iterator[str]:
             yield f"`{family.name}` uses the policies of `{family.policies_of}`.\n"
     yield from _comparison()
     yield SPEED
-    yield "## What there is not\n"
+    yield "## Known gaps\n"
     missing = [f for f in families if shipped_folder(f) is None and "scripted" not in f.behaviours]
     if missing:
         yield f"- Families without trained policies: {', '.join(f'`{family.name}`' for family in missing)}."
@@ -215,7 +215,7 @@ def _card(family: TaskFamily) -> Card:
 
 
 def _comparison() -> Iterator[str]:
-    yield "## Beside agents of a single task\n"
+    yield "## Compared with single-task agents\n"
     yield (
         "What `clwm behaviour train FAMILY --tasks I` reaches: the same learner on one task alone. The "
         "ratio is (R - random) / (R of the single-task agent - random); both play without noise.\n"

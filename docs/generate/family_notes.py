@@ -1,4 +1,4 @@
-"""Where the numbers of families come from, and what is clwm's own; of those beside the paper's."""
+"""Sources of the constants of families beyond the paper's, and which of them are clwm's own."""
 
 from __future__ import annotations
 

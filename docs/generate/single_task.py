@@ -1,4 +1,4 @@
-"""Agents trained on one task alone, to hold the task-conditioned policies against.
+"""Agents trained on a single task, for comparison with the task-conditioned policies.
 
 ``python -m docs.generate.single_task RUN/zoo ...`` adds results of ``clwm behaviour train FAMILY --tasks I``.
 """
@@ -49,7 +49,7 @@ class SingleTaskRecords(StrictModel):
 
 
 def single_task_records(file: Path = FILE) -> list[SingleTaskRecord]:
-    """What is recorded; nothing where there is no file.
+    """The recorded runs; none if there is no file.
 
     Raises:
         ClwmError: the file is damaged.
