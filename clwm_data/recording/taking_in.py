@@ -149,8 +149,11 @@ def _counts(edited: Edit) -> dict[str, int]:
         if source.edited is not None:
             counts |= _counts(source.edited)
     if edited.operation == "record":
-        options = edited.options.items()
-        counts |= {name.removeprefix(COUNT): int(text) for name, text in options if name.startswith(COUNT)}
+        counts |= {
+            name.removeprefix(COUNT): int(text)
+            for name, text in edited.options.items()
+            if name.startswith(COUNT) and text.isdecimal()
+        }
     return counts
 
 
