@@ -12,6 +12,7 @@ from typing import Any
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.opening import RUNS, open_store
 from clwm_data.store import Store
+from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.run import (
@@ -30,7 +31,7 @@ from clwm_train.training.trainer import ProgressCallback
 
 LONGEST_LABEL = 100
 #: Keys that say for how long a method is trained and what is written down, and do not make it another one.
-NO_OTHER_METHOD = ("steps", "log_every", "checkpoint_every", "keep_checkpoints", "evaluation")
+NO_OTHER_METHOD = ("steps", *LOGGING_KEYS)
 
 Overrides = Mapping[str, Any] | Sequence[str]
 

@@ -11,6 +11,7 @@ from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import write_json
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
+from clwm_train.runs.checkpoint import BEST, checkpoint_name
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, result_name
 
@@ -86,7 +87,7 @@ class Analysis(StrictModel):
     """An analysis of a checkpoint.
 
     Attributes:
-        checkpoint: name of the checkpoint's folder.
+        checkpoint: name of the checkpoint at that update, also for the best one, which another may replace.
         step: update of the checkpoint.
         store_sha256: digest of the content of the store.
         settings: settings of the analysis.
@@ -165,6 +166,8 @@ def _read(file: Path, run: Run) -> Analysis:
         raise DamagedDataError(
             f"{file}: {first_mistake(error)}: delete it and run `clwm analyse` again"
         ) from error
+    if analysis.checkpoint == BEST:  # as it was stored before
+        analysis = analysis.model_copy(update={"checkpoint": checkpoint_name(analysis.step)})
     if len(analysis.seeds) != len(run.record.seeds):
         raise DamagedDataError(
             f"{file}: holds results of {len(analysis.seeds)} seeds, the run has {len(run.record.seeds)}: "

@@ -25,7 +25,7 @@ from clwm_train.analysis.results import (
 )
 from clwm_train.data.mapped import read_task_data
 from clwm_train.data.task_data import TaskData
-from clwm_train.runs.checkpoint import latest_checkpoint, read_record
+from clwm_train.runs.checkpoint import checkpoint_name, latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run, check_same_data
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
@@ -101,7 +101,7 @@ def analyse(
             }
             seeds[row] = seeds[row].model_copy(update={"open_loop": errors})
     return Analysis(
-        checkpoint=folder.name,
+        checkpoint=checkpoint_name(read_record(folder).step),
         step=read_record(folder).step,
         store_sha256=store.record.content_sha256,
         settings=settings,

@@ -22,6 +22,9 @@ from clwm_train.config.types import (
     Rate,
 )
 
+#: Keys of a configuration that change nothing that is learned, only what is written down of it.
+LOGGING_KEYS = ("log_every", "checkpoint_every", "keep_checkpoints", "evaluation")
+
 
 class BatchConfig(StrictModel):
     """Sizes of the meta-batch of an update.

@@ -15,6 +15,7 @@ from clwm_data.store.atomic import replacing
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
 from clwm_train.evaluation.protocols import Results
+from clwm_train.runs.checkpoint import BEST, checkpoint_name
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_EVALUATION, PROTOCOLS, EvaluationSettings, result_name
 
@@ -50,7 +51,7 @@ class Evaluation(StrictModel):
     """An evaluation of a checkpoint.
 
     Attributes:
-        checkpoint: name of the checkpoint's folder.
+        checkpoint: name of the checkpoint at that update, also for the best one, which another may replace.
         step: update of the checkpoint.
         store_sha256: digest of the content of the store that the contexts come from.
         settings: settings of the evaluation.
@@ -69,14 +70,13 @@ class Evaluation(StrictModel):
         results: Sequence[Results],
         settings: EvaluationSettings,
         *,
-        checkpoint: Path,
         step: int,
         store_sha256: str,
     ) -> Evaluation:
         """Results of :func:`~clwm_train.evaluation.evaluate` with everything that determined them."""
         plain = json.loads(json.dumps(list(results), allow_nan=False))  # turns the keys into text
         return cls(
-            checkpoint=checkpoint.name,
+            checkpoint=checkpoint_name(step),
             step=step,
             store_sha256=store_sha256,
             settings=settings,
@@ -155,6 +155,8 @@ def _read(file: Path, run: Run) -> Evaluation:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = first_mistake(error) if isinstance(error, ValidationError) else "is no evaluation"
         raise DamagedDataError(f"{file}: {what}: delete it and run `clwm eval` again") from error
+    if evaluation.checkpoint == BEST:  # as it was stored before
+        evaluation = evaluation.model_copy(update={"checkpoint": checkpoint_name(evaluation.step)})
     if len(evaluation.results) != len(run.record.seeds):
         raise DamagedDataError(
             f"{file}: holds results of {len(evaluation.results)} seeds, the run has {len(run.record.seeds)}: "

@@ -60,7 +60,6 @@ def evaluate_run(
     return Evaluation.of(
         results,
         settings,
-        checkpoint=folder,
         step=read_record(folder).step,
         store_sha256=store.record.content_sha256,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from clwm_data.errors import ConflictError, NotFoundError
 from clwm_train.analysis.results import read_analysis
+from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.evaluation.results import Evaluation, read_evaluations
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.run import Run
@@ -19,9 +20,6 @@ from clwm_train.settings import (
     differences,
     shown,
 )
-
-#: Keys of a configuration that do not affect what is learned.
-LOGGING = {"log_every", "checkpoint_every", "keep_checkpoints", "evaluation"}
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def _configuration_differences(first: Run, other: Run) -> list[str]:
 
 
 def _flat(run: Run) -> dict[str, Any]:
-    config = run.config.model_dump(mode="json", exclude=LOGGING)
+    config = run.config.model_dump(mode="json", exclude={*LOGGING_KEYS})
     if not run.config.learning_rate_decay:  # the number of updates then only says when training ends
         del config["steps"]
     flat: dict[str, Any] = {}

@@ -13,12 +13,11 @@ from clwm_data.pages.charts import Chart
 from clwm_data.pages.panels import Axis, Panel, span
 from clwm_train.metrics.aggregate import Interval, aggregate, mean
 from clwm_train.report.figure import THIRD, Figure, add_curve, method_classes, method_legend, present
-from clwm_train.runs.metrics_log import read_metrics
+from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SECONDS, read_metrics
 from clwm_train.runs.run import METRICS, Run
 
 #: Columns of metrics.jsonl: mean return over the tasks of a split, and seconds of training so far.
-RETURN = re.compile(r"eval/(?P<protocol>[a-z-]+)/(?P<split>train|id|ood)/return")
-SECONDS = "seconds"
+RETURN = re.compile(rf"{EVALUATION_PREFIX}(?P<protocol>[a-z-]+)/(?P<split>train|id|ood)/return")
 
 Part = tuple[str, str]
 

@@ -63,9 +63,14 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.name.removeprefix("step-")))
 
 
+def checkpoint_name(step: int) -> str:
+    """Name of the checkpoint at an update: ``step-000004000``."""
+    return f"step-{step:09d}"
+
+
 def checkpoint_folder(folder: Path, step: int) -> Path:
     """The folder of the checkpoint at an update, whether or not it exists."""
-    return folder / f"step-{step:09d}"
+    return folder / checkpoint_name(step)
 
 
 def latest_checkpoint(folder: Path) -> Path:

@@ -17,9 +17,11 @@ from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import replacing
 
 #: Keys that measure the machine, not the training: they differ between identical runs.
-THROUGHPUT = ("updates_per_s", "transitions_per_s")
+THROUGHPUT = ("updates_per_s", "transitions_per_s", "seconds")
+#: The last of these: seconds of training until then, without evaluations.
+SECONDS = THROUGHPUT[-1]
 #: Begins the names of metrics of evaluations while training, which have rows of their own.
-EVALUATION_PREFIX = "evaluation/"
+EVALUATION_PREFIX = "eval/"
 
 #: What to do when the disk is full.
 AFTERWARDS = "checkpoints are intact, and --resume goes on from the latest"
@@ -62,6 +64,9 @@ class MetricsLog:
             temporary.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
         # TensorBoard drops everything beyond one step; rows kept beyond it (evaluations) are written again.
+        #: Seconds of training until ``step``: what the last row says, and the same speed from there.
+        told = [row[SECONDS] * step / row["step"] for row in kept[-1:] if SECONDS in row]
+        self.seconds: float = told[0] if told else 0.0
         purge = max((row["step"] for row in kept if not _evaluates(row)), default=0) + 1
         self._writers: dict[int, Any] = {
             seed: SummaryWriter(str(tensorboard / f"seed-{seed}"), purge_step=purge) for seed in seeds

@@ -30,7 +30,7 @@ from clwm_train.runs.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from clwm_train.runs.metrics_log import EVALUATION_PREFIX, THROUGHPUT, MetricsLog
+from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SECONDS, THROUGHPUT, MetricsLog
 from clwm_train.runs.run import METRICS, TENSORBOARD, TRACE, Run
 from clwm_train.training.divergence import check_finite
 from clwm_train.training.learner import Learner
@@ -141,6 +141,7 @@ class Trainer:
             )
             profiler = profiled and stack.enter_context(Profiler(path / TRACE, profiled))
             since, before = time.perf_counter(), self.step
+            started = since - log.seconds  # moved on by every evaluation, which is no training
             while self.step < steps and not stop():
                 with part("sampler"):
                     batch = self.sampler.batch(self.step)
@@ -161,11 +162,12 @@ class Trainer:
                     now = time.perf_counter()
                     speed = (self.step - before) / (now - since)
                     since, before = now, self.step
-                    latest = self._write_row(log, speed)
+                    latest = self._write_row(log, speed, now - started)
                 if config.evaluation is not None and self.step % config.evaluation.every == 0:
                     began = time.perf_counter()
-                    self._evaluate(log)
-                    since += time.perf_counter() - began
+                    self._evaluate(log, began - started)
+                    pause = time.perf_counter() - began
+                    since, started = since + pause, started + pause
                 if self.step % config.checkpoint_every == 0:
                     self._save(log)
                     saved = self.step
@@ -175,7 +177,7 @@ class Trainer:
                 self._save(log)
         return self.step >= steps
 
-    def _write_row(self, log: MetricsLog, speed: float) -> dict[str, float]:
+    def _write_row(self, log: MetricsLog, speed: float, seconds: float) -> dict[str, float]:
         """Log the means over the current interval; returns those of the first seed."""
         config, seeds = self.run.config, self.run.record.seeds
         means = self.meter.means()
@@ -194,11 +196,11 @@ class Trainer:
             means[f"context_encoder/{name}"] = values.tolist()
         rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
         for seed, row in zip(seeds, rows, strict=True):
-            row.update(dict(zip(THROUGHPUT, (speed, transitions), strict=True)))
+            row.update(dict(zip(THROUGHPUT, (speed, transitions, seconds), strict=True)))
             log.write(self.step, seed, row)
         return rows[0]
 
-    def _evaluate(self, log: MetricsLog) -> None:
+    def _evaluate(self, log: MetricsLog, seconds: float) -> None:
         """Evaluate the current agent, log the result, and keep the agent if it is the best so far."""
         assert self.evaluator is not None  # checked in the constructor
         self._check()
@@ -206,9 +208,8 @@ class Trainer:
         results = self.evaluator(agent.eval())
         agent.train()
         for seed, metrics in zip(seeds, results, strict=True):
-            log.write(
-                self.step, seed, {f"{EVALUATION_PREFIX}{name}": value for name, value in metrics.items()}
-            )
+            row = {f"{EVALUATION_PREFIX}{name}": value for name, value in metrics.items()}
+            log.write(self.step, seed, {**row, SECONDS: seconds})
         criterion = next(iter(results[0]), None)
         if criterion is None:
             return

@@ -18,6 +18,7 @@ from clwm_cli.progress import ProgressBar
 from safetensors.torch import load_file
 
 from clwm_train.config import TrainConfig
+from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.checkpoint import read_record
 from clwm_train.runs.metrics_log import read_metrics
 from clwm_train.runs.run import open_run
@@ -163,11 +164,17 @@ def test_evaluations_while_training_are_logged_kept_and_change_nothing(call: Cal
         assert all((tensors[key] == value).all() for key, value in plain.items())
 
     def evaluations(folder: str) -> list[tuple[int, float]]:
-        key = "evaluation/few-shot/id/return"
+        key = "eval/few-shot/id/return"
         return [(row["step"], row[key]) for row in read_metrics(Path(folder, "metrics.jsonl")) if key in row]
 
     assert [step for step, _ in evaluations("whole")] == [3, 6]
     assert evaluations("whole") == evaluations("parts")
+    for folder in ("whole", "parts"):
+        rows = list(read_metrics(Path(folder, "metrics.jsonl")))
+        assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+        seconds = [row["seconds"] for row in rows]
+        assert seconds[0] > 0
+        assert seconds == sorted(seconds)
     best = max(evaluations("whole"), key=lambda entry: (entry[1], -entry[0]))
     record = read_record(Path("whole/checkpoints/best"))
     assert (record.step, record.score) == (best[0], {"few-shot/id/return": best[1]})
@@ -176,6 +183,14 @@ def test_evaluations_while_training_are_logged_kept_and_change_nothing(call: Cal
     )
     assert code == 0, err
     assert json.loads(out)
+    # Filed by its updates: another best one would have a file of its own.
+    (file,) = Path("whole/evaluations").iterdir()
+    assert file.name.startswith(f"step-{record.step:09d}-")
+    name = json.loads(file.read_text())["checkpoint"]
+    assert name == f"step-{record.step:09d}"
+    file.write_text(file.read_text().replace(name, "best"))  # as it was written once
+    (evaluation,) = read_evaluations(open_run(Path("whole")))
+    assert (evaluation.checkpoint, evaluation.name) == (name, file.name)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

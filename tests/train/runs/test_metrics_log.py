@@ -54,7 +54,7 @@ def test_tensorboard_shows_what_the_file_holds_wherever_a_run_is_resumed(tmp_pat
 
 
 def test_evaluations_are_kept_at_any_update(tmp_path: Path) -> None:
-    score = "evaluation/few-shot/id/return"
+    score = "eval/few-shot/id/return"
     rows: list[tuple[int, int, dict[str, float]]] = [
         (7, 3, {score: -3.0}),
         (10, 3, {"iql/q": 1.0}),
@@ -66,6 +66,21 @@ def test_evaluations_are_kept_at_any_update(tmp_path: Path) -> None:
     write(tmp_path, 15, [(20, 3, {"iql/q": 2.0}), (21, 3, {score: -1.5})])
     curves = {score: [(7, -3.0), (14, -2.0), (21, -1.5)], "iql/q": [(10, 1.0), (20, 2.0)]}
     assert kept(tmp_path, 3) == drawn(tmp_path, 3) == curves
+
+
+def test_the_time_of_training_goes_on_where_a_run_is_resumed(tmp_path: Path) -> None:
+    path, tensorboard = tmp_path / "metrics.jsonl", tmp_path / "tensorboard"
+
+    def begin(step: int) -> MetricsLog:
+        return MetricsLog(path, tensorboard, step=step, every=10, seeds=(3,))
+
+    with begin(0) as log:
+        assert log.seconds == 0.0
+        log.write(10, 3, {"seconds": 5.0})
+        log.write(20, 3, {"seconds": 8.0})
+    for step, seconds in ((20, 8.0), (25, 10.0), (15, 7.5)):  # at the speed until the last row that stays
+        with begin(step) as log:
+            assert log.seconds == seconds
 
 
 def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
