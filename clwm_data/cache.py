@@ -47,22 +47,23 @@ def cache_folder(part: Literal["hub", "web", "mapped", "pushed"]) -> Path:
 
 
 @contextmanager
-def waiting_lock(file: Path, purpose: str) -> Iterator[None]:
+def waiting_lock(file: Path, purpose: str, *, seconds: float = WAIT_SECONDS) -> Iterator[None]:
     """Let one process or thread at a time into a block; a warning tells those that wait what they wait for.
 
     Args:
         file: the lock file, which is kept.
         purpose: what the block does, for messages, such as ``downloading user/repo``.
+        seconds: longest wait for another process.
 
     Raises:
         ConflictError: the other process does not end.
         UnavailableError: the cache cannot be written.
     """
-    minutes = f"{WAIT_SECONDS / 60:.0f} minutes"
+    minutes = f"{seconds / 60:.0f} minutes"
     holder = exclusive(
         file,
         f"{purpose}: another process has been doing that for {minutes} ({file} is its lock): end it first",
-        seconds=WAIT_SECONDS,
+        seconds=seconds,
         on_wait=lambda: logger.warning("%s: another process does that already: waiting for it", purpose),
     )
     try:

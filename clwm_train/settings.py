@@ -12,9 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from clwm_data.families import SPLITS, Split
 from clwm_data.store.digest import json_sha256
 from clwm_data.strict import StrictModel, Text
-from clwm_train.config import Count, Rate, Weight
+from clwm_train.config import Count, Protocol, Rate, Weight
 
-Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 PriorName = Literal["zero", "mean"]
 #: How a task is inferred from an agent's own transitions.

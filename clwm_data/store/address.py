@@ -94,19 +94,35 @@ class Readable(Protocol):
         """Up to ``size`` bytes."""
 
 
-def read_address(address: Address, limit: int) -> bytes:
+def read_address(
+    address: Address, limit: int, *, timeout: float = TIMEOUT_SECONDS, patience: float = PATIENCE_SECONDS
+) -> bytes:
     """The content of a small file.
 
     Raises:
         ClwmError: as :func:`stream_address`.
     """
     out = io.BytesIO()
-    stream_address(address, out, limit)
+    stream_address(address, out, limit, timeout=timeout, patience=patience)
     return out.getvalue()
 
 
-def stream_address(address: Address, out: IO[bytes], limit: int) -> None:
+def stream_address(
+    address: Address,
+    out: IO[bytes],
+    limit: int,
+    *,
+    timeout: float = TIMEOUT_SECONDS,
+    patience: float = PATIENCE_SECONDS,
+) -> None:
     """Copy a file to ``out``; after a broken connection the copy starts again.
+
+    Args:
+        address: of the file.
+        out: a file that can be truncated.
+        limit: maximum number of bytes.
+        timeout: seconds of silence that end a connection.
+        patience: seconds after which no retry begins, and a very slow download is given up.
 
     Raises:
         NotFoundError: there is no such file.
@@ -118,14 +134,14 @@ def stream_address(address: Address, out: IO[bytes], limit: int) -> None:
         out.seek(0)
         out.truncate()
         try:
-            with _opened(address) as (stream, size):
-                _copy(address, stream, size, out, limit)
+            with _opened(address, timeout) as (stream, size):
+                _copy(address, stream, size, out, limit, patience)
             return
         except ClwmError:
             raise
         except Exception as error:
             wait = _wait(error, number)
-            if wait is None or monotonic() + wait - started > PATIENCE_SECONDS:
+            if wait is None or monotonic() + wait - started > patience:
                 raise _translated(address, error) from error
             logger.warning("%s: %s: trying again in %.0f s", address, _reason(error), wait)
         sleep(wait)
@@ -137,11 +153,11 @@ def retry_after(text: str) -> float:
 
 
 @contextmanager
-def _opened(address: Address) -> Iterator[tuple[Readable, int | None]]:
+def _opened(address: Address, timeout: float) -> Iterator[tuple[Readable, int | None]]:
     """The bytes at an address, and their number if the server states it."""
     if address.is_web:
         request = Request(address.url, headers={"User-Agent": "clwm"})
-        with urlopen(request, timeout=TIMEOUT_SECONDS) as stream:
+        with urlopen(request, timeout=timeout) as stream:
             size = stream.headers.get("Content-Length", "")
             yield _Available(stream), int(size) if size.isascii() and size.isdigit() else None
     else:
@@ -156,7 +172,9 @@ class _Available:
         self.read = stream.read1
 
 
-def _copy(address: Address, stream: Readable, size: int | None, out: IO[bytes], limit: int) -> None:
+def _copy(
+    address: Address, stream: Readable, size: int | None, out: IO[bytes], limit: int, patience: float
+) -> None:
     started, received = monotonic(), 0
     while block := stream.read(BLOCK):
         received += len(block)
@@ -164,7 +182,7 @@ def _copy(address: Address, stream: Readable, size: int | None, out: IO[bytes], 
             raise DamagedDataError(f"{address}: has more than {limit} bytes, which is the limit")
         out.write(block)
         seconds = monotonic() - started
-        if seconds > PATIENCE_SECONDS and received < SLOWEST * seconds:
+        if seconds > patience and received < SLOWEST * seconds:
             raise UnavailableError(
                 f"{address}: arrives at less than {SLOWEST / 1000:g} kB/s: try again later"
             )

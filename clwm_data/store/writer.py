@@ -32,11 +32,19 @@ from clwm_data.store.statistics import task_statistics
 
 
 def write_task(
-    store: Path, task: Task, behaviours: Sequence[BehaviourEntry], arrays: TaskArrays, storage: Storage
+    store: Path,
+    task: Task,
+    behaviours: Sequence[BehaviourEntry],
+    arrays: TaskArrays,
+    storage: Storage,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write a task's group: built aside and moved into place in one step.
 
-    The task becomes a part of the store with the next root (:mod:`clwm_data.store.root_writer`).
+    The task becomes a part of the store with the next root (:mod:`clwm_data.store.root_writer`). Chunks and
+    shards (files) have about ``chunk_bytes`` and ``shard_bytes`` before compression.
 
     Raises:
         OSError: the task is there already, or the disk is full.
@@ -47,7 +55,7 @@ def write_task(
     building.mkdir(parents=True)
     named = arrays.named()
     for name, array in named.items():
-        _write_array(building / name, array, storage)
+        _write_array(building / name, array, storage, chunk_bytes, shard_bytes)
     record = TaskRecord(
         index=task.index,
         split=task.split,
@@ -77,14 +85,16 @@ def file_records(group: Path) -> dict[str, FileRecord]:
     }
 
 
-def _write_array(path: Path, array: NDArray[Any], storage: Storage) -> None:
+def _write_array(
+    path: Path, array: NDArray[Any], storage: Storage, chunk_bytes: int, shard_bytes: int
+) -> None:
     row_bytes = max(1, array.nbytes // len(array))
     # Chunks of equal size: the last one is padded, by less than a row per chunk.
-    chunk_rows = -(-len(array) // -(-len(array) // max(1, CHUNK_BYTES // row_bytes)))
+    chunk_rows = -(-len(array) // -(-len(array) // max(1, chunk_bytes // row_bytes)))
     chunks = (chunk_rows, *array.shape[1:])
     shards = None
     if len(array) > chunk_rows:
-        per_shard = min(-(-len(array) // chunk_rows), max(1, SHARD_BYTES // (chunk_rows * row_bytes)))
+        per_shard = min(-(-len(array) // chunk_rows), max(1, shard_bytes // (chunk_rows * row_bytes)))
         shards = (per_shard * chunk_rows, *array.shape[1:])
     compress = array.dtype == np.bool_ or storage.compression == "zstd"
     # Always zarr's own pipeline: an accelerated one may leave chunks of zeros out, and its bytes may differ.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clwm_data.families import SPLITS
+from clwm_train.config import Protocol
 from clwm_train.evaluation.protocols import Results
-from clwm_train.settings import Protocol
 
 #: Metrics of every split that are kept and drawn.
 METRICS = ("return_mean", "normalised_mean", "success")

@@ -20,14 +20,15 @@ from clwm_train.acting.belief import Belief, FixedBelief, RunningBelief
 from clwm_train.acting.context import infer_from_data, make_prior
 from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
 from clwm_train.acting.planner import MPPI
+from clwm_train.config import Protocol
 from clwm_train.data.task_data import DataTask
 from clwm_train.evaluation.gathering import Gathering, gather_context
 from clwm_train.evaluation.rollout import Episodes, roll_out
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent
-from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings, Protocol
+from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings
 
-#: Maximum number of episodes at a time, to limit memory: Meta-World's take 30 MB each.
+#: Maximum number of episodes at a time, unless another is given: Meta-World's take 30 MB each.
 MOST_LANES = 128
 
 #: Protocols whose contexts the agent gathers itself.
@@ -47,6 +48,7 @@ def evaluate(
     settings: EvaluationSettings = DEFAULT_EVALUATION,
     *,
     threads: int = 1,
+    max_lanes: int = MOST_LANES,
     warn: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[Results]:
@@ -70,6 +72,7 @@ def evaluate(
         tasks: the data of those tasks that have any; few-shot leaves the others out.
         settings: settings of the evaluation; the same settings give the same results.
         threads: maximum number of threads of the simulator.
+        max_lanes: maximum number of episodes at a time, to limit memory; of one task all run together.
         warn: called with a message about tasks without a context.
         on_progress: called with the number of steps done (of many episodes at once) and their total.
 
@@ -77,6 +80,8 @@ def evaluate(
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
         it), "normalised_mean" (where the family has reference returns), "episodes" (per task), "tasks":
         {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}}}}``.
+
+    It has eight parameters: what is evaluated, how, and, all optional, how it is computed and reported.
 
     Raises:
         InvalidInputError: no task has data for few-shot; too few train tasks have data for the mean prior or
@@ -88,7 +93,7 @@ def evaluate(
     for protocol in settings.protocols:
         chosen = _with_data(family, evaluated, tasks, warn) if protocol == "few-shot" else evaluated
         if chosen:
-            plan.append((protocol, chosen, _groups(chosen, len(agent.seeds) * settings.episodes)))
+            plan.append((protocol, chosen, _groups(chosen, len(agent.seeds) * settings.episodes, max_lanes)))
     total = sum(
         len(groups) * (family.horizon + settings.context_size * (protocol in GATHERED))
         for protocol, _, groups in plan
@@ -192,9 +197,9 @@ class _Evaluator:
         return ModelBelief(self._agent, lanes, self._candidates, self._prior)
 
 
-def _groups(chosen: Sequence[int], lanes: int) -> list[list[int]]:
-    """The tasks in groups of nearly equal size that take at most ``MOST_LANES``, or one task each."""
-    count = -(-len(chosen) // max(1, MOST_LANES // lanes))
+def _groups(chosen: Sequence[int], lanes: int, max_lanes: int) -> list[list[int]]:
+    """The tasks in groups of nearly equal size that take at most ``max_lanes``, or one task each."""
+    count = -(-len(chosen) // max(1, max_lanes // lanes))
     return [group.tolist() for group in np.array_split(np.asarray(chosen), count)]
 
 

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 #: Scores [..., runs, tasks] -> [...].
 Statistic = Callable[[Floats], Floats]
 
-#: Maximum number of resampled scores in memory.
+#: Maximum number of resampled scores in memory, unless another is given; results do not depend on it.
 CHUNK = 4_000_000
 
 
@@ -82,6 +82,7 @@ def aggregate(
     replicates: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
+    chunk: int = CHUNK,
 ) -> Interval:
     """A statistic of scores [runs, tasks] with its stratified bootstrap interval.
 
@@ -94,7 +95,7 @@ def aggregate(
         return Interval(point)
     rng = np.random.default_rng(seed)
     values = np.concatenate(
-        [statistic(_resample(array, count, rng)) for count in _chunks(replicates, array.size)]
+        [statistic(_resample(array, count, rng)) for count in _chunks(replicates, array.size, chunk)]
     )
     low, high = _percentiles(values, confidence)
     return Interval(point, float(low), float(high))
@@ -107,6 +108,7 @@ def probability_of_improvement(
     replicates: int = 2_000,
     confidence: float = 0.95,
     seed: int = 0,
+    chunk: int = CHUNK,
 ) -> Interval:
     """Probability that a run of X beats one of Y on a task, averaged over tasks; a tie counts half.
 
@@ -118,6 +120,7 @@ def probability_of_improvement(
         replicates: bootstrap replicates; X and Y are resampled independently.
         confidence: confidence level of the interval.
         seed: seed of the bootstrap.
+        chunk: maximum number of resampled scores in memory; the result does not depend on it.
 
     Raises:
         InvalidInputError: as :func:`aggregate`, or the number of tasks differs.
@@ -134,7 +137,7 @@ def probability_of_improvement(
     values = np.concatenate(
         [
             _wins(_resample(x, count, rng), _resample(y, count, rng))
-            for count in _chunks(replicates, x.size * len(y))
+            for count in _chunks(replicates, x.size * len(y), chunk)
         ]
     )
     low, high = _percentiles(values, confidence)
@@ -165,6 +168,7 @@ def performance_profile(
     replicates: int = 2_000,
     confidence: float = 0.95,
     seed: int = 0,
+    chunk: int = CHUNK,
 ) -> Profile:
     """The run-score distribution of scores [runs, tasks] at thresholds [n].
 
@@ -177,7 +181,7 @@ def performance_profile(
         return Profile(at, share)
     rng = np.random.default_rng(seed)
     values = np.concatenate(
-        [_above(_resample(array, count, rng), at) for count in _chunks(replicates, array.size)]
+        [_above(_resample(array, count, rng), at) for count in _chunks(replicates, array.size, chunk)]
     )
     low, high = _percentiles(values, confidence)
     return Profile(at, share, low, high)
@@ -219,8 +223,8 @@ def _above(scores: Floats, thresholds: Floats) -> Floats:
     return share.reshape(*scores.shape[:-2], -1)
 
 
-def _chunks(replicates: int, size: int) -> list[int]:
-    at_once = max(1, min(replicates, CHUNK // size))
+def _chunks(replicates: int, size: int, chunk: int) -> list[int]:
+    at_once = max(1, min(replicates, chunk // size))
     whole, rest = divmod(replicates, at_once)
     return [at_once] * whole + [rest] * (rest > 0)
 

@@ -107,10 +107,6 @@ class FSQ(nn.Module):
         times = rows.shape[1] // self.channels
         return repeated(constant, times) if torch.compiler.is_compiling() else constant.repeat(times)
 
-    def code_to_index(self, code: Tensor) -> Tensor:
-        """Index [...] int64 of codes [..., C]."""
-        return (((code * self._half_width).round().long() + self._half_width.long()) * self._basis).sum(-1)
-
     def index_to_code(self, index: Tensor) -> Tensor:
         """Codes [..., C] of indices [...]."""
         digit = index.unsqueeze(-1) // self._basis % self._level

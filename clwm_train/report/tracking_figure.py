@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from clwm_data.pages.numbers import number
 from clwm_data.pages.panels import Axis, Panel, span
 from clwm_data.pages.svg import Shape
 from clwm_data.pages.task_axis import parameter_title
-from clwm_data.store.atomic import replacing
 from clwm_train.data.task_data import DataTask
 from clwm_train.evaluation import FixedBelief, PolicyActor, infer_from_data, roll_out
 from clwm_train.model.agent import Agent
@@ -97,20 +95,6 @@ def tracking_chart(family: TaskFamily, reached: Mapping[int, NDArray[np.float64]
     legend = [*(LegendEntry(split, _legend_label(split), SHAPES[split]) for split in shown)]
     legend.append(LegendEntry("soft d1", "target", "line"))
     return Chart([panel], f"{family.name}: target and reached {name}", legend, columns=1)
-
-
-def tracking_figure(
-    agent: Agent, family: TaskFamily, tasks: Mapping[int, DataTask], path: Path, *, title: str = ""
-) -> None:
-    """Roll an agent out on all tasks, and draw target and reached values as an SVG file.
-
-    Raises:
-        InvalidInputError: as :func:`reached_by`.
-    """
-    chart = tracking_chart(family, reached_by(agent, family, tasks))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(chart.svg(title), encoding="utf-8")
 
 
 def _legend_label(split: str) -> str:

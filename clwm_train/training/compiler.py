@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from filelock import FileLock, Timeout
@@ -24,8 +24,9 @@ Result = TypeVar("Result")
 
 #: Number of updates from which a compiled run finishes sooner than another, for networks of any size.
 WORTHWHILE = 10_000
-#: Backend of torch.compile; tests choose one that only traces.
-BACKEND = "inductor"
+#: A backend of torch.compile: a name, such as eager, which only traces, or a function.
+Backend = str | Callable[..., Any]
+BACKEND: Backend = "inductor"
 #: Compiled versions of a function in a process, such as for several trainings; torch's own limit is 8.
 MOST_VERSIONS = 1000
 
@@ -75,7 +76,9 @@ def decide(
     return bool(requested)
 
 
-def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+def compiled(
+    function: Callable[Arguments, Result], backend: Backend = BACKEND
+) -> Callable[Arguments, Result]:
     """The function as one graph, compiled at its first call for the sizes that it is called with. torch keeps
     on disk what it compiled.
 
@@ -83,7 +86,7 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     """
     import torch._dynamo  # takes a second
 
-    graph = with_sound_cache(torch.compile(function, backend=BACKEND, dynamic=False, fullgraph=True))
+    graph = with_sound_cache(torch.compile(function, backend=backend, dynamic=False, fullgraph=True))
 
     @wraps(function)
     def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:

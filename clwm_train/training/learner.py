@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,13 @@ from clwm_train.kernels.streams import Drawn, Draws, Noise, Purpose, RandomStrea
 from clwm_train.model.agent import Agent
 from clwm_train.model.backbones import Transitions
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
-from clwm_train.training.compiler import compiled
+from clwm_train.training.compiler import BACKEND, Backend, compiled
 from clwm_train.training.precision import use_bf16
 from clwm_train.training.profile import part
 
 Metrics = dict[str, Tensor]
-Function = TypeVar("Function", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 #: Name of the optimiser of policy and critics; the others learn the representation.
 BACKBONE = "backbone"
@@ -37,10 +38,17 @@ class Learner(nn.Module):
         agent: the networks.
         tasks: the train tasks, by their index in the family, in the order of the batches' positions.
         compiles: compute losses and gradients as compiled graphs (:mod:`clwm_train.training.compiler`).
+        backend: backend of torch.compile.
     """
 
     def __init__(
-        self, config: TrainConfig, agent: Agent, tasks: Sequence[int], *, compiles: bool = False
+        self,
+        config: TrainConfig,
+        agent: Agent,
+        tasks: Sequence[int],
+        *,
+        compiles: bool = False,
+        backend: Backend = BACKEND,
     ) -> None:
         super().__init__()
         self.config = config
@@ -55,7 +63,10 @@ class Learner(nn.Module):
             use_bf16(self)
         self.optimisers = self._make_optimisers(objectives)
         self.compiles = compiles
-        prepare = compiled if compiles else _uncompiled
+
+        def prepare(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+            return compiled(function, backend) if compiles else function
+
         self._representation = prepare(self._representation_losses)
         self._features = prepare(self._features_and_z)
         self._backbone = prepare(self._backbone_losses)
@@ -226,10 +237,6 @@ class Learner(nn.Module):
         with part("optimisers"):
             for name in parts:
                 self.optimisers[name].step()
-
-
-def _uncompiled(function: Function) -> Function:
-    return function
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from clwm_data.families import Split, get_family
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_train.config import TrainConfig
 from clwm_train.methods.resolve import resolve
+from clwm_train.model.fsq import FSQ
 
 #: For tests that compile.
 COMPILER = pytest.mark.skipif(
@@ -138,3 +141,8 @@ def point_robot_tasks(
             ),
         )
     return tasks
+
+
+def code_index(fsq: FSQ, code: Tensor) -> Tensor:
+    """Index [...] of codes [..., C]: the nearest of the codebook's."""
+    return torch.cdist(code.reshape(-1, fsq.channels), fsq.codebook).argmin(-1).view(code.shape[:-1])

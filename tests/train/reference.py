@@ -15,6 +15,7 @@ from torch.nn import functional
 from clwm_train.config import TrainConfig
 from clwm_train.data.sampler import TaskBatch
 from clwm_train.model.fsq import FSQ
+from tests.train.helpers import code_index
 
 Weights = Mapping[str, Tensor]
 
@@ -67,9 +68,7 @@ def world_model_loss(
                 reward = mlp(weights, "world_model.reward_head", x, seed)[0]
                 following = batch.observation[seed, t, b, h + 1]
                 with torch.no_grad():
-                    target = fsq.code_to_index(
-                        encode(weights, fsq, following, seed, "target_encoder.network")
-                    )
+                    target = code_index(fsq, encode(weights, fsq, following, seed, "target_encoder.network"))
                 if batch.mask[seed, t, b, h] and not batch.terminated[seed, t, b, : h + 1].any():
                     entropy = -functional.log_softmax(logits, -1).gather(-1, target.unsqueeze(-1)).mean()
                     error = (reward - batch.reward[seed, t, b, h]) ** 2

@@ -35,12 +35,13 @@ class MPPI(Actor):
     Args:
         agent: agent of S seeds, with a world model.
         config: constants of the planner.
+        chunk: how many numbers one layer may put out at once, to limit memory.
 
     Raises:
         InvalidInputError: the agent has no world model or no critics, or its policy sees more than codes.
     """
 
-    def __init__(self, agent: Agent, config: PlannerConfig) -> None:
+    def __init__(self, agent: Agent, config: PlannerConfig, *, chunk: int = CHUNK) -> None:
         if agent.world_model is None:
             raise InvalidInputError(
                 "the agent's method has no world model to plan with: evaluate it without --planner mppi"
@@ -62,7 +63,7 @@ class MPPI(Actor):
         layers = [module for module in agent.modules() if isinstance(module, Linear)]
         widest = max((layer.weight.shape[-1] for layer in layers), default=1)
         #: Number of lanes that are planned for at once.
-        self._lanes = max(1, CHUNK // (len(agent.seeds) * config.samples * widest))
+        self._lanes = max(1, chunk // (len(agent.seeds) * config.samples * widest))
         self._draws = EpisodeNoise(agent.seeds, Purpose.PLANNING, agent.normaliser.mean.device)
         self._plan = torch.zeros(0)
 

@@ -78,6 +78,7 @@ def test_what_is_measured_here_is_found_and_what_ships_holds(
     clwm: Clwm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLWM_REFERENCES", str(tmp_path / "mine"))
+    # Patched: stands for another installation; families look their references up by themselves.
     monkeypatch.setattr(references, "FOLDER", tmp_path / "shipped")
     family = get_family("point-robot")
     with pytest.raises(ClwmError, match="no reference returns: `clwm behaviour reference point-robot`"):
@@ -97,7 +98,7 @@ def test_references_that_are_measured_again_are_seen_in_the_same_process(
 ) -> None:
     record, family = reference_record("point-robot"), get_family("point-robot")
     monkeypatch.setenv("CLWM_REFERENCES", str(tmp_path))
-    monkeypatch.setattr(references, "FOLDER", tmp_path / "none")
+    monkeypatch.setattr(references, "FOLDER", tmp_path / "none")  # an installation without any
     for expert in (-1.0, -2.0, -3.0):
         write_references(tmp_path, record.model_copy(update={"expert": [expert] * len(record.expert)}))
         assert family.reference_returns(3) == (record.random[3], expert)

@@ -120,14 +120,13 @@ def test_whoever_waits_is_told(
     ]
 
 
-def test_waiting_ends(hub: HubServer, published: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clwm_data.cache.WAIT_SECONDS", 0.1)
-    store = open_remote(DATA)
+def test_waiting_ends(tmp_path: Path) -> None:
     with (
-        waiting_lock(store.path.with_name("lock"), "a test"),
-        pytest.raises(ConflictError, match=r"downloading user/data/tiny.zarr: another process .*lock"),
+        waiting_lock(tmp_path / "lock", "a test"),
+        pytest.raises(ConflictError, match=r"downloading user/data: another process .*lock"),
+        waiting_lock(tmp_path / "lock", "downloading user/data", seconds=0.1),
     ):
-        store.tasks[6].load()
+        pytest.fail("two hold the lock")
 
 
 def test_a_cache_that_cannot_be_written(

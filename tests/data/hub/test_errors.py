@@ -147,6 +147,7 @@ def test_a_hub_that_accepts_and_says_nothing(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every request ends after a while, whichever function of the Hub's client made it."""
+    # Patched: every command calls the Hub through many functions, and none has a reason to choose these.
     monkeypatch.setattr(client, "READ_TIMEOUT", 0.2)
     monkeypatch.setattr(client, "PATIENCE", 10.0)
     monkeypatch.setattr(client, "NOTICE", 0.1)

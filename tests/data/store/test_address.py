@@ -22,7 +22,6 @@ Serve = Callable[[list[bytes]], str]
 def waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
     waited: list[float] = []
     monkeypatch.setattr(address, "sleep", waited.append)
-    monkeypatch.setattr(address, "TIMEOUT_SECONDS", 0.3)
     monkeypatch.setenv("CLWM_CACHE", str(tmp_path / "cache"))
     return waited
 
@@ -86,18 +85,17 @@ def test_a_server_that_says_nothing(waits: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x.zarr"
         with pytest.raises(UnavailableError, match="timed out"):
-            open_store(url)
+            read_address(Address.parse(url), 100, timeout=0.3)
 
 
-def test_patience_ends(serve: Serve, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "PATIENCE_SECONDS", 0.0)
+def test_patience_ends(serve: Serve, waits: list[float]) -> None:
     with pytest.raises(UnavailableError):
-        open_store(serve([BUSY]))
+        read_address(Address.parse(serve([BUSY])), 100, patience=0.0)
     assert waits == []
 
 
 def test_more_than_there_may_be(serve: Serve) -> None:
-    with pytest.raises(DamagedDataError, match="more than the 4 bytes"):
+    with pytest.raises(DamagedDataError, match="more than 4 bytes"):
         stream_address(Address.parse(serve([OK])), io.BytesIO(), 4)
 
 

@@ -90,10 +90,8 @@ def store(request: pytest.FixtureRequest, collected: Path, tmp_path: Path) -> Pa
     mixture = [entry.model_copy(update={"episodes": 10}) for entry in manifest.behaviours]
     path = tmp_path / "x.zarr"
     path.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "CHUNK_BYTES", 100)
-        patch.setattr(writer, "SHARD_BYTES", 1000)
-        writer.write_task(path, Task(3, "ood", {"speed": 1e-05}), mixture, arrays, manifest.storage)
+    task, sizes = Task(3, "ood", {"speed": 1e-05}), {"chunk_bytes": 100, "shard_bytes": 1000}
+    writer.write_task(path, task, mixture, arrays, manifest.storage, **sizes)
     write_root(path, manifest, current_provenance())
     return path
 

@@ -283,15 +283,12 @@ def test_a_task_larger_than_the_memory_is_refused(store_path: Path, monkeypatch:
 
 
 @pytest.fixture
-def zstd_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def zstd_store(tmp_path: Path) -> Path:
     """A task whose compressed arrays lie in shards of several chunks."""
-    monkeypatch.setattr(writer, "CHUNK_BYTES", 500)
-    monkeypatch.setattr(writer, "SHARD_BYTES", 1500)
     rng = np.random.default_rng(0)
     path = tmp_path / "zstd.zarr"
-    write_store(
-        path, {6: [random_episode(rng, 100, False, i) for i in range(8)]}, Storage(compression="zstd")
-    )
+    episodes = [random_episode(rng, 100, False, i) for i in range(8)]
+    write_store(path, {6: episodes}, Storage(compression="zstd"), chunk_bytes=500, shard_bytes=1500)
     assert "sharding_indexed" in (path / "tasks/0006/reward/zarr.json").read_text()
     return path
 

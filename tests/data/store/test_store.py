@@ -37,7 +37,12 @@ def random_episode(rng: np.random.Generator, length: int, terminated: bool, numb
     )
 
 
-def write_store(path: Path, tasks: dict[int, list[Episode]], storage: Storage = Storage()) -> None:  # noqa: B008
+def write_store(
+    path: Path,
+    tasks: dict[int, list[Episode]],
+    storage: Storage = Storage(),  # noqa: B008
+    **sizes: int,
+) -> None:
     manifest = tiny_manifest(tasks=list(tasks)).model_copy(update={"storage": storage})
     path.mkdir()
     for index, episodes in tasks.items():
@@ -48,7 +53,7 @@ def write_store(path: Path, tasks: dict[int, list[Episode]], storage: Storage = 
             for entry, count in zip(manifest.behaviours, counts, strict=True)
             if count
         ]
-        writer.write_task(path, task, mixture, TaskArrays.from_episodes(episodes), storage)
+        writer.write_task(path, task, mixture, TaskArrays.from_episodes(episodes), storage, **sizes)
     write_root(path, manifest, current_provenance())
 
 
@@ -65,11 +70,10 @@ def test_what_is_written_is_read(
 ) -> None:
     rng = np.random.default_rng(seed)
     episodes = [random_episode(rng, n, bool(rng.integers(2)), i) for i, n in enumerate(lengths)]
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "CHUNK_BYTES", chunk_bytes)
-        patch.setattr(writer, "SHARD_BYTES", shard_bytes)
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s.zarr"
-        write_store(path, {12: episodes}, Storage(compression=compression))  # type: ignore[arg-type]
+        storage = Storage(compression=compression)  # type: ignore[arg-type]
+        write_store(path, {12: episodes}, storage, chunk_bytes=chunk_bytes, shard_bytes=shard_bytes)
         assert validate(path) == []
         task = open_store(path).tasks[12]
         loaded = task.load(verify=True)
@@ -126,7 +130,7 @@ def test_metadata(collected: Path) -> None:
 
 
 def test_no_store(tmp_path: Path) -> None:
-    with pytest.raises(ClwmError, match="does not exist"):
+    with pytest.raises(ClwmError, match="neither a path nor user/repo"):
         open_store(tmp_path / "nowhere.zarr")
     with pytest.raises(ClwmError, match="is not a store"):
         open_store(tmp_path)

@@ -128,6 +128,7 @@ def test_damaged_data_never_gets_into_the_files(store: Store, tmp_path: Path, ca
 def test_concurrent_runs_make_the_files_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     fill = mapped._fill
+    # Counts what is decoded: the files of a second decoding would be the same.
     monkeypatch.setattr(mapped, "_fill", lambda *arguments: (made.append(1), fill(*arguments)))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: map_task_data(store, CONFIG), range(8)))
@@ -156,7 +157,7 @@ def test_a_full_disk_is_told(store: Store, cache: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(mapped, "_fill", full)
+    monkeypatch.setattr(mapped, "_fill", full)  # stands for the disk
     with pytest.raises(ClwmError, match=r"No space left on device: free space .* CLWM_CACHE chooses another"):
         map_task_data(store, CONFIG)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]

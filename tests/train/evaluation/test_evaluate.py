@@ -211,7 +211,7 @@ def test_normalised_returns_are_those_of_the_references(
         random, expert = FAMILY.reference_returns(index)
         assert train["task_normalised"][index] == pytest.approx((value - random) / (expert - random))
     assert train["normalised_mean"] == pytest.approx(np.mean(list(train["task_normalised"].values())))
-    monkeypatch.setattr(protocols, "has_references", lambda family: False)
+    monkeypatch.setattr(protocols, "has_references", lambda family: False)  # an installation without any
     (result, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(protocols=("few-shot",), episodes=1))
     assert not {"normalised_mean", "task_normalised"} & set(result["few-shot"]["train"])
 
@@ -291,12 +291,8 @@ def test_evaluation_is_deterministic(agent: Agent, tasks: dict[int, MemoryTask])
 def test_tasks_in_groups_have_the_results_of_all_at_once(
     agent: Agent, tasks: dict[int, MemoryTask], monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
-    def run() -> list[Results]:
-        settings = EvaluationSettings(protocols=PROTOCOLS, episodes=2, context_size=7)
-        return evaluate(agent, FAMILY, tasks, settings)
-
-    monkeypatch.setattr("clwm_train.evaluation.protocols.MOST_LANES", 10_000)
-    together = run()
+    settings = EvaluationSettings(protocols=PROTOCOLS, episodes=2, context_size=7)
+    together = evaluate(agent, FAMILY, tasks, settings, max_lanes=10_000)
     counts = []
 
     def counted(agent: Agent, family: TaskFamily, of: Sequence[int], *, threads: int = 1) -> Lanes:
@@ -305,8 +301,7 @@ def test_tasks_in_groups_have_the_results_of_all_at_once(
 
     for module in ("rollout", "gathering"):
         monkeypatch.setattr(f"clwm_train.evaluation.{module}.Lanes", counted)
-    monkeypatch.setattr("clwm_train.evaluation.protocols.MOST_LANES", limit)
-    apart = run()
+    apart = evaluate(agent, FAMILY, tasks, settings, max_lanes=limit)
     assert max(counts) <= most
     for one, other in zip(apart, together, strict=True):
         assert one.keys() == other.keys() == set(PROTOCOLS)

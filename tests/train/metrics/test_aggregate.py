@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from clwm_data.errors import ClwmError
-from clwm_train.metrics import aggregate as module
 from clwm_train.metrics.aggregate import (
     AGGREGATES,
     aggregate,
@@ -141,11 +140,10 @@ def test_seeds_are_drawn_task_by_task() -> None:
     assert found.low < -0.5
 
 
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing() -> None:
     whole = aggregate(X, iqm, replicates=999, seed=3)
-    monkeypatch.setattr(module, "CHUNK", 35 * 100)
-    assert aggregate(X, iqm, replicates=999, seed=3) == whole
-    assert aggregate(X, iqm, replicates=999, seed=4) != whole
+    assert aggregate(X, iqm, replicates=999, seed=3, chunk=X.size * 100) == whole
+    assert aggregate(X, iqm, replicates=999, seed=4, chunk=X.size * 100) != whole
 
 
 def test_intervals_cover() -> None:

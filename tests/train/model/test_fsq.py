@@ -34,11 +34,9 @@ def test_gradient_is_the_oracles(levels: list[int], seed: int) -> None:
 
 
 @given(levels=st.lists(st.integers(2, 8), min_size=1, max_size=4))
-def test_index_and_code_are_inverse(levels: list[int]) -> None:
+def test_every_index_has_a_code_of_its_own(levels: list[int]) -> None:
     fsq = FSQ(levels)
-    index = torch.arange(prod(levels))
-    codes = fsq.index_to_code(index)
-    assert torch.equal(fsq.code_to_index(codes), index)
+    codes = fsq.index_to_code(torch.arange(prod(levels)))
     assert len(torch.unique(codes, dim=0)) == prod(levels) == fsq.codes
     assert codes.abs().max() <= 1.0
 

@@ -13,6 +13,7 @@ from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.fsq import FSQ
 from clwm_train.model.latent_space import ContinuousSpace, DiscreteSpace, SimNormSpace
 from clwm_train.model.prediction import Classification, Regression
+from tests.train.helpers import code_index
 
 
 @settings(deadline=None)
@@ -68,7 +69,7 @@ def test_codes_are_drawn_with_the_softmax_probabilities() -> None:
     space = DiscreteSpace(1, FSQ([5, 3]))
     draws = RandomStreams([0]).at(Purpose.LATENT_NOISE)
     code = Classification(space, 1.0).advance(logits.expand(1, 200_000, 15), torch.zeros(0), draws)
-    share = torch.bincount(space.fsq.code_to_index(code[0]), minlength=15) / 200_000
+    share = torch.bincount(code_index(space.fsq, code[0]), minlength=15) / 200_000
     torch.testing.assert_close(share, logits.softmax(-1), atol=4e-3, rtol=0)
 
 

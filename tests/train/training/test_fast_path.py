@@ -12,7 +12,7 @@ from torch.nn import functional
 from bench.reference import Reference, as_batch, copy_weights, matched, member_tensors
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.backbones import IQL
-from clwm_train.training import compiler
+from clwm_train.training.compiler import BACKEND
 from clwm_train.training.precision import Precision, matmul_precision
 from tests.train.helpers import COMPILER, small_config
 from tests.train.training.test_learner import disturb, make
@@ -42,14 +42,11 @@ def gumbel_softmax(draws: Iterator[Tensor]) -> object:
 @pytest.mark.parametrize("seeds", [[3], [3, 4]])
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize("backend", [None, "eager", pytest.param("inductor", marks=COMPILER)])
-def test_update_is_the_straightforward_one(
-    seeds: list[int], temperature: float, backend: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_update_is_the_straightforward_one(seeds: list[int], temperature: float, backend: str | None) -> None:
     if backend == "inductor" and (seeds, temperature) != ([3, 4], 0.5):
         pytest.skip("one will do: compiling takes half a minute")
-    monkeypatch.setattr(compiler, "BACKEND", backend)
     config = small_config("spc", "tiny", f"world_model.temperature={temperature}")
-    learner, sampler, streams = make(config, seeds, compiles=backend is not None)
+    learner, sampler, streams = make(config, seeds, compiles=backend is not None, backend=backend or BACKEND)
     disturb(learner.agent)
     batch = sampler.batch(0)
     assert 0 < batch.mask.sum() < batch.mask.numel()
@@ -84,14 +81,13 @@ def test_update_is_the_straightforward_one(
 
 @pytest.mark.parametrize("precision", ["mixed", "bf16"])
 @pytest.mark.parametrize("backend", [None, "eager"])
-def test_other_precisions_stay_near_single_precision(
-    precision: Precision, backend: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compiler, "BACKEND", backend)
+def test_other_precisions_stay_near_single_precision(precision: Precision, backend: str | None) -> None:
     found = {}
     for name in ("fp32", precision):
         config = small_config("spc", "tiny", f"precision={name}", "world_model.dynamics_hidden=[64, 32]")
-        learner, sampler, streams = make(config, [3, 4], compiles=backend is not None)
+        learner, sampler, streams = make(
+            config, [3, 4], compiles=backend is not None, backend=backend or BACKEND
+        )
         disturb(learner.agent)
         with matmul_precision(config.precision):
             found[name] = learner.update(sampler.batch(0), 0, streams)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.agent import Agent
 from clwm_train.model.backbones import IQL
 from clwm_train.objectives import Representation, TemporalConsistency
+from clwm_train.training.compiler import BACKEND, Backend
 from clwm_train.training.learner import Learner
 from tests.train import reference
 from tests.train.helpers import random_task, small_config
@@ -27,12 +29,13 @@ TASKS = {
 
 
 def make(
-    config: TrainConfig, seeds: Sequence[int], *, compiles: bool = False
+    config: TrainConfig, seeds: Sequence[int], *, compiles: bool = False, backend: Backend = BACKEND
 ) -> tuple[Learner, TaskBatchSampler, RandomStreams]:
     data = load_task_data(TASKS, config.data)
-    agent = Agent(config, seeds, 2, 2)
+    agent = Agent(config, seeds, 2, 2, np.eye(len(TASKS), dtype=np.float32))
+    tasks = [data.tasks[place] for place in data.positions("train")]
     return (
-        Learner(config, agent, [data.tasks[place] for place in data.positions("train")], compiles=compiles),
+        Learner(config, agent, tasks, compiles=compiles, backend=backend),
         TaskBatchSampler(data, config.batch, seeds, next_observation=agent.next_observation),
         RandomStreams(seeds),
     )

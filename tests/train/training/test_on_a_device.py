@@ -23,7 +23,6 @@ from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.kernels.streams import Noise, RandomStreams
 from clwm_train.methods.listing import list_methods
 from clwm_train.model.agent import Agent
-from clwm_train.training import compiler
 from clwm_train.training.learner import Learner
 from clwm_train.training.meter import Meter
 from tests.train.helpers import random_task, small_config
@@ -82,7 +81,7 @@ def update(method: str, *overrides: str, compiles: bool = False, before_iql: Any
     config = small_config(method, "tiny", *overrides)
     data = load_task_data(TASKS, config.data)
     agent = Agent(config, [0, 1], 2, 2, np.eye(4, dtype=np.float32))
-    learner = Learner(config, agent, list(TASKS), compiles=compiles).to(DEVICE)
+    learner = Learner(config, agent, list(TASKS), compiles=compiles, backend="aot_eager").to(DEVICE)
     for optimiser in learner.optimisers.values():  # fused ones are torch's own, and know real devices alone
         optimiser.step = lambda: None
     if before_iql is not None:
@@ -107,8 +106,7 @@ def test_an_update_in_bf16_stays_on_the_device() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*an autograd kernel was not registered:UserWarning")
-def test_a_graph_stays_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "BACKEND", "aot_eager")
+def test_a_graph_stays_on_the_device() -> None:
     update("spc", compiles=True)
 
 
