@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -63,10 +64,18 @@ def counting_bar(description: str, unit: str = "task") -> Iterator[Callable[[int
         yield on_progress
 
 
+def shown_path(path: Path) -> Path:
+    """A path as a user would type it: relative to the current folder where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def echo_store(store: Store) -> None:
     """One line about a store that was just made."""
     transitions = sum(task.record.transitions for task in store.tasks.values())
-    click.echo(f"{store.path}: {plural(len(store.tasks), 'task')}, {plural(transitions, 'transition')}")
+    click.echo(
+        f"{shown_path(store.path)}: {plural(len(store.tasks), 'task')}, {plural(transitions, 'transition')}"
+    )
 
 
 def parse_list(option: str, text: str, allowed: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from clwm_data.store.soundness import Finding
 from clwm_data.store.summary import missing_provenance
 from clwm_data.store.validate import validate as validate_store
 
-from .common import echo_json, progress_bar
+from .common import echo_json, progress_bar, shown_path
 from .finding import find_store
 from .options import json_option
 
@@ -99,9 +99,9 @@ def _echo(path: Path, findings: list[Finding], tasks: int, report: ReplayReport 
     for finding in findings:
         click.echo(str(finding))
     if report is not None:
-        click.echo(f"{path}: {report}")
+        click.echo(f"{shown_path(path)}: {report}")
     if not findings:
-        click.echo(f"{path}: valid, {plural(tasks, 'task')}")
+        click.echo(f"{shown_path(path)}: valid, {plural(tasks, 'task')}")
 
 
 def _summary(report: ReplayReport) -> dict[str, object]:

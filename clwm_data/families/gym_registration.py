@@ -34,7 +34,7 @@ def register_environments() -> None:
     Gymnasium has no plugin discovery of its own, so this runs on ``import clwm_data``, which must stay fast
     for those who only read stores.
     """
-    if "gymnasium" in sys.modules:
+    if sys.modules.get("gymnasium") is not None:
         _register()
     else:
         sys.meta_path.insert(0, _AfterGymnasium())
