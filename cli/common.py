@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from clwm_data.pages.numbers import plural
+from clwm_data.pages.numbers import MINUS, plural
 from clwm_data.store import Store
 
 from .progress import ProgressBar
@@ -39,7 +39,7 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for number, line in enumerate(lines):
         reference = lines[1] if len(lines) > 1 else header
         cells = [
-            cell.rjust(width) if reference[column][:1] in "-0123456789" else cell.ljust(width)
+            cell.rjust(width) if reference[column][:1] in f"-{MINUS}0123456789" else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         click.echo("  ".join(cells).rstrip())

@@ -171,10 +171,7 @@ def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
             rewards=episode.reward,
             terminations=episode.terminated,
             truncations=episode.truncated,
-            # Minari's infos have one more entry, for the reset.
-            infos=None
-            if episode.success is None
-            else {"success": np.concatenate([[False], episode.success])},
+            infos=_infos(episode),
         )
         for episode in arrays
     )
@@ -190,6 +187,17 @@ def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
             KEY: {"store": record, "task": task.record.model_dump(mode="json")},
         }
     )
+
+
+def _infos(episode: Episode) -> dict[str, Any] | None:
+    """What Minari's infos hold, with one more entry than steps, for the reset."""
+    steps = {"success": episode.success, "dense_reward": episode.dense_reward}
+    infos = {
+        name: np.concatenate([np.zeros(1, array.dtype), array])
+        for name, array in steps.items()
+        if array is not None
+    }
+    return infos or None
 
 
 def _own_metadata(episode: Episode) -> dict[str, Any]:
@@ -308,6 +316,9 @@ def _own_episodes(folder: Path) -> Iterator[Episode]:
             initial_state=None if state is None else np.asarray(state, np.float64),
             seed=None if seed is None else int(seed),
             behaviour=int(metadata.get("behaviour", 0)),
+            dense_reward=np.asarray(infos["dense_reward"], np.float32)[1:]
+            if "dense_reward" in infos
+            else None,
         )
 
 

@@ -252,13 +252,15 @@ def _simulate(env: TaskVectorEnv, arrays: TaskArrays, numbers: Sequence[int]) ->
     for lane, episode in enumerate(stored):
         action[: len(episode.action), lane] = episode.action
     observations = [observation]
-    steps: list[tuple[NDArray[Any], ...]] = []  # reward, terminated, truncated, success, active: [L] each
+    # reward, terminated, truncated, success, dense reward, active: [L] each
+    steps: list[tuple[NDArray[Any], ...]] = []
     for actions in action:
         active = env.active
         observation, reward, terminated, truncated, info = env.step(actions)
         observations.append(observation)
-        steps.append((reward, terminated, truncated, info.get("success", active), active))
-    reward, terminated, truncated, success, active = map(np.stack, zip(*steps, strict=True))
+        success, dense = info.get("success", active), info.get("dense_reward", reward)
+        steps.append((reward, terminated, truncated, success, dense, active))
+    reward, terminated, truncated, success, dense, active = map(np.stack, zip(*steps, strict=True))
     results = []
     for lane, episode in enumerate(stored):
         length = min(len(episode.reward), int(active[:, lane].sum()))
@@ -271,6 +273,9 @@ def _simulate(env: TaskVectorEnv, arrays: TaskArrays, numbers: Sequence[int]) ->
                 truncated=truncated[:length, lane],
                 success=None if episode.success is None else success[:length, lane],
                 initial_state=states[lane],
+                dense_reward=None
+                if episode.dense_reward is None
+                else dense[:length, lane].astype(np.float32),
             )
         )
     return results
@@ -293,7 +298,11 @@ def _compare(stored: Episode, simulated: Episode, exact: bool) -> tuple[str | No
     diverged = length + 1 if (gap <= tolerance).all() else int(np.argmax(gap > tolerance))
     compared = max(0, diverged - 1)  # transitions that lead to observations that agree
     allowed = np.minimum(REWARD_ROUNDING + REWARD_GAIN * np.maximum(gap[:-1], gap[1:]), REWARD_TOLERANCE)
-    same = {"reward": _gap(stored.reward[:length], simulated.reward) <= (0.0 if exact else allowed)}
+    same: dict[str, NDArray[np.bool_]] = {}
+    for name in ("reward", "dense_reward"):
+        if getattr(stored, name) is not None:
+            gap_of_rewards = _gap(getattr(stored, name)[:length], getattr(simulated, name))
+            same[name] = gap_of_rewards <= (0.0 if exact else allowed)
     for name in ("terminated", "truncated", "success"):
         if getattr(stored, name) is not None:
             same[name] = getattr(stored, name)[:length] == getattr(simulated, name)
@@ -323,10 +332,13 @@ def _gap(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _equal_steps(stored: Episode, simulated: Episode) -> int:
-    """Number of steps whose reward and next observation agree to the bit."""
+    """Number of steps whose rewards and next observation agree to the bit."""
     length = len(simulated.reward)
     observation = (stored.observation[1 : length + 1] == simulated.observation[1:]).all(axis=1)
-    return int((observation & (stored.reward[:length] == simulated.reward)).sum())
+    equal = observation & (stored.reward[:length] == simulated.reward)
+    if stored.dense_reward is not None:
+        equal &= stored.dense_reward[:length] == simulated.dense_reward
+    return int(equal.sum())
 
 
 def _differs(name: str, row: int, stored: Any, simulated: Any) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ConflictError
 from clwm_data.families import get_family
+from clwm_data.pages.numbers import number
 from clwm_data.references import has_references
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
@@ -93,12 +94,12 @@ class _Row:
 def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
     dataset, method, protocol, split = key
     first = rows[0]
-    for number, row in enumerate(rows):
+    for place, row in enumerate(rows):
         if row.tasks != first.tasks or row.run.record.family != first.run.record.family:
             raise ConflictError(
                 f"{first.run.path} and {row.run.path}: were evaluated on different tasks: leave one out"
             )
-        for other in rows[:number]:
+        for other in rows[:place]:
             if row.seed == other.seed:
                 raise ConflictError(
                     f"{other.run.path}, {row.run.path}: both hold seed {row.seed} of {method} on {dataset}: "
@@ -215,7 +216,7 @@ CSV_HEADER = (
 def results_table(scores: Sequence[Score]) -> list[tuple[str, ...]]:
     """A row per score under ``HEADER``, with 95 % intervals where there are several seeds."""
     return [
-        (*_names(score), *(shown(value, form) for value, form in _aggregates(score)), *_counts(score))
+        (*_names(score), *(shown(value, places) for value, places in _aggregates(score)), *_counts(score))
         for score in scores
     ]
 
@@ -226,9 +227,9 @@ def results_csv(scores: Sequence[Score]) -> list[tuple[str | float | None, ...]]
         (
             *_names(score),
             *(
-                number
+                bound
                 for value, _ in _aggregates(score)
-                for number in ((None,) * 3 if value is None else (value.point, value.low, value.high))
+                for bound in ((None,) * 3 if value is None else (value.point, value.low, value.high))
             ),
             *_counts(score),
         )
@@ -244,20 +245,20 @@ def _counts(score: Score) -> tuple[str, ...]:
     return str(score.update), str(len(score.tasks)), str(len(score.seeds))
 
 
-def _aggregates(score: Score) -> tuple[tuple[Interval | None, str], ...]:
+def _aggregates(score: Score) -> tuple[tuple[Interval | None, int], ...]:
     """Mean return, IQM of the normalised returns, mean success, and how to write them."""
     return (
-        (aggregate(score.returns, mean), ".1f"),
-        (None if score.normalised is None else aggregate(score.normalised, iqm), ".3f"),
-        (None if score.success is None else aggregate(score.success, mean), ".2f"),
+        (aggregate(score.returns, mean), 1),
+        (None if score.normalised is None else aggregate(score.normalised, iqm), 3),
+        (None if score.success is None else aggregate(score.success, mean), 2),
     )
 
 
-def shown(interval: Interval | None, form: str) -> str:
+def shown(interval: Interval | None, places: int) -> str:
     """``0.93 [0.91, 0.95]``; only the point if there is no interval; ``-`` for ``None``."""
     if interval is None:
         return "-"
-    point = format(interval.point, form)
+    point = number(interval.point, places)
     if interval.low is None or interval.high is None:
         return point
-    return f"{point} [{format(interval.low, form)}, {format(interval.high, form)}]"
+    return f"{point} [{number(interval.low, places)}, {number(interval.high, places)}]"

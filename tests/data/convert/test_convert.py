@@ -45,7 +45,23 @@ def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("which", ["collected", "solved"])
+@pytest.fixture
+def dense(tmp_path: Path) -> Path:
+    """A store of a family with a dense reward beside the sparse one."""
+    mixture = [BehaviourEntry(policy="scripted", episodes=2)]
+    manifest = Manifest(name="dense", family="point-robot-sparse", tasks=[3, 4], behaviours=mixture)
+    return collect(manifest, tmp_path / "dense.zarr").path
+
+
+def test_minari_holds_the_dense_reward(dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    to_minari(dense, tmp_path)
+    dataset = minari.load_dataset("dense/task-0003-v0")
+    for written, stored in zip(dataset, open_store(dense).tasks[3].load(), strict=True):
+        np.testing.assert_array_equal(written.infos["dense_reward"][1:], stored.dense_reward)
+
+
+@pytest.mark.parametrize("which", ["collected", "solved", "dense"])
 def test_to_minari_and_back_is_the_same_store(
     which: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -265,3 +265,21 @@ def test_command(store_path: Path, clwm: Clwm) -> None:
     assert not document["replay"]["bit_exact"]
     assert document["replay"]["steps_equal_to_the_bit"] == document["replay"]["total_steps"] - 1
     assert [finding["what"][:13] for finding in document["findings"]] == ["reward, row 3"]
+
+
+def test_dense_rewards_are_compared_too(tmp_path: Path) -> None:
+    mixture = [BehaviourEntry(policy="scripted", episodes=2)]
+    manifest = Manifest(name="dense", family="point-robot-sparse", tasks=[3], behaviours=mixture)
+    path = collect(manifest, tmp_path / "dense.zarr").path
+    report = replay(path, ALL)
+    assert (report.findings, report.to_the_bit) == ([], report.total)
+
+    def change(arrays: TaskArrays) -> TaskArrays:
+        assert arrays.dense_reward is not None
+        return replace(arrays, dense_reward=plus(arrays.dense_reward, 5, 1e-3))
+
+    forged(path, 3, change)
+    report = replay(path, ALL)
+    assert [finding.where for finding in report.findings] == [f"{path}: task 3: episode 0"]
+    assert report.findings[0].what.startswith("dense_reward, row 5, is ")
+    assert report.to_the_bit == report.total - 1

@@ -16,11 +16,12 @@ from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.families import get_family
 from clwm_train.analysis.results import read_analyses, save_analysis
 from clwm_train.evaluation.results import read_evaluations, save_evaluation
-from clwm_train.metrics.aggregate import aggregate, iqm, mean
+from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.report.choosing import check_analyses, choose_evaluations
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.page import find_runs, write_run_report
 from clwm_train.report.scores import Score, compare, gather_scores, results_csv, results_table
+from clwm_train.report.scores import shown as interval_text
 from clwm_train.runs.checkpoint import INDEX, CheckpointRecord
 from clwm_train.runs.run import Run, open_run, write_model
 from tests.train.invented_runs import invent_run
@@ -87,6 +88,12 @@ def test_scores_are_the_evaluations(runs: Path) -> None:
     assert numbers[4] == aggregate(score.returns, mean).point
     assert numbers[7:10] == (found.point, found.low, found.high)
     assert numbers[10:13] == (None, None, None)
+
+
+def test_negative_numbers_have_a_minus_sign() -> None:
+    assert interval_text(Interval(-1234.56, -2000.0, -0.04), 1) == "\u22121,234.6 [\u22122,000.0, 0.0]"
+    assert interval_text(Interval(-0.5, None, None), 2) == "\u22120.50"
+    assert interval_text(None, 1) == "-"
 
 
 def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
