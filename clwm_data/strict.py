@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.yaml_text import (
@@ -48,6 +48,7 @@ STEPS: dict[Any, str] = {list: "[]", tuple: "[]", dict: ".*", Mapping: ".*"}
 
 #: Text without control characters except tab and newline: others could manipulate a terminal.
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 #: Keys that reveal the kind of a file, and the command that takes it.
 KINDS = {

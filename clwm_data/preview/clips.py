@@ -41,9 +41,8 @@ class Clip:
     Attributes:
         task: the task of the episode.
         label: which episode, or which behaviour.
-        pictures: [n][height, width, 3], at step 0, ``stride``, 2 ``stride``, ... and at the end; a still
-            clip has only the last one.
-        stride: agent steps between two pictures.
+        pictures: [n][height, width, 3], at equal distances from step 0 on, and at the end; a still clip has
+            only the last one.
         steps: length of the episode.
         episode_return: undiscounted; for a stored episode, the return of the stored rewards.
         success: whether any step was a success; ``None`` where the family has no success.
@@ -53,7 +52,6 @@ class Clip:
     task: Task
     label: str
     pictures: Sequence[Picture]
-    stride: int
     steps: int
     episode_return: float
     success: bool | None
@@ -264,7 +262,6 @@ class _Film:
             task=task,
             label=label,
             pictures=self._pictures,
-            stride=self._stride,
             steps=len(self._rewards),
             episode_return=total if stored_return is None else stored_return,
             success=self._success,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +17,9 @@ from pydantic import Field
 
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.file_state import FileState, file_state
-from clwm_data.strict import StrictModel, build_model, read_yaml
+from clwm_data.strict import Finite, StrictModel, build_model, read_yaml
 
 FOLDER = Path(__file__).parent
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class ReferenceRecord(StrictModel):

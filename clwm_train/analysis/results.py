@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import write_json
 from clwm_data.store.root import parse_json
-from clwm_data.strict import StrictModel, Text, first_mistake
+from clwm_data.strict import Finite, StrictModel, Text, first_mistake
 from clwm_train.runs.checkpoint import BEST, checkpoint_name
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, result_name
@@ -20,8 +20,6 @@ ANALYSES = "analyses"
 
 Part = Literal["probe", "disentanglement", "open-loop"]
 PARTS: tuple[Part, ...] = get_args(Part)
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class DisentanglementScores(StrictModel):

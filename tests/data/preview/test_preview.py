@@ -24,7 +24,7 @@ def plain(colour: int, *, count: int = 1, success: bool | None = None, index: in
     """A clip of ``count`` pictures, the last of which is ``colour`` and the others 20 brighter each."""
     pictures = [np.full((240, 320, 3), colour + 20 * number, np.uint8) for number in range(count)][::-1]
     task = Task(index, "ood", {"goal": tuple(float(n) for n in range(40))})
-    return Clip(task, "test", pictures, stride=2, steps=2 * count, episode_return=-1.25, success=success)
+    return Clip(task, "test", pictures, steps=2 * count, episode_return=-1.25, success=success)
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
@@ -41,7 +41,7 @@ def test_typical_tasks_are_spread_over_each_split() -> None:
 def test_a_behaviours_episode_is_filmed_from_start_to_end_and_repeats() -> None:
     family = get_family("point-robot")
     (clip,) = preview_family(family, [12])
-    assert (clip.label, clip.steps, clip.stride, len(clip.pictures)) == ("scripted", 40, 1, 41)
+    assert (clip.label, clip.steps, len(clip.pictures)) == ("scripted", 40, 41)
     env, policy = family.make_env(12, render_mode="rgb_array"), family.scripted_policy(12)
     observation, _ = env.reset(seed=0)
     np.testing.assert_array_equal(clip.pictures[0], env.render())
