@@ -242,7 +242,7 @@ def test_bad_tensors_are_refused(collected: Path, tmp_path: Path) -> None:
         assert not (tmp_path / "x.zarr").exists()
     assert not (tmp_path / "pwned").exists()
     shutil.copy(tmp_path / "action/task6.pth", tmp_path / "action/other-6.pth")
-    with pytest.raises(ClwmError, match=r"is of task 6, as other-6\.pth is"):
+    with pytest.raises(ClwmError, match=r"is of task 6, like other-6\.pth"):
         from_tensors(tmp_path / "action", tmp_path / "x.zarr", "point-robot")
     torch.save(good, tmp_path / "empty/nameless.pt")
     with pytest.raises(ClwmError, match="its name has no number"):
