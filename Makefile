@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-fast lint docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/clwm demo
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8
+
+test-fast: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 -m "not slow"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check

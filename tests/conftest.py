@@ -14,7 +14,34 @@ from clwm_data.collection.collector import collect
 from clwm_data.manifest import BehaviourEntry, Manifest
 
 ROOT = Path(__file__).parents[1]
+#: What `make test-fast` leaves out: whole commands, kills, compilers, trainings, servers.
+SLOW = (
+    *("cli", "docs", "data/behaviour_training", "data/hub", "data/recording", "train/hub"),
+    *(
+        "data/collection/test_crash.py",
+        "data/collection/test_collect.py",
+        "data/collection/test_own_policy.py",
+    ),
+    *("data/edit/test_replacement.py", "data/edit/test_places.py", "data/edit/test_relabel.py"),
+    *("data/store/test_verified.py", "data/store/test_replay.py", "data/store/test_torch_dataset.py"),
+    *("data/convert/test_convert.py", "data/convert/test_border.py", "data/zoo/test_image.py"),
+    *("data/families", "data/preview", "train/evaluation", "train/acting/test_planning.py"),
+    *("train/training/test_compiler.py", "train/training/test_fast_path.py", "train/data/test_mapped.py"),
+    *(
+        "train/training/test_on_a_device.py",
+        "train/training/test_divergence.py",
+        "train/model/test_backbones.py",
+    ),
+    *("train/methods/test_methods.py", "train/methods/test_fuzz.py", "train/analysis", "train/runs"),
+)
 Clwm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def tiny_manifest(

@@ -280,7 +280,7 @@ def test_manifests_compare_by_what_they_collect() -> None:
             ["clwm", "collect", "data/m.yaml", "--out", "/secret/s.zarr"],
             "clwm collect data/m.yaml --out s.zarr",
         ),
-        (["clwm", "train", "/secret/a b.zarr", "--out=/tmp/run/"], "clwm train 'a b.zarr' --out=run"),
+        (["clwm", "train", "/secret/a b.zarr", "--out=/tmp/run/"], "clwm train 'a b.zarr' --out=run/"),
         (["clwm", "train", "x", "--set", "iql.expectile=0.9"], "clwm train x --set iql.expectile=0.9"),
         ([""], "python"),
     ],

@@ -15,8 +15,8 @@ from clwm_data.pages.palette import (
     SPLIT_COLOURS,
     Mode,
     css_classes,
-    resolved,
     series_class,
+    without_variables,
 )
 
 #: Colours as people without one kind of cones see them (Machado, Oliveira and Fernandes 2009, severity 1).
@@ -112,7 +112,7 @@ def test_series_differ_in_colour_or_pattern() -> None:
 
 
 def test_files_name_colours_and_no_variables() -> None:
-    css = resolved(css_classes() + ".x{fill:var(--warn-paper)}")
+    css = without_variables(css_classes() + ".x{fill:var(--warn-paper)}")
     assert "var(" not in css
     light, dark = css.split("@media(prefers-color-scheme:dark)")
     for mode, text in (("light", light), ("dark", dark)):

@@ -100,9 +100,7 @@ def test_bad_files_of_a_web_server_are_refused(site: Site, store_path: Path, kin
     bad = {"longer": text + b"x", "shorter": text[:-1], "altered": bytes([text[0] ^ 1]) + text[1:]}
     file.write_bytes(bad[kind]) if kind in bad else file.unlink()
     store = clwm_data.open_store(site.url)
-    words = {"missing": "answers 404", "longer": "has more than the 800 bytes"}.get(
-        kind, "not have the digest"
-    )
+    words = {"missing": "answers 404", "longer": "has more than 800 bytes"}.get(kind, "not have the digest")
     with pytest.raises(ClwmError, match=rf"tasks/0006/reward/c\.0: .*{words}"):
         store.tasks[6].load()
     assert not list(cache.rglob("reward/c.0*"))

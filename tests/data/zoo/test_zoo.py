@@ -232,11 +232,11 @@ def test_several_policies_share_the_tasks() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({MEMBER: np.asarray([0, 2], np.uint8)}, "not there"),
-        ({MEMBER: np.asarray([-1, 0], np.int8)}, "not there"),
+        ({MEMBER: np.asarray([0, 2], np.uint8)}, "names policies that are missing"),
+        ({MEMBER: np.asarray([-1, 0], np.int8)}, "names policies that are missing"),
         ({MEMBER: np.zeros(2, np.float32)}, "vector of integers"),
         ({MEMBER: np.zeros(0, np.uint8)}, "vector of integers"),
-        ({"3/input.mean": np.zeros(INPUTS, np.float32)}, "not there"),
+        ({"3/input.mean": np.zeros(INPUTS, np.float32)}, "names policies that are missing"),
         ({"1/layer.0.bias": np.zeros(8, np.int32)}, "expected floats"),
     ],
 )

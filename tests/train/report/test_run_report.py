@@ -138,8 +138,8 @@ def test_the_page_and_what_is_beside_it(written: list[Path]) -> None:
     assert "<b>sim" not in page
     assert "&lt;b&gt;sim" in page
     assert (
-        "codes of noise get: disentanglement 0.00, completeness 0.00, informativeness -0.10, modularity 0.94"
-        in page
+        "codes of noise score: disentanglement 0.00, completeness 0.00, informativeness -0.10, "
+        "modularity 0.94" in page
     )
     assert "Every result below: protocols few-shot, zero-shot; splits train, id, ood; episodes 3;" in page
     assert not re.search(r'src="(?!data:)|<script|https?://(?!www\.w3\.org)', page)
