@@ -1,8 +1,8 @@
 """Runs the tutorials as they stand, and shows in them what came out.
 
-``python -m docs.generate.tutorials [NAME...]`` runs the blocks of each tutorial in one shell session, as a reader types
-them; a block of ``text`` directly behind a block of code is replaced by what that code prints, and a picture of a
-tutorial by the file of that name that the session made.
+``python -m docs.generate.tutorials [NAME...]`` runs the blocks of each tutorial in one shell session, as a
+reader types them. A block of ``text`` directly behind a block of code is replaced by what that code prints,
+and a picture of a tutorial by the file of that name that the session made.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def session(found: list[Block]) -> str:
     """One shell script of all blocks; Python blocks that follow each other are one program."""
     lines = ["set -eu", "trap 'jobs -p | xargs -r kill' EXIT"]
     for number, block in enumerate(found):
-        separator = f"printf '\\x1e'\n" if number else ""
+        separator = "printf '\\x1e'\n" if number else ""
         if block.language == "sh":
             lines.append(separator + block.code)
             continue
