@@ -11,7 +11,7 @@ from torch import Tensor
 from clwm_data.errors import InvalidInputError
 from clwm_train.config import BatchConfig
 from clwm_train.data.task_data import TaskData, gather
-from clwm_train.kernels.streams import Draws, Purpose, RandomStreams
+from clwm_train.kernels.streams import Noise, Purpose, RandomStreams, Streams
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class TaskBatchSampler:
         self._task_place = self._first_place[data.first_episode]
         self._steps = torch.arange(config.horizon + 1, device=data.device)
 
-    def batch(self, step: int) -> TaskBatch:
-        """The batch of update ``step``."""
-        config, draws = self.config, self._streams.at(Purpose.BATCH, step)
+    def batch(self, step: int, streams: Streams | None = None) -> TaskBatch:
+        """The batch of update ``step``, drawn from the sampler's own streams unless others are given."""
+        config, draws = self.config, (streams or self._streams).at(Purpose.BATCH, step)
         task = _integers(draws, (config.tasks,), self._task_count)
         position = self._positions[task]
         window = self._draw(draws, self._task_place, position, config.windows)
@@ -97,7 +97,7 @@ class TaskBatchSampler:
         }
         return TaskBatch(**{name: part.to(self.device) for name, part in parts.items()})
 
-    def _draw(self, draws: Draws, first: Tensor, position: Tensor, count: int) -> Tensor:
+    def _draw(self, draws: Noise, first: Tensor, position: Tensor, count: int) -> Tensor:
         """``count`` integers per task from [first[position], first[position + 1]): [S, T, count]."""
         low = first[position].unsqueeze(-1)
         high = first[position + 1].unsqueeze(-1)
@@ -123,7 +123,7 @@ class TaskBatchSampler:
         }
 
 
-def _integers(draws: Draws, shape: tuple[int, ...], bound: Tensor) -> Tensor:
+def _integers(draws: Noise, shape: tuple[int, ...], bound: Tensor) -> Tensor:
     """Integers uniform on [0, bound), bounds up to 2^53: [S, *shape]."""
     uniform = draws.uniform(*shape, dtype=torch.float64).to(bound.device)
     # u < 1 but u * bound may round up to bound.

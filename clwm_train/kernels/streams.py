@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,6 +40,18 @@ class Noise(ABC):
     def gumbel(self, *shape: int) -> Tensor:
         """Standard Gumbel noise: [S, *shape]."""
         return -torch.log(-torch.log(self.uniform(*shape)))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise: [S, *shape] (Box and Muller 1958)."""
+        first, second = self.uniform(2, *shape).unbind(1)
+        return first.neg().log1p().mul(-2.0).sqrt() * second.mul(2.0 * math.pi).cos()
+
+
+class Streams(Protocol):
+    """Where the random numbers of a step come from."""
+
+    def at(self, purpose: Purpose, step: int = 0) -> Noise:
+        """The random numbers for a purpose at a step."""
 
 
 class Drawn(Noise):
@@ -74,18 +87,17 @@ class Draws(Noise):
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on [0, 1): [S, *shape]."""
         out = torch.empty(len(self.generators), *shape, dtype=dtype, device=self.device)
-        for generator, row in zip(self.generators, out, strict=True):
+        self.fill(out)
+        return out
+
+    def fill(self, numbers: Tensor) -> None:
+        """Overwrite numbers [S, ...] with the next ones."""
+        for generator, row in zip(self.generators, numbers, strict=True):
             if isinstance(generator, torch.Generator):
                 row.uniform_(generator=generator)
             else:
                 array = row.numpy()
                 generator.random(dtype=array.dtype, out=array)
-        return out
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal noise: [S, *shape] (Box and Muller 1958)."""
-        first, second = self.uniform(2, *shape).unbind(1)
-        return first.neg_().log1p_().mul_(-2.0).sqrt_() * second.mul_(2.0 * math.pi).cos_()
 
 
 class RandomStreams:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clwm_train.config import TrainConfig
 from clwm_train.data.sampler import TaskBatch
-from clwm_train.kernels.streams import Drawn, Draws, Noise, Purpose, RandomStreams
+from clwm_train.kernels.streams import Drawn, Noise, Purpose, Streams
 from clwm_train.model.agent import Agent
 from clwm_train.model.backbones import Transitions
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
@@ -100,7 +100,7 @@ class Learner(nn.Module):
                 optimisers[f"objectives.{objective.name}"] = own
         return optimisers
 
-    def update(self, batch: TaskBatch, step: int, streams: RandomStreams, pace: float = 1.0) -> Metrics:
+    def update(self, batch: TaskBatch, step: int, streams: Streams, pace: float = 1.0) -> Metrics:
         """Update ``step``: always the backbone; context encoder and world model at every
         ``representation_every``-th.
 
@@ -115,10 +115,14 @@ class Learner(nn.Module):
         Returns:
             metrics [S] by name.
         """
-        self._set_learning_rates(pace)
+        self.set_pace(pace)
+        return self.learn(batch, step, streams)
+
+    def learn(self, batch: TaskBatch, step: int, streams: Streams) -> Metrics:
+        """:meth:`update` with the learning rates as they are; this can be recorded as a CUDA graph."""
         world_model, backbone = self.agent.world_model, self.agent.backbone
         metrics: Metrics = {}
-        if self.objectives and step % self.config.representation_every == 0:
+        if self.represents(step):
             latent_noise = self._latent_noise(batch, streams.at(Purpose.LATENT_NOISE, step))
             with self._graph_part("representation"):
                 loss, features, z, metrics = self._representation(batch, latent_noise)
@@ -137,16 +141,31 @@ class Learner(nn.Module):
             backbone.update_targets()
         return metrics | backbone_metrics
 
-    def _set_learning_rates(self, pace: float) -> None:
+    def represents(self, step: int) -> bool:
+        """Whether update ``step`` trains context encoder and world model as well."""
+        return bool(self.objectives) and step % self.config.representation_every == 0
+
+    def set_pace(self, pace: float) -> None:
+        """Set all learning rates to ``pace`` times the configured ones."""
         for name, rates in self._rates.items():
             for group, rate in zip(self.optimisers[name].param_groups, rates, strict=True):
-                group["lr"] = pace * rate
+                if isinstance(group["lr"], Tensor):  # a recorded graph reads it there
+                    group["lr"].fill_(pace * rate)
+                else:
+                    group["lr"] = pace * rate
+
+    def use_recordable_optimisers(self, device: torch.device) -> None:
+        """Let the optimisers keep learning rates and counts on a GPU, where a recorded graph reads them."""
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = torch.tensor(group["lr"], device=device)
+                group["capturable"] = True
 
     def _graph_part(self, name: str) -> AbstractContextManager[object]:
         """Name a compiled graph in the trace, which cannot show its parts; without one, parts have names."""
         return part(name) if self.compiles else nullcontext()
 
-    def _latent_noise(self, batch: TaskBatch, draws: Draws) -> Noise:
+    def _latent_noise(self, batch: TaskBatch, draws: Noise) -> Noise:
         """Noise of the world model's roll-outs; drawn beforehand for a compiled graph, which cannot draw."""
         world_model = self.agent.world_model
         if world_model is None or not self.compiles:
@@ -155,7 +174,7 @@ class Learner(nn.Module):
         shape = world_model.prediction.noise_shape(tasks * windows)
         return Drawn([draws.uniform(*shape) for _ in range(horizon - 1)] if shape else [])
 
-    def _backbone_noise(self, batch: TaskBatch, step: int, streams: RandomStreams) -> Tensor | None:
+    def _backbone_noise(self, batch: TaskBatch, step: int, streams: Streams) -> Tensor | None:
         size = self.agent.backbone.noise_size
         if not size:
             return None

@@ -33,10 +33,11 @@ from clwm_train.runs.checkpoint import (
 from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SECONDS, THROUGHPUT, MetricsLog
 from clwm_train.runs.run import METRICS, TENSORBOARD, TRACE, Run
 from clwm_train.training.divergence import check_finite
-from clwm_train.training.learner import Learner
+from clwm_train.training.learner import Learner, Metrics
 from clwm_train.training.meter import Meter
 from clwm_train.training.pace import pace
 from clwm_train.training.profile import Profiler, Shares, part
+from clwm_train.training.recorded import RecordedUpdates
 
 #: Called after every update with the number of updates done and the latest logged metrics of the first seed.
 ProgressCallback = Callable[[int, dict[str, float]], None]
@@ -55,7 +56,8 @@ class Trainer:
         run: the run.
         data: arrays of its store.
         device: device to train on; by default that of ``data``.
-        compiles: compute losses and gradients as compiled graphs.
+        compiles: compute losses and gradients as compiled graphs; with device and data on a GPU, record the
+            updates, too (:mod:`clwm_train.training.recorded`).
         evaluator: for runs that are evaluated while training (``evaluation`` of the configuration).
         warn: called with warnings.
     """
@@ -93,6 +95,11 @@ class Trainer:
         # Always the same contexts, so that the rows of the log are comparable.
         self.probe = self.sampler.batch(0).context
         self.streams = RandomStreams(record.seeds, device)
+        self.recorded = (
+            RecordedUpdates(self.learner, self.sampler, self.streams)
+            if compiles and device.type == data.device.type == "cuda"
+            else None
+        )
         self.meter = Meter()
         self.step = 0
         checkpoints = list_checkpoints(run.checkpoints)
@@ -143,11 +150,8 @@ class Trainer:
             since, before = time.perf_counter(), self.step
             started = since - log.seconds  # moved on by every evaluation, which is no training
             while self.step < steps and not stop():
-                with part("sampler"):
-                    batch = self.sampler.batch(self.step)
-                rate = pace(self.step, config.steps, config.learning_rate_decay)
                 try:
-                    metrics = self.learner.update(batch, self.step, self.streams, rate)
+                    metrics = self._update(recorded=profiler is None)
                 except UnavailableError:
                     if stop():  # the signal to stop has also ended the compiler
                         return False
@@ -176,6 +180,16 @@ class Trainer:
             if saved != self.step:
                 self._save(log)
         return self.step >= steps
+
+    def _update(self, *, recorded: bool) -> Metrics:
+        """The next update, recorded if possible; returns its metrics, which the one after it may change."""
+        config = self.run.config
+        rate = pace(self.step, config.steps, config.learning_rate_decay)
+        if recorded and self.recorded is not None:
+            return self.recorded.update(self.step, rate)
+        with part("sampler"):
+            batch = self.sampler.batch(self.step)
+        return self.learner.update(batch, self.step, self.streams, rate)
 
     def _write_row(self, log: MetricsLog, speed: float, seconds: float) -> dict[str, float]:
         """Log the means over the current interval; returns those of the first seed."""
