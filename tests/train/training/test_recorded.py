@@ -112,8 +112,7 @@ def test_learning_rates_in_memory_that_a_graph_reads() -> None:
 
 
 @on_gpu
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("compiles", [False, True])
+@pytest.mark.parametrize(("method", "compiles"), [*((method, False) for method in METHODS), ("spc", True)])
 def test_a_recorded_update_is_the_update(method: str, compiles: bool) -> None:
     expected, recorded = make(method, "cuda", compiles=compiles), make(method, "cuda", compiles=compiles)
     learner, sampler, streams = recorded
@@ -127,12 +126,16 @@ def test_a_recorded_update_is_the_update(method: str, compiles: bool) -> None:
 
 
 @on_gpu
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("way", ["plain", "compiled", "recorded"])
-def test_no_update_waits_for_the_gpu(method: str, precision: str, way: str) -> None:
-    learner, sampler, streams = make(method, "cuda", f"precision={precision}", compiles=way != "plain")
-    recorded = RecordedUpdates(learner, sampler, streams) if way == "recorded" else None
+@pytest.mark.parametrize(
+    ("method", "precision", "compiles", "records"),
+    [
+        *((method, "fp32", False, records) for method in METHODS for records in (False, True)),
+        *(("spc", precision, True, records) for precision in ("fp32", "bf16") for records in (False, True)),
+    ],
+)
+def test_no_update_waits_for_the_gpu(method: str, precision: str, compiles: bool, records: bool) -> None:
+    learner, sampler, streams = make(method, "cuda", f"precision={precision}", compiles=compiles)
+    recorded = RecordedUpdates(learner, sampler, streams) if records else None
     meter = Meter()
 
     def update(step: int) -> None:
