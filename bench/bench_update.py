@@ -70,6 +70,16 @@ class Contestant:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How the package's update is run."""
+
+    precision: Precision
+    compiles: bool = False
+    seeds: int = 1
+    eager: bool = False
+
+
+@dataclass(frozen=True)
 class Setting:
     """What all contestants of a size share."""
 
@@ -104,7 +114,17 @@ def straightforward(setting: Setting) -> Contestant:
     )
 
 
-def ours(setting: Setting, precision: Precision, *, compiles: bool, seeds: int = 1) -> Contestant:
+def name_of(way: Way) -> str:
+    return (
+        way.precision
+        + ", compiled" * way.compiles
+        + ", eager" * way.eager
+        + (f", {way.seeds} seeds" if way.seeds > 1 else "")
+    )
+
+
+def ours(setting: Setting, way: Way) -> Contestant:
+    precision, compiles, seeds = way.precision, way.compiles, way.seeds
     device, config = setting.device, setting.config.model_copy(update={"precision": precision})
     data = load_task_data(setting.tasks, config.data, device=device)
     agent = Agent(config, range(seeds), OBSERVATION, ACTION).to(device)
@@ -112,11 +132,10 @@ def ours(setting: Setting, precision: Precision, *, compiles: bool, seeds: int =
     sampler = TaskBatchSampler(data, config.batch, range(seeds), next_observation=False)
     streams = RandomStreams(range(seeds), device)
     batch = sampler.batch(0)
-    name = precision + ", compiled" * compiles + (f", {seeds} seeds" if seeds > 1 else "")
     update: Callable[[int], object] = lambda step: learner.update(batch, step, streams)  # noqa: E731
-    if compiles and device != "cpu":
+    if device != "cpu" and not way.eager:
         update = RecordedUpdates(learner, sampler, streams).update
-    return Contestant(name, update, sampler.batch, setting.wait, precision, seeds)
+    return Contestant(name_of(way), update, sampler.batch, setting.wait, precision, seeds)
 
 
 def in_jax(setting: Setting, precision: Precision) -> Contestant:
@@ -143,30 +162,27 @@ def in_jax(setting: Setting, precision: Precision) -> Contestant:
 def entries(options: argparse.Namespace, setting: Setting) -> Iterator[tuple[str, Callable[[], Contestant]]]:
     """Names of the contestants, and how each is made; the straightforward one first."""
     yield STRAIGHTFORWARD, lambda: straightforward(setting)
-    ways: list[tuple[Precision, bool, int]]
-    if options.quick:
-        many = options.seeds
-        ways = [("bf16", True, 1), ("fp32", False, 1), ("fp32", True, 1), ("bf16", False, 1)]
-        ways += [("bf16", True, many), ("fp32", True, many)] * (many > 1)
-        ways += [("mixed", True, 1)]
-        if setting.device == "cpu":
-            ways = [("fp32", False, 1), ("bf16", False, 1)]
+    many, on_gpu = options.seeds, setting.device != "cpu"
+    if options.quick and on_gpu:
+        ways = [Way("fp32", eager=True), Way("fp32"), Way("bf16"), Way("mixed")]
+        ways += [Way("fp32", seeds=many), Way("bf16", seeds=many)] * (many > 1)
+        # What takes longest to make comes last.
+        ways += [Way("bf16", compiles=True), Way("fp32", compiles=True)]
+    elif options.quick:
+        ways = [Way("fp32"), Way("bf16")]
     else:
-        compilations = (False, True) if options.compile or setting.device != "cpu" else (False,)
-        counts = (1, options.seeds) if options.seeds > 1 else (1,)
-        ways = [(p, c, n) for n in counts for p in PRECISIONS for c in compilations]
+        ways = [Way(p, eager=True) for p in PRECISIONS] * on_gpu
+        compilations = (False, True) if options.compile else (False,)
+        counts = (1, many) if many > 1 else (1,)
+        ways += [Way(p, c, n) for n in counts for p in PRECISIONS for c in compilations]
     jax_ways = [(p, lambda p=p: in_jax(setting, p)) for p in ("fp32", "bf16", "mixed")] * options.jax
     if setting.device == "cpu":
         jax_ways = jax_ways[:1]
-    for index, (precision, compiles, seeds) in enumerate(ways):
-        if index == 3:
+    for way in ways:
+        if way.compiles:
             yield from ((f"JAX, {name}", make) for name, make in jax_ways)
             jax_ways = []
-        name = precision + ", compiled" * compiles + (f", {seeds} seeds" if seeds > 1 else "")
-        yield (
-            name,
-            lambda p=precision, c=compiles, n=seeds: ours(setting, p, compiles=c, seeds=n),
-        )
+        yield name_of(way), lambda way=way: ours(setting, way)
     yield from ((f"JAX, {name}", make) for name, make in jax_ways)
 
 

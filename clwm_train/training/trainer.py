@@ -56,8 +56,8 @@ class Trainer:
         run: the run.
         data: arrays of its store.
         device: device to train on; by default that of ``data``.
-        compiles: compute losses and gradients as compiled graphs; with device and data on a GPU, record the
-            updates, too (:mod:`clwm_train.training.recorded`).
+        compiles: compute losses and gradients as compiled graphs. With device and data on a GPU updates are
+            recorded in any case (:mod:`clwm_train.training.recorded`).
         evaluator: for runs that are evaluated while training (``evaluation`` of the configuration).
         warn: called with warnings.
     """
@@ -97,7 +97,7 @@ class Trainer:
         self.streams = RandomStreams(record.seeds, device)
         self.recorded = (
             RecordedUpdates(self.learner, self.sampler, self.streams)
-            if compiles and device.type == data.device.type == "cuda"
+            if device.type == data.device.type == "cuda"
             else None
         )
         self.meter = Meter()
