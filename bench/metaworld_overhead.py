@@ -10,7 +10,8 @@ import metaworld
 import numpy as np
 
 from clwm_data.families import get_family
-from clwm_data.families.metaworld.family import ACTION_REPEAT, SEED
+from clwm_data.families.metaworld.family import SEED
+from clwm_data.families.metaworld.simulator import ACTION_REPEAT
 
 
 def overhead(task: str, rounds: int, steps: int) -> None:

@@ -225,3 +225,18 @@ def echo_results(results: Results) -> None:
         for name, part, entry in entries
     ]
     echo_table(("protocol", "split", "return", *(title for title, _ in optional), "tasks"), rows)
+    groups = [
+        (
+            protocol,
+            split,
+            name,
+            f"{group['return_mean']:.2f}",
+            f"{group['success']:.3f}" if "success" in group else "-",
+            str(group["tasks"]),
+        )
+        for protocol, split, entry in entries
+        for name, group in entry.get("groups", {}).items()
+    ]
+    if groups:
+        click.echo()
+        echo_table(("protocol", "split", "benchmark", "return", "success", "tasks"), groups)

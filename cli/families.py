@@ -70,7 +70,7 @@ def _list_families(expand: bool, as_json: bool) -> None:
 def _show_family(name: str, as_json: bool) -> None:
     family = find_family(name)
     facts = describe(family)
-    tasks, note = describe_tasks(family)
+    tasks = describe_tasks(family)
     placement = describe_placement(family)
     if as_json:
         echo_json({**facts, "placement": placement, "tasks": tasks})
@@ -79,12 +79,19 @@ def _show_family(name: str, as_json: bool) -> None:
         for label, text in _facts(facts, placement).items():
             click.echo(f"  {label + ':':13}{text}")
         click.echo()
+        grouped = ("benchmark",) if "group" in tasks[0] else ()
         echo_table(
-            ("task", "split", "parameters"),
-            [(str(task["task"]), task["split"], format_parameters(task["parameters"])) for task in tasks],
+            ("task", "split", *grouped, "parameters"),
+            [
+                (
+                    str(task["task"]),
+                    task["split"],
+                    *(task["group"] for _ in grouped),
+                    format_parameters(task["parameters"]),
+                )
+                for task in tasks
+            ],
         )
-    if note is not None:
-        click.echo(f"clwm: parameters are not shown: {note}", err=True)
 
 
 def _facts(facts: dict[str, Any], placement: dict[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Facts of task families for tables and JSON; only Meta-World's task parameters need a simulator."""
+"""Facts of task families for tables and JSON; they need no simulator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clwm_data.extras import MissingExtraError
 from clwm_data.families.base import SPLITS, TaskFamily
 from clwm_data.families.metaworld.family import MetaWorld
 from clwm_data.families.placement import placements
@@ -60,34 +59,23 @@ def describe_all(families: Iterable[TaskFamily]) -> list[dict[str, Any]]:
     return rows
 
 
-def describe_tasks(family: TaskFamily) -> tuple[list[dict[str, Any]], str | None]:
-    """Every task of a family, ready for JSON.
-
-    Returns:
-        ``task, split, parameters`` of each task, and a note that says why ``parameters`` are ``None``, if the
-        package that defines them is missing.
-    """
-    note = None
+def describe_tasks(family: TaskFamily) -> list[dict[str, Any]]:
+    """Every task of a family, ready for JSON: ``task, split, parameters``, and ``group`` where it has one."""
     tasks = []
     for task in family.tasks:
-        parameters: dict[str, Any] | None = None
-        try:
-            parameters = {
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in task.parameters.items()
-            }
-        except MissingExtraError as error:
-            note = str(error)
-        tasks.append({"task": task.index, "split": task.split, "parameters": parameters})
-    return tasks, note
+        parameters = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in task.parameters.items()
+        }
+        group = family.group(task.index)
+        named = {} if group is None else {"group": group}
+        tasks.append({"task": task.index, "split": task.split, **named, "parameters": parameters})
+    return tasks
 
 
 def describe_placement(family: TaskFamily) -> dict[str, str]:
-    """Where the ``id`` and ``ood`` tasks lie, in words; empty if the parameters are not known."""
-    try:
-        return {split: str(placement) for split, placement in placements(family.tasks).items()}
-    except MissingExtraError:
-        return {}
+    """Where the ``id`` and ``ood`` tasks lie, in words."""
+    return {split: str(placement) for split, placement in placements(family.tasks).items()}
 
 
 def format_value(value: float | Sequence[float]) -> str:
@@ -97,8 +85,6 @@ def format_value(value: float | Sequence[float]) -> str:
     return f"({', '.join(format_value(entry) for entry in value)})"
 
 
-def format_parameters(parameters: Mapping[str, float | Sequence[float]] | None) -> str:
-    """Parameters on one line: ``angle 0.3, goal (0.1, 0.2)``; ``?`` if they are not known."""
-    if parameters is None:
-        return "?"
+def format_parameters(parameters: Mapping[str, float | Sequence[float]]) -> str:
+    """Parameters on one line: ``angle 0.3, goal (0.1, 0.2)``."""
     return ", ".join(f"{name} {format_value(value)}" for name, value in parameters.items())

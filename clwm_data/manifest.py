@@ -23,6 +23,7 @@ from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
 from clwm_data.families.declared.reading import with_declared_family
+from clwm_data.families.metaworld.meta_learning import MetaLearning
 from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
 from clwm_data.functions import is_code
@@ -329,6 +330,7 @@ def _bundled_texts() -> dict[str, str]:
     families, _ = working_families()
     groups: dict[str, list[TaskFamily]] = {
         "mw": [family for family in families if family.name.startswith(META_WORLD_PREFIX)],
+        "ml": [family for family in families if isinstance(family, MetaLearning)],
         "field": [family for family in families if isinstance(family, OpenFieldFamily)],
         "learned": [family for family in families if shipped_folder(family) is not None],
     }

@@ -159,6 +159,14 @@ class TaskFamily(ABC):
         """
         return task.parameters
 
+    def group(self, task: int) -> str | None:
+        """The name of the benchmark that a task is from, in a family that joins several; else ``None``.
+
+        Raises:
+            NotFoundError: no such task.
+        """
+        return None
+
     @cached_property
     def conditioning(self) -> Conditioning:
         """The vector of each task that task-conditioned behaviour policies see after the observation."""

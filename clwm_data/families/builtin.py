@@ -26,6 +26,8 @@ BUILTIN: dict[str, tuple[str, tuple[str, ...]]] = {
     "hopper-param": (f"{_HERE}.gymnasium_mujoco.random_parameters:HopperParam", ()),
     "walker-param": (f"{_HERE}.gymnasium_mujoco.random_parameters:WalkerParam", ()),
     **{f"mw-{name}": (f"{_HERE}.metaworld.family:MetaWorld", (name,)) for name in TASK_NAMES},
+    "ml10": (f"{_HERE}.metaworld.meta_learning:MetaLearning", ("ml10",)),
+    "ml45": (f"{_HERE}.metaworld.meta_learning:MetaLearning", ("ml45",)),
     "point-robot": (f"{_HERE}.point_robot.family:PointRobot", ()),
     "point-robot-sparse": (f"{_HERE}.point_robot.open_field:PointRobotSparse", ()),
     "point-robot-wind": (f"{_HERE}.point_robot.open_field:PointRobotWind", ()),

@@ -33,11 +33,7 @@ class Placement:
 
 
 def placements(tasks: Sequence[Task]) -> Mapping[Split, Placement]:
-    """The placement of each split but ``train``; empty where there are no train tasks.
-
-    Raises:
-        MissingExtraError: the package that knows the parameters is not installed.
-    """
+    """The placement of each split but ``train``; empty where there are no train tasks."""
     numbers = {
         split: [list(flattened(task.parameters).values()) for task in tasks if task.split == split]
         for split in SPLITS

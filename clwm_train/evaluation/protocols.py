@@ -79,7 +79,8 @@ def evaluate(
     Returns:
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
         it), "normalised_mean" (where the family has reference returns), "episodes" (per task), "tasks":
-        {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}}}}``.
+        {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}, "groups" (by
+        benchmark, where the family joins several): {name: {"tasks", "return_mean", "success"}}}}}``.
 
     It has eight parameters: what is evaluated, how, and, all optional, how it is computed and reported.
 
@@ -250,5 +251,27 @@ def _summary(
             }
             entry["normalised_mean"] = fmean(scaled.values())
             entry["task_normalised"] = scaled
+        if groups := _by_group(family, entry):
+            entry["groups"] = groups
         summary[split] = entry
     return summary
+
+
+def _by_group(family: TaskFamily, entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The means over the tasks of each benchmark, in a family that joins several; else nothing."""
+    members: dict[str, list[int]] = {}
+    for index in entry["tasks"]:
+        if (name := family.group(index)) is not None:
+            members.setdefault(name, []).append(index)
+    means = {"return_mean": "tasks", "success": "task_success"}
+    return {
+        name: {
+            "tasks": len(indices),
+            **{
+                mean: fmean(entry[values][index] for index in indices)
+                for mean, values in means.items()
+                if values in entry
+            },
+        }
+        for name, indices in members.items()
+    }

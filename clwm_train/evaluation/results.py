@@ -25,6 +25,20 @@ EVALUATIONS = "evaluations"
 EARLIER = ("evaluation.json", "evaluation-mppi.json")
 
 
+class GroupResult(StrictModel):
+    """Results on the tasks of one benchmark, in a family that joins several.
+
+    Attributes:
+        tasks: number of tasks.
+        return_mean: mean return over tasks and episodes.
+        success: mean success over tasks, if the family has success.
+    """
+
+    tasks: int = Field(ge=1)
+    return_mean: float
+    success: float | None = None
+
+
 class SplitResult(StrictModel):
     """Results of a protocol on the tasks of a split.
 
@@ -36,6 +50,7 @@ class SplitResult(StrictModel):
         task_success: task -> share of successful episodes.
         normalised_mean: mean normalised return over tasks, if the family has reference returns.
         task_normalised: task -> normalised return.
+        groups: benchmark -> results on its tasks, in a family that joins several.
     """
 
     return_mean: float
@@ -45,6 +60,7 @@ class SplitResult(StrictModel):
     task_success: dict[Text, float] | None = None
     normalised_mean: float | None = None
     task_normalised: dict[Text, float] | None = None
+    groups: dict[Text, GroupResult] | None = None
 
 
 class Evaluation(StrictModel):

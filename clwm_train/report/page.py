@@ -12,6 +12,8 @@ from clwm_data.store.atomic import replacing
 from clwm_train.report.choosing import Chosen, check_analyses, choose_evaluations
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.figure import Figure
+from clwm_train.report.groups import HEADER as GROUP_HEADER
+from clwm_train.report.groups import group_methods, group_rows
 from clwm_train.report.learned import (
     disentanglement_figure,
     group_runs,
@@ -109,6 +111,9 @@ def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = Non
         if scores:
             written.append(folder / "results.csv")
             write_csv(written[-1], CSV_HEADER, results_csv(scores))
+        if rows := group_rows(scores):
+            written.append(folder / "success-by-benchmark.csv")
+            write_csv(written[-1], (*GROUP_HEADER, *group_methods(scores)), rows)
         page = _page(out.stem, runs, methods, (chosen, scores), figures)
         with replacing(out) as temporary:
             temporary.write_text(page, encoding="utf-8")
@@ -134,7 +139,7 @@ def _page(
 ) -> str:
     chosen, scores = results
     unseen, *rest = [*_results(scores), ""]
-    sections = [_header(title, runs, methods), _evaluated(chosen), unseen]
+    sections = [_header(title, runs, methods), _evaluated(chosen), unseen, _by_benchmark(scores)]
     for figure in figures:
         sections.append(section(figure.title, figure.caption, figure.chart.html(figure.name)))
     if not scores:
@@ -185,6 +190,24 @@ def _results(scores: Sequence[Score]) -> list[str]:
         )
         sections.append(section(f"Results: {SPLIT_NAMES[split]}", RESULTS_NOTE, body))
     return sections
+
+
+def _by_benchmark(scores: Sequence[Score]) -> str:
+    """A table of success rates by benchmark; empty where no family joins several."""
+    rows = group_rows(scores)
+    if not rows:
+        return ""
+    methods = group_methods(scores)
+    cells = [
+        [
+            escape(str(cell)) if isinstance(cell, str) else "-" if cell is None else f"{cell:.2f}"
+            for cell in row
+        ]
+        for row in rows
+    ]
+    numeric = [len(GROUP_HEADER) + column for column in range(len(methods))]
+    body = table([*GROUP_HEADER, *map(escape, methods)], cells, numeric=numeric)
+    return section("Success by benchmark", "Share of solved episodes, mean over tasks and seeds.", body)
 
 
 RESULTS_NOTE = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class Score:
             without reference returns.
         success: [S, T] share of solved episodes; ``None`` if the family has no success.
         update: update of the evaluated checkpoint.
+        group_success: benchmark -> [S] mean success, in a family that joins several; else empty.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Score:
     normalised: Floats | None
     success: Floats | None
     update: int
+    group_success: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
@@ -74,6 +76,11 @@ def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
                             tuple(map(int, result.tasks)),
                             list(result.tasks.values()),
                             None if success is None else list(success.values()),
+                            {
+                                name: group.success
+                                for name, group in (result.groups or {}).items()
+                                if group.success is not None
+                            },
                         )
                     )
     return [_joined(key, group) for key, group in rows.items()]
@@ -89,6 +96,7 @@ class _Row:
     tasks: tuple[int, ...]
     returns: list[float]
     success: list[float] | None
+    group_success: dict[str, float]
 
 
 def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
@@ -120,6 +128,11 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
         normalised=_normalised(first.run.record.family, first.tasks, returns),
         success=np.asarray(successes) if len(successes) == len(rows) else None,
         update=first.step,
+        group_success={
+            name: np.asarray([row.group_success[name] for row in rows])
+            for name in first.group_success
+            if all(name in row.group_success for row in rows)
+        },
     )
 
 

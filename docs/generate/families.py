@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from clwm_data.families.base import SPLITS, Task, TaskFamily
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.metaworld.family import MetaWorld
+from clwm_data.families.metaworld.names import ML10_TEST, ML10_TRAIN, ML45_TEST
 from clwm_data.families.placement import placements
 from clwm_data.families.registry import get_family
 from clwm_data.listing import describe, describe_all, format_value
@@ -37,6 +38,7 @@ envs = family.make_vec_env(family.split("train"))  # a Gymnasium vector environm
 """
 
 _LISTED = 10  # values of a parameter that are listed one by one
+_LONGEST = 80  # characters of a selection of tasks
 
 METAWORLD = """\
 One family per task of Meta-World's ML1 (metaworld 3.0): the 50 train tasks of `ML1("<task>-v3", seed=42)`
@@ -84,7 +86,7 @@ def _section(family: TaskFamily) -> str:
         (
             (
                 split,
-                format_indices(task.index for task in tasks),
+                _listed([task.index for task in tasks]),
                 "; ".join(_parameters(tasks)),
                 str(placed.get(split, "")),
             )
@@ -92,8 +94,22 @@ def _section(family: TaskFamily) -> str:
             if tasks
         ),
     )
-    note = f"{NOTES[family.name]}\n\n" if family.name in NOTES else ""
+    note = f"{_filled(NOTES[family.name])}\n\n" if family.name in NOTES else ""
     return f"## {family.name}\n\n{facts['summary'][:1].upper()}{facts['summary'][1:]}.\n\n{note}{table}"
+
+
+def _listed(indices: Sequence[int]) -> str:
+    """Indices as a selection, unless that is long."""
+    selection = format_indices(indices)
+    return selection if len(selection) <= _LONGEST else f"{len(indices):,} from {indices[0]} to {indices[-1]}"
+
+
+def _filled(note: str) -> str:
+    """A note with the names of Meta-World's benchmarks."""
+    lists = {"ml10_train": ML10_TRAIN, "ml10_test": ML10_TEST, "ml45_test": ML45_TEST}
+    for key, names in lists.items():
+        note = note.replace(f"{{{key}}}", ", ".join(names))
+    return note
 
 
 def _parameters(tasks: Sequence[Task]) -> Iterator[str]:

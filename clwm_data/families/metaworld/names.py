@@ -17,3 +17,13 @@ TASK_NAMES = (
     *("push", "push-wall", "push-back", "reach", "reach-wall", "shelf-place", "sweep-into", "sweep"),
     *("window-open", "window-close"),
 )
+
+#: The published benchmarks of ML10 and ML45 (Yu et al. 2019) to train on and to test on, as metaworld 3.0
+#: lists them; ML45 trains on all that it does not test on.
+ML10_TRAIN = (
+    *("reach", "push", "pick-place", "door-open", "drawer-close", "button-press-topdown"),
+    *("peg-insert-side", "window-open", "sweep", "basketball"),
+)
+ML10_TEST = ("drawer-open", "door-close", "shelf-place", "sweep-into", "lever-pull")
+ML45_TEST = ("bin-picking", "box-close", "hand-insert", "door-lock", "door-unlock")
+ML45_TRAIN = tuple(name for name in TASK_NAMES if name not in ML45_TEST)

@@ -25,13 +25,21 @@ from tests.conftest import ROOT
 pytest.importorskip("mujoco")
 
 #: Of Meta-World's 50 families: shared dynamics, a moving door, a goal that follows from the object.
-METAWORLD = ("mw-reach", "mw-pick-place", "mw-door-open") if find_spec("metaworld") else ()
-FAMILIES = [name for name in BUILTIN if not name.startswith("mw-") or name in METAWORLD]
+METAWORLD = ("mw-reach", "mw-pick-place", "mw-door-open", "ml10", "ml45") if find_spec("metaworld") else ()
+FAMILIES = [name for name in BUILTIN if not name.startswith(("mw-", "ml")) or name in METAWORLD]
 
 A = ([i for i in range(5, 35) if i not in range(6, 34, 3)], range(6, 34, 3), [*range(5), *range(35, 40)])
 B = [i for i in range(30) if i not in range(1, 29, 3)], range(1, 29, 3)
 SPEED, LENGTH_SPEED = (*B, range(30, 40)), (*B, range(30, 38))
 ML1: Any = (range(40), range(40, 50), ())
+
+
+def several(train: int, test: int) -> Any:
+    """Splits of as many benchmarks of 50 goals: to train on, and to test on."""
+    goals = range(50 * train)
+    split = [g for g in goals if g % 50 < 40], [g for g in goals if g % 50 >= 40]
+    return (*split, range(50 * train, 50 * (train + test)))
+
 
 #: observation, action, horizon, dynamics vary, (train, id, ood); written down once more, from the papers.
 FACTS: dict[str, tuple[int, int, int, bool, Any]] = {
@@ -62,6 +70,8 @@ FACTS: dict[str, tuple[int, int, int, bool, Any]] = {
     "walker-param": (17, 6, 200, True, ML1),
     "point-robot-sparse": (2, 2, 20, False, A),
     "point-robot-wind": (2, 2, 75, True, ML1),
+    "ml10": (39, 4, 200, True, several(10, 5)),
+    "ml45": (39, 4, 200, True, several(45, 5)),
     "mw-reach": (39, 4, 200, False, ML1),
     "mw-pick-place": (39, 4, 200, False, ML1),
     "mw-door-open": (39, 4, 200, True, ML1),

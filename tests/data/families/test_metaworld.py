@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from clwm_data.collection.collector import collect
 from clwm_data.families import get_family
 from clwm_data.families.metaworld.family import SHARED_DYNAMICS, MetaWorld
+from clwm_data.families.metaworld.goals import goal_vectors
 from clwm_data.families.metaworld.names import TASK_NAMES
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.store.replay import replay
 
 metaworld = pytest.importorskip("metaworld")
+drawn = pytest.importorskip("docs.generate.metaworld_goals").drawn
 
 #: An object moved to a goal on one model; a body moved in the model; a margin kept from the first step.
 FAMILIES = ("mw-push", "mw-door-lock", "mw-bin-picking")
@@ -55,7 +57,7 @@ def test_the_static_names_are_those_of_metaworld() -> None:
     assert [f"{name}-v3" for name in TASK_NAMES] == metaworld.ML1.ENV_NAMES
 
 
-def test_a_family_can_be_listed_without_metaworld_but_not_its_parameters() -> None:
+def test_a_family_can_be_listed_without_metaworld_but_not_simulated() -> None:
     code = """
 import sys
 sys.modules["metaworld"] = None  # makes its import fail as if it were not installed
@@ -64,13 +66,24 @@ from clwm_data.families import family_names, get_family
 family = get_family("mw-reach")
 assert "mw-door-open" in family_names()
 assert len(family.split("train")) == 40 and family.split("ood") == ()
+assert len(family.task(0).parameters["goal"]) == 3
 try:
-    dict(family.task(0).parameters)
+    family.make_env(0)
 except ClwmError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == 'simulating mw-reach needs the package metaworld: pip install "clwm[sim]"\n'
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "mw-basketball"])
+def test_the_kept_goals_are_those_that_metaworld_draws(name: str) -> None:
+    name = name.removeprefix("mw-")
+    np.testing.assert_array_equal(goal_vectors(name), drawn(name))
+
+
+def test_every_benchmark_has_its_goals() -> None:
+    assert {goal_vectors(name).shape for name in TASK_NAMES} == {(50, 3), (50, 6)}
 
 
 def test_a_store_is_collected_and_checked_elsewhere_without_metaworld(tmp_path: Path) -> None:
