@@ -134,11 +134,18 @@ def train(
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @CHECKPOINTS
-def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
+@click.option(
+    "--policies",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Most policies that share the tasks of a checkpoint.",
+)
+def combine(runs: tuple[Path, ...], out: Path, checkpoints: int, policies: int) -> None:
     """Choose checkpoints from several training RUNS of one family together.
 
     The runs may differ in their seeds, or be on some of the tasks only (--tasks), such as those that a policy
-    for all tasks solves badly: at each quality, up to five policies share the tasks. Where the robot is
+    for all tasks solves badly: at each quality, several policies share the tasks. Where the robot is
     symmetric (the ants), their mirror images are used, too. The first run has to include all tasks of the
     others; the runs themselves are not changed.
 
@@ -155,7 +162,7 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int) -> None:
     from clwm_data.behaviour_training.folder import RunFolder
 
     with _choosing() as measured:
-        card = combine_runs(runs, out, checkpoints, measured=measured)
+        card = combine_runs(runs, out, checkpoints, measured=measured, policies=policies)
     _report(RunFolder(out).zoo, card)
 
 

@@ -328,11 +328,14 @@ def _find(name_or_path: str) -> YamlDocument:
 def _bundled_texts() -> dict[str, str]:
     """Manifest name -> YAML text; ``<group>[-<variant>].template.yaml`` gives one per family of a group."""
     families, _ = working_families()
+    learned = [family for family in families if shipped_folder(family) is not None]
     groups: dict[str, list[TaskFamily]] = {
         "mw": [family for family in families if family.name.startswith(META_WORLD_PREFIX)],
         "ml": [family for family in families if isinstance(family, MetaLearning)],
         "field": [family for family in families if isinstance(family, OpenFieldFamily)],
-        "learned": [family for family in families if shipped_folder(family) is not None],
+        "learned": learned,
+        "stages": [family for family in learned if _has_quarters(family)],
+        "halves": [family for family in learned if not _has_quarters(family)],
     }
     texts: dict[str, str] = {}
     for entry in files(BUNDLED).iterdir():
@@ -345,3 +348,9 @@ def _bundled_texts() -> dict[str, str]:
         elif entry.name.endswith(".yaml"):
             texts.setdefault(entry.name.removesuffix(".yaml"), entry.read_text(encoding="utf-8"))
     return texts
+
+
+def _has_quarters(family: TaskFamily) -> bool:
+    """Whether the family's policies ship at four stages of training, and untrained; else at two."""
+    folder = shipped_folder(family)
+    return folder is not None and (folder / "025.safetensors").is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clwm_data.behaviour_training.export import Measured, write_zoo
+from clwm_data.behaviour_training.export import TEAM, Measured, write_zoo
 from clwm_data.behaviour_training.folder import RunFolder
 from clwm_data.behaviour_training.pool import Pool
 from clwm_data.errors import ConflictError
@@ -13,7 +13,14 @@ from clwm_data.store.lock import locked
 from clwm_data.zoo.card import Card
 
 
-def combine(runs: Sequence[Path], out: Path, checkpoints: int, *, measured: Measured | None = None) -> Card:
+def combine(
+    runs: Sequence[Path],
+    out: Path,
+    checkpoints: int,
+    *,
+    measured: Measured | None = None,
+    policies: int = TEAM,
+) -> Card:
     """Choose checkpoints from several runs of one family, as a run does from its own policies.
 
     Args:
@@ -21,6 +28,7 @@ def combine(runs: Sequence[Path], out: Path, checkpoints: int, *, measured: Meas
         out: folder to create; the zoo is in ``out/zoo``.
         checkpoints: how many, at least 2.
         measured: called with 0 once the runs have been checked, then with the number of policies measured.
+        policies: maximum number of policies that share the tasks of a checkpoint.
 
     Returns:
         the card of the zoo.
@@ -32,4 +40,4 @@ def combine(runs: Sequence[Path], out: Path, checkpoints: int, *, measured: Meas
         raise ConflictError(f"{out}: is there already: choose another --out")
     pool = Pool([RunFolder(run) for run in runs])
     with locked(out):
-        return write_zoo(pool, RunFolder(out).zoo, checkpoints, measured)
+        return write_zoo(pool, RunFolder(out).zoo, checkpoints, measured, policies=policies)

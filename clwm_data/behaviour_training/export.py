@@ -24,7 +24,7 @@ from clwm_data.zoo.policy_set import PolicySet, pack
 Measured = Callable[[int], None]
 
 EPISODES = 5
-#: Quality of the best checkpoint, and the most policies that share the tasks of a checkpoint.
+#: Quality of the best checkpoint, and how many policies may share the tasks of a checkpoint by default.
 BEST, TEAM = 100, 5
 #: Differs from the seed of the choice: on the same episodes, the best of many would look better than it is.
 EVALUATION_SEED = 1_000_003
@@ -34,7 +34,9 @@ WORTHWHILE = 0.02
 SELECTION_EPISODES, SELECTION_SEED = 3, 2_000_003
 
 
-def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None = None) -> Card:
+def write_zoo(
+    pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None = None, *, policies: int = TEAM
+) -> Card:
     """Choose checkpoints from the policies of runs and write them with their card.
 
     Args:
@@ -42,6 +44,7 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None
         zoo: folder to write; an existing one is kept until the new one is complete.
         checkpoints: how many, at least 2.
         measured: called before the first policy is measured, and after each.
+        policies: maximum number of policies that share the tasks of a checkpoint.
 
     Returns:
         the card that was written.
@@ -55,7 +58,7 @@ def write_zoo(pool: Pool, zoo: Path, checkpoints: int, measured: Measured | None
         shutil.rmtree(left, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        card = _build(pool, building, checkpoints, measured)
+        card = _build(pool, building, (checkpoints, policies), measured)
         if zoo.exists():
             move(zoo, before)
         move_folder(building, zoo)
@@ -72,10 +75,10 @@ def _restore(before: Path, zoo: Path) -> None:
         move(before, zoo)
 
 
-def _build(pool: Pool, folder: Path, checkpoints: int, measured: Measured | None) -> Card:
+def _build(pool: Pool, folder: Path, limits: tuple[int, int], measured: Measured | None) -> Card:
     exporter = _Exporter(pool, folder, measured or (lambda _: None))
     try:
-        teams = _choose(pool.candidates, exporter.measure, checkpoints)
+        teams = _choose(pool.candidates, exporter.measure, *limits)
         records = [exporter.write(quality, team) for quality, team in teams.items()]
     finally:
         exporter.close()
@@ -84,7 +87,9 @@ def _build(pool: Pool, folder: Path, checkpoints: int, measured: Measured | None
     return card
 
 
-def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int) -> dict[int, Team]:
+def _choose(
+    candidates: Sequence[Candidate], measure: Measure, checkpoints: int, policies: int
+) -> dict[int, Team]:
     """Quality in per cent -> policies: the untrained one, stages of evenly spread returns, the best.
 
     Returns are those with the policies' noise, since most datasets are collected with it.
@@ -92,14 +97,14 @@ def _choose(candidates: Sequence[Candidate], measure: Measure, checkpoints: int)
     untrained = candidates[0]
     if len(candidates) == 1:
         return {0: Team.single(untrained)}
-    best = best_team(candidates, measure, TEAM)
+    best = best_team(candidates, measure, policies)
     between = [candidate for candidate in candidates[1:] if candidate not in best.members]
     low, high = measure(untrained)[:, 0].mean(axis=0), _noisy_returns(best, measure)
     worthwhile = WORTHWHILE * float(np.abs(high - low).mean())
     teams = {0: Team.single(untrained)}
     for quality in np.linspace(0.0, BEST, checkpoints)[1:-1]:
         target = low + quality / BEST * (high - low)
-        stage = choose_stage(between, target, measure, TEAM, worthwhile=worthwhile)
+        stage = choose_stage(between, target, measure, policies, worthwhile=worthwhile)
         if stage is not None:
             teams[round(quality)] = stage
     return {**teams, BEST: best}

@@ -12,6 +12,9 @@ from clwm_data.zoo.policy import LearnedPolicy
 
 #: Name of the tensor [T] that says which policy plays each task of the family; only if there are several.
 MEMBER = "member"
+#: Name of the tensor [k] that says from which policy, itself or an earlier one, each takes the tensors that
+#: the file does not hold for it; only if some are equal, as those of a policy and its images.
+SHARED = "shared"
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -28,7 +31,8 @@ class PolicySet:
         """Build the policies from a file's tensors.
 
         A single policy's tensors have their own names; of several policies, the tensors of the i-th are
-        prefixed with ``<i>/``, and ``member`` [T] integer assigns a policy to each task.
+        prefixed with ``<i>/``, and ``member`` [T] integer assigns a policy to each task; ``shared`` is
+        described beside its name.
 
         Raises:
             ValueError: the tensors are not those of such policies.
@@ -42,9 +46,11 @@ class PolicySet:
             raise ValueError(f"{MEMBER} must be a vector of integers, not {member.dtype}{member.shape}")
         grouped: dict[str, dict[str, NDArray[Any]]] = {}
         for name, tensor in tensors.items():
-            if name != MEMBER:
+            if name not in (MEMBER, SHARED):
                 prefix, _, rest = name.partition("/")
                 grouped.setdefault(prefix, {})[rest] = tensor
+        if SHARED in tensors:
+            _complete(grouped, tensors[SHARED])
         names = [str(index) for index in range(len(grouped))]
         if sorted(grouped) != sorted(names) or member.min() < 0 or member.max() >= len(names):
             raise ValueError(f"{MEMBER} names policies that are missing: the file has {sorted(grouped)}")
@@ -67,10 +73,42 @@ def pack(policies: Sequence[Tensors], member: NDArray[np.int64]) -> dict[str, ND
     """
     if len(policies) == 1:
         return _half(policies[0])
+    halves = [_half(policy) for policy in policies]
+    shared = [_most_alike(halves, index) for index in range(len(halves))]
     packed = {
-        f"{index}/{name}": tensor for index, policy in enumerate(policies) for name, tensor in policy.items()
+        f"{index}/{name}": tensor
+        for index, policy in enumerate(halves)
+        for name, tensor in policy.items()
+        if shared[index] == index or not _equal(tensor, halves[shared[index]][name])
     }
-    return {**_half(packed), MEMBER: member.astype(np.uint8)}
+    packed[MEMBER] = member.astype(np.uint8)
+    if shared != list(range(len(halves))):
+        packed[SHARED] = np.asarray(shared, np.uint8)
+    return packed
+
+
+def _most_alike(policies: Sequence[Tensors], index: int) -> int:
+    """The earlier policy that shares most with the one at ``index``; that one itself if none does."""
+    policy = policies[index]
+    common = [
+        sum(tensor.nbytes for name, tensor in policy.items() if _equal(tensor, earlier[name]))
+        for earlier in policies[:index]
+    ]
+    return int(np.argmax(common)) if any(common) else index
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def _complete(grouped: dict[str, dict[str, NDArray[Any]]], shared: NDArray[Any]) -> None:
+    """Add the tensors that policies take from earlier ones, of which a policy may take all."""
+    if shared.ndim != 1 or shared.dtype.kind not in "iu" or len(shared) < len(grouped):
+        raise ValueError(f"{SHARED} must be an integer per policy, not {shared.dtype}{shared.shape}")
+    for index, earlier in enumerate(shared.tolist()):
+        if not 0 <= earlier <= index:
+            raise ValueError(f"{SHARED}: policy {index} cannot take tensors from policy {earlier}")
+        grouped[str(index)] = {**grouped.get(str(earlier), {}), **grouped.get(str(index), {})}
 
 
 def _half(tensors: Tensors) -> dict[str, NDArray[Any]]:

@@ -134,8 +134,9 @@ def test_the_family_is_as_published(family: TaskFamily) -> None:
 
 
 def test_a_task_that_is_not_there_is_refused(family: TaskFamily) -> None:
-    with pytest.raises(ClwmError, match=f"{family.name} has no task 99"):
-        family.make_env(99)
+    missing = len(family.tasks)
+    with pytest.raises(ClwmError, match=f"{family.name} has no task {missing}"):
+        family.make_env(missing)
     with pytest.raises(ClwmError, match="no task -1"):
         family.make_vec_env([0, -1])
     with pytest.raises(ClwmError, match="at least one task"):
