@@ -50,6 +50,15 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, min_open=True),
     help="Stop after so many minutes; the same command continues.",
 )
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    metavar="NAME",
+    help="Only the runs on this store, as the file names it; repeatable. Several commands on different "
+    "stores or methods can share a folder.",
+)
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method; repeatable.")
 @click.option("--status", is_flag=True, help="Only show the state of every run.")
 def sweep(
     experiment: Path,
@@ -58,6 +67,8 @@ def sweep(
     jobs: int,
     execution: Execution,
     minutes: float | None,
+    stores: tuple[str, ...],
+    methods: tuple[str, ...],
     status: bool,
 ) -> None:
     """Train, evaluate and analyse all runs of EXPERIMENT, a YAML file: methods x stores x seeds.
@@ -73,19 +84,21 @@ def sweep(
       clwm sweep experiments/quick.yaml --status
       clwm sweep experiments/learns.yaml --minutes 30
       clwm sweep experiments/learns.yaml --jobs 4 --device cpu
+      clwm sweep experiments/learns.yaml --store ant-dir-small --device cuda:1
       clwm sweep experiments/learns.yaml --engine ray --jobs 16
     """
     require("torch", "train", "training")
     from clwm_train.execution import pick_device
-    from clwm_train.sweep import ENGINES, list_jobs, read_experiment
+    from clwm_train.sweep import ENGINES, list_jobs, narrow, read_experiment
     from clwm_train.training.compiler import check_compiler
 
-    described = read_experiment(experiment)
-    stores = {text: find_store(text) for text in described.stores}
-    if described.analysis is not None and any(map(_has_factors, stores.values())):
+    whole = read_experiment(experiment)
+    described = narrow(whole, stores, methods)
+    paths = {text: find_store(text) for text in described.stores}
+    if described.analysis is not None and any(map(_has_factors, paths.values())):
         require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
     folder = out or RUNS / described.name
-    work = list_jobs(described, stores, folder, execution)
+    work = list_jobs(described, paths, folder, execution)
     if status:
         for number, job in enumerate(work, start=1):
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")
@@ -103,7 +116,9 @@ def sweep(
     except KeyboardInterrupt:
         click.echo("clwm: interrupted", err=True)
     unfinished = sum(_status(job) != "done" for job in work)
-    _show_results(folder, work)
+    # Of all runs, since the folder has one table; stores that are not selected may not be here.
+    every = {text: paths.get(text, Path(text)) for text in whole.stores}
+    _show_results(folder, list_jobs(whole, every, folder, execution))
     if failed:
         raise UnavailableError(
             f"{failed} of {plural(len(work), 'run')} failed; the same command tries them again"
@@ -132,11 +147,11 @@ def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
 
 
 def _steps(job: Job) -> int | None:
-    """Updates of a run in all; ``None`` if the run is faulty, which it will report itself."""
+    """Updates of a run in all; ``None`` if a timing decides them, or the run is faulty and will report it."""
     from clwm_train.sweep import job_state
 
     try:
-        return job_state(job).steps
+        return job_state(job).steps or None
     except ClwmError:
         return None
 
@@ -170,15 +185,19 @@ def _status(job: Job) -> str:
 
 def _show_results(folder: Path, work: Sequence[Job]) -> None:
     """Print the table of results on unseen tasks, and write that of all tasks."""
+    from clwm_train.report.fairness import unequal
     from clwm_train.report.scores import CSV_HEADER, HEADER, gather_scores, results_csv, results_table
     from clwm_train.report.tables import write_csv
     from clwm_train.sweep.job import finished
 
-    scores = gather_scores(finished(work))
+    evaluations = finished(work)
+    scores = gather_scores(evaluations)
     if not scores:
         return
     write_csv(folder / "results.csv", CSV_HEADER, results_csv(scores))
     rows = results_table(scores)
     click.echo()
     echo_table(HEADER, [row for row in rows if row[HEADER.index("split")] != "train"])
+    for note in unequal(evaluations):
+        click.echo(f"clwm: {note}", err=True)
     click.echo(f"\n{folder / 'results.csv'}; `clwm report {folder} --out {folder}.html` draws it")

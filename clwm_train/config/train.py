@@ -123,6 +123,12 @@ class TrainConfig(StrictModel):
         return constants
 
     @property
+    def transitions_per_update(self) -> int:
+        """Transitions that policy and critics learn from in one update: T x B x H, or T x B."""
+        steps = self.batch.horizon if self.learning.transitions == "all" else 1
+        return self.batch.tasks * self.batch.windows * steps
+
+    @property
     def sees(self) -> Literal["codes", "observation", "both"]:
         """``features``, with ``auto`` resolved."""
         if self.features == "auto":

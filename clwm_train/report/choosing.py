@@ -10,6 +10,7 @@ from clwm_data.errors import ConflictError, NotFoundError
 from clwm_train.analysis.results import read_analysis
 from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.evaluation.results import Evaluation, read_evaluations
+from clwm_train.report.fairness import unequal
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.run import Run
 from clwm_train.settings import (
@@ -30,7 +31,7 @@ class Chosen:
         settings: their common settings; ``None`` if no run was evaluated.
         evaluations: one evaluation of every run that was evaluated, in the order of the runs.
         notes: remarks for the reader: evaluations that are not of the latest checkpoint, evaluations that are
-            not shown, runs without any.
+            not shown, runs without any, what the methods do not share.
     """
 
     settings: EvaluationSettings | None
@@ -73,6 +74,7 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
         notes.append(f"not shown: evaluations with other settings ({' | '.join(sorted(others))})")
     if missing := [run.path.name for run in runs if not kept[run.path]]:
         notes.append(f"not evaluated: {', '.join(missing)}")
+    notes += unequal(chosen)
     return Chosen(settings, tuple(chosen), tuple(notes))
 
 

@@ -14,7 +14,8 @@ from clwm_data.pages.numbers import number
 from clwm_data.references import has_references
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
-from clwm_train.runs.run import Run
+from clwm_train.runs.metrics_log import PROCESSOR_SECONDS, read_metrics
+from clwm_train.runs.run import METRICS, Run
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +37,8 @@ class Score:
             without reference returns.
         success: [S, T] share of solved episodes; ``None`` if the family has no success.
         update: update of the evaluated checkpoint.
+        transitions: transitions that policy and critics learn from in one update.
+        processor_seconds: processor time of the training until then, per seed; ``None`` if unknown.
         group_success: benchmark -> [S] mean success, in a family that joins several; else empty.
     """
 
@@ -50,6 +53,8 @@ class Score:
     normalised: Floats | None
     success: Floats | None
     update: int
+    transitions: int
+    processor_seconds: float | None
     group_success: Mapping[str, Floats] = field(default_factory=dict)
 
 
@@ -63,6 +68,7 @@ def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
     """
     rows: dict[tuple[str, str, str, str], list[_Row]] = {}
     for run, evaluation in evaluations:
+        spent = processor_seconds(run, evaluation.step)
         for seed, results in zip(run.record.seeds, evaluation.results, strict=True):
             for protocol, splits in results.items():
                 for split, result in splits.items():
@@ -81,6 +87,7 @@ def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
                                 for name, group in (result.groups or {}).items()
                                 if group.success is not None
                             },
+                            spent,
                         )
                     )
     return [_joined(key, group) for key, group in rows.items()]
@@ -97,6 +104,17 @@ class _Row:
     returns: list[float]
     success: list[float] | None
     group_success: dict[str, float]
+    processor_seconds: float | None
+
+
+def processor_seconds(run: Run, step: int) -> float | None:
+    """Processor time of a training until an update, for each of its seeds; ``None`` if it was not logged."""
+    file = run.path / METRICS
+    spent = None
+    for row in read_metrics(file) if file.is_file() else ():
+        if row["step"] <= step and PROCESSOR_SECONDS in row:
+            spent = row[PROCESSOR_SECONDS] * step / row["step"]
+    return None if spent is None else spent / len(run.record.seeds)
 
 
 def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
@@ -116,6 +134,7 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
     rows = sorted(rows, key=lambda row: row.seed)
     returns = np.asarray([row.returns for row in rows])
     successes = [row.success for row in rows if row.success is not None]
+    times = [row.processor_seconds for row in rows if row.processor_seconds is not None]
     return Score(
         method=method,
         dataset=dataset,
@@ -128,6 +147,8 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
         normalised=_normalised(first.run.record.family, first.tasks, returns),
         success=np.asarray(successes) if len(successes) == len(rows) else None,
         update=first.step,
+        transitions=first.run.config.transitions_per_update,
+        processor_seconds=float(np.mean(times)) if len(times) == len(rows) else None,
         group_success={
             name: np.asarray([row.group_success[name] for row in rows])
             for name in first.group_success
@@ -218,18 +239,27 @@ HEADER = (
     "update",
     "tasks",
     "seeds",
+    "transitions/update",
+    "processor min/seed",
 )
 CSV_HEADER = (
     *HEADER[:4],
     *(f"{name}{end}" for name in ("return", "normalised_iqm", "success") for end in ("", "_low", "_high")),
-    *HEADER[7:],
+    *HEADER[7:10],
+    "transitions_per_update",
+    "processor_seconds_per_seed",
 )
 
 
 def results_table(scores: Sequence[Score]) -> list[tuple[str, ...]]:
     """A row per score under ``HEADER``, with 95 % intervals where there are several seeds."""
     return [
-        (*_names(score), *(shown(value, places) for value, places in _aggregates(score)), *_counts(score))
+        (
+            *_names(score),
+            *(shown(value, places) for value, places in _aggregates(score)),
+            *_counts(score),
+            "-" if score.processor_seconds is None else number(score.processor_seconds / 60.0, 1),
+        )
         for score in scores
     ]
 
@@ -245,6 +275,7 @@ def results_csv(scores: Sequence[Score]) -> list[tuple[str | float | None, ...]]
                 for bound in ((None,) * 3 if value is None else (value.point, value.low, value.high))
             ),
             *_counts(score),
+            score.processor_seconds,
         )
         for score in scores
     ]
@@ -255,7 +286,7 @@ def _names(score: Score) -> tuple[str, ...]:
 
 
 def _counts(score: Score) -> tuple[str, ...]:
-    return str(score.update), str(len(score.tasks)), str(len(score.seeds))
+    return str(score.update), str(len(score.tasks)), str(len(score.seeds)), str(score.transitions)
 
 
 def _aggregates(score: Score) -> tuple[tuple[Interval | None, int], ...]:

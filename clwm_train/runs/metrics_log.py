@@ -17,9 +17,10 @@ from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import replacing
 
 #: Keys that measure the machine, not the training: they differ between identical runs.
-THROUGHPUT = ("updates_per_s", "transitions_per_s", "seconds")
-#: The last of these: seconds of training until then, without evaluations.
-SECONDS = THROUGHPUT[-1]
+THROUGHPUT = ("updates_per_s", "transitions_per_s", "seconds", "processor_seconds")
+#: The last of these: seconds of training until then (of all seeds of the run), without evaluations: elapsed,
+#: and of the processor.
+SPENT = SECONDS, PROCESSOR_SECONDS = THROUGHPUT[-2:]
 #: Begins the names of metrics of evaluations while training, which have rows of their own.
 EVALUATION_PREFIX = "eval/"
 
@@ -64,9 +65,8 @@ class MetricsLog:
             temporary.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
         # TensorBoard drops everything beyond one step; rows kept beyond it (evaluations) are written again.
-        #: Seconds of training until ``step``: what the last row says, and the same speed from there.
-        told = [row[SECONDS] * step / row["step"] for row in kept[-1:] if SECONDS in row]
-        self.seconds: float = told[0] if told else 0.0
+        #: Both seconds of training until ``step``: what the last row says, and the same speed from there.
+        self._spent = _spent(kept[-1], step) if kept else (0.0, 0.0)
         purge = max((row["step"] for row in kept if not _evaluates(row)), default=0) + 1
         self._writers: dict[int, Any] = {
             seed: SummaryWriter(str(tensorboard / f"seed-{seed}"), purge_step=purge) for seed in seeds
@@ -74,6 +74,14 @@ class MetricsLog:
         for row in kept:
             if row["step"] >= purge:
                 self._draw(row)
+
+    def spent(self, since: tuple[float, float]) -> tuple[float, float]:
+        """Seconds of training of the whole run, elapsed and of the processor.
+
+        Args:
+            since: both, since this log was opened.
+        """
+        return self._spent[0] + since[0], self._spent[1] + since[1]
 
     def write(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
         """Append a row; metrics that are not finite are left out (JSON has no NaN).
@@ -153,6 +161,12 @@ def _parse(line: bytes) -> Row | None:
     if not isinstance(row, dict) or not all(type(row.get(key)) is int for key in ("step", "seed")):
         return None
     return row if all(isinstance(value, int | float) for value in row.values()) else None
+
+
+def _spent(row: Row, step: int) -> tuple[float, float]:
+    """Seconds until ``step``, at the speed until a row; NaN, which is not written, if it does not tell."""
+    elapsed, processor = (row.get(name, math.nan) * step / row["step"] for name in SPENT)
+    return elapsed, processor
 
 
 def _evaluates(row: Row) -> bool:

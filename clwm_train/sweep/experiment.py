@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from clwm_data.errors import InvalidInputError
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.settings import (
     DEFAULT_ANALYSIS,
@@ -20,9 +21,9 @@ from clwm_train.settings import (
     Execution,
     Seed,
 )
+from clwm_train.sweep.budget import Budget
 from clwm_train.sweep.job import Job
 
-Count = Annotated[int, Field(ge=1)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 Stores = Annotated[list[Text], Field(min_length=1)]
@@ -34,18 +35,20 @@ class MethodEntry(StrictModel):
     Attributes:
         method: bundled name or the path of a YAML file; the name of the entry by default.
         preset: preset; by default the experiment's.
-        steps: updates; by default the experiment's.
+        budget: how long it is trained; by default the experiment's.
         stores: some of the experiment's stores; by default all.
         seeds: seeds; by default the experiment's.
         set: keys of the configuration to override, in addition to the experiment's.
+        evaluations: settings of further evaluations, in addition to the experiment's.
     """
 
     method: Text | None = None
     preset: Text | None = None
-    steps: Count | None = None
+    budget: Budget | None = None
     stores: Stores | None = None
     seeds: Seeds | None = None
     set: dict[Text, Any] = Field(default={})
+    evaluations: tuple[EvaluationSettings, ...] = Field(default=(), strict=False)
 
 
 class Experiment(StrictModel):
@@ -58,7 +61,7 @@ class Experiment(StrictModel):
         seeds: seeds of every method.
         stacked: train the seeds of a method together in one run, which is faster than one by one.
         preset: tiny, small or paper, or the path of a YAML file.
-        steps: updates; by default the preset's.
+        budget: how long every method is trained; by default the preset's updates.
         set: keys of the configuration to override, such as ``batch.tasks: 8``.
         methods: name -> where the method differs from the experiment.
         evaluation: settings with which every run is evaluated.
@@ -71,7 +74,7 @@ class Experiment(StrictModel):
     seeds: Seeds = Field(default=[0])
     stacked: bool = True
     preset: Text = "small"
-    steps: Count | None = None
+    budget: Budget | None = None
     set: dict[Text, Any] = Field(default={})
     methods: Annotated[dict[Label, MethodEntry | None], Field(min_length=1)]
     evaluation: EvaluationSettings = DEFAULT_EVALUATION
@@ -106,6 +109,30 @@ def read_experiment(path: Path) -> Experiment:
     return build_model(Experiment, read_yaml(path))
 
 
+def narrow(experiment: Experiment, stores: Sequence[str] = (), methods: Sequence[str] = ()) -> Experiment:
+    """The part of an experiment on some of its stores, with some of its methods; none named: all.
+
+    Raises:
+        NotFoundError: the experiment has no such store or method.
+        InvalidInputError: none of the methods is run on any of the stores.
+    """
+    for what, named, known in (("store", stores, experiment.stores), ("method", methods, experiment.methods)):
+        for name in named:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+                raise NotFoundError(f"{experiment.name}: has no {what} {name!r}: {hint}")
+    kept = [store for store in experiment.stores if not stores or store in stores]
+    chosen = {}
+    for label, entry in experiment.methods.items():
+        on = [store for store in kept if entry is None or entry.stores is None or store in entry.stores]
+        if on and (not methods or label in methods):
+            chosen[label] = entry
+    if not chosen:
+        raise InvalidInputError(f"{experiment.name}: has no run with these stores and methods")
+    return experiment.model_copy(update={"stores": kept, "methods": chosen})
+
+
 def list_jobs(
     experiment: Experiment,
     stores: Mapping[str, Path],
@@ -135,6 +162,7 @@ def list_jobs(
             entry = given or MethodEntry()
             if text not in (entry.stores or experiment.stores):
                 continue
+            budget = entry.budget or experiment.budget
             seeds = tuple(entry.seeds or experiment.seeds)
             for group in [seeds] if experiment.stacked else [(seed,) for seed in seeds]:
                 jobs.append(
@@ -144,9 +172,10 @@ def list_jobs(
                         label=label,
                         method=entry.method or label,
                         preset=entry.preset or experiment.preset,
-                        overrides=_overrides(experiment, entry),
+                        overrides=_overrides(experiment, entry, budget),
                         seeds=group,
-                        evaluation=experiment.evaluation,
+                        minutes=None if budget is None else budget.minutes,
+                        evaluations=(experiment.evaluation, *entry.evaluations),
                         analysis=experiment.analysis,
                         execution=execution,
                     )
@@ -154,8 +183,9 @@ def list_jobs(
     return jobs
 
 
-def _overrides(experiment: Experiment, entry: MethodEntry) -> tuple[str, ...]:
+def _overrides(experiment: Experiment, entry: MethodEntry, budget: Budget | None) -> tuple[str, ...]:
     """Overrides in the form of ``--set``; those of the entry come later and take precedence."""
-    steps = entry.steps or experiment.steps
     both = [*experiment.set.items(), *entry.set.items()]
-    return (*(f"{key}={json.dumps(value)}" for key, value in both), *([f"steps={steps}"] if steps else []))
+    if budget is not None and budget.updates is not None:
+        both.append(("steps", budget.updates))
+    return tuple(f"{key}={json.dumps(value)}" for key, value in both)

@@ -21,6 +21,7 @@ from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.lock import run_lock
 from clwm_train.runs.run import RECORD, Run, create_run, open_run, resolve_for
 from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
+from clwm_train.sweep.budget import read_timing, take_timing
 from clwm_train.training.train import train_run
 from clwm_train.training.trainer import ProgressCallback
 
@@ -42,9 +43,11 @@ class Job:
         preset: bundled name of the preset, or path of its file.
         overrides: overrides in the form of ``--set``.
         seeds: seeds that are trained together.
-        evaluation: settings of its evaluation.
+        evaluations: settings of its evaluations; the first is the one that results are of.
         analysis: settings of its analysis; ``None``: no analysis.
         execution: where and how it is trained.
+        minutes: train as many updates as fit into so many minutes for each seed; ``None``: those of the
+            configuration.
     """
 
     run: Path
@@ -54,9 +57,18 @@ class Job:
     preset: str
     overrides: tuple[str, ...]
     seeds: tuple[int, ...]
-    evaluation: EvaluationSettings
+    evaluations: tuple[EvaluationSettings, ...]
     analysis: AnalysisSettings | None
     execution: Execution = DEFAULT_EXECUTION
+    minutes: float | None = None
+
+    @property
+    def timing(self) -> Path:
+        """The file of the timing that decides how many updates fit into ``minutes``; beside the runs, since
+        all runs of a method on a store have the same number of updates.
+        """
+        name = self.run.name.rpartition("-s")[0]  # without the seeds
+        return self.run.with_name(f"{name}.timing.yaml")
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class JobState:
     Attributes:
         stage: the stage that is next or in progress.
         step: updates done.
-        steps: total number of updates.
+        steps: total number of updates; 0: a timing will decide it.
     """
 
     stage: Stage
@@ -84,7 +96,18 @@ def job_state(job: Job) -> JobState:
     """
     store = open_store(job.store)
     config = resolve_for(store.task_family, resolve(job.method, job.preset, job.overrides))
-    if not (job.run / RECORD).is_file():
+    begun = (job.run / RECORD).is_file()
+    if job.minutes is not None:
+        timing = read_timing(job.timing)
+        if timing is None and begun:
+            raise NotFoundError(
+                f"{job.timing}: is gone, which says how many updates {job.run} has: restore it, or remove "
+                "the run"
+            )
+        if timing is None:
+            return JobState("waiting", 0, 0)
+        config = config.model_copy(update={"steps": timing.updates(job.minutes)})
+    if not begun:
         return JobState("waiting", 0, config.steps)
     run = open_run(job.run)
     if run.config != config or run.record.seeds != job.seeds:
@@ -96,7 +119,7 @@ def job_state(job: Job) -> JobState:
     step = read_record(checkpoints[-1]).step if checkpoints else 0
     if step < config.steps:
         return JobState("training", step, config.steps)
-    if not _is_evaluated(job, run, store):
+    if _next_evaluation(job, run, store) is not None:
         return JobState("evaluating", step, config.steps)
     if not _is_analysed(job, run, store):
         return JobState("analysing", step, config.steps)
@@ -151,6 +174,18 @@ def run_job(
 def _create(job: Job, store: Store) -> Run:
     family = store.task_family
     config = resolve_for(family, resolve(job.method, job.preset, job.overrides))
+    if job.minutes is not None:
+        timing = take_timing(
+            job.timing,
+            store,
+            config,
+            method=job.method,
+            preset=job.preset,
+            seeds=job.seeds,
+            minutes=job.minutes,
+            execution=job.execution,
+        )
+        config = config.model_copy(update={"steps": timing.updates(job.minutes)})
     return create_run(
         job.run,
         store,
@@ -166,10 +201,10 @@ def _create(job: Job, store: Store) -> Run:
 def _evaluate(job: Job, run: Run, store: Store) -> None:
     # The threads are for training; a simulator would start a process for each.
     execution = job.execution.model_copy(update={"threads": None})
-    evaluation = evaluate_run(
-        run, store, job.evaluation, checkpoint=final_checkpoint(run), execution=execution
-    )
-    save_evaluation(run, evaluation)
+    settings = _next_evaluation(job, run, store)
+    if settings is not None:
+        checkpoint = final_checkpoint(run)
+        save_evaluation(run, evaluate_run(run, store, settings, checkpoint=checkpoint, execution=execution))
 
 
 def _analyse(job: Job, run: Run, store: Store) -> None:
@@ -179,9 +214,13 @@ def _analyse(job: Job, run: Run, store: Store) -> None:
         save_analysis(run, found)
 
 
-def _is_evaluated(job: Job, run: Run, store: Store) -> bool:
+def _next_evaluation(job: Job, run: Run, store: Store) -> EvaluationSettings | None:
+    """The settings of the first evaluation that is not there yet; ``None`` if all are."""
     name, content = final_checkpoint(run).name, store.record.content_sha256
-    return find_evaluation(run, name, job.evaluation, content) is not None
+    for settings in job.evaluations:
+        if find_evaluation(run, name, settings, content) is None:
+            return settings
+    return None
 
 
 def _is_analysed(job: Job, run: Run, store: Store) -> bool:
@@ -199,7 +238,7 @@ def finished(jobs: Iterable[Job]) -> list[tuple[Run, Evaluation]]:
         if (job.run / RECORD).is_file():
             run = open_run(job.run)
             for evaluation in read_evaluations(run):
-                asked = (run.config.steps, job.evaluation, run.record.store_sha256)
+                asked = (run.config.steps, job.evaluations[0], run.record.store_sha256)
                 if (evaluation.step, evaluation.settings, evaluation.store_sha256) == asked:
                     done.append((run, evaluation))
                     break

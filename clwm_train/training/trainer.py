@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -30,7 +29,7 @@ from clwm_train.runs.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SECONDS, THROUGHPUT, MetricsLog
+from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SPENT, THROUGHPUT, MetricsLog
 from clwm_train.runs.run import METRICS, TENSORBOARD, TRACE, Run
 from clwm_train.training.divergence import check_finite
 from clwm_train.training.learner import Learner, Metrics
@@ -38,6 +37,7 @@ from clwm_train.training.meter import Meter
 from clwm_train.training.pace import pace
 from clwm_train.training.profile import Profiler, Shares, part
 from clwm_train.training.recorded import RecordedUpdates
+from clwm_train.training.stopwatch import Stopwatch
 
 #: Called after every update with the number of updates done and the latest logged metrics of the first seed.
 ProgressCallback = Callable[[int, dict[str, float]], None]
@@ -147,11 +147,10 @@ class Trainer:
                 )
             )
             profiler = profiled and stack.enter_context(Profiler(path / TRACE, profiled))
-            since, before = time.perf_counter(), self.step
-            started = since - log.seconds  # moved on by every evaluation, which is no training
+            watch, since, before = Stopwatch(), 0.0, self.step
             while self.step < steps and not stop():
                 try:
-                    metrics = self._update(recorded=profiler is None)
+                    metrics = self.update(recorded=profiler is None)
                 except UnavailableError:
                     if stop():  # the signal to stop has also ended the compiler
                         return False
@@ -163,15 +162,13 @@ class Trainer:
                     profiler.step()
                 if self.step % config.log_every == 0 or self.step == steps:
                     self._check()
-                    now = time.perf_counter()
+                    now = watch.read()[0]
                     speed = (self.step - before) / (now - since)
                     since, before = now, self.step
-                    latest = self._write_row(log, speed, now - started)
+                    latest = self._write_row(log, speed, log.spent(watch.read()))
                 if config.evaluation is not None and self.step % config.evaluation.every == 0:
-                    began = time.perf_counter()
-                    self._evaluate(log, began - started)
-                    pause = time.perf_counter() - began
-                    since, started = since + pause, started + pause
+                    with watch.paused():
+                        self._evaluate(log, log.spent(watch.read()))
                 if self.step % config.checkpoint_every == 0:
                     self._save(log)
                     saved = self.step
@@ -181,7 +178,7 @@ class Trainer:
                 self._save(log)
         return self.step >= steps
 
-    def _update(self, *, recorded: bool) -> Metrics:
+    def update(self, *, recorded: bool) -> Metrics:
         """The next update, recorded if possible; returns its metrics, which the one after it may change."""
         config = self.run.config
         rate = pace(self.step, config.steps, config.learning_rate_decay)
@@ -191,14 +188,13 @@ class Trainer:
             batch = self.sampler.batch(self.step)
         return self.learner.update(batch, self.step, self.streams, rate)
 
-    def _write_row(self, log: MetricsLog, speed: float, seconds: float) -> dict[str, float]:
+    def _write_row(self, log: MetricsLog, speed: float, spent: tuple[float, float]) -> dict[str, float]:
         """Log the means over the current interval; returns those of the first seed."""
         config, seeds = self.run.config, self.run.record.seeds
         means = self.meter.means()
         if self.step % config.log_every == 0:
             self.meter.reset()
-        steps = config.batch.horizon if config.learning.transitions == "all" else 1
-        transitions = speed * config.batch.tasks * config.batch.windows * steps
+        transitions = speed * config.transitions_per_update
         encoder, representation = self.learner.agent.context_encoder, {}
         try:
             if isinstance(encoder, ContextEncoder):
@@ -210,11 +206,11 @@ class Trainer:
             means[f"context_encoder/{name}"] = values.tolist()
         rows = [{name: value[row] for name, value in means.items()} for row in range(len(seeds))]
         for seed, row in zip(seeds, rows, strict=True):
-            row.update(dict(zip(THROUGHPUT, (speed, transitions, seconds), strict=True)))
+            row.update(dict(zip(THROUGHPUT, (speed, transitions, *spent), strict=True)))
             log.write(self.step, seed, row)
         return rows[0]
 
-    def _evaluate(self, log: MetricsLog, seconds: float) -> None:
+    def _evaluate(self, log: MetricsLog, spent: tuple[float, float]) -> None:
         """Evaluate the current agent, log the result, and keep the agent if it is the best so far."""
         assert self.evaluator is not None  # checked in the constructor
         self._check()
@@ -223,7 +219,7 @@ class Trainer:
         agent.train()
         for seed, metrics in zip(seeds, results, strict=True):
             row = {f"{EVALUATION_PREFIX}{name}": value for name, value in metrics.items()}
-            log.write(self.step, seed, {**row, SECONDS: seconds})
+            log.write(self.step, seed, {**row, **dict(zip(SPENT, spent, strict=True))})
         criterion = next(iter(results[0]), None)
         if criterion is None:
             return

@@ -36,7 +36,7 @@ TINY: dict[str, Any] = {
     "stores": ["six.zarr"],
     "seeds": [0, 1],
     "preset": "tiny",
-    "steps": 240,
+    "budget": {"updates": 240},
     "set": {**SETTINGS, "log_every": 40, "checkpoint_every": 40},
     "methods": {
         "spc": {"set": {"world_model.latent_dim": 4, "world_model.dynamics_hidden": [8]}},
@@ -45,7 +45,7 @@ TINY: dict[str, Any] = {
     "evaluation": {"episodes": 1, "context_size": 20},
     "analysis": {"contexts": 3, "context_size": 5, "horizon": 4},
 }
-SHORT = {**TINY, "steps": 4, "set": {**SETTINGS, "log_every": 2, "checkpoint_every": 2}}
+SHORT = {**TINY, "budget": {"updates": 4}, "set": {**SETTINGS, "log_every": 2, "checkpoint_every": 2}}
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -182,7 +182,10 @@ def test_pool_and_a_run_that_fails(folder: Path, call: Call) -> None:
 
 def test_a_process_that_is_killed_is_the_failure_of_its_run(folder: Path) -> None:
     """SIGKILL, as the system does it for want of memory, while two runs are trained at once."""
-    write(folder, {**TINY, "steps": 3000, "analysis": None, "stacked": False, "methods": {"focal": None}})
+    write(
+        folder,
+        {**TINY, "budget": {"updates": 3000}, "analysis": None, "stacked": False, "methods": {"focal": None}},
+    )
     command = [sys.executable, "-c", "from clwm_cli.main import main; main()", "sweep", "tiny.yaml"]
     process = subprocess.Popen(
         [*command, "--jobs", "2", "--threads", "1", "--no-compile"],
@@ -280,7 +283,7 @@ def test_a_folder_that_was_left_half_made_is_made_anew(folder: Path, call: Call)
 def test_another_configuration_is_refused(folder: Path, call: Call) -> None:
     write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
     assert call()[0] == 0
-    write(folder, {**SHORT, "analysis": None, "methods": {"focal": {"steps": 8}}})
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": {"budget": {"updates": 8}}}})
     code, out, _ = call()
     assert code == 1
     assert "was begun with another configuration" in out
@@ -300,6 +303,10 @@ def test_another_configuration_is_refused(folder: Path, call: Call) -> None:
             "methods.spc.stores: x is not one of the experiment's stores",
         ),
         ({"methods": {"spcc": None}}, "no method is called 'spcc': did you mean spc?"),
+        ({"budget": {"updates": 4, "minutes": 1.0}}, "budget: give either updates or minutes"),
+        ({"budget": {}}, "budget: give either updates or minutes"),
+        ({"budget": {"minutes": 0.0}}, "budget.minutes: input should be greater than 0"),
+        ({"methods": {"spc": {"budget": {"updates": 0}}}}, "methods.spc.budget.updates"),
         ({"set": {"iql.tau": 1}}, "unknown key iql.tau"),
         ({"stores": ["nowhere"]}, "no store 'nowhere'"),
         ({"evaluation": {"protocols": ["few"]}}, "evaluation.protocols[0]"),

@@ -75,12 +75,12 @@ def test_the_time_of_training_goes_on_where_a_run_is_resumed(tmp_path: Path) -> 
         return MetricsLog(path, tensorboard, step=step, every=10, seeds=(3,))
 
     with begin(0) as log:
-        assert log.seconds == 0.0
-        log.write(10, 3, {"seconds": 5.0})
-        log.write(20, 3, {"seconds": 8.0})
+        assert log.spent((1.0, 2.0)) == (1.0, 2.0)
+        log.write(10, 3, {"seconds": 5.0, "processor_seconds": 10.0})
+        log.write(20, 3, {"seconds": 8.0, "processor_seconds": 16.0})
     for step, seconds in ((20, 8.0), (25, 10.0), (15, 7.5)):  # at the speed until the last row that stays
         with begin(step) as log:
-            assert log.seconds == seconds
+            assert log.spent((0.5, 0.25)) == (seconds + 0.5, 2 * seconds + 0.25)
 
 
 def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
