@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.families.base import Task, TaskFamily
+from clwm_data.families.declared.batched import batched_simulator, can_batch
 from clwm_data.families.declared.declaration import FamilyDeclaration, ProbedFacts
 from clwm_data.families.declared.trust import check_trusted, remember
 from clwm_data.families.simulation.process_lanes import ProcessLanes
@@ -30,7 +31,6 @@ class DeclaredFamily(TaskFamily):
 
     benchmark = "gymnasium"
     has_states = False
-    lanes = 8  # more gain nothing: each steps on its own
 
     def __init__(self, declaration: FamilyDeclaration, *, trusted: bool) -> None:
         self.declaration = declaration
@@ -39,6 +39,9 @@ class DeclaredFamily(TaskFamily):
         self.horizon = declaration.horizon
         self.dynamics_vary = declaration.varies == "dynamics"
         self.has_success = declaration.success is not None
+        self._batched = can_batch(declaration)
+        # Of environments that each step on their own, more gain nothing.
+        self.lanes = TaskFamily.lanes if self._batched else 8
         names = ", ".join(declaration.task_list()[0].parameters)
         self.summary = declaration.summary or f"{declaration.env}; what varies: {names}"
 
@@ -93,8 +96,15 @@ class DeclaredFamily(TaskFamily):
     def make_simulator(
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
     ) -> Simulator:
-        """A loop over environments, in worker processes given several threads and lanes."""
+        """A loop over environments, in worker processes given several threads and lanes.
+
+        Contexts over Gymnasium's MuJoCo environments are stepped side by side where that is known to give the
+        same bits.
+        """
         check_trusted(self.declaration, self._trusted)
+        if self._batched:
+            chosen = [self.tasks[task] for task in tasks]
+            return batched_simulator(self.declaration, chosen, threads=threads, render_mode=render_mode)
         make = partial(_simulator, self.declaration, render_mode)
         if threads > 1 and len(tasks) > 1:
             return ProcessLanes(self.name, make, tasks, workers=threads)

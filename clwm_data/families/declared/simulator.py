@@ -12,6 +12,7 @@ from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.families.base import Task
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.environment import make_environment
+from clwm_data.families.declared.seeds import folded
 from clwm_data.families.declared.spaces import Translation, solved
 from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
@@ -47,7 +48,7 @@ class DeclaredSimulator(Simulator):
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
         """Start episodes; seeds are folded to 32 bits, since many environments take no more."""
         for lane, seed in zip(lanes.tolist(), seeds, strict=True):
-            self._begin(lane, (seed ^ (seed >> 32)) & 0xFFFFFFFF)
+            self._begin(lane, folded(seed))
 
     def _begin(self, lane: int, seed: int) -> None:
         try:

@@ -39,6 +39,9 @@ class BatchLanes(Lanes):
             rows = self._batch.expand(field)
             for row, model in zip(rows, models, strict=True):
                 row[...] = getattr(model, field)
+        if any(not np.array_equal(model.opt.gravity, models[0].opt.gravity) for model in models):
+            for row, model in zip(self._batch.expand("gravity"), models, strict=True):
+                row[...] = model.opt.gravity
 
     def set_ctrl(self, ctrl: NDArray[np.float64]) -> None:
         """See :meth:`Lanes.set_ctrl`."""

@@ -434,7 +434,7 @@ def test_contexts_are_sampled_over_gymnasiums_mujoco_environments(tmp_path: Path
     store = collect(manifest(known), tmp_path / "h.zarr")
     assert replay(tmp_path / "h.zarr", 2).findings == []
     env = store.task_family.make_env(4)
-    inner = env._simulator._envs[0].unwrapped.model  # type: ignore[attr-defined]
+    inner = env._simulator._simulator._lanes.models[0]  # type: ignore[attr-defined]
     plain = gymnasium.make("Hopper-v5").unwrapped.model  # type: ignore[attr-defined]
     mass = store.task_family.task(4).number("mass")
     assert 0.3 <= mass <= 0.5
