@@ -26,10 +26,13 @@ type.
 | --- | --- | --- |
 | `<family>` | 200,000 transitions: five stages of a trained policy | the paper's protocol; a gigabyte |
 | `<family>-small` | 125 episodes: random, four stages of a trained policy | first experiments; minutes |
+| of `cheetah-dir`, `-wind`, `hopper-param`, `walker-param` | as much: random, two stages | as above |
 | `<family>-expert`, `-medium` | 200,000 transitions: best, half trained policy | studies of data quality |
 | `<family>-tiny` | a few episodes | tests |
 | `mw-<task>` | 16 episodes of the scripted policy with four levels of noise | first experiments; minutes |
 | `mw-<task>-paper`, `-expert`, `-medium` | 200,000 transitions, scripted | the paper's size; hours |
+| `ml10-small`, `ml45-small` | 5 or 6 episodes of some goals | first experiments; minutes |
+| `ml10`, `ml45`, `-expert`, `-medium` | 4,000 transitions: 200,000 per benchmark | the paper's size; a day |
 | `point-robot` | 80 episodes, scripted, with four levels of noise | the demo; seconds |
 """
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clwm_data.families.declared import FamilyDeclaration, declared_family
+from clwm_data.families import SPLITS
+from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
 from clwm_data.families.declared.batched import EpisodeStates, batched_simulator, can_batch
 from clwm_data.families.declared.simulator import DeclaredSimulator
 from clwm_data.families.gymnasium_mujoco.originals import ORIGINALS
+from clwm_data.manifest import load_manifest
+from tests.conftest import ROOT
 
 pytest.importorskip("mujoco")
 
@@ -57,6 +62,22 @@ def test_batched_episodes_are_those_of_gymnasiums_environments(env: str) -> None
     np.testing.assert_array_equal(batch.observe()[1], loop.observe()[1])
     np.testing.assert_array_equal(batch.observe()[[0, 2, 3]], before)
     batch.close()
+
+
+def test_the_documented_benchmarks_are_manifests(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "new-family.md").read_text(encoding="utf-8")
+    found = {}
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block, encoding="utf-8")
+        family = load_manifest(str(path)).task_family
+        assert isinstance(family, DeclaredFamily)
+        found[family.name] = family
+    assert set(found) == {"pendulum-gravity", "hopper-contexts"}
+    contexts = found["hopper-contexts"]
+    assert can_batch(contexts.declaration)
+    assert [len(contexts.split(split)) for split in SPLITS] == [40, 10, 10]
+    assert not set(contexts.tasks[0].parameters) ^ set(PARAMETERS)
 
 
 def test_threads_and_a_single_lane_change_nothing() -> None:
