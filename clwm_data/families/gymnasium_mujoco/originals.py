@@ -20,7 +20,7 @@ from clwm_data.families.simulation.simulator import StepResult
 
 def control_cost(weight: float, action: NDArray[np.float64]) -> NDArray[np.float64]:
     """[L], computed in single precision, as from the actions that Gymnasium's environments are given."""
-    return np.asarray(np.float32(weight) * squares(action.astype(np.float32)), np.float64)  # type: ignore[arg-type]
+    return np.asarray(np.float32(weight) * squares(action.astype(np.float32)), np.float64)
 
 
 class _OriginalForward(ForwardSimulator):
