@@ -9,6 +9,7 @@ from clwm_train.config.backbone import (
     IqlConfig,
     PolicyConfig,
     Td3BcConfig,
+    Tdmpc2Config,
 )
 from clwm_train.config.networks import ContextConfig, NetworkConfig, WorldModelConfig
 from clwm_train.config.objectives import (
@@ -79,6 +80,7 @@ __all__ = [
     "Sizes",
     "TaskClassifierConfig",
     "Td3BcConfig",
+    "Tdmpc2Config",
     "TemporalConsistencyConfig",
     "TrainConfig",
     "Weight",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from clwm_data.strict import StrictModel
-from clwm_train.config.types import Count, LogStd, Rate, Share, Sizes, Weight
+from clwm_train.config.types import Bins, Count, LogStd, Rate, Share, Sizes, Weight
 
 
 class PolicyConfig(StrictModel):
@@ -95,3 +95,32 @@ class Td3BcConfig(ActorCriticConfig):
 
 class BcConfig(BackboneConfig):
     """Behaviour cloning."""
+
+
+class Tdmpc2Config(ActorCriticConfig):
+    """Policy prior and critics of TD-MPC2 (Hansen et al. 2024); the defaults are the paper's, except for the
+    discount and the imitation of the data, which the paper does not need.
+
+    Attributes:
+        transitions: the critics learn on roll-outs of whole windows.
+        critics: size of the ensemble.
+        bins: bins of the critics' two-hot regression.
+        rho: step t of a window has weight rho^t in the policy's loss.
+        entropy_weight: weight of the policy's entropy, times the entries of an action.
+        scale_tau: EMA rate of the range of Q by which the policy's objective is divided.
+        imitation_weight: weight of the likelihood of the data's actions; 0: none, as in the paper.
+        inverse_temperature: an action with advantage A is imitated with weight exp(inverse_temperature * A),
+            A in units of the range of Q; 0: all alike.
+        max_weight: upper bound to which these weights are clipped.
+    """
+
+    transitions: Literal["all"] = "all"
+    target_tau: Share = 0.01
+    critics: Annotated[int, Field(ge=2, le=100)] = 5
+    bins: Bins = 101
+    rho: Share = 0.5
+    entropy_weight: Weight = 1e-4
+    scale_tau: Share = 0.01
+    imitation_weight: Weight = 1.0
+    inverse_temperature: Weight = 3.0
+    max_weight: Rate = 100.0

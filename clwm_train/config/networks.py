@@ -10,6 +10,7 @@ from pydantic import model_validator
 from clwm_data.strict import StrictModel
 from clwm_train.config.types import (
     MOST_CODES,
+    Bins,
     Consistency,
     ContextSource,
     Count,
@@ -69,8 +70,11 @@ class WorldModelConfig(StrictModel):
         encoder_hidden: hidden layers of the encoder.
         dynamics_hidden: hidden layers of the latent dynamics.
         reward_hidden: hidden layers of the reward head.
-        target_tau: EMA rate of the target encoder.
+        reward_bins: bins of the two-hot regression of rewards; ``null``: squared error (published for SPC).
+        termination: also predict whether a step ends the episode, which planning takes into account.
+        target_tau: EMA rate of the target encoder; 1: the encoder itself.
         learning_rate: learning rate of AdamW.
+        encoder_rate: factor on the learning rate of the encoder.
         weight_decay: weight decay of AdamW.
     """
 
@@ -83,8 +87,11 @@ class WorldModelConfig(StrictModel):
     encoder_hidden: Sizes = (512,)
     dynamics_hidden: Sizes = (512, 512)
     reward_hidden: Sizes = (512, 512)
+    reward_bins: Bins | None = None
+    termination: bool = False
     target_tau: Share = 0.005
     learning_rate: Rate = 1e-4
+    encoder_rate: Rate = 1.0
     weight_decay: Weight = 0.01
 
     @model_validator(mode="after")

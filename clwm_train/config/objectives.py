@@ -14,11 +14,15 @@ class TemporalConsistencyConfig(StrictModel):
     Attributes:
         weight: weight of the whole term.
         reward_weight: weight of the reward error within the term.
+        termination_weight: weight of the termination error within the term, if the world model predicts them.
+        value_weight: weight of the critics' error within the term, if they learn on roll-outs (``tdmpc2``).
         rho: step t of a window has weight rho^t.
     """
 
     weight: Weight = 1.0
     reward_weight: Weight = 1.0
+    termination_weight: Weight = 1.0
+    value_weight: Weight = 1.0
     rho: Share = 0.99
 
 

@@ -8,7 +8,14 @@ from pydantic import Field, model_validator
 
 from clwm_data.families import Split
 from clwm_data.strict import StrictModel
-from clwm_train.config.backbone import BackboneConfig, BcConfig, IqlConfig, PolicyConfig, Td3BcConfig
+from clwm_train.config.backbone import (
+    BackboneConfig,
+    BcConfig,
+    IqlConfig,
+    PolicyConfig,
+    Td3BcConfig,
+    Tdmpc2Config,
+)
 from clwm_train.config.networks import ContextConfig, NetworkConfig, WorldModelConfig
 from clwm_train.config.objectives import ObjectivesConfig
 from clwm_train.config.types import (
@@ -87,6 +94,8 @@ class TrainConfig(StrictModel):
         learning_rate_decay: share of the updates, at the end, over which all learning rates decrease linearly
             to 0.
         evaluation: evaluations while training; ``null``: none.
+        max_gradient_norm: largest norm of a seed's gradients in each backward pass, to which larger ones are
+            scaled down; ``null``: none.
         precision: precision of matrix products while training: ``fp32``; ``mixed``: factors may be rounded to
             TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
         features: what policy and critics see beside z: ``codes`` (published for SPC), ``observation`` or
@@ -101,6 +110,7 @@ class TrainConfig(StrictModel):
     checkpoint_every: Count = 5000
     keep_checkpoints: Count = 2
     learning_rate_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    max_gradient_norm: Rate | None = None
     precision: Precision = "fp32"
     evaluation: EvaluationConfig | None = None
     batch: BatchConfig = BatchConfig()
@@ -115,6 +125,7 @@ class TrainConfig(StrictModel):
     iql: IqlConfig | None = None
     td3bc: Td3BcConfig | None = None
     bc: BcConfig | None = None
+    tdmpc2: Tdmpc2Config | None = None
 
     @property
     def learning(self) -> BackboneConfig:
@@ -165,6 +176,11 @@ class TrainConfig(StrictModel):
             fitting = "deterministic" if self.backbone == "td3bc" else "gaussian or mixture"
             raise ValueError(
                 f"backbone {self.backbone} cannot train a {self.policy_head} policy: make policy {fitting}"
+            )
+        if self.backbone == "tdmpc2" and (self.world_model is None or self.sees != "codes"):
+            raise ValueError(
+                "backbone tdmpc2 learns its critics on roll-outs of a world_model: it needs one, and "
+                "features codes"
             )
         if self.world_model is None and self.sees != "observation":
             raise ValueError(

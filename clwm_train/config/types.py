@@ -22,6 +22,8 @@ def _single_precision(value: float) -> float:
 Rate = Annotated[float, Field(gt=0.0, le=LARGEST, allow_inf_nan=False), AfterValidator(_single_precision)]
 Weight = Annotated[float, Field(ge=0.0, le=LARGEST, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+#: Bins of a two-hot regression, see :class:`clwm_train.model.scalar.TwoHot`.
+Bins = Annotated[int, Field(ge=2, le=10_001)]
 #: exp of this and of its negative is well within single precision.
 LogStd = Annotated[float, Field(ge=-20.0, le=20.0)]
 #: Maximum number of hidden layers: they are built one by one, so very many would take minutes.
@@ -45,7 +47,7 @@ ContextSource = Literal["encoder", "none", "parameters"]
 #: See :mod:`clwm_train.model.policy`.
 PolicyHead = Literal["gaussian", "mixture", "deterministic"]
 #: See :mod:`clwm_train.model.backbones`.
-BackboneName = Literal["iql", "td3bc", "bc"]
+BackboneName = Literal["iql", "td3bc", "bc", "tdmpc2"]
 BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
 #: Where the context of an evaluated task comes from, see :mod:`clwm_train.evaluation.protocols`.
 Protocol = Literal["few-shot", "online-context", "non-prior", "zero-shot"]

@@ -1,4 +1,4 @@
-"""The contextual latent world model: encoder, latent dynamics and reward head."""
+"""The contextual latent world model: encoder, latent dynamics, reward head, and a termination head."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from clwm_train.model.fsq import FSQ
 from clwm_train.model.latent_space import ContinuousSpace, DiscreteSpace, LatentSpace, SimNormSpace
 from clwm_train.model.nn import MLP, EmaCopy, Initialiser
 from clwm_train.model.prediction import Classification, Prediction, Regression
+from clwm_train.model.scalar import make_scalar
 
 
 class WorldModel(nn.Module):
-    """Observation s -> code c; (c, a, z) -> prediction of the next code, and the reward.
+    """Observation s -> code c; (c, a, z) -> prediction of the next code, the reward, and the end.
 
     Args:
         initialiser: draws the weights of S seeds.
@@ -26,6 +27,7 @@ class WorldModel(nn.Module):
     Attributes:
         space: turns raw encoder outputs into codes.
         prediction: the consistency loss, and how roll-outs continue.
+        reward_scale: how rewards are regressed.
         target_encoder: EMA of the encoder, which gives the targets of the loss.
     """
 
@@ -48,7 +50,16 @@ class WorldModel(nn.Module):
         self.dynamics = MLP(
             initialiser, inputs, config.dynamics_hidden, self.prediction.outputs, style=network.style
         )
-        self.reward_head = MLP(initialiser, inputs, config.reward_hidden, 1, style=network.style)
+        self.reward_scale = make_scalar(config.reward_bins)
+        self.reward_head = MLP(
+            initialiser, inputs, config.reward_hidden, self.reward_scale.outputs, style=network.style
+        )
+        self.reward_scale.initialise(self.reward_head)
+        self.termination_head = (
+            MLP(initialiser, inputs, config.reward_hidden, 1, style=network.style)
+            if config.termination
+            else None
+        )
         self.target_encoder = EmaCopy(self.encoder, config.target_tau)
 
     def encode(self, observation: Tensor) -> Tensor:
@@ -72,8 +83,23 @@ class WorldModel(nn.Module):
 
     def reward(self, inputs: Tensor) -> Tensor:
         """Rewards [S, ...] for ``inputs``."""
-        predicted: Tensor = self.reward_head(inputs)
-        return predicted.squeeze(-1)
+        return self.reward_scale.value(self.reward_head(inputs))
+
+    def reward_error(self, inputs: Tensor, reward: Tensor) -> Tensor:
+        """Error [S, ...] of the rewards predicted for ``inputs``."""
+        return self.reward_scale.error(self.reward_head(inputs), reward)
+
+    def termination(self, inputs: Tensor) -> Tensor | None:
+        """Logits [S, ...] that the steps of ``inputs`` end the episode; ``None``: it is not predicted."""
+        if self.termination_head is None:
+            return None
+        logit: Tensor = self.termination_head(inputs)
+        return logit.squeeze(-1)
+
+    def continuation(self, code: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        """Probability [S, ...] that the episode goes on after (c, a, z); 1 if it is not predicted."""
+        logit = self.termination(self.inputs(code, action, z))
+        return code.new_ones(code.shape[:-1]) if logit is None else torch.sigmoid(-logit)
 
 
 def make_space(config: WorldModelConfig) -> LatentSpace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,8 @@ class Representation:
         world_model: the world model, with gradient; ``None`` for methods on raw observations.
         first_code: [S, T, B, code], codes of the windows' first observations, with gradient to the encoder.
         noise: randomness of this update.
+        critic_error: error [S, T, B, H] of critics that learn on roll-outs, from their states [S, T, B, H,
+            code + z], with gradient; ``None`` if they learn apart.
     """
 
     batch: TaskBatch
@@ -51,6 +54,7 @@ class Representation:
     world_model: WorldModel | None
     first_code: Tensor | None
     noise: Noise
+    critic_error: Callable[[Tensor], Tensor] | None = None
 
 
 class Objective(nn.Module, ABC):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from clwm_train.config import TrainConfig
+from clwm_train.config import TrainConfig, WorldModelConfig
 from clwm_train.data.sampler import TaskBatch
 from clwm_train.kernels.streams import Drawn, Noise, Purpose, Streams
 from clwm_train.model.agent import Agent
-from clwm_train.model.backbones import Transitions
+from clwm_train.model.backbones import RolloutActorCritic, Transitions
+from clwm_train.model.world_model import WorldModel
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
+from clwm_train.training.clipping import clip_by_seed
 from clwm_train.training.compiler import BACKEND, Backend, compiled
 from clwm_train.training.precision import use_bf16
 from clwm_train.training.profile import part
@@ -25,6 +27,8 @@ Result = TypeVar("Result")
 
 #: Name of the optimiser of policy and critics; the others learn the representation.
 BACKBONE = "backbone"
+#: Name of the optimiser of critics that learn together with the representation.
+CRITICS = "critics"
 
 
 class Learner(nn.Module):
@@ -78,10 +82,13 @@ class Learner(nn.Module):
 
     def _make_optimisers(self, objectives: Sequence[Objective]) -> dict[str, torch.optim.Optimizer]:
         config, agent = self.config, self.agent
+        apart = isinstance(agent.backbone, RolloutActorCritic)
+        learning = {BACKBONE: _trainable(agent.policy if apart else agent.backbone)}
+        if isinstance(agent.backbone, RolloutActorCritic):
+            learning[CRITICS] = _trainable(agent.backbone.critics)
         optimisers: dict[str, torch.optim.Optimizer] = {
-            BACKBONE: torch.optim.Adam(
-                _trainable(agent.backbone), lr=config.learning.learning_rate, fused=True
-            ),
+            name: torch.optim.Adam(parameters, lr=config.learning.learning_rate, fused=True)
+            for name, parameters in learning.items()
         }
         if encoder := _trainable(agent.context_encoder):
             optimisers["context_encoder"] = torch.optim.Adam(
@@ -89,7 +96,7 @@ class Learner(nn.Module):
             )
         if agent.world_model is not None and config.world_model is not None:
             optimisers["world_model"] = torch.optim.AdamW(
-                _trainable(agent.world_model),
+                _world_model_groups(agent.world_model, config.world_model),
                 lr=config.world_model.learning_rate,
                 weight_decay=config.world_model.weight_decay,
                 fused=True,
@@ -121,11 +128,12 @@ class Learner(nn.Module):
     def learn(self, batch: TaskBatch, step: int, streams: Streams) -> Metrics:
         """:meth:`update` with the learning rates as they are; this can be recorded as a CUDA graph."""
         world_model, backbone = self.agent.world_model, self.agent.backbone
+        noise = self._backbone_noise(batch, step, streams)
         metrics: Metrics = {}
         if self.represents(step):
             latent_noise = self._latent_noise(batch, streams.at(Purpose.LATENT_NOISE, step))
             with self._graph_part("representation"):
-                loss, features, z, metrics = self._representation(batch, latent_noise)
+                loss, features, z, metrics = self._representation(batch, latent_noise, noise)
             self._descend(loss, [name for name in self.optimisers if name != BACKBONE], "representation")
             if world_model is not None:
                 with part("target networks"):
@@ -133,7 +141,6 @@ class Learner(nn.Module):
         else:
             with self._graph_part("encoders"):
                 features, z = self._features(batch)
-        noise = self._backbone_noise(batch, step, streams)
         with self._graph_part(backbone.name):
             loss, backbone_metrics = self._backbone(batch, features, z, noise)
         self._descend(loss, [BACKBONE], backbone.name)
@@ -187,14 +194,15 @@ class Learner(nn.Module):
         return batch.action.shape[-2] if self.config.learning.transitions == "all" else 1
 
     def _representation_losses(
-        self, batch: TaskBatch, noise: Noise
+        self, batch: TaskBatch, noise: Noise, backbone_noise: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Metrics]:
         """Sum of the objectives [S], features and z (without gradient), and metrics."""
         with part("context encoder"):
             votes = self._votes(batch)
             z = votes.mean(-2)
         features, first = self._encode(batch.observation)
-        inputs = Representation(batch, votes, z, self.agent.world_model, first, noise)
+        critic_error = self._critic_error(batch, features, z.detach(), backbone_noise)
+        inputs = Representation(batch, votes, z, self.agent.world_model, first, noise, critic_error)
         metrics: Metrics = {}
         total = torch.zeros(len(self.agent.seeds), device=z.device)
         for objective in self.objectives:
@@ -237,16 +245,36 @@ class Learner(nn.Module):
     def _backbone_losses(
         self, batch: TaskBatch, features: Tensor, z: Tensor, noise: Tensor | None
     ) -> tuple[Tensor, Metrics]:
-        backbone, steps = self.agent.backbone, self._steps(batch)
+        backbone = self.agent.backbone
+        with part(backbone.name):
+            loss, metrics = backbone.losses(self._transitions(batch, features, z), noise)
+        return loss, {f"{backbone.name}/{name}": value for name, value in metrics.items()}
+
+    def _transitions(self, batch: TaskBatch, features: Tensor, z: Tensor) -> Transitions:
+        """The windows [S, T x B, ...] as policy and critics see them."""
+        steps = self._steps(batch)
         z = z[:, :, None, None, :].expand(*features.shape[:-1], -1)
         state = torch.cat([features, z], -1)[..., : steps + 1, :]
         windows = [
             tensor[:, :, :, :steps] for tensor in (batch.action, batch.reward, batch.terminated, batch.mask)
         ]
-        with part(backbone.name):
-            transitions = Transitions(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
-            loss, metrics = backbone.losses(transitions, noise)
-        return loss, {f"{backbone.name}/{name}": value for name, value in metrics.items()}
+        return Transitions(*(tensor.flatten(1, 2) for tensor in (state, *windows)))
+
+    def _critic_error(
+        self, batch: TaskBatch, features: Tensor, z: Tensor, noise: Tensor | None
+    ) -> Callable[[Tensor], Tensor] | None:
+        """See :class:`Representation`."""
+        backbone = self.agent.backbone
+        if not isinstance(backbone, RolloutActorCritic) or noise is None:
+            return None
+        transitions = self._transitions(batch, features, z)
+
+        def error(state: Tensor) -> Tensor:
+            with part("critics"):
+                of_windows = backbone.critic_error(state.flatten(1, 2), transitions, noise)
+                return of_windows.view(state.shape[:-1])
+
+        return error
 
     def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
         with part(f"{what} backward"):
@@ -254,8 +282,22 @@ class Learner(nn.Module):
                 self.optimisers[name].zero_grad(set_to_none=True)
             loss.sum().backward()  # type: ignore[no-untyped-call]
         with part("optimisers"):
+            if self.config.max_gradient_norm is not None:
+                groups = (group for name in parts for group in self.optimisers[name].param_groups)
+                parameters = (parameter for group in groups for parameter in group["params"])
+                clip_by_seed(parameters, len(self.agent.seeds), self.config.max_gradient_norm)
             for name in parts:
                 self.optimisers[name].step()
+
+
+def _world_model_groups(model: WorldModel, config: WorldModelConfig) -> list[dict[str, Any]]:
+    """The parameter groups of a world model's optimiser: the encoder, and the rest."""
+    encoder = _trainable(model.encoder)
+    rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
+    return [
+        {"params": encoder, "lr": config.encoder_rate * config.learning_rate},
+        {"params": [parameter for parameter in rest if parameter.requires_grad]},
+    ]
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:

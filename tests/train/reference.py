@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -119,3 +121,26 @@ def iql_loss(
         density = torch.distributions.Normal(torch.tanh(mean), std).log_prob(action).sum()
         sums["policy_loss"] = sums["policy_loss"] - weight * density
     return {name: value / count for name, value in sums.items()}
+
+
+def two_hot(value: float, bins: int) -> NDArray[np.float64]:
+    """The distribution over bins in [-10, 10] whose mean is symlog(value), on two neighbours."""
+    centres = np.linspace(-10.0, 10.0, bins)
+    x = float(np.clip(np.sign(value) * np.log1p(abs(value)), -10.0, 10.0))
+    return np.maximum(0.0, 1.0 - np.abs(centres - x) / (centres[1] - centres[0]))
+
+
+def decoded(logits: Tensor) -> Tensor:
+    """The scalar that logits over bins mean."""
+    mean = (torch.softmax(logits, -1) * torch.linspace(-10.0, 10.0, logits.shape[-1])).sum()
+    return torch.sign(mean) * (torch.exp(mean.abs()) - 1.0)
+
+
+def entropy_of(logits: Tensor, value: float) -> Tensor:
+    """Cross-entropy of logits over bins with a value's two-hot distribution."""
+    target = torch.from_numpy(two_hot(value, logits.shape[-1])).float()
+    return -(target * functional.log_softmax(logits, -1)).sum()
+
+
+def simnorm(raw: Tensor, group: int) -> Tensor:
+    return torch.cat([torch.softmax(part, -1) for part in raw.split(group, -1)], -1)

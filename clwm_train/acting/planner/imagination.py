@@ -15,8 +15,8 @@ from clwm_train.model.world_model import WorldModel
 class Scene:
     """L situations of each seed from which to roll out the world model, without gradient.
 
-    Roll-outs continue with the most likely next code. The world model predicts no terminations: episodes are
-    assumed to continue.
+    Roll-outs continue with the most likely next code. Where the world model predicts terminations, what
+    follows a step counts by the probability that the episode goes on; else episodes are assumed to continue.
 
     Attributes:
         backbone: its policy proposes actions, and its critics value the last state.
@@ -40,18 +40,21 @@ class Scene:
         return torch.stack(actions, 3)
 
     def value(self, actions: Tensor) -> Tensor:
-        """sum over t < H of gamma^t r_t + gamma^H min Q(c_H, pi(c_H)): [S, L, N] of [S, L, N, H, act]."""
+        """sum over t < H of gamma^t p_t r_t + gamma^H p_H Q(c_H, pi(c_H)): [S, L, N] of [S, L, N, H, act].
+
+        p_t is the probability that no step before t ends the episode; Q: see ``action_value``.
+        """
         code, z = self._spread(actions.shape[2])
         total = torch.zeros(actions.shape[:3], device=actions.device)
-        discount = 1.0
+        discount = torch.ones_like(total)
         for t in range(actions.shape[3]):
-            code, reward = self._step(code, actions[:, :, :, t], z)
+            action = actions[:, :, :, t]
+            goes_on = self.world_model.continuation(code, action, z)
+            code, reward = self._step(code, action, z)
             total = total + discount * reward
-            discount *= self.backbone.discount
+            discount = discount * self.backbone.discount * goes_on
         state = torch.cat([code, z], -1)
-        last = self.backbone.policy.mode(state)
-        q: Tensor = self.backbone.critics(torch.cat([state, last], -1)).squeeze(-1)
-        return total + discount * q.amin(1)
+        return total + discount * self.backbone.action_value(state, self.backbone.policy.mode(state))
 
     def _step(self, code: Tensor, action: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The most likely next codes, and the rewards."""

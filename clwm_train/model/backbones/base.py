@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from clwm_train.config import ActorCriticConfig, NetworkConfig
@@ -76,33 +77,66 @@ class Backbone(nn.Module, ABC):
 
 
 class ActorCritic(Backbone):
-    """A backbone with twin critics Q(s, a) and EMA targets of them.
+    """A backbone with an ensemble of critics Q(s, a) and EMA targets of them.
 
     Args:
-        initialiser: draws the weights of S seeds.
         policy: the policy that it trains.
-        inputs: sizes of the parts of a state.
-        action_size: entries of an action.
+        critics: the critics.
         config: constants.
-        network: style of the MLPs.
     """
 
-    def __init__(
-        self,
-        initialiser: Initialiser,
-        policy: Policy,
-        inputs: Sequence[int],
-        action_size: int,
-        config: ActorCriticConfig,
-        network: NetworkConfig,
-    ) -> None:
+    def __init__(self, policy: Policy, critics: MLP, config: ActorCriticConfig) -> None:
         super().__init__(policy)
         self.discount = config.discount
-        self.critics = MLP(
-            initialiser, [*inputs, action_size], config.hidden, 1, style=network.style, copies=2
-        )
-        self.target_critics = EmaCopy(self.critics, config.target_tau)
+        self.critics = critics
+        self.target_critics = EmaCopy(critics, config.target_tau)
+
+    def action_value(self, state: Tensor, action: Tensor) -> Tensor:
+        """Q(s, a) [S, ...] of states [S, ..., inputs], with which plans are valued: the lowest critic's."""
+        q: Tensor = self.critics(torch.cat([state, action], -1)).squeeze(-1)
+        return q.amin(1)
 
     def update_targets(self) -> None:
         """Move the target critics."""
         self.target_critics.update(self.critics)
+
+
+class RolloutActorCritic(ActorCritic):
+    """A backbone whose critics learn on roll-outs of the world model; their loss also trains the world model
+    and the context encoder. ``losses`` is that of the policy alone.
+    """
+
+    @abstractmethod
+    def critic_error(self, state: Tensor, transitions: Transitions, noise: Tensor) -> Tensor:
+        """Error of the critics at every step: [S, N, H].
+
+        Args:
+            state: [S, N, H, inputs], states of the roll-out, with gradient.
+            transitions: the data, whose states are encoded, without gradient.
+            noise: [S, N, H, noise_size], as for ``losses``.
+        """
+
+
+def make_critics(
+    initialiser: Initialiser,
+    inputs: Sequence[int],
+    action_size: int,
+    hidden: Sequence[int],
+    network: NetworkConfig,
+    *,
+    copies: int = 2,
+    outputs: int = 1,
+) -> MLP:
+    """Critics of [state, action]: [S, ..., inputs + act] -> [S, copies, ..., outputs].
+
+    Args:
+        initialiser: draws the weights of S seeds.
+        inputs: sizes of the parts of a state.
+        action_size: entries of an action.
+        hidden: hidden layers.
+        network: style of the MLPs.
+        copies: critics per seed.
+        outputs: entries of the output.
+    """
+    parts = [*inputs, action_size]
+    return MLP(initialiser, parts, hidden, outputs, style=network.style, copies=copies)

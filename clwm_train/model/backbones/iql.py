@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clwm_train.config import IqlConfig, NetworkConfig
-from clwm_train.model.backbones.base import ActorCritic, Transitions
+from clwm_train.model.backbones.base import ActorCritic, Transitions, make_critics
 from clwm_train.model.nn import MLP, Initialiser
 from clwm_train.model.policy import Policy
 
@@ -71,7 +71,8 @@ class IQL(ActorCritic):
         network: NetworkConfig,
     ) -> None:
         value = MLP(initialiser, inputs, config.hidden, 1, style=network.style)
-        super().__init__(initialiser, policy, inputs, action_size, config, network)
+        critics = make_critics(initialiser, inputs, action_size, config.hidden, network)
+        super().__init__(policy, critics, config)
         self.config = config
         self.value = value
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from clwm_train.config import NetworkConfig, Td3BcConfig
-from clwm_train.model.backbones.base import ActorCritic, Transitions
+from clwm_train.model.backbones.base import ActorCritic, Transitions, make_critics
 from clwm_train.model.nn import EmaCopy, Initialiser
 from clwm_train.model.policy import Policy
 
@@ -58,7 +58,8 @@ class TD3BC(ActorCritic):
         config: Td3BcConfig,
         network: NetworkConfig,
     ) -> None:
-        super().__init__(initialiser, policy, inputs, action_size, config, network)
+        critics = make_critics(initialiser, inputs, action_size, config.hidden, network)
+        super().__init__(policy, critics, config)
         self.config = config
         #: Noise on the target policy's actions.
         self.noise_size = action_size

@@ -28,7 +28,7 @@ LINES = PlannerConfig(
     horizon=3, iterations=12, samples=2048, policy_samples=8, elites=64, temperature=20.0, min_std=0.1
 )
 DISCOUNT = 0.9
-FORMULATIONS = ["spc", "tc-only", *(name for name in names("methods") if name.startswith("spc-"))]
+FORMULATIONS = ["spc", "tc-only", "tdmpc2", *(name for name in names("methods") if name.startswith("spc-"))]
 #: Actions that brute force tries at every step.
 GRID = np.linspace(-1.0, 1.0, 41)
 
@@ -41,6 +41,9 @@ class LineWorld(nn.Module):
             return output
 
     prediction = _Prediction()
+
+    def continuation(self, code: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        return torch.ones(code.shape[:-1])
 
     def encode(self, observation: Tensor) -> Tensor:
         return observation

@@ -94,8 +94,8 @@ def test_later_set_wins() -> None:
             r"--set: unknown key learning_rate: did you mean context\.learning_rate, "
             r"world_model\.learning_rate, "
             r"objectives\.club\.learning_rate, objectives\.decoder\.learning_rate, "
-            r"objectives\.task_classifier\.learning_rate, iql\.learning_rate, td3bc\.learning_rate or "
-            r"bc\.learning_rate\?$",
+            r"objectives\.task_classifier\.learning_rate, iql\.learning_rate, td3bc\.learning_rate, "
+            r"bc\.learning_rate or tdmpc2\.learning_rate\?$",
         ),
         ("expectil=0.9", r"unknown key expectil: did you mean iql\.expectile\?$"),
         ("context.horizon=9", r"unknown key context\.horizon: did you mean batch\.horizon\?$"),
@@ -119,7 +119,7 @@ def test_later_set_wins() -> None:
         ("policy.log_std_min=.nan", r"policy\.log_std_min: .*found nan"),
         ("policy.log_std_min=3", r"log_std_min 3.0 is not below log_std_max 2.0"),
         ("policy=deterministic", "backbone iql cannot train a deterministic policy: make policy gaussian or"),
-        ("backbone=sac", r"backbone: .*'iql', 'td3bc' or 'bc'.*'sac'"),
+        ("backbone=sac", r"backbone: .*'iql', 'td3bc', 'bc' or 'tdmpc2'.*'sac'"),
         ("td3bc.alpha=1", "td3bc has keys, but backbone is iql: remove td3bc"),
         ("iql=null", "backbone is iql"),
         ("features=code", r"features: .*'codes'.*'code'"),
@@ -130,6 +130,33 @@ def test_mistakes_are_told_in_one_line(override: str, message: str) -> None:
     with pytest.raises(ClwmError, match=message) as error:
         resolve("spc", "tiny", [override])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("method", "override"), [("focal", "backbone=tdmpc2"), ("tdmpc2", "features=both")])
+def test_critics_on_roll_outs_need_a_world_model_and_its_codes(method: str, override: str) -> None:
+    with pytest.raises(ClwmError, match="backbone tdmpc2 learns its critics on roll-outs"):
+        resolve(method, "tiny", [override])
+
+
+def test_tdmpc2_has_the_constants_of_its_paper() -> None:
+    config = resolve("tdmpc2", "paper")
+    model, backbone, loss = config.world_model, config.tdmpc2, config.objectives.temporal_consistency
+    assert model is not None
+    assert backbone is not None
+    assert loss is not None
+    assert (model.latent, model.simnorm_group, model.latent_dim, model.reward_bins) == (
+        "simnorm",
+        8,
+        512,
+        101,
+    )
+    assert (model.learning_rate, model.encoder_rate, model.weight_decay) == (3e-4, 0.3, 0.0)
+    assert (backbone.critics, backbone.bins, backbone.hidden) == (5, 101, (512, 512))
+    assert (backbone.target_tau, backbone.entropy_weight, backbone.learning_rate) == (0.01, 1e-4, 3e-4)
+    assert (config.batch.horizon, config.max_gradient_norm, config.representation_every) == (3, 20.0, 1)
+    assert (backbone.rho, loss.rho, loss.weight) == (0.5, 0.5, 20.0)
+    within = (loss.reward_weight, loss.termination_weight, loss.value_weight)
+    assert [loss.weight * weight for weight in within] == pytest.approx([0.1, 1.0, 0.1])
 
 
 def test_a_backbone_is_sized_by_the_preset_and_the_others_are_absent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -186,8 +187,13 @@ def test_td3bcs_targets_follow() -> None:
             torch.testing.assert_close(now, 0.75 * was + 0.25 * towards)
 
 
-@pytest.mark.parametrize("backbone", ["iql", "td3bc", "bc"])
-@pytest.mark.parametrize("method", ["spc", "focal"])
+@pytest.mark.parametrize(
+    ("method", "backbone"),
+    [
+        *itertools.product(["spc", "focal"], ["iql", "td3bc", "bc"]),
+        *((method, "tdmpc2") for method in ("spc", "tdmpc2")),
+    ],
+)
 @pytest.mark.parametrize("backend", [None, "eager"])
 def test_every_backbone_learns_with_every_kind_of_context(
     backbone: str, method: str, backend: str | None

@@ -151,8 +151,11 @@ class FakeModel:
     def dynamics(self, inputs: Tensor) -> Tensor:
         return inputs + 1.0
 
-    def reward(self, inputs: Tensor) -> Tensor:
-        return inputs[..., 0] * 10.0
+    def reward_error(self, inputs: Tensor, reward: Tensor) -> Tensor:
+        return (inputs[..., 0] * 10.0 - reward).square()
+
+    def termination(self, inputs: Tensor) -> None:
+        return None
 
 
 def test_temporal_consistency_rolls_open_loop_and_weighs_steps() -> None:
