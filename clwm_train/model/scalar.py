@@ -84,7 +84,7 @@ class TwoHot(Scalar):
         """See :meth:`Scalar.error`."""
         last = self.outputs - 1
         place = ((symlog(target).clamp(-LIMIT, LIMIT) + LIMIT) * (last / (2.0 * LIMIT))).unsqueeze(-1)
-        low = place.floor().clamp(0.0, last - 1)
+        low = place.nan_to_num(0.0).floor().clamp(0.0, last - 1)  # the error of a NaN is NaN
         share = place - low
         output = output.float()
         index = low.long().expand(*output.shape[:-1], 1)

@@ -119,5 +119,13 @@ class TDMPC2(RolloutActorCritic):
     @torch.no_grad()
     def _move_scale(self, q: Tensor) -> None:
         """Move the range of Q towards that of q [S, N]."""
-        low, high = (torch.quantile(q, share, dim=1) for share in RANGE)
+        low, high = (percentile(q, share) for share in RANGE)
         self.scale.lerp_(high - low, self.config.scale_tau)
+
+
+def percentile(values: Tensor, share: float) -> Tensor:
+    """The value [S] below which a share of values [S, N] lies, interpolated linearly."""
+    place = share * (values.shape[1] - 1)
+    low = int(place)
+    around = values.sort(1).values[:, low : low + 2]
+    return torch.lerp(around[:, 0], around[:, -1], place - low)

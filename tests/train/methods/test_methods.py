@@ -44,6 +44,7 @@ def test_all_are_there() -> None:
             "no-context",
             "oracle",
             "bc",
+            "tdmpc2",
             *spc,
             *baselines,
             *(f"{name}-ln" for name in baselines),

@@ -62,6 +62,10 @@ def test_values_beyond_the_scale_count_as_its_ends() -> None:
     )
 
 
+def test_the_error_of_a_nan_is_a_nan() -> None:
+    assert torch.isnan(TwoHot(5).error(torch.zeros(2, 5), torch.full((2,), torch.nan))).all()
+
+
 def test_a_network_predicts_nothing_at_first() -> None:
     scalar = TwoHot(11)
     network = MLP(Initialiser([0, 1], "fan-in"), [4], [8], scalar.outputs, style="layernorm-mish")

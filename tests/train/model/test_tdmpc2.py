@@ -17,6 +17,7 @@ from clwm_train.config import TrainConfig
 from clwm_train.data.sampler import TaskBatch
 from clwm_train.kernels.streams import Purpose
 from clwm_train.model.backbones import TDMPC2, Transitions
+from clwm_train.model.backbones.tdmpc2 import percentile
 from clwm_train.objectives import Representation
 from clwm_train.training.learner import Learner
 from tests.train.helpers import small_config
@@ -134,6 +135,15 @@ def test_the_policy_maximises_scaled_values_and_imitates(head: str) -> None:
         if parameter.requires_grad and not any(parameter is p for p in made.policy.parameters()):
             assert parameter.grad is None
     assert_gradients(made.policy, {name.removeprefix("policy."): p for name, p in mine.items()}, loss, total)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.95, 1.0])
+def test_percentiles_are_numpys(count: int, share: float) -> None:
+    values = torch.randn(3, count, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(
+        percentile(values, share).numpy(), np.percentile(values.numpy(), 100 * share, axis=1), rtol=1e-5
+    )
 
 
 def joint(learner: Learner, batch: TaskBatch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
