@@ -20,11 +20,21 @@ if TYPE_CHECKING:
     from clwm_train.settings import AnalysisSettings, Execution
 
 
+#: Numbers of the part off-policy -> how they are called.
+OFF_POLICY = {
+    "value": "critics: data's actions",
+    "policy_value": "critics: policy's actions",
+    "data_return": "discounted return of the data",
+    "log_likelihood": "log likelihood of the data's actions",
+    "action_error": "squared distance of the actions",
+}
+
+
 @click.command()
 @click.argument("run")
 @click.option(
     "--metrics",
-    default="probe,disentanglement,open-loop",
+    default="probe,disentanglement,open-loop,off-policy",
     show_default=True,
     help="Which to compute, separated by commas.",
 )
@@ -49,6 +59,7 @@ def analyse(
     disentanglement  DCI and InfoMEC of z, where tasks have several factors (cheetah-ls, walker-ls,
                      finger-ls); needs scikit-learn
     open-loop        errors of the world model, step by step, as it is rolled through stored actions
+    off-policy       what critics and policy say about stored transitions, also of held-out tasks
 
     docs/metrics.md defines every number. The results of a run on this machine are kept in its folder, for
     every checkpoint and all settings side by side.
@@ -123,4 +134,9 @@ def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
             rows += [
                 (name, f"{split}, after {step} steps", f"{curve[step - 1]:.3f}") for step in sorted({1, last})
             ]
+    for split, look in (analysis.off_policy or {}).items():
+        for name, what in OFF_POLICY.items():
+            value = getattr(look, name)
+            if value is not None:
+                rows.append((what, split, f"{value:.3f}"))
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -15,7 +15,9 @@ from clwm_data.convert.parquet import to_parquet
 from clwm_data.convert.tables import MAX_TASKS, TaskTable, parse_splits, read_parameters
 from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.convert.tensors import from_tensors, to_tensors
+from clwm_data.families.stored import FamilyFacts
 from clwm_data.ranges import parse_indices
+from clwm_data.references.table import read_reference_file
 
 from .common import counting_bar, echo_json, echo_store, echo_table
 from .finding import find_store
@@ -37,6 +39,16 @@ TARGET_FORMATS = ("minari", "tensors", "npz", "parquet")
     "--parameters",
     type=click.Path(path_type=Path),
     help="With --from: parameters of a new family: a CSV file with a column task and one per parameter.",
+)
+@click.option(
+    "--varies",
+    type=click.Choice(["dynamics", "reward"]),
+    help="With --from: what differs between the tasks of a new family.  [default: dynamics]",
+)
+@click.option(
+    "--references",
+    type=click.Path(path_type=Path),
+    help="With --from: reference returns of a new family: a CSV file with the columns task,random,expert.",
 )
 @json_option
 def convert(source: str, target: Path, origin: str | None, goal: str | None, **options: Any) -> None:
@@ -106,17 +118,22 @@ def _import(
     tasks: str | None,
     splits: str | None,
     parameters: Path | None,
+    varies: Literal["dynamics", "reward"] | None,
+    references: Path | None,
 ) -> Conversion:
+    """Make a store. (Nine parameters: the options of ``--from``.)"""
     if family is None and origin != "minari":
         raise click.UsageError(f"--from {origin} needs --family")
-    if origin == "tensors" and (splits is not None or parameters is not None):
+    described = any(value is not None for value in (splits, parameters, varies, references))
+    if origin == "tensors" and described:
         raise click.UsageError("--from tensors takes splits and parameters from the family")
     chosen: Collection[int] | None = None if tasks is None else parse_indices(tasks, range(MAX_TASKS))
     table = None
-    if splits is not None or parameters is not None:
+    if described:
         table = TaskTable(
             None if splits is None else parse_splits(splits),
             None if parameters is None else read_parameters(parameters),
+            _facts(varies, references),
         )
     with counting_bar(f"converting {source}") as on_progress:
         if origin == "minari":
@@ -125,3 +142,14 @@ def _import(
             return from_tensors(source, target, str(family), chosen, on_progress=on_progress)
         data = npz_source(source, chosen) if origin == "npz" else hdf5_source(source, chosen)
         return write_converted(data, target, str(family), table=table, on_progress=on_progress)
+
+
+def _facts(varies: Literal["dynamics", "reward"] | None, references: Path | None) -> FamilyFacts | None:
+    """What the user says about a new family."""
+    if varies is None and references is None:
+        return None
+    table = None if references is None else read_reference_file(references)
+    return FamilyFacts(
+        varies=varies or "dynamics",
+        references=None if table is None else {str(task): [*pair] for task, pair in table.items()},
+    )

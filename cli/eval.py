@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     metavar="K,K,...",
     help="Evaluate at each of these context sizes instead, and draw the curves.",
 )
+@click.option(
+    "--references",
+    type=click.Path(path_type=Path),
+    help="Reference returns to normalise by: a CSV file with the columns task,random,expert, or a file of "
+    "`clwm behaviour reference`.",
+)
 @checkpoint_option
 @run_store_option
 @execution_options("cpu", "threads", threads="CPU threads, or processes, of the simulator.  [default: 1]")
@@ -39,6 +45,7 @@ def eval(
     run: str,
     settings: EvaluationSettings,
     context_sizes: str | None,
+    references: Path | None,
     checkpoint: Path | None,
     store: str | None,
     execution: Execution,
@@ -55,9 +62,13 @@ def eval(
     zero-shot       none: the task is inferred after every step from the episode so far
 
     A split that the family does not have is absent from the results. Normalised returns (0: random actions,
-    1: the expert) are shown for families whose reference returns are known. The results of a run on this
+    1: the expert) are shown where reference returns are known. The results of a run on this
     machine are kept in its folder, for every checkpoint and all settings side by side. Every seed of a run is
     evaluated; if there are several, --json has their results under "seeds".
+
+    Where the family is not installed, --env names a function (package.module:function, or of a file in the
+    current folder). It is called with a task's index and its parameters (a dict), and returns a
+    gymnasium.Env.
 
     \b
     Examples:
@@ -70,8 +81,10 @@ def eval(
       clwm eval runs/point-robot-spc-s0 --noise 0.3
       clwm eval runs/mw-reach-spc-s0 --episodes 10 --threads 2
       clwm eval user/point-robot-spc
+      clwm eval runs/my-robot-spc-s0 --env my_robot:make --references returns.csv
     """
     require("torch", "train", "evaluation")
+    from clwm_data.references.table import read_reference_file
     from clwm_train.evaluation.run import evaluate_run
     from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run
@@ -84,6 +97,7 @@ def eval(
     sizes = None if context_sizes is None else _sizes(context_sizes)
     if sizes is not None and settings.protocols == ("zero-shot",):
         raise click.UsageError("--context-sizes: zero-shot has no context: name another --protocol as well")
+    table = None if references is None else read_reference_file(references)
     warned: set[str] = set()
 
     def warn(message: str) -> None:
@@ -102,6 +116,7 @@ def eval(
                 opened,
                 data,
                 settings,
+                references=table,
                 checkpoint=chosen,
                 execution=execution,
                 warn=warn,
@@ -123,6 +138,9 @@ def eval(
             if len(results) > 1:
                 click.echo(f"seed {number}:")
             echo_results(seed_results)
+        if table is None and not opened.task_family.has_references:
+            family = opened.record.family
+            click.echo(f"no normalised returns: {family} has no reference returns (--references brings them)")
     if own:  # a downloaded run is not changed
         keep(opened, evaluation)
 

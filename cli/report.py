@@ -27,8 +27,15 @@ from .finding import find_store
     help="Show the evaluations of runs with this setting, e.g. noise=0.3; repeatable.  [default: the "
     "published ones]",
 )
+@click.option(
+    "--references",
+    type=click.Path(path_type=Path),
+    help="Reference returns of the runs' family, as for `clwm eval`.",
+)
 @click.option("--pictures/--no-pictures", default=True, help="Film some episodes of a store.  [default: yes]")
-def report(what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], pictures: bool) -> None:
+def report(
+    what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], references: Path | None, pictures: bool
+) -> None:
     """Show a store, or runs beside each other, on one self-contained page.
 
     For a STORE (a path, or the name of one under data/): provenance, tasks, returns, coverage, rewards,
@@ -46,12 +53,14 @@ def report(what: tuple[str, ...], out: Path | None, asked: tuple[str, ...], pict
       clwm report runs/learns --evaluation noise=0.3
     """
     if any(_holds_runs(Path(text)) for text in what):
-        _report_runs([Path(text) for text in what], out, asked)
+        _report_runs([Path(text) for text in what], out, asked, references)
         return
     if len(what) > 1:
         raise InvalidInputError(
             f"{what[0]}: several names must be runs, and this is not one: name one store at a time"
         )
+    if references is not None:
+        raise click.UsageError("--references is for runs")
     path = find_store(what[0])
     opened = open_store(path)
     target = out or Path(f"{opened.name}.html")
@@ -64,17 +73,21 @@ def _holds_runs(path: Path) -> bool:
     return (path / "run.yaml").is_file() or any(path.glob("*/run.yaml"))
 
 
-def _report_runs(paths: list[Path], out: Path | None, asked: tuple[str, ...]) -> None:
+def _report_runs(
+    paths: list[Path], out: Path | None, asked: tuple[str, ...], references: Path | None
+) -> None:
     require("torch", "train", "a report of runs")
+    from clwm_data.references.table import read_reference_file
     from clwm_train.report.choosing import choose_evaluations
     from clwm_train.report.page import find_runs, write_run_report
 
+    table = None if references is None else read_reference_file(references)
     runs = find_runs(paths)
     target = out or Path(f"{paths[0].resolve().name if len(paths) == 1 else 'runs'}.html")
     chosen = choose_evaluations(runs, _settings(asked))
     for note in chosen.notes:
         click.echo(f"clwm: {note}", err=True)
-    for file in write_run_report(runs, target, chosen):
+    for file in write_run_report(runs, target, chosen, table):
         click.echo(file)
 
 

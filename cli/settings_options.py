@@ -133,6 +133,11 @@ _EVALUATION = (
     click.option(
         "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and episodes."
     ),
+    click.option(
+        "--env",
+        metavar="MODULE:FUNCTION",
+        help="Function that makes the environments.  [default: the family's own]",
+    ),
 )
 
 
@@ -150,6 +155,7 @@ def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "planner",
         "planner_set",
         "seed",
+        "env",
     )
     return _gathered("settings", names, _EVALUATION, _evaluation_settings)(command)
 

@@ -26,6 +26,7 @@ from clwm_data.families.declared.reading import with_declared_family
 from clwm_data.families.metaworld.meta_learning import MetaLearning
 from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
+from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.functions import is_code
 from clwm_data.own_policy import policy_mistake, policy_sha256
 from clwm_data.pages.numbers import plural
@@ -182,6 +183,7 @@ class Manifest(StrictModel):
         name: of the dataset; its store is ``<name>.zarr``.
         family: name of the task family; in YAML also the declaration of a family, or the file that holds it.
         declared_family: the declaration of a family that comes neither with clwm nor with a package.
+        family_facts: what is known of another family that does not come with clwm; filled in by clwm.
         description: what the dataset is, for people.
         tasks: ``all``, a selection such as ``0-4,7``, a task index, or a list of them.
         behaviours: mixture of behaviour policies; every task is collected by all of it.
@@ -203,13 +205,15 @@ class Manifest(StrictModel):
     authors: list[Text] = Field(default_factory=list)
     hub: Text | None = None
     declared_family: FamilyDeclaration | None = None
+    family_facts: FamilyFacts | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``declared_family`` out if there is none: most manifests declare no family."""
+        """Leave out what only families have that do not come with clwm."""
         document: dict[str, Any] = serialise(self)
-        if document.get("declared_family") is None:
-            document.pop("declared_family", None)
+        for key in ("declared_family", "family_facts"):
+            if document.get(key) is None:
+                document.pop(key, None)
         return document
 
     @field_validator("hub")
@@ -255,6 +259,8 @@ class Manifest(StrictModel):
         known: dict[str, Any] = {"tasks": list(self.task_indices()), "behaviours": behaviours}
         if isinstance(family := self.task_family, DeclaredFamily):
             known["declared_family"] = family.resolved()
+        else:
+            known["family_facts"] = facts_of(family)
         return self.model_copy(update=known)
 
     def published(self) -> Manifest:

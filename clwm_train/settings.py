@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from clwm_data.families import SPLITS, Split
 from clwm_data.store.digest import json_sha256
@@ -82,6 +88,8 @@ class EvaluationSettings(StrictModel):
             errors of the world model.
         noise: factor on the standard deviations of the policy's actions; 0: its mean.
         planner: constants of MPPI; ``None``: the policy acts.
+        env: ``package.module:function`` that makes the environments, called with a task's index and
+            parameters; ``None``: the family's own.
     """
 
     protocols: Annotated[tuple[Protocol, ...], Field(strict=False, min_length=1)] = ("few-shot", "zero-shot")
@@ -94,6 +102,13 @@ class EvaluationSettings(StrictModel):
     inference: Inference = "encoder"
     noise: Weight = 0.0
     planner: PlannerConfig | None = None
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_<][^\s:]*:[^\s:]+$", max_length=300)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``env`` out if there is none: most evaluations use the family's own."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if (name, value) != ("env", None)}
 
     @field_validator("protocols", mode="after")
     @classmethod
@@ -160,7 +175,11 @@ DEFAULT_EXECUTION = Execution()
 
 def describe(settings: StrictModel) -> str:
     """Every setting in one line: ``protocols few-shot, zero-shot; splits id; episodes 3; ...``."""
-    return "; ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in settings)
+    return "; ".join(
+        f"{name.replace('_', ' ')} {shown(value)}"
+        for name, value in settings
+        if (name, value) != ("env", None)
+    )
 
 
 def differences(first: StrictModel, second: StrictModel) -> list[str]:

@@ -13,6 +13,7 @@ from typing import get_args
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families import Task
 from clwm_data.families.base import Parameters, Split
+from clwm_data.families.stored import FamilyFacts
 from clwm_data.ranges import parse_indices
 
 SPLITS = get_args(Split)
@@ -27,10 +28,12 @@ class TaskTable:
     Attributes:
         splits: task -> split; ``None`` if all are train tasks.
         parameters: task -> its parameters (numbers, or tuples of numbers); ``None`` if they are unknown.
+        facts: what else is known of the family; ``None``: nothing.
     """
 
     splits: Mapping[int, Split] | None = None
     parameters: Mapping[int, Parameters] | None = None
+    facts: FamilyFacts | None = None
 
     def task(self, index: int) -> Task:
         """The description of a task.

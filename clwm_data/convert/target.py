@@ -12,6 +12,7 @@ from clwm_data.convert.tables import TaskTable
 from clwm_data.edit.building import building, description
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.families import family_names, get_family
+from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
@@ -93,7 +94,7 @@ def write_converted(
     """
     known = get_family(family) if family in family_names() else None
     if known is not None and table is not None:
-        raise InvalidInputError(f"family {family} has splits and parameters of its own: leave them out")
+        raise InvalidInputError(f"family {family} has splits and parameters of its own: leave yours out")
     if missing := sorted(set(tasks or ()) - set(source.tasks)):
         raise NotFoundError(
             f"{source.name}: has no task {format_indices(missing)}; it has {format_indices(source.tasks)}"
@@ -101,7 +102,8 @@ def write_converted(
     table = table or source.table or TaskTable()
     chosen = sorted(source.tasks if tasks is None else set(tasks))
     described = {index: known.task(index) if known is not None else table.task(index) for index in chosen}
-    template = _template(source, family)
+    template = _template(source, family, table.facts if known is None else facts_of(known))
+    _check_references(table, chosen)
     mixtures: dict[int, list[BehaviourEntry]] = {}
     border = Border(known)
     with building(target) as aside:
@@ -161,7 +163,14 @@ def check_valid(store: Path, target: Path | str, source: object) -> None:
         raise DamagedDataError(f"{source}: would not become a valid store: {what}")
 
 
-def _template(source: Source, family: str) -> Manifest:
+def _check_references(table: TaskTable, tasks: Collection[int]) -> None:
+    """Refuse reference returns of some tasks only."""
+    references = None if table.facts is None else table.facts.references
+    if references is not None and (missing := [task for task in tasks if str(task) not in references]):
+        raise NotFoundError(f"--references: says nothing about task {format_indices(missing)}")
+
+
+def _template(source: Source, family: str, facts: FamilyFacts | None) -> Manifest:
     try:
         return Manifest(
             name="converted",
@@ -169,6 +178,7 @@ def _template(source: Source, family: str) -> Manifest:
             description=plain_text(source.description),
             behaviours=[BehaviourEntry(policy="unknown", episodes=1)],
             authors=[plain_text(author) for author in source.authors],
+            family_facts=facts,
         )
     except ValueError as error:
         raise InvalidInputError(

@@ -218,6 +218,13 @@ class TaskFamily(ABC):
             )
         return self.tasks[number]
 
+    @property
+    def has_references(self) -> bool:
+        """Whether there are reference returns, see :mod:`clwm_data.references`."""
+        from clwm_data.references import has_references
+
+        return has_references(self.name)
+
     def reference_returns(self, task: int) -> tuple[float, float]:
         """Mean returns of random actions and of the expert on a task, see :mod:`clwm_data.references`.
 
@@ -259,7 +266,7 @@ class TaskFamily(ABC):
             MissingExtraError: the simulator is not installed.
         """
         index = self.task(task).index
-        self._require_gymnasium()
+        self.require_gymnasium()
         from clwm_data.families.envs import TaskEnv
 
         return TaskEnv(self, index, render_mode=render_mode, time_limit=time_limit)
@@ -279,7 +286,7 @@ class TaskFamily(ABC):
         indices = [self.task(task).index for task in tasks]
         if not indices:
             raise InvalidInputError(f"family {self.name}: a vector environment needs at least one task")
-        self._require_gymnasium()
+        self.require_gymnasium()
         from clwm_data.families.vector_env import TaskVectorEnv
 
         return TaskVectorEnv(self, indices, threads=threads)
@@ -290,8 +297,14 @@ class TaskFamily(ABC):
 
         return (restore, (type(self), self.name)) if is_registered(self) else super().__reduce_ex__(protocol)
 
-    def _require_gymnasium(self) -> Any:
-        return require("gymnasium", "sim", f"simulating {self.name}")
+    def require_gymnasium(self) -> None:
+        """Check that the family's environments can be made, as far as that is known before.
+
+        Raises:
+            MissingExtraError: Gymnasium is not installed.
+            NotFoundError: the family is known from its data alone.
+        """
+        require("gymnasium", "sim", f"simulating {self.name}")
 
 
 def splits_of(train: Iterable[int], in_distribution: Iterable[int], ood: Iterable[int]) -> dict[int, Split]:

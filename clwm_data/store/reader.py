@@ -20,6 +20,7 @@ from clwm_data.extras import require
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.base import Split
 from clwm_data.families.declared import declared_family
+from clwm_data.families.stored import StoredFamily
 from clwm_data.manifest import Manifest
 from clwm_data.paths import real_path
 from clwm_data.ranges import format_indices
@@ -29,6 +30,7 @@ from clwm_data.store.format import TASKS, Origin, Provenance, StoreRecord, task_
 from clwm_data.store.overview import as_html, as_line
 from clwm_data.store.replacement import settle
 from clwm_data.store.root import Root, read_root
+from clwm_data.store.stored_family import stored_family
 from clwm_data.store.stored_task import Fetch, StoredTask
 
 if TYPE_CHECKING:
@@ -72,20 +74,25 @@ class Store:
 
     @property
     def task_family(self) -> TaskFamily:
-        """The task family, which the store itself may declare.
+        """The task family; one that is not known here consists of the store's tasks, without environments.
 
         Raises:
-            NotFoundError: it is not known here.
+            NotFoundError: it is not known here, and the store holds no task.
         """
-        declared = self.manifest.declared_family
-        # Code that a declaration names was written by whoever made the store.
-        return get_family(self.family) if declared is None else declared_family(declared, trusted=False)
+        return self._stored_family if self.known_family is None else self.known_family
 
     @property
     def known_family(self) -> TaskFamily | None:
-        """As ``task_family``; ``None`` where it is not known here."""
-        declared = self.manifest.declared_family is not None
-        return self.task_family if declared or self.family in family_names() else None
+        """The family that the store declares, or the one of its name; ``None`` where that is not known."""
+        declared = self.manifest.declared_family
+        if declared is not None:
+            # Code that a declaration names was written by whoever made the store.
+            return declared_family(declared, trusted=False)
+        return get_family(self.family) if self.family in family_names() else None
+
+    @cached_property
+    def _stored_family(self) -> StoredFamily:
+        return stored_family(self)
 
     @property
     def manifest(self) -> Manifest:
@@ -247,11 +254,13 @@ class Store:
 
     @cached_property
     def _widths(self) -> dict[str, int]:
-        """Entries of an observation and of an action, where the family is known here."""
+        """Entries of an observation and of an action; those of the first task if the family is not known."""
         family = self.known_family
-        if family is None:
-            return {}
-        return {"observation": family.observation_size, "action": family.action_size}
+        if family is not None:
+            return {"observation": family.observation_size, "action": family.action_size}
+        record = self.root.task(next(iter(self.root.indices)), str(self.path))
+        arrays = self.root.arrays(record, str(self.path))
+        return {name: arrays[name].shape[1] for name in ("observation", "action")}
 
     def _open_task(self, index: int) -> StoredTask:
         record = self.root.task(index, str(self.path))

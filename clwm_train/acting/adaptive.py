@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.families.stored import NO_TASK
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_train.acting.belief import zero_prior
 from clwm_train.model.agent import Agent
@@ -60,7 +61,7 @@ class AdaptiveAgent(Agent):
                     "the agent is told the parameters of its task (context.source: parameters): adapt it to "
                     "a stored task, whose index it can look up"
                 )
-            return AdaptedPolicy(self, row, self.known_z([index]))
+            return AdaptedPolicy(self, row, self._told(index))
         policy = AdaptedPolicy(self, row)
         if transitions is None:
             return policy
@@ -70,6 +71,19 @@ class AdaptiveAgent(Agent):
         for episode in episodes:
             policy.observe(episode.observation[:-1], episode.action, episode.reward, episode.observation[1:])
         return policy
+
+    def _told(self, index: int) -> torch.Tensor | None:
+        """z [S, 1, z] of a task whose parameters the agent is given."""
+        try:
+            known = self.known_z([index])
+        except IndexError:
+            known = None
+        if known is None or (known == NO_TASK).any():
+            raise InvalidInputError(
+                f"the agent is told the parameters of its task (context.source: parameters), and knows none "
+                f"of task {index}"
+            )
+        return known
 
 
 class AdaptedPolicy:

@@ -39,7 +39,7 @@ class Codes:
         return self.z[seed, chosen].reshape(-1, self.z.shape[-1])
 
     def truth(self, split: str, values: Floats) -> Floats:
-        """Rows of ``values`` [tasks of the family, p] that belong to :meth:`of`: [tasks * n, p]."""
+        """Rows of ``values`` [index in the family, p] that belong to :meth:`of`: [tasks * n, p]."""
         chosen = [task for task, other in zip(self.tasks, self.splits, strict=True) if other == split]
         return np.repeat(values[chosen], self.z.shape[2], axis=0)
 
@@ -71,7 +71,7 @@ def context_z(agent: Agent, data: TaskData, transitions: NDArray[np.int64]) -> T
 
 
 def parameter_values(family: TaskFamily) -> tuple[tuple[str, ...], Floats]:
-    """Numbers that identify the tasks of a family: names [p] and values [tasks, p], in [-1, 1].
+    """Numbers that identify the tasks of a family: names [p] and values [index, p], in [-1, 1].
 
     A good policy depends on them smoothly: a direction is given by its cosine and sine.
     """
@@ -87,12 +87,15 @@ def factors_of(family: TaskFamily, tasks: Sequence[int]) -> tuple[tuple[str, ...
         tasks: the tasks that have data.
 
     Returns:
-        names [f >= 2] and values [tasks of the family, f]; ``None`` if the family has no such factors.
+        names [f >= 2] and values [index in the family, f]; ``None`` if the family has no such factors.
     """
-    parameters = [task.parameters for task in family.tasks]
-    if any(isinstance(value, tuple) for value in parameters[0].values()):
+    parameters = {task.index: task.parameters for task in family.tasks}
+    names = tuple(family.tasks[0].parameters)
+    if any(isinstance(value, tuple) for value in family.tasks[0].parameters.values()):
         return None
-    values = np.asarray([list(task.values()) for task in parameters], np.float64)
+    values = np.full((max(parameters) + 1, len(names)), np.nan)
+    for index, task in parameters.items():
+        values[index] = list(task.values())
     train = values[[task for task in tasks if family.task(task).split == "train"]]
     unseen = values[[task for task in tasks if family.task(task).split == "id"]]
     if values.shape[1] < 2 or not len(train) or not len(unseen):
@@ -102,4 +105,4 @@ def factors_of(family: TaskFamily, tasks: Sequence[int]) -> tuple[tuple[str, ...
             return None
         if len(np.unique(new)) < 2:  # nothing to score
             return None
-    return tuple(parameters[0]), values
+    return names, values

@@ -18,7 +18,7 @@ from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, result_name
 #: Folder of a run.
 ANALYSES = "analyses"
 
-Part = Literal["probe", "disentanglement", "open-loop"]
+Part = Literal["probe", "disentanglement", "open-loop", "off-policy"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -67,6 +67,16 @@ class OpenLoop(StrictModel):
     reward: list[Finite]
 
 
+class OffPolicy(StrictModel):
+    """Values and likelihoods of stored transitions, see :mod:`clwm_train.analysis.off_policy`."""
+
+    value: Finite | None = None
+    policy_value: Finite | None = None
+    data_return: Finite | None = None
+    log_likelihood: Finite | None = None
+    action_error: Finite
+
+
 class SeedAnalysis(StrictModel):
     """The analysis of one seed; parts that were not requested or do not apply are absent.
 
@@ -74,11 +84,13 @@ class SeedAnalysis(StrictModel):
         probe: split (id, ood) -> task parameter -> R^2 of the linear probe from z, fitted to the train tasks.
         disentanglement: scores, for families with factors that the id tasks combine in new ways.
         open_loop: split -> errors, for methods with a world model.
+        off_policy: split -> values and likelihoods of stored transitions.
     """
 
     probe: dict[Text, dict[Text, Finite]] | None = None
     disentanglement: Disentanglement | None = None
     open_loop: dict[Text, OpenLoop] | None = None
+    off_policy: dict[Text, OffPolicy] | None = None
 
 
 class Analysis(StrictModel):

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from clwm_data.errors import UnavailableError
+from clwm_data.extras import MissingExtraError
 from clwm_data.families import SPLITS, TaskFamily
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
+from clwm_data.store.stored_family import stored_family
 from clwm_train.analysis.codes import Codes, parameter_values, sample_codes
 from clwm_train.analysis.factors import disentanglement_of, disentangles
+from clwm_train.analysis.off_policy import look_off_policy
 from clwm_train.analysis.open_loop import open_loop_error, tasks_with_episodes
 from clwm_train.analysis.probe import linear_probe
 from clwm_train.analysis.results import (
@@ -43,7 +47,7 @@ def analyse(
     warn: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Analysis:
-    """Probe, disentanglement and open-loop errors of a run's agent.
+    """Probe, disentanglement, open-loop errors, and a look at values and policy without an environment.
 
     Args:
         run: the trained run.
@@ -63,12 +67,15 @@ def analyse(
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=device)
     data = read_task_data(store, run.config.data, device=device)
-    family = run.task_family
+    family = _comparable_family(run, store)
+    if "probe" in parts and not parameter_values(family)[0]:
+        warn("probe: the data name no parameters that vary between the tasks: left out")
     seeds = [SeedAnalysis() for _ in agent.seeds]
     with_factors = disentangles(run.config.context.dim, family, data.tasks)
     from_codes = [part for part in ("probe", "disentanglement") if part in parts]
     splits = [split for split in SPLITS if "open-loop" in parts and agent.world_model is not None]
-    total = len(from_codes) * len(seeds) + len(splits)
+    looked_at = [split for split in SPLITS if "off-policy" in parts and data.positions(split)]
+    total = len(from_codes) * len(seeds) + len(splits) + len(looked_at)
     done = count(1)
     if from_codes:
         codes = sample_codes(
@@ -100,6 +107,12 @@ def analyse(
                 for split, error in by_split.items()
             }
             seeds[row] = seeds[row].model_copy(update={"open_loop": errors})
+    for split in looked_at:
+        looks = look_off_policy(agent, data, split, seed=settings.seed)
+        for row, look in enumerate(looks):
+            before = seeds[row].off_policy or {}
+            seeds[row] = seeds[row].model_copy(update={"off_policy": {**before, split: look}})
+        on_progress(next(done), total)
     return Analysis(
         checkpoint=checkpoint_name(read_record(folder).step),
         step=read_record(folder).step,
@@ -109,21 +122,34 @@ def analyse(
     )
 
 
+def _comparable_family(run: Run, store: Store) -> TaskFamily:
+    """The family of a run; where its package would have to say the parameters, as the store knows it."""
+    family = run.task_family
+    try:
+        family.conditioning  # noqa: B018 (computes it)
+    except (MissingExtraError, UnavailableError):
+        return stored_family(store)
+    return family
+
+
 def is_whole(analysis: Analysis, run: Run, store: Store) -> bool:
     """Whether an analysis has all parts that apply to the run's method and family."""
     first = analysis.seeds[0]
-    family = store.task_family
+    family = _comparable_family(run, store)
     return (
         first.probe is not None
         and (
             first.disentanglement is not None or not disentangles(run.config.context.dim, family, store.tasks)
         )
         and (first.open_loop is not None or run.config.world_model is None)
+        and first.off_policy is not None
     )
 
 
 def _probe(family: TaskFamily, codes: Codes, row: int) -> dict[str, dict[str, float]]:
     names, values = parameter_values(family)
+    if not names:
+        return {}
     result: dict[str, dict[str, float]] = {}
     for split in ("id", "ood"):
         if codes.splits.count(split) < 2:  # one task has no variance to explain

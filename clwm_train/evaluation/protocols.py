@@ -13,8 +13,9 @@ from torch import Tensor
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import Split, TaskFamily
+from clwm_data.families.provided import MakeEnvironment, ProvidedFamily
 from clwm_data.ranges import format_indices
-from clwm_data.references import has_references
+from clwm_data.references import normalised_return
 from clwm_train.acting.actor import Actor, PolicyActor
 from clwm_train.acting.belief import Belief, FixedBelief, RunningBelief
 from clwm_train.acting.context import infer_from_data, make_prior
@@ -51,6 +52,7 @@ def evaluate(
     max_lanes: int = MOST_LANES,
     warn: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
+    env: MakeEnvironment | None = None,
 ) -> list[Results]:
     """Returns of the adapted agent on the family's tasks, many episodes at once.
 
@@ -75,6 +77,8 @@ def evaluate(
         max_lanes: maximum number of episodes at a time, to limit memory; of one task all run together.
         warn: called with a message about tasks without a context.
         on_progress: called with the number of steps done (of many episodes at once) and their total.
+        env: makes the environment of a task from its index and its parameters (a dict), in place of the
+            family; by default the function that ``settings.env`` names, if any.
 
     Returns:
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
@@ -82,12 +86,16 @@ def evaluate(
         {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}, "groups" (by
         benchmark, where the family joins several): {name: {"tasks", "return_mean", "success"}}}}}``.
 
-    It has eight parameters: what is evaluated, how, and, all optional, how it is computed and reported.
+    It has nine parameters: what is evaluated, how, and, all optional, where, how it is computed and reported.
 
     Raises:
         InvalidInputError: no task has data for few-shot; too few train tasks have data for the mean prior or
             for inference by the model; or a world model is needed, but the agent has none.
     """
+    make = env or settings.env
+    if make is not None:
+        family = ProvidedFamily(family, make)
+    family.require_gymnasium()
     evaluator = _Evaluator(agent, family, tasks, settings, threads)
     evaluated = [index for split in settings.splits for index in family.split(split)]
     plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
@@ -110,6 +118,8 @@ def evaluate(
             on_progress(before, total)  # episodes may have ended early
         for row, result in enumerate(results):
             result[protocol] = _summary(family, chosen, settings.splits, done, row, settings.episodes)
+    if family.has_references:
+        add_normalised(results, family.reference_returns)
     return results
 
 
@@ -233,7 +243,6 @@ def _summary(
     returns = np.concatenate([part.returns[row] for part in done]).reshape(-1, episodes).mean(1)
     solved = [part.success[row] for part in done if part.success is not None]
     success = np.concatenate(solved).reshape(-1, episodes).mean(1) if solved else None
-    known = has_references(family.name)
     summary: dict[str, dict[str, Any]] = {}
     for split in splits:
         positions = [position for position, index in enumerate(chosen) if family.task(index).split == split]
@@ -244,13 +253,6 @@ def _summary(
         if success is not None:
             entry["success"] = float(success[positions].mean())
             entry["task_success"] = {chosen[position]: float(success[position]) for position in positions}
-        if known:
-            scaled = {
-                index: float(family.normalised_return(index, value))
-                for index, value in entry["tasks"].items()
-            }
-            entry["normalised_mean"] = fmean(scaled.values())
-            entry["task_normalised"] = scaled
         if groups := _by_group(family, entry):
             entry["groups"] = groups
         summary[split] = entry
@@ -275,3 +277,19 @@ def _by_group(family: TaskFamily, entry: Mapping[str, Any]) -> dict[str, dict[st
         }
         for name, indices in members.items()
     }
+
+
+def add_normalised(results: Sequence[Results], references: Callable[[int], tuple[float, float]]) -> None:
+    """Add normalised returns to results.
+
+    Args:
+        results: of :func:`evaluate`; changed in place.
+        references: task -> mean returns of random actions and of the expert.
+    """
+    for entry in (entry for result in results for splits in result.values() for entry in splits.values()):
+        scaled = {
+            index: float(normalised_return(value, *references(int(index))))
+            for index, value in entry["tasks"].items()
+        }
+        entry["normalised_mean"] = fmean(scaled.values())
+        entry["task_normalised"] = scaled

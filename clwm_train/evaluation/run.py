@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.families.provided import MakeEnvironment, function_name
+from clwm_data.references.table import References, reference_of
 from clwm_data.store import Store
-from clwm_train.evaluation.protocols import evaluate
+from clwm_train.evaluation.protocols import add_normalised, evaluate
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
@@ -21,17 +24,22 @@ def evaluate_run(
     store: Store,
     settings: EvaluationSettings = DEFAULT_EVALUATION,
     *,
+    env: MakeEnvironment | None = None,
+    references: References | None = None,
     checkpoint: Path | None = None,
     execution: Execution = DEFAULT_EXECUTION,
     warn: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Evaluation:
-    """Evaluate the agent of a run.
+    """Evaluate the agent of a run. (Nine parameters: all but the first two are optional.)
 
     Args:
         run: the trained run.
         store: store of the run's family, for the contexts.
         settings: settings of the evaluation.
+        env: as for :func:`~clwm_train.evaluation.evaluate`; its name becomes a part of the settings.
+        references: task -> mean returns of random actions and of the expert, for normalised returns; by
+            default those that the store or clwm has.
         checkpoint: a checkpoint of the run; the latest by default.
         execution: device to compute on, and threads of the simulator (one by default).
         warn: called with a message about tasks without a context.
@@ -46,17 +54,26 @@ def evaluate_run(
             f"{store.path}: holds tasks of {store.family}, {run.path} was trained on {run.record.family}: "
             f"name a store of {run.record.family}"
         )
+    if env is not None:
+        settings = settings.model_copy(update={"env": function_name(env)})
+    family = run.task_family
+    for split in settings.splits if references is not None else ():
+        for task in family.split(split):
+            reference_of(references or {}, task)
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
     results = evaluate(
         agent,
-        run.task_family,
+        family,
         store.tasks,
         settings,
         threads=execution.threads or 1,
         warn=warn,
         on_progress=on_progress,
+        env=env,
     )
+    if references is not None:
+        add_normalised(results, partial(reference_of, references))
     return Evaluation.of(
         results,
         settings,

@@ -23,6 +23,7 @@ def training_evaluator(run: Run, store: Store) -> Evaluator | None:
     reference returns, and ``.../success`` if it has success. They use no random numbers of the training.
 
     Raises:
+        NotFoundError: the family is known from its data alone.
         InvalidInputError: the store holds no data of the tasks that a few-shot evaluation needs.
     """
     config = run.config.evaluation
@@ -30,6 +31,7 @@ def training_evaluator(run: Run, store: Store) -> Evaluator | None:
         return None
     settings = EvaluationSettings(protocols=config.protocols, splits=config.splits, episodes=config.episodes)
     family = run.task_family
+    family.require_gymnasium()
     tasks = {index: task for index, task in store.tasks.items() if task.split in config.splits}
     if "few-shot" in config.protocols and not tasks:
         raise InvalidInputError(

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
+from clwm_data.families.stored import StoredFamily
 from clwm_data.hub.client import read_file
 from clwm_data.hub.outgoing import file_name
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
@@ -42,7 +43,8 @@ def publish_run(
             the run was trained; a run on downloaded data has recorded it.
 
     Raises:
-        ClwmError: the run has no intact checkpoint or no evaluation of it, or the dataset holds other data.
+        ClwmError: the run has no intact checkpoint, or no evaluation of it although its family is installed,
+            or the dataset holds other data.
     """
     run = open_run(path)
     reference = repository_reference(repository, branch, "model")
@@ -54,7 +56,7 @@ def publish_run(
                 f"{checkpoint / AGENT}: {name} holds a value that is not finite: not published"
             )
     evaluations = tuple(one for one in read_evaluations(run) if one.checkpoint == checkpoint.name)
-    if not evaluations:
+    if not evaluations and not isinstance(run.task_family, StoredFamily):
         raise NotFoundError(f"{path}: {checkpoint.name} was not evaluated: `clwm eval {path}` first")
     origin = run.record.origin if dataset is None else _origin(run, dataset)
     run = _outgoing(run, origin)

@@ -77,14 +77,15 @@ def _front_matter(repository: str, agent: CardAgent, existing: Mapping[str, Any]
                 ),
             ],
         }
-        for protocol, split, seeds in _rows(agent.evaluations[0])
+        for evaluation in agent.evaluations[:1]
+        for protocol, split, seeds in _rows(evaluation)
     ]
     return {
         "library_name": "clwm",
         "pipeline_tag": "reinforcement-learning",
         "tags": list(dict.fromkeys([*tags, *TAGS, record.family, PurePath(record.method).stem])),
         **({} if agent.dataset is None else {"datasets": [agent.dataset.repository]}),
-        "model-index": [{"name": repository.split("/")[1], "results": results}],
+        **({"model-index": [{"name": repository.split("/")[1], "results": results}]} if results else {}),
     }
 
 
@@ -115,6 +116,7 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "`ood` is its out-of-distribution part.",
         "",
         *(line for evaluation in agent.evaluations for line in _evaluation(evaluation)),
+        *(() if agent.evaluations else ("It was not evaluated: it learned where no environment was.", "")),
         "## How to use it",
         "",
         "```python",

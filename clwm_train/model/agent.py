@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clwm_data.families import get_family
 from clwm_train.config import TrainConfig
 from clwm_train.data.normaliser import Normaliser
 from clwm_train.model.backbones import make_backbone
@@ -17,15 +16,6 @@ from clwm_train.model.context_encoder import make_task_inference
 from clwm_train.model.nn import Initialiser
 from clwm_train.model.policy import Policy
 from clwm_train.model.world_model import WorldModel
-
-
-def given_parameters(config: TrainConfig, family: str) -> NDArray[np.float32] | None:
-    """Scaled parameters [tasks, p] of the tasks of the family with this name, if the agent is given them.
-
-    Raises:
-        ClwmError: the agent is given its tasks' parameters, and there is no such family.
-    """
-    return get_family(family).conditioning.vectors if config.context.source == "parameters" else None
 
 
 class Agent(nn.Module):
@@ -39,7 +29,7 @@ class Agent(nn.Module):
         seeds: the S seeds.
         observation_size: entries of an observation.
         action_size: entries of an action.
-        parameters: see :func:`given_parameters`.
+        parameters: [tasks, p], scaled, of the family's tasks, if the agent is given those of its task.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.pages.html import document, header, section, table, warning
+from clwm_data.references.table import References
 from clwm_data.store.atomic import replacing
 from clwm_train.report.choosing import Chosen, check_analyses, choose_evaluations
 from clwm_train.report.datasets import datasets_figure
@@ -60,7 +61,9 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     return list(runs.values())
 
 
-def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = None) -> list[Path]:
+def write_run_report(
+    runs: Sequence[Run], out: Path, chosen: Chosen | None = None, references: References | None = None
+) -> list[Path]:
     """Write the page, and its tables and figures as ``<name>_files/<figure>.csv`` and ``.svg`` beside it.
 
     Figures for which the runs have no data are left out.
@@ -70,6 +73,7 @@ def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = Non
         out: HTML file.
         chosen: the evaluations to show; by default those of
             :func:`~clwm_train.report.choosing.choose_evaluations`.
+        references: as for :func:`~clwm_train.report.scores.gather_scores`.
 
     Returns:
         the files written, the page first.
@@ -83,7 +87,7 @@ def write_run_report(runs: Sequence[Run], out: Path, chosen: Chosen | None = Non
     methods = list(dict.fromkeys(run.label for run in runs))
     chosen = choose_evaluations(runs) if chosen is None else chosen
     check_analyses(runs)
-    scores = gather_scores(chosen.evaluations)
+    scores = gather_scores(chosen.evaluations, references)
     groups = group_runs(runs)
     formulation = {
         run.label: f"{run.config.world_model.latent}, {run.config.world_model.consistency}"

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ConflictError
-from clwm_data.families import get_family
+from clwm_data.errors import ConflictError, NotFoundError
+from clwm_data.families import TaskFamily
 from clwm_data.pages.numbers import number
-from clwm_data.references import has_references
+from clwm_data.references import normalised_return
+from clwm_data.references.table import References, reference_of
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.runs.metrics_log import PROCESSOR_SECONDS, read_metrics
@@ -58,10 +59,17 @@ class Score:
     group_success: Mapping[str, Floats] = field(default_factory=dict)
 
 
-def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
+def gather_scores(
+    evaluations: Iterable[tuple[Run, Evaluation]], references: References | None = None
+) -> list[Score]:
     """The scores of comparable evaluations, see :func:`~clwm_train.report.choosing.choose_evaluations`.
 
     Runs of the same method and dataset are seeds of one score.
+
+    Args:
+        evaluations: the evaluations.
+        references: task -> mean returns of random actions and of the expert; by default those of the family
+            or, where it has none, those that the evaluations were made with.
 
     Raises:
         ConflictError: two runs have the same seed, or runs of one method were evaluated on different tasks.
@@ -88,9 +96,10 @@ def gather_scores(evaluations: Iterable[tuple[Run, Evaluation]]) -> list[Score]:
                                 if group.success is not None
                             },
                             spent,
+                            result.task_normalised,
                         )
                     )
-    return [_joined(key, group) for key, group in rows.items()]
+    return [_joined(key, group, references) for key, group in rows.items()]
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class _Row:
     success: list[float] | None
     group_success: dict[str, float]
     processor_seconds: float | None
+    normalised: dict[str, float] | None
 
 
 def processor_seconds(run: Run, step: int) -> float | None:
@@ -117,7 +127,7 @@ def processor_seconds(run: Run, step: int) -> float | None:
     return None if spent is None else spent / len(run.record.seeds)
 
 
-def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
+def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row], references: References | None) -> Score:
     dataset, method, protocol, split = key
     first = rows[0]
     for place, row in enumerate(rows):
@@ -144,7 +154,7 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
         tasks=first.tasks,
         seeds=tuple(row.seed for row in rows),
         returns=returns,
-        normalised=_normalised(first.run.record.family, first.tasks, returns),
+        normalised=_normalised(rows, returns, references),
         success=np.asarray(successes) if len(successes) == len(rows) else None,
         update=first.step,
         transitions=first.run.config.transitions_per_update,
@@ -157,12 +167,28 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row]) -> Score:
     )
 
 
-def _normalised(family: str, tasks: Sequence[int], returns: Floats) -> Floats | None:
-    if not has_references(family):
-        return None
-    scale = get_family(family).normalised_return
-    columns = [scale(task, column) for task, column in zip(tasks, returns.T, strict=True)]
+def _normalised(rows: Sequence[_Row], returns: Floats, references: References | None) -> Floats | None:
+    """[S, T], or ``None`` where no references are known."""
+    first = rows[0]
+    pairs: list[tuple[float, float]]
+    if references is not None:
+        pairs = [reference_of(references, task) for task in first.tasks]
+    else:
+        family = known_family(first.run)
+        if family is None or not family.has_references:
+            kept = [row.normalised for row in rows if row.normalised is not None]
+            return np.asarray([list(one.values()) for one in kept]) if len(kept) == len(rows) else None
+        pairs = [family.reference_returns(task) for task in first.tasks]
+    columns = [normalised_return(column, *pair) for column, pair in zip(returns.T, pairs, strict=True)]
     return np.stack(columns, 1)
+
+
+def known_family(run: Run) -> TaskFamily | None:
+    """The family of a run; ``None`` if it is not known here."""
+    try:
+        return run.task_family
+    except NotFoundError:
+        return None
 
 
 Part = tuple[str, str]

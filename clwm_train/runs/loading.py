@@ -8,7 +8,6 @@ import torch
 
 from clwm_data.errors import InvalidInputError
 from clwm_train.acting.adaptive import AdaptiveAgent
-from clwm_train.model.agent import given_parameters
 from clwm_train.runs.checkpoint import (
     AGENT,
     check_shapes,
@@ -42,7 +41,7 @@ def load_agent(
     record = run.record
     read_record(folder, record.seeds)
     state = read_tensors(folder / AGENT)
-    told = given_parameters(run.config, record.family)
+    told = run.told_parameters()
     sizes = (run.config, record.seeds, record.observation_size, record.action_size, told)
     # A configuration may come from anywhere: the agent is built only if the tensors in the file fit it.
     try:

@@ -21,18 +21,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError, NotFoundError
-from clwm_data.families import TaskFamily, get_family
+from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.declared import FamilyDeclaration, declared_family
+from clwm_data.families.stored import FamilyDescription, StoredFamily
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
 from clwm_data.store.atomic import replacing
 from clwm_data.store.digest import json_sha256
 from clwm_data.store.format import Origin
 from clwm_data.store.provenance import current_provenance
+from clwm_data.store.stored_family import describe_family, longest_episode
 from clwm_data.strict import StrictModel, Text, build_model, first_mistake, read_yaml
 from clwm_data.yaml_text import dump_yaml
 from clwm_train.config import TrainConfig
@@ -60,6 +65,16 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seeds = Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length=MOST_SEEDS)]
 
 
+class DescribedFamily(FamilyDescription):
+    """A family as its data show it.
+
+    Attributes:
+        longest_episode: number of steps of the longest episode.
+    """
+
+    longest_episode: int = Field(ge=1)
+
+
 class RunRecord(StrictModel):
     """The description of a run, apart from its configuration.
 
@@ -81,6 +96,7 @@ class RunRecord(StrictModel):
         platform: machine type and operating system.
         origin: where the store was downloaded from, or ``None``.
         declared_family: the family's declaration, if the store contained one.
+        described_family: what the data say of a family that neither comes with clwm nor is declared.
         label: name in tables and figures; ``None``: that of the method.
     """
 
@@ -102,6 +118,7 @@ class RunRecord(StrictModel):
     origin: Origin | None = None
     label: Text | None = None
     declared_family: FamilyDeclaration | None = None
+    described_family: DescribedFamily | None = None
 
 
 @dataclass(frozen=True)
@@ -125,15 +142,29 @@ class Run:
 
     @property
     def task_family(self) -> TaskFamily:
-        """The family of the run's tasks, possibly a declared one.
+        """The family of the run's tasks: declared, installed, or else as its data showed it.
 
         Raises:
             NotFoundError: the family is not known here.
         """
-        declared = self.record.declared_family
-        if declared is None:
-            return get_family(self.record.family)
-        return declared_family(declared, trusted=False)
+        record = self.record
+        if record.declared_family is not None:
+            return declared_family(record.declared_family, trusted=False)
+        described = record.described_family
+        if described is None or record.family in family_names():
+            return get_family(record.family)
+        sizes = record.observation_size, record.action_size
+        return StoredFamily(record.family, *sizes, described, lambda: described.longest_episode)
+
+    def told_parameters(self) -> NDArray[np.float32] | None:
+        """Scaled parameters [tasks, p] of the family's tasks, if the agent is given those of its task.
+
+        Raises:
+            NotFoundError: it is given them, and the family is not known here.
+        """
+        if self.config.context.source != "parameters":
+            return None
+        return self.task_family.conditioning.vectors
 
     @property
     def label(self) -> str:
@@ -210,8 +241,17 @@ def describe_run(
         origin=store.origin,
         label=label,
         declared_family=store.manifest.declared_family,
+        described_family=_described(store),
     )
     return Run(path, resolve_for(family, config), record)
+
+
+def _described(store: Store) -> DescribedFamily | None:
+    """What the data say of a family whose environments may be missing where the run is used."""
+    if store.manifest.declared_family is not None or store.family in BUILTIN:
+        return None
+    described = describe_family(store)
+    return DescribedFamily(**described.model_dump(), longest_episode=longest_episode(store))
 
 
 def check_free(run: Run) -> None:

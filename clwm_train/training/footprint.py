@@ -6,7 +6,7 @@ import torch
 
 from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.memory import available_memory
-from clwm_train.model.agent import Agent, given_parameters
+from clwm_train.model.agent import Agent
 from clwm_train.runs.run import Run
 from clwm_train.training.learner import Learner
 
@@ -23,7 +23,7 @@ def training_bytes(run: Run) -> int:
     record = run.record
     try:
         with torch.device("meta"):
-            parameters = given_parameters(run.config, record.family)
+            parameters = run.told_parameters()
             agent = Agent(run.config, record.seeds, record.observation_size, record.action_size, parameters)
             learner = Learner(run.config, agent, record.train_tasks)
     except (RuntimeError, OverflowError) as error:

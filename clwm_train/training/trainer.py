@@ -16,7 +16,7 @@ from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import RandomStreams
 from clwm_train.metrics.representation import representation_metrics
-from clwm_train.model.agent import Agent, given_parameters
+from clwm_train.model.agent import Agent
 from clwm_train.model.context_encoder import ContextEncoder
 from clwm_train.runs.checkpoint import (
     AGENT,
@@ -78,7 +78,7 @@ class Trainer:
         if config.evaluation is not None and evaluator is None:
             raise InvalidInputError(f"{run.path}: is evaluated while training, but no evaluator is given")
         self.evaluator = evaluator
-        parameters = given_parameters(config, record.family)
+        parameters = run.told_parameters()
         agent = Agent(config, record.seeds, record.observation_size, record.action_size, parameters)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device

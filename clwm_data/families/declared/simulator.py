@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from clwm_data.families.simulation.simulator import Simulator, StepResult
 CAMERA = Camera(target=(0.0, 0.0, 0.5), distance=4.0)
 
 
-class DeclaredSimulator(Simulator):
+class EnvironmentSimulator(Simulator):
     """One environment per lane.
 
     Gymnasium has no way to read and set the state of an environment, but seed and actions determine an
@@ -30,17 +31,26 @@ class DeclaredSimulator(Simulator):
 
     def __init__(
         self,
-        declaration: FamilyDeclaration,
-        tasks: Sequence[Task],
-        *,
-        render_mode: str | None = None,
+        family: str,
+        source: str,
+        tasks: Sequence[int],
+        envs: Sequence[gymnasium.Env[Any, Any]],
+        success: str | None,
     ) -> None:
-        self.tasks = np.asarray([task.index for task in tasks], np.int64)
-        self._declaration = declaration
-        self._envs = [make_environment(declaration, task, render_mode=render_mode) for task in tasks]
+        """A lane for each environment.
+
+        Args:
+            family: name of the family, for messages.
+            source: what makes the environments, for messages.
+            tasks: task index of each lane.
+            envs: environment of each lane.
+            success: key of ``info`` that says whether the task is solved.
+        """
+        self.tasks = np.asarray(tasks, np.int64)
+        self._family, self._source, self._success = family, source, success
+        self._envs = envs
         env = self._envs[0]
-        where = f"family {declaration.name}"
-        self.translation = Translation(env.observation_space, env.action_space, where)
+        self.translation = Translation(env.observation_space, env.action_space, f"family {family}")
         self._observation = np.zeros((len(tasks), self.translation.observation_size))
         self._seed = np.zeros(len(tasks), np.int64)
         self._history: list[list[NDArray[np.float64]]] = [[] for _ in tasks]
@@ -66,12 +76,10 @@ class DeclaredSimulator(Simulator):
         terminated, truncated, success = np.zeros((3, len(self._envs)), np.bool_)
         for lane in np.flatnonzero(active).tolist():
             reward[lane], terminated[lane], truncated[lane], success[lane] = self._advance(lane, action[lane])
-        return StepResult(
-            reward, terminated, None if self._declaration.success is None else success, truncated
-        )
+        return StepResult(reward, terminated, None if self._success is None else success, truncated)
 
     def _advance(self, lane: int, action: NDArray[np.float64]) -> tuple[float, bool, bool, bool]:
-        key = self._declaration.success
+        key = self._success
         try:
             observation, reward, terminated, truncated, info = self._envs[lane].step(
                 self.translation.action(action)
@@ -83,7 +91,7 @@ class DeclaredSimulator(Simulator):
         except Exception as error:  # whatever the code of others raises
             raise self._failed(lane, "step", error) from error
         self._history[lane].append(np.array(action))
-        return *result, key is not None and solved(info, key, self._declaration.name)
+        return *result, key is not None and solved(info, key, self._family)
 
     def observe(self) -> NDArray[np.float64]:
         """Flattened observations [L, obs]."""
@@ -109,7 +117,7 @@ class DeclaredSimulator(Simulator):
         except Exception as error:  # whatever the code of others raises
             raise self._failed(lane, "render", error) from error
         if not isinstance(picture, np.ndarray):
-            raise NotImplementedError(f"{self._declaration.env} renders no picture (rgb_array)")
+            raise NotImplementedError(f"{self._source} renders no picture (rgb_array)")
         return picture
 
     def close(self) -> None:
@@ -119,8 +127,23 @@ class DeclaredSimulator(Simulator):
 
     def _failed(self, lane: int, method: str, error: Exception) -> UnavailableError:
         return UnavailableError(
-            f"family {self._declaration.name}, task {self.tasks[lane]}: {self._declaration.env}: {method} "
+            f"family {self._family}, task {self.tasks[lane]}: {self._source}: {method} "
             f"failed: {type(error).__name__}: {' '.join(str(error).split())}"
+        )
+
+
+class DeclaredSimulator(EnvironmentSimulator):
+    """The environments of a declared family."""
+
+    def __init__(
+        self, declaration: FamilyDeclaration, tasks: Sequence[Task], *, render_mode: str | None = None
+    ) -> None:
+        super().__init__(
+            declaration.name,
+            declaration.env,
+            [task.index for task in tasks],
+            [make_environment(declaration, task, render_mode=render_mode) for task in tasks],
+            declaration.success,
         )
 
 

@@ -16,7 +16,7 @@ from clwm_train.analysis.codes import sample_codes
 from clwm_train.data.task_data import load_task_data
 from clwm_train.evaluation import evaluate
 from clwm_train.methods.resolve import resolve
-from clwm_train.model.agent import Agent, given_parameters
+from clwm_train.model.agent import Agent
 from clwm_train.model.context_encoder import NoContext, TaskParameters
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import create_run, open_run
@@ -111,12 +111,11 @@ def test_the_analysis_of_an_oracle_finds_the_parameters(store: Store, tmp_path: 
 
 def test_an_oracle_infers_nothing_and_must_be_told() -> None:
     config = small_config("oracle")
-    agent = Agent(config, [0], 2, 2, given_parameters(config, FAMILY.name))
+    agent = Agent(config, [0], 2, 2, FAMILY.conditioning.vectors)
     with pytest.raises(InvalidInputError, match="told the parameters of its task"):
         agent.context_encoder(torch.zeros(1, 3, 5))
     with pytest.raises(InvalidInputError, match="no task parameters to tell"):
         Agent(config, [0], 2, 2)
-    assert given_parameters(small_config("focal"), "no family") is None
 
 
 @pytest.mark.parametrize("source", ["none", "parameters"])

@@ -1,0 +1,67 @@
+"""Reference returns that a user brings: a table, or a file as ``clwm behaviour reference`` writes it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.references import read_references
+
+#: Task -> mean returns of random actions and of the expert.
+References = Mapping[int, tuple[float, float]]
+HEADER = ["task", "random", "expert"]
+MAX_BYTES = 2**24
+
+
+def read_reference_file(path: Path) -> References:
+    """A CSV file with the columns ``task,random,expert``, or YAML as ``clwm behaviour reference`` writes it.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: anything else is in it; the line is named.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        record = read_references(path)
+        return dict(enumerate(zip(record.random, record.expert, strict=False)))
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidInputError(f"{path}: has more than {MAX_BYTES} bytes")
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except OSError as error:
+        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
+    if not rows or [cell.strip() for cell in rows[0]] != HEADER:
+        raise InvalidInputError(f"{path}: line 1: expected the columns {','.join(HEADER)}")
+    table: dict[int, tuple[float, float]] = {}
+    for number, cells in enumerate(rows[1:], 2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        try:
+            task, (random, expert) = int(cells[0]), map(float, cells[1:])
+        except ValueError:
+            task, random, expert = -1, math.nan, math.nan
+        if task < 0 or task in table or not (math.isfinite(random) and math.isfinite(expert)):
+            raise InvalidInputError(
+                f"{path}: line {number}: expected a task that is not listed before, and two finite numbers"
+            )
+        if random == expert:
+            raise InvalidInputError(
+                f"{path}: line {number}: random and expert return are equal: they define no scale"
+            )
+        table[task] = random, expert
+    return table
+
+
+def reference_of(references: References, task: int) -> tuple[float, float]:
+    """The reference returns of a task.
+
+    Raises:
+        NotFoundError: there are none.
+    """
+    if task not in references:
+        raise NotFoundError(f"the references say nothing about task {task}: add it, or evaluate other splits")
+    return references[task]

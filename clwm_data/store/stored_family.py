@@ -1,0 +1,50 @@
+"""The family of a store, as its data shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clwm_data.errors import NotFoundError
+from clwm_data.families.stored import FamilyDescription, FamilyFacts, StoredFamily, TaskDescription
+
+if TYPE_CHECKING:
+    from clwm_data.store.reader import Store
+
+
+def describe_family(store: Store) -> FamilyDescription:
+    """What a store says of its family.
+
+    Raises:
+        NotFoundError: the store holds no task.
+    """
+    if not len(store):
+        raise NotFoundError(f"{store.path}: holds no task")
+    first = next(iter(store))
+    return FamilyDescription(
+        facts=store.manifest.family_facts or FamilyFacts(),
+        tasks=[
+            TaskDescription(index=task.index, split=task.split, parameters=task.record.parameters)
+            for task in store
+        ],
+        has_success="success" in first.arrays,
+    )
+
+
+def longest_episode(store: Store) -> int:
+    """Number of steps of the longest episode."""
+    lengths = (np.asarray(task.array("episode_length")[...]) for task in store)
+    return max(int(length.max()) for length in lengths)
+
+
+def stored_family(store: Store) -> StoredFamily:
+    """The family of a store, as its data shows it.
+
+    Raises:
+        NotFoundError: the store holds no task.
+    """
+    description = describe_family(store)
+    arrays = next(iter(store)).arrays
+    observation, action = (arrays[name].shape[1] for name in ("observation", "action"))
+    return StoredFamily(store.family, observation, action, description, lambda: longest_episode(store))
