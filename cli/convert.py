@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +12,14 @@ from clwm_data.convert.hdf5 import hdf5_source
 from clwm_data.convert.minari import from_minari, to_minari
 from clwm_data.convert.npz import npz_source, to_npz
 from clwm_data.convert.parquet import to_parquet
+from clwm_data.convert.source import Source
 from clwm_data.convert.tables import MAX_TASKS, TaskTable, parse_splits, read_parameters
 from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.convert.tensors import from_tensors, to_tensors
 from clwm_data.families.stored import FamilyFacts
 from clwm_data.ranges import parse_indices
 from clwm_data.references.table import read_reference_file
+from clwm_data.store.format import MOST_ACTIONS
 
 from .common import counting_bar, echo_json, echo_store, echo_table
 from .finding import find_store
@@ -25,6 +27,13 @@ from .options import TargetPath, json_option
 
 SOURCE_FORMATS = ("minari", "tensors", "npz", "hdf5")
 TARGET_FORMATS = ("minari", "tensors", "npz", "parquet")
+
+
+#: Formats of flat arrays -> how they are read.
+SOURCES: dict[str, Callable[[str, Collection[int] | None], Source]] = {
+    "npz": npz_source,
+    "hdf5": hdf5_source,
+}
 
 
 @click.command()
@@ -39,6 +48,11 @@ TARGET_FORMATS = ("minari", "tensors", "npz", "parquet")
     "--parameters",
     type=click.Path(path_type=Path),
     help="With --from: parameters of a new family: a CSV file with a column task and one per parameter.",
+)
+@click.option(
+    "--discrete-actions",
+    type=click.IntRange(1, MOST_ACTIONS),
+    help="With --from: actions are the numbers, from 0, of so many discrete actions.",
 )
 @click.option(
     "--varies",
@@ -79,7 +93,7 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
     if goal is not None:
         for name, value in options.items():
             if value is not None:
-                raise click.UsageError(f"--{name} is for --from")
+                raise click.UsageError(f"--{name.replace('_', '-')} is for --from")
         written = _export(find_store(source), target, goal)
         if as_json:
             echo_json({"written": written})
@@ -120,10 +134,13 @@ def _import(
     parameters: Path | None,
     varies: Literal["dynamics", "reward"] | None,
     references: Path | None,
+    discrete_actions: int | None,
 ) -> Conversion:
-    """Make a store. (Nine parameters: the options of ``--from``.)"""
+    """Make a store. (Ten parameters: the options of ``--from``.)"""
     if family is None and origin != "minari":
         raise click.UsageError(f"--from {origin} needs --family")
+    if origin in ("minari", "tensors") and discrete_actions is not None:
+        raise click.UsageError(f"--from {origin} knows by itself whether actions are discrete")
     described = any(value is not None for value in (splits, parameters, varies, references))
     if origin == "tensors" and described:
         raise click.UsageError("--from tensors takes splits and parameters from the family")
@@ -140,7 +157,9 @@ def _import(
             return from_minari(source, target, family, chosen, table=table, on_progress=on_progress)
         if origin == "tensors":
             return from_tensors(source, target, str(family), chosen, on_progress=on_progress)
-        data = npz_source(source, chosen) if origin == "npz" else hdf5_source(source, chosen)
+        data = SOURCES[origin](source, chosen)
+        if discrete_actions is not None:
+            data = data.with_discrete_actions(discrete_actions)
         return write_converted(data, target, str(family), table=table, on_progress=on_progress)
 
 

@@ -31,6 +31,7 @@ class OwnBehaviour:
         self._function = find_function(entry.policy, "policy")
         self._task = family.task(task)
         self._shape = (family.horizon, family.action_size)
+        self._discrete = family.discrete
 
     def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What code of others gives.
@@ -59,6 +60,8 @@ class OwnBehaviour:
             array = np.asarray(actions, np.float64)
         except (TypeError, ValueError) as error:
             raise InvalidInputError(f"{self._where}: gives no numbers as an action") from error
+        if self._discrete and array.shape == shape[:-1] and np.isin(array, range(shape[-1])).all():
+            array = np.eye(shape[-1])[array.astype(np.int64)]  # numbers of discrete actions
         if array.shape != shape:
             raise InvalidInputError(
                 f"{self._where}: gives actions of shape {list(array.shape)}, expected {list(shape)}"

@@ -35,7 +35,7 @@ class _Rollout:
         self._manifest = manifest
         self._segment = segment
         self._behaviour = make_behaviour(family, segment.task, manifest.behaviours[segment.behaviour])
-        self._executed = family.executed
+        self._executed, self._discrete = family.executed, family.discrete
         lanes = min(segment.episodes, family.lanes)
         self._env = _vector_env(family, segment.task, lanes)
         self._waiting = list(range(segment.first_episode, segment.first_episode + segment.episodes))
@@ -128,6 +128,7 @@ class _Rollout:
             seed=self._seed(int(self._number[lane])),
             behaviour=self._segment.behaviour,
             dense_reward=None if self._dense is None else self._dense[lane, :length].copy(),
+            discrete=self._discrete,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 from clwm_data.collection.plan import Segment
@@ -23,7 +22,7 @@ def save_segment(store: Path, segment: Segment, episodes: list[Episode]) -> None
     """Write a finished segment: its file is either whole or absent."""
     path = segment_path(store, segment)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, TaskArrays.from_episodes(episodes).named())
+    write_sealed(path, TaskArrays.from_episodes(episodes).sealed())
 
 
 def is_sound(store: Path, segment: Segment) -> bool:
@@ -42,7 +41,7 @@ def load_segment(store: Path, segment: Segment) -> list[Episode]:
         DamagedDataError: the file is damaged.
     """
     with open_sealed(segment_path(store, segment), ADVICE) as loaded:
-        return list(TaskArrays(**{f.name: loaded.get(f.name) for f in fields(TaskArrays)}))
+        return list(TaskArrays.unsealed(loaded))
 
 
 def segment_lengths(store: Path, segment: Segment) -> list[int]:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from clwm_data.convert.source import ForeignTask, RawEpisode
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
-from clwm_data.store.arrays import Episode, TaskArrays
+from clwm_data.store.arrays import Episode, TaskArrays, one_hot
+from clwm_data.store.stored_task import StoredTask
 
 #: Actions may exceed their bounds by this share of the range: bounds are float64, actions float32.
 ROUNDING = 1e-5
@@ -32,6 +33,7 @@ class Border:
             self._widths = {"observation": family.observation_size, "action": family.action_size}
             self._expected_by = f"family {family.name}"
         self._has_success: bool | None = None if family is None or family.has_success else False
+        self._discrete: bool | None = None if family is None else family.discrete
 
     def admit(self, task: ForeignTask) -> TaskArrays:
         """All episodes of a task: float32, actions in [-1, 1].
@@ -47,20 +49,21 @@ class Border:
             raise InvalidInputError(f"{task.name}: holds no episodes")
         return TaskArrays.from_episodes(episodes)
 
-    def expect(self, observation: int, action: int, has_success: bool, by: str) -> None:
+    def expect(self, task: StoredTask, by: str) -> None:
         """Have the sizes given by data that is there already.
 
         Args:
-            observation: entries of an observation.
-            action: entries of an action.
-            has_success: whether the data has it.
+            task: any of its tasks.
             by: how to name the data in messages.
         """
-        self._widths = {"observation": observation, "action": action}
-        self._has_success = has_success
+        self._widths = {"observation": task.observation_size, "action": task.action_size}
+        self._has_success = "success" in task.arrays
+        self._discrete = task.record.discrete_actions is not None
         self._expected_by = by
 
-    def episode(self, where: str, raw: RawEpisode, bounds: tuple[ArrayLike, ArrayLike] | None) -> Episode:
+    def episode(
+        self, where: str, raw: RawEpisode, bounds: tuple[ArrayLike, ArrayLike] | int | None
+    ) -> Episode:
         """An episode, checked: float32, actions scaled from their bounds to [-1, 1].
 
         Args:
@@ -72,7 +75,8 @@ class Border:
             InvalidInputError: something is wrong with it.
         """
         observation = self._rows(where, "observation", raw.observation)
-        action = self._rows(where, "action", raw.action)
+        discrete = self._is_discrete(where, bounds)
+        action = self._rows(where, "action", _vectors(where, raw.action, bounds))
         steps = len(action)
         if steps == 0:
             raise InvalidInputError(f"{where}: has no steps")
@@ -97,7 +101,7 @@ class Border:
                 )
         return Episode(
             observation=observation,
-            action=_scaled(where, action, bounds),
+            action=action if isinstance(bounds, int) else _scaled(where, action, bounds),
             reward=_finite(where, "reward", _column(where, "reward", raw.reward, steps)),
             terminated=terminated,
             truncated=truncated,
@@ -106,7 +110,18 @@ class Border:
             initial_state=None,
             seed=None,
             behaviour=0,
+            discrete=discrete,
         )
+
+    def _is_discrete(self, where: str, bounds: tuple[ArrayLike, ArrayLike] | int | None) -> bool:
+        discrete = isinstance(bounds, int)
+        if self._discrete is None:
+            self._discrete = discrete
+        if self._discrete != discrete:
+            kinds = ("discrete", "vectors")
+            this, others = kinds if discrete else kinds[::-1]
+            raise InvalidInputError(f"{where}: its actions are {this}, those of {self._expected_by} {others}")
+        return discrete
 
     def _rows(self, where: str, name: str, values: ArrayLike) -> NDArray[np.float32]:
         rows = _numbers(where, name, values)
@@ -131,6 +146,31 @@ class Border:
                 f"{where}: has {this}, {source} {others}: all episodes or none must have it"
             )
         return None if values is None else _flags(where, "success", values, steps)
+
+
+def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] | int | None) -> ArrayLike:
+    """Actions [n, act]; numbers [n] of ``bounds`` discrete actions become one-hot."""
+    array = np.asarray(action)
+    if not isinstance(bounds, int):
+        if array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,)):
+            raise InvalidInputError(
+                f"{where}: action: holds one whole number per step: say how many discrete actions there are "
+                "(--discrete-actions), or write numbers with a decimal point"
+            )
+        return action
+    if array.ndim == 2 and array.shape[1] == bounds and bounds > 1:
+        wrong = ~(((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1))
+        if wrong.any():
+            raise InvalidInputError(f"{where}: step {int(np.argmax(wrong))}: action is not one-hot")
+        return array
+    numbers = _column(where, "action", array, len(array) if array.ndim else 0)
+    wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= bounds)
+    if wrong.any():
+        step = int(np.argmax(wrong))
+        raise InvalidInputError(
+            f"{where}: step {step}: action is {numbers[step]}, expected a whole number from 0 to {bounds - 1}"
+        )
+    return one_hot(numbers.astype(np.int64), bounds)
 
 
 def _numbers(where: str, name: str, values: ArrayLike) -> NDArray[Any]:

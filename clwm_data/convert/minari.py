@@ -38,7 +38,7 @@ from clwm_data.extras import require
 from clwm_data.families import Task, family_names
 from clwm_data.opening import open_store
 from clwm_data.paths import target_path
-from clwm_data.store.arrays import Episode, TaskArrays
+from clwm_data.store.arrays import Episode, TaskArrays, one_hot
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import StoreRecord, TaskRecord
 from clwm_data.store.reader import Store
@@ -157,17 +157,20 @@ def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
         spec = gymnasium.spec(f"clwm/{store.family}-v0")
         spec.kwargs["task"] = task.index
     box = gymnasium.spaces.Box
+    action_space: gymnasium.Space[Any] = box(-1.0, 1.0, (arrays.action.shape[1],), np.float32)
+    if arrays.discrete:
+        action_space = gymnasium.spaces.Discrete(arrays.action.shape[1])
     storage = MinariStorage.new(
         folder,
         observation_space=box(-np.inf, np.inf, (arrays.observation.shape[1],), np.float32),
-        action_space=box(-1.0, 1.0, (arrays.action.shape[1],), np.float32),
+        action_space=action_space,
         env_spec=spec,
     )
     storage.update_episodes(
         EpisodeBuffer(
             seed=episode.seed,
             observations=episode.observation,
-            actions=episode.action,
+            actions=episode.stored_action,
             rewards=episode.reward,
             terminations=episode.terminated,
             truncations=episode.truncated,
@@ -221,7 +224,7 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
     with building(target) as aside:
         for folder, (index, task) in zip(folders, tasks.items(), strict=True):
             with reading(folder):
-                arrays = TaskArrays.from_episodes(list(_own_episodes(folder)))
+                arrays = TaskArrays.from_episodes(list(_own_episodes(folder, task.discrete_actions)))
             if {name: array_sha256(array) for name, array in arrays.named().items()} != task.arrays:
                 raise DamagedDataError(
                     f"{folder.parent}: its data is not what was written there: convert with --family and "
@@ -239,28 +242,34 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
 
 
 def _foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
-    """A dataset that clwm did not write; its spaces are vectors, its actions bounded."""
+    """A dataset that clwm did not write; its spaces are vectors, or its actions discrete."""
+    from gymnasium.spaces import Discrete
+
     space = _spaces(folder)
+    discrete = isinstance(space, Discrete)
+    first = int(space.start) if discrete else 0
     return ForeignTask(
         name=str(metadata.get("dataset_id", folder)),
-        episodes=lambda: _foreign_episodes(folder),
+        episodes=lambda: _foreign_episodes(folder, first),
         policy=str(metadata.get("algorithm_name") or "unknown"),
-        action_bounds=(space.low.tolist(), space.high.tolist()),
+        action_bounds=int(space.n) if discrete else (space.low.tolist(), space.high.tolist()),
     )
 
 
 def _spaces(folder: Path) -> Any:
-    """The action space of a dataset, after checking that actions and observations are vectors."""
-    from gymnasium.spaces import Box
+    """The action space of a dataset, after checking that observations and actions can be used."""
+    from gymnasium.spaces import Box, Discrete
 
     storage = _storage(folder)
     space = storage.action_space
-    for name, part in (("observations", storage.observation_space), ("actions", space)):
+    discrete = isinstance(space, Discrete)
+    parts = [("observations", storage.observation_space), *([] if discrete else [("actions", space)])]
+    for name, part in parts:
         if not isinstance(part, Box) or len(part.shape) != 1:
             raise InvalidInputError(
                 f"{folder}: its {name} are not vectors but {plain_text(part)[:200]}: they cannot be converted"
             )
-    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+    if not discrete and not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise InvalidInputError(f"{folder}: its actions have no bounds: they cannot be scaled to [-1, 1]")
     return space
 
@@ -285,13 +294,14 @@ def _read_episodes(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any
         yield episode, metadata
 
 
-def _foreign_episodes(folder: Path) -> Iterator[RawEpisode]:
+def _foreign_episodes(folder: Path, first: int) -> Iterator[RawEpisode]:
+    """The episodes; discrete actions are counted from ``first``."""
     for number, (episode, _) in enumerate(_read_episodes(folder)):
         with reading(f"{folder}: episode {number}"):
             success = (episode.get("infos") or {}).get("success")
             raw = RawEpisode(
                 observation=episode["observations"],
-                action=episode["actions"],
+                action=np.asarray(episode["actions"]) - first if first else episode["actions"],
                 reward=episode["rewards"],
                 terminated=episode["terminations"],
                 truncated=episode["truncations"],
@@ -300,15 +310,18 @@ def _foreign_episodes(folder: Path) -> Iterator[RawEpisode]:
         yield raw
 
 
-def _own_episodes(folder: Path) -> Iterator[Episode]:
-    """The episodes of a dataset that :func:`to_minari` wrote."""
+def _own_episodes(folder: Path, discrete: int | None) -> Iterator[Episode]:
+    """The episodes of a dataset that :func:`to_minari` wrote, perhaps with discrete actions."""
     for episode, metadata in _read_episodes(folder):
         terminated = np.asarray(episode["terminations"], np.bool_)
         infos = episode.get("infos") or {}
         state, seed = metadata.get("initial_state"), metadata.get("seed")
         yield Episode(
             observation=np.asarray(episode["observations"], np.float32),
-            action=np.asarray(episode["actions"], np.float32),
+            action=np.asarray(episode["actions"], np.float32)
+            if discrete is None
+            else one_hot(np.asarray(episode["actions"], np.int64), discrete),
+            discrete=discrete is not None,
             reward=np.asarray(episode["rewards"], np.float32),
             terminated=terminated,
             truncated=np.asarray(episode["truncations"], np.bool_) & ~terminated,

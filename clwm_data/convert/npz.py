@@ -39,7 +39,8 @@ def to_npz(source: Path | str, target: Path | str) -> Path:
     """Write all transitions of a store as flat arrays, which have to fit into memory.
 
     It holds the arrays of :meth:`clwm_data.store.Store.to_arrays`, and for its K tasks ``task_index`` [K],
-    ``task_split`` [K] and every parameter as ``parameter_<name>`` [K, ...] (NaN where a task has none).
+    ``task_split`` [K], ``discrete_actions`` (their number, where they are) and every parameter as
+    ``parameter_<name>`` [K, ...] (NaN where a task has none).
 
     Raises:
         NotFoundError: no such store.
@@ -52,6 +53,8 @@ def to_npz(source: Path | str, target: Path | str) -> Path:
     arrays: dict[str, Any] = store.to_arrays()
     arrays["task_index"] = np.array(list(store.tasks), np.int64)
     arrays["task_split"] = np.array([task.split for task in store.tasks.values()])
+    if (count := next(iter(store)).record.discrete_actions) is not None:
+        arrays["discrete_actions"] = np.array(count)
     names = {name for task in store.tasks.values() for name in task.parameters}
     for name in sorted(names):
         values = [task.parameters.get(name) for task in store.tasks.values()]
@@ -93,6 +96,7 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
                 index: ForeignTask(
                     f"{files[0].name}: task {index}",
                     lambda index=index: _rows_of(arrays, columns[0], index),  # type: ignore[misc]
+                    action_bounds=int(arrays["discrete_actions"]) if "discrete_actions" in arrays else None,
                 )
                 for index in indices
                 if tasks is None or index in tasks

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from numpy.typing import ArrayLike
@@ -27,7 +27,7 @@ class RawEpisode:
 
     Attributes:
         observation: [n + 1, obs], the one after the last step included.
-        action: [n, act].
+        action: [n, act], or the numbers [n] of discrete actions.
         reward: [n].
         terminated: [n].
         truncated: [n]; ``None`` if it was not recorded.
@@ -51,13 +51,14 @@ class ForeignTask:
         episodes: reads its episodes, one after another.
         policy: name of the policy that acted.
         action_bounds: lowest and highest value of each action entry, which become -1 and 1; ``None``: actions
-            are in [-1, 1] already.
+            are in [-1, 1] already; a number: how many discrete actions there are, whose numbers, from 0, the
+            episodes hold.
     """
 
     name: str
     episodes: Callable[[], Iterator[RawEpisode]]
     policy: str = "unknown"
-    action_bounds: tuple[Sequence[float], Sequence[float]] | None = None
+    action_bounds: tuple[Sequence[float], Sequence[float]] | int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Source:
     description: str = ""
     authors: Sequence[str] = ()
     table: TaskTable | None = None
+
+    def with_discrete_actions(self, count: int) -> Source:
+        """The same data, whose actions are the numbers of ``count`` discrete actions."""
+        tasks = {index: replace(task, action_bounds=count) for index, task in self.tasks.items()}
+        return replace(self, tasks=tasks)
 
 
 def natural_key(name: str | Path) -> list[tuple[int, int, str]]:

@@ -83,6 +83,13 @@ def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
 
 
 def _check_alike(first: StoredTask, task: StoredTask, store: Store) -> None:
+    counts = [holder.record.discrete_actions for holder in (first, task)]
+    if counts[0] != counts[1]:
+        expected, count = ("no" if count is None else f"{count}" for count in counts)
+        raise InvalidInputError(
+            f"{store.path}: task {task.index}: has {count} discrete actions, the first store {expected}: "
+            "they cannot be merged"
+        )
     for name in sorted(first.arrays.keys() | task.arrays.keys()):
         widths = [
             holder.arrays[name].shape[1:] if name in holder.arrays else None for holder in (first, task)

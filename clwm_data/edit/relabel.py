@@ -20,8 +20,8 @@ from clwm_data.store.arrays import TaskArrays, episode_return
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
 
-#: (observation [N, obs], action [N, act], next_observation [N, obs], parameters) -> reward [N].
-Reward = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], Parameters], ArrayLike]
+#: (observation [N, obs], action [N, act] (or numbers [N]), next_observation [N, obs], parameters) -> [N].
+Reward = Callable[[NDArray[np.float32], NDArray[Any], NDArray[np.float32], Parameters], ArrayLike]
 
 
 def relabel(
@@ -40,8 +40,8 @@ def relabel(
         source: the store; it is not changed.
         target: folder of the new store.
         reward: called once per task with the N transitions of all its episodes: ``observation`` [N, obs],
-            ``action`` [N, act], ``next_observation`` [N, obs] and the task's parameters; returns [N] rewards.
-            ``package.module:function``, or the function itself.
+            ``action`` [N, act] (numbers [N] of discrete ones), ``next_observation`` [N, obs] and the task's
+            parameters; returns [N] rewards. ``package.module:function``, or the function itself.
         on_progress: called with (tasks done, tasks in all).
 
     Raises:
@@ -91,7 +91,7 @@ def _rewards(where: str, function: Reward, arrays: TaskArrays, parameters: Param
     # Copies, so that a function that writes to its arguments does no harm.
     observation, following = arrays.observation[row], arrays.observation[row + 1]
     try:
-        values = np.asarray(function(observation, arrays.action.copy(), following, dict(parameters)))
+        values = np.asarray(function(observation, arrays.stored_action.copy(), following, dict(parameters)))
     except ClwmError:
         raise
     except Exception as error:

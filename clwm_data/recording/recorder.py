@@ -141,9 +141,10 @@ class Recorder:
     def wrap(self, env: Environment) -> Environment:
         """The same Gymnasium environment, single or vector, whose episodes are recorded.
 
-        Actions of a Box are scaled from its bounds to [-1, 1], discrete ones are stored one-hot, observations
-        are flattened. ``info["success"]`` is recorded where every step has it. Of vector environments every
-        lane is an episode of the task, whatever the mode of autoreset: no step that only resets is recorded.
+        Actions of a Box are scaled from its bounds to [-1, 1], discrete ones are stored as numbers from 0,
+        observations are flattened. ``info["success"]`` is recorded where every step has it. Of vector
+        environments every lane is an episode of the task, whatever the mode of autoreset: no step that only
+        resets is recorded.
 
         Raises:
             InvalidInputError: no environment, or one whose spaces cannot be stored.
@@ -166,7 +167,7 @@ class Recorder:
         truncated: ArrayLike | None = None,
         success: ArrayLike | None = None,
         next_observation: ArrayLike | None = None,
-        action_bounds: Bounds | None = None,
+        action_bounds: Bounds | int | None = None,
     ) -> None:
         """Record a whole episode of n steps, e.g. from the log of a robot.
 
@@ -175,14 +176,14 @@ class Recorder:
         Args:
             observation: [n + 1, obs], the one after the last step included; [n, obs] with
                 ``next_observation``.
-            action: [n, act].
+            action: [n, act], or the numbers [n], from 0, of discrete actions.
             reward: [n].
             terminated: whether the last step ended the task, or [n] flags.
             truncated: the same for ends from outside; by default the last step, unless it terminated.
             success: [n] flags.
             next_observation: [n, obs]: each but the last must be the next row of ``observation``.
             action_bounds: lowest and highest value of each action entry, which become -1 and 1; by default
-                actions are in [-1, 1] already.
+                actions are in [-1, 1] already. A number: how many discrete actions there are.
 
         Raises:
             InvalidInputError: the episode cannot be stored; episode and step are named.
@@ -249,8 +250,7 @@ class Recorder:
                     f"{self._place}: task {self._task} was collected with seeds, recorded episodes have "
                     "none: record to another store"
                 )
-            widths = [first.arrays[name].shape[1] for name in ("observation", "action")]
-            self._border.expect(widths[0], widths[1], "success" in first.arrays, "the store")
+            self._border.expect(first, "the store")
         try:
             return Session(
                 family=family,

@@ -6,7 +6,6 @@ into the store or edits it meanwhile loses them. A session whose process lives h
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -103,7 +102,7 @@ class SessionFolder:
         Raises:
             OSError: the disk is full.
         """
-        arrays = TaskArrays.from_episodes([episode]).named()
+        arrays = TaskArrays.from_episodes([episode]).sealed()
         write_sealed(self._path / f"{self._count:08d}{SUFFIX}", arrays)
         self._count += 1
 
@@ -116,7 +115,7 @@ class SessionFolder:
         loaded: list[Episode] = []
         for file in self._files():
             with open_sealed(file, "move this file away; all other episodes are kept") as arrays:
-                loaded += TaskArrays(**{field.name: arrays.get(field.name) for field in fields(TaskArrays)})
+                loaded += TaskArrays.unsealed(arrays)
         return loaded
 
     def __len__(self) -> int:

@@ -213,6 +213,8 @@ def difference(first: Episode, other: Episode) -> str | None:
         sizes = [getattr(episode, name).shape[1] for episode in (first, other)]
         if sizes[0] != sizes[1]:
             return f"their {name}s have {sizes[0]} and {sizes[1]} entries"
+    if first.discrete != other.discrete:
+        return "only some have discrete actions"
     optional = {name.removeprefix("episode_") for name in OPTIONAL}
     for name in sorted(optional):
         if (getattr(first, name) is None) != (getattr(other, name) is None):

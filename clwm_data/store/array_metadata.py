@@ -148,7 +148,13 @@ def file_name(position: tuple[int, ...]) -> str:
 
 
 def array_metadata(
-    node: Any, name: str, rows: int, files: Mapping[str, FileRecord], where: str
+    node: Any,
+    name: str,
+    rows: int,
+    files: Mapping[str, FileRecord],
+    where: str,
+    *,
+    numbers: bool = False,
 ) -> ArrayMetadata:
     """Check the metadata of the array ``name``.
 
@@ -158,6 +164,7 @@ def array_metadata(
         rows: length that the task's counts imply.
         files: file name within the array's folder -> size and digest.
         where: how to name the array in messages.
+        numbers: it holds numbers of discrete actions.
 
     Raises:
         DamagedDataError: it is not what the format says, or claims more than its files can hold.
@@ -166,16 +173,17 @@ def array_metadata(
         metadata = ArrayMetadata.model_validate(node)
     except ValidationError as error:
         raise DamagedDataError(f"{where}/{METADATA}: {first_mistake(error)}") from error
-    for mistake in _mistakes(metadata, name, rows, files):
+    for mistake in _mistakes(metadata, name, rows, files, numbers):
         raise DamagedDataError(f"{where}/{METADATA}: {mistake}")
     return metadata
 
 
 def _mistakes(
-    metadata: ArrayMetadata, name: str, rows: int, files: Mapping[str, FileRecord]
+    metadata: ArrayMetadata, name: str, rows: int, files: Mapping[str, FileRecord], numbers: bool
 ) -> Iterator[str]:
-    dtype = np.dtype(DTYPES[name]).name
-    dimensions = 2 if name in ("observation", "action", "episode_initial_state") else 1
+    dtype = "int64" if numbers else np.dtype(DTYPES[name]).name
+    vectors = name in ("observation", "action", "episode_initial_state") and not numbers
+    dimensions = 2 if vectors else 1
     if metadata.data_type != dtype:
         yield f"expected an array of {dtype}, found {metadata.data_type}"
     elif metadata.shape[0] != rows or len(metadata.shape) != dimensions:

@@ -14,9 +14,9 @@ The observation before transition ``row`` of episode ``e`` is ``observation[row 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -39,6 +39,7 @@ class Episode:
         seed: seed of the episode, from which everything random in it derives, or ``None``.
         behaviour: index into the task's mixture of behaviours.
         dense_reward: [n] float32, stored beside a sparse reward, or ``None`` where the family has none.
+        discrete: actions are discrete; ``action`` holds them one-hot, stores hold their numbers.
     """
 
     observation: NDArray[np.float32]
@@ -51,6 +52,12 @@ class Episode:
     seed: int | None
     behaviour: int
     dense_reward: NDArray[np.float32] | None = None
+    discrete: bool = False
+
+    @property
+    def stored_action(self) -> NDArray[np.float32] | NDArray[np.int64]:
+        """[n] int64 numbers of discrete actions; else [n, act] float32."""
+        return stored_action(self.action, self.discrete)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class TaskArrays:
         episode_behaviour: [E] int16, index into the task's mixture of behaviours.
         episode_initial_state: [E, state] float64, or ``None``.
         dense_reward: [N] float32, or ``None``.
+        discrete: actions are discrete; ``action`` holds them one-hot, stores hold their numbers.
     """
 
     observation: NDArray[np.float32]
@@ -86,6 +94,12 @@ class TaskArrays:
     episode_behaviour: NDArray[np.int16]
     episode_initial_state: NDArray[np.float64] | None
     dense_reward: NDArray[np.float32] | None = None
+    discrete: bool = False
+
+    @property
+    def stored_action(self) -> NDArray[np.float32] | NDArray[np.int64]:
+        """[N] int64 numbers of discrete actions; else [N, act] float32."""
+        return stored_action(self.action, self.discrete)
 
     @property
     def episodes(self) -> int:
@@ -122,15 +136,28 @@ class TaskArrays:
             seed=None if self.episode_seed is None else int(self.episode_seed[index]),
             behaviour=int(self.episode_behaviour[index]),
             dense_reward=None if self.dense_reward is None else self.dense_reward[rows],
+            discrete=self.discrete,
         )
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(index) for index in range(self.episodes))
 
     def named(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays by name, in the order of the format; optional ones only where they exist."""
-        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: array for name, array in pairs if array is not None}
+        """The arrays by name, as they are stored, in the order of the format; optional ones if they exist."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self) if field.name in DTYPES)
+        arrays = {name: array for name, array in pairs if array is not None}
+        return {**arrays, "action": self.stored_action}
+
+    def sealed(self) -> dict[str, NDArray[Any]]:
+        """What :meth:`unsealed` needs."""
+        whole = {**self.named(), "action": self.action}
+        return {**whole, "discrete": np.array(True)} if self.discrete else whole
+
+    @staticmethod
+    def unsealed(arrays: Mapping[str, NDArray[Any]]) -> TaskArrays:
+        """The arrays that :meth:`sealed` gave."""
+        values: dict[str, Any] = {name: arrays.get(name) for name in DTYPES}
+        return TaskArrays(**values, discrete="discrete" in arrays)
 
     def take(self, episodes: Sequence[int]) -> TaskArrays:
         """Some episodes, in the order given.
@@ -145,7 +172,7 @@ class TaskArrays:
         """Lay episodes out one after another.
 
         Raises:
-            ValueError: no episodes, or something optional that only some of them have.
+            ValueError: no episodes, or something that only some of them have.
         """
         if not episodes:
             raise ValueError("a task needs at least one episode")
@@ -154,6 +181,8 @@ class TaskArrays:
         seed = _all_or_none([episode.seed for episode in episodes])
         state = _all_or_none([episode.initial_state for episode in episodes])
         dense = _all_or_none([episode.dense_reward for episode in episodes])
+        if len({episode.discrete for episode in episodes}) > 1:
+            raise ValueError("only some episodes have discrete actions")
         return TaskArrays(
             observation=np.concatenate([episode.observation for episode in episodes]),
             action=np.concatenate([episode.action for episode in episodes]),
@@ -168,10 +197,23 @@ class TaskArrays:
             episode_behaviour=np.array([episode.behaviour for episode in episodes], np.int16),
             episode_initial_state=None if state is None else np.stack(state),
             dense_reward=None if dense is None else np.concatenate(dense),
+            discrete=episodes[0].discrete,
         )
 
 
-#: Stored type of every array; little-endian.
+def stored_action(action: NDArray[np.float32], discrete: bool) -> NDArray[np.float32] | NDArray[np.int64]:
+    """Actions as stores hold them: numbers [n] int64 of one-hot ones, others [n, act] as they are."""
+    return np.argmax(action, axis=-1).astype(np.int64) if discrete else action
+
+
+def one_hot(numbers: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """Discrete actions [n, count] as networks see them, from their numbers [n]."""
+    actions = np.zeros((len(numbers), count), np.float32)
+    actions[np.arange(len(numbers)), numbers] = 1.0
+    return actions
+
+
+#: Stored type of every array; little-endian. Numbers of discrete actions are int64.
 DTYPES: dict[str, DTypeLike] = {
     "observation": np.float32,
     "action": np.float32,

@@ -74,6 +74,8 @@ def _check_behaviours(where: str, arrays: TaskArrays, mixture: Sequence[Behaviou
 
 
 def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: TaskFamily) -> Iterator[Finding]:
+    if arrays.discrete and not family.discrete:
+        yield Finding(f"{where}: action", f"is discrete, that of {family.name} is not")
     widths = {"observation": family.observation_size, "action": family.action_size}
     for name, width in widths.items():
         columns = getattr(arrays, name).shape[1]

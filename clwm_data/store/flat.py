@@ -58,7 +58,7 @@ def flat_arrays(store: Store, indices: Sequence[int], *, verify: bool = True) ->
         row = arrays.observation_row()
         part: dict[str, NDArray[Any]] = {
             "observation": arrays.observation[row],
-            "action": arrays.action,
+            "action": arrays.stored_action,
             "reward": arrays.reward,
             "next_observation": arrays.observation[row + 1],
             "terminated": arrays.terminated,

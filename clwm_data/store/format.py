@@ -22,6 +22,9 @@ STAGING = ".collect"
 CHUNK_BYTES = 2**20
 SHARD_BYTES = 2**28
 
+#: Largest number of discrete actions.
+MOST_ACTIONS = 100_000
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A task's index as a JSON key.
 TaskKey = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})$")]
@@ -86,6 +89,8 @@ class TaskRecord(StrictModel):
         statistics: summaries.
         arrays: array name -> sha-256 of its values (C order, little-endian), whatever the chunks or codecs.
         files: path below the group -> size and sha-256; every file but the group's own ``zarr.json``.
+        discrete_actions: number of discrete actions, whose numbers ``action`` holds; ``None``: actions are
+            vectors.
     """
 
     index: int = Field(ge=0)
@@ -97,6 +102,12 @@ class TaskRecord(StrictModel):
     statistics: TaskStatistics
     arrays: dict[str, Sha256]
     files: dict[FileKey, FileRecord]
+    discrete_actions: Annotated[int, Field(ge=1, le=MOST_ACTIONS)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {k: value for k, value in values.items() if (k, value) != ("discrete_actions", None)}
 
     def array_files(self, name: str) -> dict[str, FileRecord]:
         """The files of one array, by their names in the array's folder."""

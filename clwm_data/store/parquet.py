@@ -168,7 +168,7 @@ def _schema(store: Store) -> Any:
         [
             *((name, pa.int64()) for name in ("task", "episode", "step")),
             ("observation", vector("observation")),
-            ("action", vector("action")),
+            ("action", _action_type(tasks)),
             ("reward", pa.float32()),
             *optional("dense_reward", pa.float32()),
             ("terminated", pa.bool_()),
@@ -178,6 +178,15 @@ def _schema(store: Store) -> Any:
             *((f"{PARAMETER}{name}", _parameter_type(values)) for name, values in parameters.items()),
         ]
     )
+
+
+def _action_type(tasks: Sequence[StoredTask]) -> Any:
+    """Numbers of discrete actions, or vectors; tasks of one family have the same."""
+    import pyarrow as pa
+
+    if tasks[0].record.discrete_actions is not None:
+        return pa.int64()
+    return _list(pa.float32(), [task.action_size for task in tasks])
 
 
 def _parameter_type(values: Sequence[float | list[float]]) -> Any:
@@ -206,7 +215,7 @@ def _rows(schema: Any, task: StoredTask, arrays: TaskArrays) -> Any:
         "episode": episode,
         "step": np.arange(transitions) - arrays.episode_start[episode],
         "observation": _vectors(arrays.observation[arrays.observation_row()]),
-        "action": _vectors(arrays.action),
+        "action": arrays.stored_action if arrays.discrete else _vectors(arrays.action),
         "reward": arrays.reward,
         "dense_reward": arrays.dense_reward,
         "terminated": arrays.terminated,

@@ -193,7 +193,8 @@ class Store:
             verify: as :meth:`StoredTask.load` does.
 
         Returns:
-            ``observation`` [M, obs], ``action`` [M, act], ``reward`` [M], ``next_observation`` [M, obs],
+            ``observation`` [M, obs], ``action`` [M, act] (numbers [M] of discrete ones), ``reward`` [M],
+            ``next_observation`` [M, obs],
             ``terminated`` [M], ``truncated`` [M], ``success`` [M] where the family has it, and the ``task``
             [M], ``episode`` [M] (number within the task) and ``behaviour`` [M] (index into the task's
             mixture) of every transition.
@@ -260,7 +261,8 @@ class Store:
             return {"observation": family.observation_size, "action": family.action_size}
         record = self.root.task(next(iter(self.root.indices)), str(self.path))
         arrays = self.root.arrays(record, str(self.path))
-        return {name: arrays[name].shape[1] for name in ("observation", "action")}
+        action = record.discrete_actions or arrays["action"].shape[1]
+        return {"observation": arrays["observation"].shape[1], "action": action}
 
     def _open_task(self, index: int) -> StoredTask:
         record = self.root.task(index, str(self.path))

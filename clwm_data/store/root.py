@@ -148,6 +148,7 @@ class Root:
                 _rows(record, name),
                 record.array_files(name),
                 f"{where}/{key}/{name}",
+                numbers=name == "action" and record.discrete_actions is not None,
             )
             for name in record.arrays
         }

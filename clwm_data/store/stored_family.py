@@ -29,6 +29,7 @@ def describe_family(store: Store) -> FamilyDescription:
             for task in store
         ],
         has_success="success" in first.arrays,
+        discrete=first.record.discrete_actions is not None,
     )
 
 
@@ -45,6 +46,6 @@ def stored_family(store: Store) -> StoredFamily:
         NotFoundError: the store holds no task.
     """
     description = describe_family(store)
-    arrays = next(iter(store)).arrays
-    observation, action = (arrays[name].shape[1] for name in ("observation", "action"))
-    return StoredFamily(store.family, observation, action, description, lambda: longest_episode(store))
+    first = next(iter(store))
+    sizes = first.observation_size, first.action_size
+    return StoredFamily(store.family, *sizes, description, lambda: longest_episode(store))

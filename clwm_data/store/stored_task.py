@@ -15,7 +15,7 @@ from clwm_data.families.base import Parameters, Split
 from clwm_data.memory import TooLargeError, available_memory
 from clwm_data.pages.numbers import plural
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
-from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays
+from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays, one_hot
 from clwm_data.store.chunks import check_chunks
 from clwm_data.store.decode import can_decode, decode
 from clwm_data.store.digest import array_sha256, file_sha256
@@ -99,9 +99,20 @@ class StoredTask:
         return self._arrays()
 
     @property
+    def observation_size(self) -> int:
+        """Entries of an observation."""
+        return self.arrays["observation"].shape[1]
+
+    @property
+    def action_size(self) -> int:
+        """Entries of an action, or number of discrete actions."""
+        return self.record.discrete_actions or self.arrays["action"].shape[1]
+
+    @property
     def nbytes(self) -> int:
-        """Size of its arrays in memory."""
-        return sum(array.nbytes for array in self.arrays.values())
+        """Size of its arrays in memory, where discrete actions are one-hot."""
+        one_hot = 4 * self.record.transitions * (self.record.discrete_actions or 0)
+        return one_hot + sum(array.nbytes for array in self.arrays.values())
 
     def __repr__(self) -> str:
         record = self.record
@@ -128,7 +139,9 @@ class StoredTask:
             raise DamagedDataError(f"{folder}/{METADATA}: has more than {MAX_ARRAY_METADATA_BYTES} bytes")
         # zarr will read the array's own metadata: it must be what was checked.
         document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
-        if array_metadata(document, name, metadata.shape[0], files, str(folder)) != metadata:
+        numbers = name == "action" and self.record.discrete_actions is not None
+        checked = array_metadata(document, name, metadata.shape[0], files, str(folder), numbers=numbers)
+        if checked != metadata:
             raise DamagedDataError(
                 f"{folder}/{METADATA}: differs from the consolidated metadata in the root: collect or "
                 "download the task again"
@@ -157,7 +170,7 @@ class StoredTask:
             raise TooLargeError(self._too_large(memory))
         self._prepare(verify)
         for name, width in self._widths.items() if verify else ():
-            columns = self.arrays[name].shape[1]
+            columns = self.observation_size if name == "observation" else self.action_size
             if columns != width:
                 raise DamagedDataError(
                     f"{self._folder}/{name}: has {columns} columns, the store's family has {width}: it was "
@@ -167,13 +180,26 @@ class StoredTask:
             values: dict[str, Any] = {
                 name: self._read(name, verify) for name in DTYPES if name in self.arrays
             }
-            arrays = TaskArrays(**{**dict.fromkeys(OPTIONAL), **values})
+            count = self.record.discrete_actions
+            if count is not None:
+                values["action"] = self._one_hot(values["action"], count)
+            arrays = TaskArrays(**{**dict.fromkeys(OPTIONAL), **values}, discrete=count is not None)
             if verify:
                 for finding in value_findings(str(self._folder), arrays, self.record.behaviours):
                     raise DamagedDataError(f"{finding}: `clwm validate` shows all that is wrong")
         except MemoryError as error:
             raise TooLargeError(self._too_large(memory)) from error
         return arrays
+
+    def _one_hot(self, numbers: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+        wrong = (numbers < 0) | (numbers >= count)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DamagedDataError(
+                f"{self._folder}: action: row {row} is {numbers[row]}, expected 0 to {count - 1}: collect or "
+                "download its task again"
+            )
+        return one_hot(numbers, count)
 
     def _too_large(self, memory: int) -> str:
         return (

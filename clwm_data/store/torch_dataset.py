@@ -10,7 +10,7 @@ import numpy as np
 
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.store.arrays import TaskArrays
+from clwm_data.store.arrays import TaskArrays, stored_action
 
 if TYPE_CHECKING:
     import torch
@@ -59,9 +59,10 @@ class TorchDataset:
         """One item as tensors.
 
         Returns:
-            a window: ``observation`` [H + 1, obs], ``action`` [H, act], ``reward`` [H], ``terminated`` [H],
-            ``truncated`` [H]; a transition: the same without H, with ``next_observation`` [obs]. Both:
-            ``success`` where the task has it, and ``task``, ``episode`` and ``step`` (of the first).
+            a window: ``observation`` [H + 1, obs], ``action`` [H, act] (numbers [H] of discrete ones),
+            ``reward`` [H], ``terminated`` [H], ``truncated`` [H]; a transition: the same without H, with
+            ``next_observation`` [obs]. Both: ``success`` where the task has it, and ``task``, ``episode`` and
+            ``step`` (of the first).
 
         Raises:
             IndexError: there is no such item.
@@ -93,6 +94,7 @@ class TorchDataset:
             rows = slice(step, step + self.horizon)
             values = {name: getattr(episode, name)[rows] for name in names}
             values["observation"] = episode.observation[step : step + self.horizon + 1]
+        values["action"] = stored_action(values["action"], episode.discrete)
         values |= {"task": np.int64(self._tasks[place]), "episode": np.int64(number), "step": np.int64(step)}
         return {name: torch.tensor(value) for name, value in values.items()}
 

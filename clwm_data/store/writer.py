@@ -68,6 +68,7 @@ def write_task(
         statistics=task_statistics(arrays, len(behaviours)),
         arrays={name: array_sha256(array) for name, array in named.items()},
         files=file_records(building),
+        discrete_actions=arrays.action.shape[1] if arrays.discrete else None,
     )
     group = {"zarr_format": 3, "node_type": "group", "attributes": record.model_dump(mode="json")}
     write_json(building / METADATA, group)
@@ -109,7 +110,7 @@ def _write_array(
             serializer=BytesCodec(endian=None if array.dtype.itemsize == 1 else "little"),
             chunk_key_encoding={"name": "default", "separator": "."},
             fill_value=0,
-            dimension_names=DIMENSIONS[path.name],
+            dimension_names=DIMENSIONS[path.name][: array.ndim],
             # Chunks of zeros too: a file that is not there then always means damage.
             config={"write_empty_chunks": True},
         )

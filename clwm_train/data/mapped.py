@@ -77,6 +77,7 @@ def choose_memory(
     if memory != "auto":
         return memory
     columns = [sum(task.arrays[name].nbytes for task in store.tasks.values()) for name in COLUMNS]
+    columns += [4 * task.record.transitions * (task.record.discrete_actions or 0) for task in store]
     loading = sum(columns) + max(columns)  # the largest is briefly held twice
     free = available_memory()
     device = torch.device(device)
@@ -140,6 +141,7 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
     """Write all columns, with one task in memory at a time."""
     tasks = [store.tasks[index] for index in sorted(store.tasks)]
     sizes = {name: tasks[0].arrays[name].shape[1:] for name in COLUMNS}
+    sizes["action"] = [tasks[0].action_size]
     train = (task.load() for task in tasks if task.split == "train")
     normaliser = Normaliser.fit(train, sizes["observation"][0], config)
     for name in NORMALISER:
@@ -149,7 +151,8 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
         for name in COLUMNS:
             stream = files.enter_context((folder / f"{name}.npy").open("wb"))
             rows = sum(task.arrays[name].shape[0] for task in tasks)
-            dtype = np.dtype(tasks[0].arrays[name].data_type)
+            # As in memory, where discrete actions are one-hot.
+            dtype = np.dtype("float32" if name == "action" else tasks[0].arrays[name].data_type)
             header = {"descr": dtype.str, "fortran_order": False, "shape": (rows, *sizes[name])}
             np.lib.format.write_array_header_1_0(stream, header)
             streams[name] = stream

@@ -59,9 +59,9 @@ class Translation:
         return np.asarray(spaces.flatten(self._observations, observation), np.float64)
 
     @property
-    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Lowest and highest value of each entry of a Box action; ``None``: actions are discrete."""
-        return None if self.discrete else (self._low, self._high)
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | int:
+        """Lowest and highest value of each entry of a Box action, or the number of discrete actions."""
+        return self.action_size if self.discrete else (self._low, self._high)
 
     def vector(self, action: Any) -> NDArray[np.float64]:
         """An action as the environment takes it, flattened [act] and not scaled; one-hot if discrete.
