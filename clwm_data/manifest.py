@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 import string
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
@@ -16,9 +15,9 @@ from pydantic import (
     StringConstraints,
     field_validator,
     model_serializer,
-    model_validator,
 )
 
+from clwm_data.behaviour_entry import LEARNED, BehaviourEntry
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
@@ -27,142 +26,30 @@ from clwm_data.families.metaworld.meta_learning import MetaLearning
 from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
 from clwm_data.families.stored import FamilyFacts, facts_of
-from clwm_data.functions import is_code
-from clwm_data.own_policy import policy_mistake, policy_sha256
-from clwm_data.pages.numbers import plural
-from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
 from clwm_data.yaml_text import shown
-from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo, shipped_folder
+from clwm_data.zoo.shipped import shipped_folder
+
+__all__ = [
+    "BUNDLED",
+    "LEARNED",
+    "REPOSITORY",
+    "BehaviourEntry",
+    "Manifest",
+    "Name",
+    "Storage",
+    "bundled_manifests",
+    "load_manifest",
+]
 
 BUNDLED = "clwm_data.manifests"
 META_WORLD_PREFIX = "mw-"
-#: Name of the trained behaviour, see :mod:`clwm_data.zoo`.
-LEARNED = "learned"
 
 #: ``user/name`` as the Hub allows them: no part begins or ends with a dot or a dash.
 REPOSITORY = re.compile(r"(?a:\w([\w.-]{0,94}\w)?/\w([\w.-]{0,94}\w)?)")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-
-
-class BehaviourEntry(StrictModel):
-    """One part of the mixture of behaviour policies that collects a task.
-
-    Attributes:
-        policy: ``random`` (uniform actions), ``learned`` (a checkpoint of the family's trained policy),
-            another behaviour that the family has, e.g. ``scripted``, or a function of the user's
-            (``package.module:function``, see :mod:`clwm_data.behaviours.own`).
-        checkpoint: quality of the checkpoint: per cent of the way from the untrained policy to the best one.
-        deterministic: a learned policy acts without its own noise.
-        zoo: folder with the learned policies; by default those that ship with clwm.
-        sha256: digest of the checkpoint's file, or of the function's: must match if given; filled in when a
-            manifest is resolved.
-        noise: standard deviation of Gaussian noise added to the policy's action, which is then clipped; for a
-            learned policy only together with ``deterministic``.
-        episodes: episodes per task.
-        transitions: instead of ``episodes``: as many episodes as it takes to reach this many transitions.
-    """
-
-    policy: Text
-    checkpoint: int | None = Field(default=None, ge=0, le=100)
-    deterministic: bool = False
-    zoo: Text | None = None
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    noise: float = Field(default=0.0, ge=0.0, le=10.0)
-    episodes: int | None = Field(default=None, ge=1, le=1_000_000)
-    transitions: int | None = Field(default=None, ge=1, le=100_000_000)
-
-    @model_validator(mode="after")
-    def _has_one_length(self) -> BehaviourEntry:
-        if (self.episodes is None) == (self.transitions is None):
-            raise ValueError("give either episodes or transitions")
-        return self
-
-    @property
-    def most_episodes(self) -> int:
-        """Largest number of episodes that can be needed: each has at least one transition."""
-        return self.episodes or self.transitions or 0
-
-    @property
-    def label(self) -> str:
-        """The behaviour in a few words: ``learned 50 %``, ``scripted, noise 0.3``."""
-        checkpoint = "" if self.checkpoint is None else f" {self.checkpoint} %"
-        deterministic = ", deterministic" if self.deterministic else ""
-        noise = f", noise {self.noise:g}" if self.noise else ""
-        return f"{self.policy}{checkpoint}{deterministic}{noise}"
-
-    @property
-    def amount(self) -> str:
-        """How much it collects of a task: ``20 episodes``, ``200,000 transitions``."""
-        if self.transitions is not None:
-            return plural(self.transitions, "transition")
-        return plural(self.episodes or 0, "episode")
-
-    @property
-    def summary(self) -> str:
-        """Amount and label: ``20 episodes by scripted, noise 0.3``."""
-        return f"{self.amount} by {self.label}"
-
-    def counted(self, episodes: int) -> BehaviourEntry:
-        """The same behaviour with this number of episodes."""
-        return self.model_copy(update={"episodes": episodes, "transitions": None})
-
-    @property
-    def checkpoint_quality(self) -> int:
-        """The checkpoint of a learned policy.
-
-        Raises:
-            InvalidInputError: it was left out.
-        """
-        if self.checkpoint is None:
-            raise InvalidInputError("a learned policy needs the key checkpoint, e.g. 100 for the best")
-        return self.checkpoint
-
-    def mistake(self, family: TaskFamily, tasks: Sequence[int]) -> tuple[str, str] | None:
-        """The first key whose value is not valid for these tasks, and why; ``None`` if all are."""
-        if self.policy != LEARNED:
-            own = is_code(self.policy)
-            if not own and self.policy not in family.behaviours:
-                names = ", ".join((*family.behaviours, LEARNED, "package.module:function"))
-                return "policy", f"family {family.name} has no behaviour {self.policy!r}; it has: {names}"
-            for key in ("checkpoint", "deterministic", "zoo", *(() if own else ("sha256",))):
-                if getattr(self, key) != BehaviourEntry.model_fields[key].default:
-                    return key, f"only a policy that is {LEARNED} takes it: leave it out"
-            if self.policy == "random" and self.noise:
-                return "noise", "random actions take no noise: leave it out"
-            return policy_mistake(self.policy, self.sha256, self.noise) if own else None
-        if self.noise and not self.deterministic:
-            return (
-                "noise",
-                "a learned policy draws its actions: add deterministic: true, or leave it out",
-            )
-        try:
-            self.resolved(family)
-        except ClwmError as error:
-            return "policy" if self.checkpoint is None else "checkpoint", str(error)
-        trained = find_zoo(family, self.zoo)[1].tasks
-        if not set(tasks) <= set(trained):
-            return (
-                "zoo",
-                f"its policies were trained on the tasks {format_indices(trained)} alone: "
-                f'set `tasks: "{format_indices(trained)}"`, or name others',
-            )
-        return None
-
-    def resolved(self, family: TaskFamily) -> BehaviourEntry:
-        """The same entry with the digest of its checkpoint, or of its function's file.
-
-        Raises:
-            ClwmError: there is no such checkpoint or function, or it is not the one of ``sha256``.
-        """
-        if is_code(self.policy):
-            return self.model_copy(update={"sha256": policy_sha256(self.policy, self.sha256)})
-        if self.policy != LEARNED:
-            return self
-        find_policies(family, self.zoo, self.checkpoint_quality, self.sha256)
-        record = find_checkpoint(family, self.zoo, self.checkpoint_quality)
-        return self.model_copy(update={"sha256": record.sha256})
 
 
 class Storage(StrictModel):
@@ -266,7 +153,13 @@ class Manifest(StrictModel):
     def published(self) -> Manifest:
         """The same manifest without the folders of policies on this machine; digests identify policies."""
         behaviours = [
-            entry if entry.zoo is None else entry.model_copy(update={"zoo": PurePath(entry.zoo).name})
+            entry.model_copy(
+                update={
+                    key: PurePath(path).name
+                    for key in ("zoo", "file")
+                    if (path := getattr(entry, key)) is not None
+                }
+            )
             for entry in self.behaviours
         ]
         return self.model_copy(update={"behaviours": behaviours})
@@ -279,8 +172,8 @@ class Manifest(StrictModel):
                     include={"name", "family", "declared_family", "seed", "storage"},
                     exclude={"declared_family": {"summary"}},
                 ),
-                # A checkpoint is identified by its digest, not by its folder.
-                [entry.model_dump(exclude={"zoo"}) for entry in manifest.behaviours],
+                # A trained policy is identified by its digest, not by its folder.
+                [entry.model_dump(exclude={"zoo", "file"}) for entry in manifest.behaviours],
             )
             for manifest in (self, other)
         )

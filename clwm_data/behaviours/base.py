@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviours.learned import LearnedBehaviour, deterministic
 from clwm_data.behaviours.own import make_own_behaviour
+from clwm_data.extras import require
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
 from clwm_data.functions import is_code
 from clwm_data.manifest import LEARNED, BehaviourEntry
+from clwm_data.policy_file import MAKERS, file_sha256
 from clwm_data.zoo.shipped import find_policies
 
 
@@ -32,6 +36,21 @@ class Behaviour(Protocol):
         noise: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Actions [L, act] for observations [L, obs] and the noise of this step [L, act], not yet clipped."""
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A behaviour that learns from what its actions lead to."""
+
+    def observe(
+        self,
+        lane: int,
+        observation: NDArray[np.float32],
+        action: NDArray[np.float32],
+        reward: float,
+        following: NDArray[np.float32],
+    ) -> None:
+        """A step of a lane's episode: [obs], the executed action [act], its reward, the next [obs]."""
 
 
 class RandomBehaviour:
@@ -85,6 +104,8 @@ def make_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry) -> Beha
     """
     if entry.policy == "random":
         return RandomBehaviour(family)
+    if entry.file is not None:
+        return _of_file(family, task, entry)
     if is_code(entry.policy):
         return make_own_behaviour(family, task, entry)
     if entry.policy != LEARNED:
@@ -94,3 +115,16 @@ def make_behaviour(family: TaskFamily, task: int, entry: BehaviourEntry) -> Beha
     if entry.deterministic:
         return NoisyBehaviour(family, deterministic(family, policy, task), entry.noise)
     return LearnedBehaviour(family, policy, task)
+
+
+def _of_file(family: TaskFamily, task: int, entry: BehaviourEntry) -> Behaviour:
+    """The behaviour of a policy that a file holds.
+
+    Raises:
+        ClwmError: the file is missing, is not the one of ``sha256``, or holds no policy for the family.
+    """
+    file_sha256(entry.policy, entry.file or "", entry.sha256)
+    require("torch", "train", f"acting with {entry.file}")
+    module, name = MAKERS[entry.policy].split(":")
+    make: Callable[..., Behaviour] = getattr(import_module(module), name)
+    return make(family, task, entry)

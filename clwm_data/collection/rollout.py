@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.behaviours import make_behaviour
+from clwm_data.behaviours.base import Observer, make_behaviour
 from clwm_data.collection.plan import Segment, noise_generator
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
@@ -68,6 +68,8 @@ class _Rollout:
             self._actions[at] = action[at[0]]
             self._rewards[at] = reward[at[0]]
             self._following[at] = observation[at[0]]
+            if isinstance(self._behaviour, Observer):
+                self._show(self._behaviour, lanes, action, reward)
             if self._successes is not None:
                 self._successes[at] = infos["success"][at[0]]
             if self._dense is not None:
@@ -80,6 +82,18 @@ class _Rollout:
             if ended.size and self._waiting:
                 observation, infos = self._start(ended)
         return [finished[number] for number in sorted(finished)]
+
+    def _show(
+        self,
+        observer: Observer,
+        lanes: NDArray[np.int64],
+        action: NDArray[np.float32],
+        reward: NDArray[np.float64],
+    ) -> None:
+        """The steps that were taken, as they are stored."""
+        for lane, step in zip(lanes.tolist(), self._step[lanes].tolist(), strict=True):
+            before, after = self._observations[lane, step : step + 2]
+            observer.observe(lane, before, action[lane], float(np.float32(reward[lane])), after)
 
     def _at(self, lanes: NDArray[np.int64]) -> tuple[Any, Any]:
         """Index of the present step of ``lanes`` in arrays [L, horizon, ...]; slices where possible."""

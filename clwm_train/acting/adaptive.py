@@ -117,8 +117,13 @@ class AdaptedPolicy:
             return self._known.squeeze(1)
         return self._prior.posterior(self._total, self.seen)
 
-    def act(self, observation: ArrayLike) -> Floats:
+    def act(self, observation: ArrayLike, *, noise: ArrayLike | None = None) -> Floats:
         """The policy's action in [-1, 1]: [act] for an observation [obs], [n, act] for n of them [n, obs].
+
+        Args:
+            observation: in the environment's scale.
+            noise: [noise_size] or [n, noise_size], standard normal, for actions that the policy draws;
+                ``None``: its mode.
 
         Raises:
             InvalidInputError: observations have another size, or are not finite.
@@ -127,7 +132,11 @@ class AdaptedPolicy:
         rows = self._rows("observation", observation, agent.observation_size)
         z = self._z()
         spread = rows.reshape(1, -1, agent.observation_size).expand(len(agent.seeds), -1, -1)
-        action = agent.act(spread, z.unsqueeze(1).expand(-1, spread.shape[1], -1))[self._row]
+        drawn = None
+        if noise is not None:
+            size = agent.policy.noise_size
+            drawn = self._rows("noise", noise, size).reshape(1, -1, size).expand(len(agent.seeds), -1, -1)
+        action = agent.act(spread, z.unsqueeze(1).expand(-1, spread.shape[1], -1), drawn)[self._row]
         actions: Floats = action.cpu().numpy()
         return actions.reshape(*rows.shape[:-1], agent.action_size)
 
