@@ -9,9 +9,11 @@ from typing import Any, Literal
 import click
 
 from clwm_data.convert.hdf5 import hdf5_source
+from clwm_data.convert.lerobot import lerobot_source
 from clwm_data.convert.minari import from_minari, to_minari
 from clwm_data.convert.npz import npz_source, to_npz
 from clwm_data.convert.parquet import to_parquet
+from clwm_data.convert.parquet_source import parquet_source
 from clwm_data.convert.source import Source
 from clwm_data.convert.tables import MAX_TASKS, TaskTable, parse_splits, read_parameters
 from clwm_data.convert.target import Conversion, write_converted
@@ -25,7 +27,7 @@ from .common import counting_bar, echo_json, echo_store, echo_table
 from .finding import find_store
 from .options import TargetPath, json_option
 
-SOURCE_FORMATS = ("minari", "tensors", "npz", "hdf5")
+SOURCE_FORMATS = ("minari", "tensors", "npz", "hdf5", "parquet", "lerobot")
 TARGET_FORMATS = ("minari", "tensors", "npz", "parquet")
 
 
@@ -33,6 +35,8 @@ TARGET_FORMATS = ("minari", "tensors", "npz", "parquet")
 SOURCES: dict[str, Callable[[str, Collection[int] | None], Source]] = {
     "npz": npz_source,
     "hdf5": hdf5_source,
+    "parquet": parquet_source,
+    "lerobot": lerobot_source,
 }
 
 
@@ -73,7 +77,8 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
     tensors   a folder of torch tensors, one per task, of rows [s, a, r, s', terminated]
     npz       flat NumPy arrays: one file with all tasks, or, from elsewhere, one file per task
     hdf5      a file per task: flat arrays as in D4RL, or groups data/demo_0 as in robomimic
-    parquet   a folder that datasets.load_dataset reads: a row per transition, files per split (--to only)
+    parquet   a row per transition; files of a split, which datasets.load_dataset reads, or one per task
+    lerobot   datasets of LeRobot, version 3, without pictures: their tasks, or one task each (--from only)
 
     Datasets and files become tasks in natural order (t2 before t10); a table lists what each became. Every
     episode is checked, and the store is validated before it is moved into place. What a format does not

@@ -89,8 +89,8 @@ class BehaviourEntry(StrictModel):
 
     @model_validator(mode="after")
     def _has_a_file(self) -> BehaviourEntry:
-        if (self.policy in MAKERS) != (self.file is not None):
-            raise ValueError("policy and file: write policy: {sb3: FILE} or policy: {run: RUN}")
+        if self.file is not None and self.policy not in MAKERS:
+            raise ValueError("file: write policy: {sb3: FILE} or policy: {run: RUN}")
         if self.adapted is not None and self.policy != "run":
             raise ValueError("adapted: only the agent of a run adapts: leave it out")
         return self
@@ -141,6 +141,8 @@ class BehaviourEntry(StrictModel):
         """The first key whose value is not valid for these tasks, and why; ``None`` if all are."""
         if self.file is not None:
             return _mistake_of_a_file(self)
+        if self.policy in MAKERS:  # in records of other data it is a name like any other
+            return "policy", f"write policy: {{{self.policy}: FILE}}"
         if self.policy != LEARNED:
             own = is_code(self.policy)
             if not own and self.policy not in family.behaviours:

@@ -35,6 +35,16 @@ class TaskTable:
     parameters: Mapping[int, Parameters] | None = None
     facts: FamilyFacts | None = None
 
+    def completed(self, other: TaskTable | None) -> TaskTable:
+        """The same with what only the other table says."""
+        if other is None:
+            return self
+        return TaskTable(
+            self.splits if self.splits is not None else other.splits,
+            self.parameters if self.parameters is not None else other.parameters,
+            self.facts if self.facts is not None else other.facts,
+        )
+
     def task(self, index: int) -> Task:
         """The description of a task.
 

@@ -99,7 +99,7 @@ def write_converted(
         raise NotFoundError(
             f"{source.name}: has no task {format_indices(missing)}; it has {format_indices(source.tasks)}"
         )
-    table = table or source.table or TaskTable()
+    table = (table or TaskTable()).completed(source.table)
     chosen = sorted(source.tasks if tasks is None else set(tasks))
     described = {index: known.task(index) if known is not None else table.task(index) for index in chosen}
     template = _template(source, family, table.facts if known is None else facts_of(known))

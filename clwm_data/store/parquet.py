@@ -153,6 +153,7 @@ def _schema(store: Store) -> Any:
     import pyarrow as pa
 
     tasks = list(store.tasks.values())
+    count = tasks[0].record.discrete_actions
 
     def optional(name: str, kind: Any) -> list[tuple[str, Any]]:
         return [(name, kind)] if any(name in task.record.arrays for task in tasks) else []
@@ -176,7 +177,8 @@ def _schema(store: Store) -> Any:
             *optional("success", pa.bool_()),
             ("behaviour", pa.string()),
             *((f"{PARAMETER}{name}", _parameter_type(values)) for name, values in parameters.items()),
-        ]
+        ],
+        metadata=None if count is None else {"clwm.discrete_actions": str(count)},
     )
 
 

@@ -1,0 +1,151 @@
+"""From Parquet (extra ``parquet``): what :mod:`clwm_data.convert.parquet` wrote, or a file per task.
+
+Files of others have the columns of other flat formats, one row per step, with lists as vectors; a column
+``episode`` (or ``episode_id``) separates episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clwm_data.convert.columns import read_columns, schema, texts
+from clwm_data.convert.flat import find_columns, flat_episodes, last_observations
+from clwm_data.convert.source import ForeignTask, RawEpisode, Source, digest_of, files_below, task_indices
+from clwm_data.convert.tables import SPLITS, TaskTable
+from clwm_data.errors import InvalidInputError
+from clwm_data.extras import require
+from clwm_data.families.base import Parameters, Split
+
+EPISODE = ("episode", "episode_id", "episode_index")
+#: Of columns that hold a task's parameters, as :mod:`clwm_data.store.parquet` names them.
+PARAMETER = "parameter."
+#: Key of a schema's metadata that holds the number of discrete actions.
+DISCRETE = b"clwm.discrete_actions"
+
+
+def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> Source:
+    """Parquet files as tasks.
+
+    Args:
+        path: a file, or a folder of files in natural order.
+        tasks: task of each file; 0, 1, 2, ... by default. Of files with a column ``task``: only these.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidInputError: a file has no observations, actions or rewards.
+        DamagedDataError: a file cannot be read.
+        MissingExtraError: pyarrow is not installed.
+    """
+    require("pyarrow", "parquet", "converting from Parquet")
+    files = files_below(Path(path), (".parquet",))
+    schemas = [schema(file) for file in files]
+    columns = [
+        find_columns(dict.fromkeys(s.names), str(file)) for file, s in zip(files, schemas, strict=True)
+    ]
+    name = Path(path).resolve().name
+    options = {
+        "from": "parquet",
+        "observations after last steps": "; ".join(sorted({last_observations(names) for names in columns})),
+    }
+    if all("task" in s.names and _episode(s) for s in schemas):
+        return _of_clwm(name, files, schemas, columns[0], options, tasks)
+    indices = task_indices(files, tasks, path)
+    return Source(
+        name=name,
+        tasks={
+            index: ForeignTask(
+                file.name,
+                lambda file=file, names=names, s=s: _episodes([file], names, _episode(s), str(file)),  # type: ignore[misc]
+            )
+            for index, file, names, s in zip(indices, files, columns, schemas, strict=True)
+        },
+        sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
+        options=options,
+    )
+
+
+def _of_clwm(
+    name: str,
+    files: Sequence[Path],
+    schemas: Sequence[Any],
+    columns: Mapping[str, str],
+    options: Mapping[str, str],
+    tasks: Collection[int] | None,
+) -> Source:
+    """Files that hold several tasks, told apart by their column ``task``."""
+    holders: dict[int, list[Path]] = {}
+    splits: dict[int, Split] = {}
+    parameters: dict[int, Parameters] = {}
+    policies: dict[int, set[str]] = {}
+    for file, its_schema in zip(files, schemas, strict=True):
+        kinds = [n for n in its_schema.names if n.startswith(PARAMETER)]
+        values = read_columns(file, ["task", *kinds])
+        split = next((split for split in SPLITS if file.name.startswith(f"{split}-")), None)
+        named = (
+            texts(file, "behaviour") if "behaviour" in its_schema.names else ["unknown"] * len(values["task"])
+        )
+        for index in np.unique(values["task"]).tolist():
+            if index != int(index) or index < 0:
+                raise InvalidInputError(f"{file}: task: holds {index}, which is no index")
+            rows = np.flatnonzero(values["task"] == index)
+            holders.setdefault(int(index), []).append(file)
+            policies.setdefault(int(index), set()).update(named[row] for row in rows)
+            parameters[int(index)] = {n.removeprefix(PARAMETER): _value(values[n][rows[0]]) for n in kinds}
+            if split is not None:
+                splits[int(index)] = split
+    episode = str(_episode(schemas[0]))
+    counts = {int((s.metadata or {}).get(DISCRETE, b"0")) for s in schemas}
+    if len(counts) > 1:
+        raise InvalidInputError(f"{name}: its files differ in their number of discrete actions")
+    (count,) = counts
+    return Source(
+        name=name,
+        tasks={
+            index: ForeignTask(
+                f"{name}: task {index}",
+                lambda index=index: _episodes(  # type: ignore[misc]
+                    holders[index], columns, episode, f"{name}: task {index}", [("task", "=", index)]
+                ),
+                policy=next(iter(policies[index])) if len(policies[index]) == 1 else "unknown",
+                action_bounds=count or None,
+            )
+            for index in sorted(holders)
+            if tasks is None or index in tasks
+        },
+        sha256=digest_of({file.name: file for file in files}),
+        options=options,
+        table=TaskTable(splits if splits.keys() == holders.keys() else None, parameters),
+    )
+
+
+def _value(value: Any) -> float | tuple[float, ...]:
+    return tuple(float(part) for part in value) if np.ndim(value) else float(value)
+
+
+def _episode(its_schema: Any) -> str | None:
+    """The column that numbers episodes, if there is one."""
+    return next((name for name in EPISODE if name in its_schema.names), None)
+
+
+def _episodes(
+    files: Sequence[Path],
+    columns: Mapping[str, str],
+    episode: str | None,
+    where: str,
+    rows: Any = None,
+) -> Iterator[RawEpisode]:
+    """The episodes of some files, cut where the number of the episode changes, and where steps end one."""
+    needed = [*columns.values(), *([episode] if episode is not None else [])]
+    parts = [read_columns(file, needed, rows) for file in files]
+    arrays: dict[str, NDArray[Any]] = {n: np.concatenate([part[n] for part in parts]) for n in needed}
+    if episode is None:
+        yield from flat_episodes(arrays, columns, where)
+        return
+    cuts = np.flatnonzero(np.diff(arrays[episode])) + 1
+    for part in np.split(np.arange(len(arrays[episode])), cuts):
+        yield from flat_episodes({n: arrays[n][part] for n in columns.values()}, columns, where)
