@@ -34,6 +34,11 @@ class Translation:
                 f"{where}: observations are a {self._observations}: only those that flatten to an "
                 "array can be used (Box, Discrete, and Dict or Tuple of them)"
             )
+        if _has_pictures(self._observations):
+            raise InvalidInputError(
+                f"{where}: observations hold pictures ({self._observations}): networks here take vectors; "
+                "let the environment give states, or features of its pictures"
+            )
         self.observation_size = int(spaces.flatdim(self._observations))
         self.discrete = isinstance(self._actions, spaces.Discrete)
         if isinstance(self._actions, spaces.Discrete):
@@ -88,6 +93,17 @@ class Translation:
         # A weighted sum of the bounds, so that -1 and 1 give them exactly.
         scaled = (1.0 - action) / 2.0 * self._low + (1.0 + action) / 2.0 * self._high
         return np.clip(scaled.astype(space.dtype).reshape(space.shape), space.low, space.high)
+
+
+def _has_pictures(space: spaces.Space[Any]) -> bool:
+    """Whether a space is, or contains, pictures: bytes in rows and columns, or three dimensions."""
+    if isinstance(space, spaces.Dict):
+        return any(map(_has_pictures, space.spaces.values()))
+    if isinstance(space, spaces.Tuple):
+        return any(map(_has_pictures, space.spaces))
+    if not isinstance(space, spaces.Box):
+        return False
+    return len(space.shape) >= 3 or (len(space.shape) == 2 and space.dtype == np.uint8)
 
 
 def solved(info: Mapping[str, Any], key: str, name: str) -> bool:

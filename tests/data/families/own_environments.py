@@ -83,6 +83,12 @@ class Picture(Slider):
     observation_space: Any = spaces.Sequence(spaces.Box(0, 1, (2,)))
 
 
+class Camera(Slider):
+    observation_space: Any = spaces.Dict(
+        {"place": spaces.Box(-1, 1, (2,)), "view": spaces.Box(0, 255, (8, 8), np.uint8)}
+    )
+
+
 class Boundless(Slider):
     action_space: Any = spaces.Box(-np.inf, 1.0, (2,))
 

@@ -207,17 +207,6 @@ def test_a_store_is_collected_resumed_checked_and_simulated_again(tmp_path: Path
         collect(manifest(declared(horizon=19)), tmp_path / "a.zarr")
 
 
-def test_discrete_actions_are_stored_as_they_were_executed(tmp_path: Path) -> None:
-    tasks = {"grid": {"length": [0.5, 1.0]}, "id": "1"}
-    carts = declared(name="carts", env="CartPole-v1", apply=f"{HERE}:change", horizon=60, tasks=tasks)
-    store = collect(manifest(carts, behaviours=[{"policy": "random", "episodes": 20}]), tmp_path / "c.zarr")
-    action = store.tasks[0].load().action
-    assert sorted(np.unique(action)) == [0.0, 1.0]
-    assert (action.sum(axis=1) == 1.0).all()
-    assert 0.4 < action[:, 0].mean() < 0.6
-    assert replay(tmp_path / "c.zarr", 3).findings == []
-
-
 def test_a_store_can_be_read_and_checked_without_its_environment(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     collect(manifest(declared()), path)
@@ -278,6 +267,7 @@ def test_code_that_came_with_data_is_not_run_unless_it_was_used_or_is_allowed(
         ({"env": "Pendulum-v1"}, UnavailableError, "unexpected keyword argument 'friction'"),
         ({"arguments": {"friction": 1.0}}, InvalidInputError, "friction is both an argument and a parameter"),
         ({"env": f"{HERE}:Picture"}, InvalidInputError, "only those that flatten to an array"),
+        ({"env": f"{HERE}:Camera"}, InvalidInputError, "observations hold pictures"),
         ({"env": f"{HERE}:Boundless"}, InvalidInputError, "finite bounds"),
         ({"env": f"{HERE}:Buttons"}, InvalidInputError, "only Box and Discrete actions"),
         ({"env": f"{HERE}:Growing"}, InvalidInputError, "tasks 0 and 3 differ in size"),

@@ -146,7 +146,7 @@ def test_clwms_own_vector_environment(tmp_path: Path) -> None:
     assert task.load().episode_length.tolist() == [family.horizon] * 2
 
 
-def test_discrete_actions_are_one_hot(tmp_path: Path) -> None:
+def test_discrete_actions_are_numbers_in_the_store_and_one_hot_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "pole.zarr"
     vector = gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
     taken: list[int] = []
@@ -165,7 +165,18 @@ def test_discrete_actions_are_one_hot(tmp_path: Path) -> None:
             many.step(np.array([0, 1]))
     assert validate(path) == []
     arrays = open_store(path)[0].load()
+    assert arrays.episode(0).stored_action.tolist() == taken
     assert arrays.episode(0).action.tolist() == np.eye(2)[taken].tolist()
+    assert np.asarray(open_store(path)[0].array("action")).tolist()[: len(taken)] == taken
+    with Recorder(path, task=0) as r:
+        r.add_episode(np.zeros((3, 4)), [1, 0], [0.0, 1.0], action_bounds=2)
+        with pytest.raises(
+            InvalidInputError, match="step 1: action is 2, expected a whole number from 0 to 1"
+        ):
+            r.add_episode(np.zeros((3, 4)), [1, 2], [0.0, 1.0], action_bounds=2)
+        with pytest.raises(InvalidInputError, match="its actions are vectors, those of the store discrete"):
+            r.add_episode(np.zeros((3, 4)), np.zeros((2, 2)), [0.0, 1.0])
+    assert open_store(path)[0].load().episode(-1).stored_action.tolist() == [1, 0]
     assert {tuple(row) for row in arrays.action.tolist()} == {(0.0, 1.0), (1.0, 0.0)}
 
 
