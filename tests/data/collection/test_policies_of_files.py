@@ -46,12 +46,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models of several algorithms, as they begin."""
     sb3 = pytest.importorskip("stable_baselines3")
     folder = tmp_path_factory.mktemp("models")
-    small = {"policy_kwargs": {"net_arch": [8]}, "seed": 0, "device": "cpu"}
-    sb3.PPO("MlpPolicy", "Pendulum-v1", **small).save(folder / "ppo.zip")
-    sb3.PPO("MlpPolicy", "Pendulum-v1", use_sde=True, **small).save(folder / "sde.zip")
-    sb3.SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, **small).save(folder / "sac.zip")
-    sb3.TD3("MlpPolicy", "Pendulum-v1", buffer_size=10, **small).save(folder / "td3.zip")
-    sb3.DQN("MlpPolicy", "CartPole-v1", buffer_size=10, **small).save(folder / "dqn.zip")
+
+    def save(name: str, algorithm: Any, env: str, **options: Any) -> None:
+        model = algorithm("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu", **options)
+        model.save(folder / f"{name}.zip")
+
+    save("ppo", sb3.PPO, "Pendulum-v1")
+    save("sde", sb3.PPO, "Pendulum-v1", use_sde=True)
+    save("sac", sb3.SAC, "Pendulum-v1", buffer_size=10)
+    save("td3", sb3.TD3, "Pendulum-v1", buffer_size=10)
+    save("dqn", sb3.DQN, "CartPole-v1", buffer_size=10)
     return folder
 
 
@@ -113,7 +117,7 @@ def test_a_changed_file_cannot_continue_a_collection(models: Path, tmp_path: Pat
         ("carts", '{sb3: "PPO"}', "", "takes observations of 3 entries, carts has 4"),
         ("pendulum", '{sb3: "PPO"}', ", noise: 0.1", "draws its actions: add deterministic: true"),
         ("pendulum", '{sb3: "PPO", adapted: few-shot}', "", "expected {sb3: FILE} or {run: RUN"),
-        ("pendulum", '{sb3: "PPO"}', f", sha256: {'0' * 64}", "expected 0000"),
+        ("pendulum", '{sb3: "PPO"}', f", sha256: {'ab' * 32}", "expected abab"),
         ("pendulum", "{run: nowhere}", "", "nowhere: is not the folder of a trained run"),
         ("pendulum", "{pkl: a}", "", "expected {sb3: FILE} or {run: RUN"),
         ("pendulum", "sb3", "", "write policy: {sb3: FILE}"),

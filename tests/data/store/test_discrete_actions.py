@@ -156,6 +156,7 @@ def test_numbers_that_are_no_action_are_refused(
     carts: Store, tmp_path: Path, count: int | None, message: str
 ) -> None:
     folder = rewritten(carts, tmp_path / "bad.zarr")
+    unknown = carts.manifest.model_copy(update={"declared_family": None, "family": "poles"})
     file = folder / "tasks/0000/zarr.json"
     group = json.loads(file.read_text())
     if count is None:
@@ -163,6 +164,6 @@ def test_numbers_that_are_no_action_are_refused(
     else:
         group["attributes"]["discrete_actions"] = count
     file.write_text(json.dumps(group))
-    write_root(folder, carts.manifest, carts.provenance)
+    write_root(folder, unknown, carts.provenance)
     with pytest.raises(DamagedDataError, match=message):
         Store(folder, open_store(folder).root)[0].load()
