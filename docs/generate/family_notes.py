@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 NOTES = {
+    "ant-dir": """\
+40 directions at equal distances; [CSRO](https://github.com/MoreanP/CSRO)'s code has them so, too.
+[PEARL](https://github.com/katerakelly/oyster)'s draws them uniformly from the whole circle, with the same
+reward.""",
     "cheetah-dir": """\
 Reward: direction x velocity - 0.05 sum a^2, as in PEARL's code
 ([oyster](https://github.com/katerakelly/oyster/blob/HEAD/rlkit/envs/half_cheetah_dir.py)), which has
