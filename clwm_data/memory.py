@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -42,6 +43,16 @@ def available_memory(
             candidates.append(max(0, most - (_kibibytes(system / "proc/self/status", counted) or 0)))
     known = [candidate for candidate in candidates if candidate is not None]
     return min(known, default=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def return_freed_memory() -> None:
+    """Give freed memory back to the system now; does nothing where the C library is not glibc.
+
+    The allocator keeps large blocks that were freed, and may not reuse them for others of another size.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _left_by_control_groups(system: Path) -> Iterator[int]:

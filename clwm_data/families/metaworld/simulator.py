@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clwm_data.families.metaworld.step import speed_up
 from clwm_data.families.simulation.rendering import Camera, import_mujoco, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
+from clwm_data.memory import return_freed_memory
 
 ACTION_REPEAT = 2
 OBSERVATION_SIZE = 39
@@ -116,6 +117,13 @@ class MetaWorldSimulator(Simulator):
         return render_model(env.model, env.data, camera=CAMERA)
 
     def close(self) -> None:
-        """Close Meta-World's environments."""
+        """Close Meta-World's environments and free their models, of some 20 MB each, now.
+
+        The environments refer to themselves: their memory would wait for Python's garbage collector, which
+        does not know how large they are.
+        """
         for env in self._envs:
             env.close()
+            env.__dict__.clear()
+        self._envs = []
+        return_freed_memory()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,33 @@ def test_worker_processes_give_the_same_bits_as_the_loop() -> None:
         ]
         env.close()
     np.testing.assert_array_equal(seen[1], seen[2])
+
+
+WAVES = """
+from pathlib import Path
+from clwm_data.families import get_family
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+family, after = get_family("ml10"), []
+for first in (40, 190, 340, 500, 600):
+    env = family.make_vec_env(range(first, first + 8))
+    env.reset(seed=0)
+    most = resident()
+    env.close()
+    after.append(resident())
+print(most, *after)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_closed_simulators_give_their_memory_back() -> None:
+    """An evaluation simulates hundreds of tasks in waves: 20 MB each must not add up."""
+    done = subprocess.run([sys.executable, "-c", WAVES], capture_output=True, text=True, check=True)
+    most, first, *later = map(float, done.stdout.split())
+    assert most - later[-1] > 80
+    assert max(later) < first + 60
 
 
 def test_policies_see_the_benchmark_one_hot_and_the_places() -> None:
