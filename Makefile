@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-fast lint docs clean
+.PHONY: demo test test-fast lint docs results clean
 
 demo: $(VENV)/installed
 	$(BIN)/clwm demo
@@ -22,6 +22,9 @@ lint: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+results: $(VENV)/installed
+	$(BIN)/python -m docs.generate.results
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

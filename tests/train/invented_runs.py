@@ -20,6 +20,7 @@ from clwm_train.analysis.results import (
 )
 from clwm_train.evaluation.results import Evaluation, save_evaluation
 from clwm_train.methods.resolve import resolve
+from clwm_train.runs.checkpoint import checkpoint_name
 from clwm_train.runs.run import (
     CONFIG,
     LAYOUT,
@@ -31,7 +32,7 @@ from clwm_train.runs.run import (
     resolve_for,
     write_model,
 )
-from clwm_train.settings import DEFAULT_ANALYSIS, DEFAULT_EVALUATION
+from clwm_train.settings import DEFAULT_ANALYSIS, DEFAULT_EVALUATION, EvaluationSettings
 
 #: What most entries of a record say.
 RECORD_FIELDS: dict[str, Any] = {
@@ -58,9 +59,15 @@ def invent_run(
     overrides: Sequence[str] = (),
     created: str = "2026-01-01T00:00:00Z",
     log_every: int = 1000,
+    store: str | None = None,
+    settings: Sequence[EvaluationSettings] = (DEFAULT_EVALUATION,),
 ) -> Run:
-    """A run whose normalised returns scatter around ``level``: few-shot, and 0.1 lower zero-shot."""
-    path = folder / f"{family}-{label}-s{'-'.join(map(str, seeds))}"
+    """A run whose normalised returns scatter around ``level``: few-shot, and 0.1 lower zero-shot.
+
+    (Eleven parameters: all but the first four are optional.)
+    """
+    store = store or family
+    path = folder / f"{store}-{label}-s{'-'.join(map(str, seeds))}"
     path.mkdir(parents=True)
     its = get_family(family)
     config = resolve_for(its, resolve(method, "small", overrides))
@@ -68,7 +75,7 @@ def invent_run(
         layout=LAYOUT,
         method=method,
         seeds=tuple(seeds),
-        store_name=family,
+        store_name=store,
         family=family,
         created=created,
         label=label,
@@ -78,19 +85,21 @@ def invent_run(
     write_model(path / RECORD, record)
     run = open_run(path)
     rng = np.random.default_rng([*label.encode(), *family.encode()])
-    _evaluation(run, level, rng)
+    for each in settings:
+        _evaluation(run, level, rng, each)
     _analysis(run, level, rng)
     _metrics(run, level, rng, log_every)
     return run
 
 
-def _evaluation(run: Run, level: float, rng: np.random.Generator) -> None:
+def _evaluation(run: Run, level: float, rng: np.random.Generator, settings: EvaluationSettings) -> None:
     family = get_family(run.record.family)
     results = []
     for _ in run.record.seeds:
         shift = 0.03 * rng.normal()
         result: dict[str, Any] = {}
-        for protocol, lower in (("few-shot", 0.0), ("zero-shot", 0.1)):
+        for protocol in settings.protocols:
+            lower = {"few-shot": 0.0, "zero-shot": 0.1}[protocol]
             for split in ("train", "id", "ood"):
                 tasks = {}
                 for task in family.split(split):  # type: ignore[arg-type]
@@ -101,10 +110,10 @@ def _evaluation(run: Run, level: float, rng: np.random.Generator) -> None:
                 result.setdefault(protocol, {})[split] = {"return_mean": mean, "episodes": 3, "tasks": tasks}
         results.append(result)
     evaluation = Evaluation(
-        checkpoint="step-000040000",
-        step=40_000,
+        checkpoint=checkpoint_name(run.config.steps),
+        step=run.config.steps,
         store_sha256=run.record.store_sha256,
-        settings=DEFAULT_EVALUATION,
+        settings=settings,
         results=results,  # type: ignore[arg-type]
     )
     save_evaluation(run, evaluation)
@@ -134,7 +143,7 @@ def _analysis(run: Run, level: float, rng: np.random.Generator) -> None:
                         compactness=0.73,
                     ),
                 )
-                if "vel" in run.record.family
+                if "vel" in run.record.family or run.record.family.endswith("-ls")
                 else None,
                 open_loop={
                     "id": OpenLoop(
@@ -147,8 +156,8 @@ def _analysis(run: Run, level: float, rng: np.random.Generator) -> None:
             )
         )
     found = Analysis(
-        checkpoint="step-000040000",
-        step=40_000,
+        checkpoint=checkpoint_name(run.config.steps),
+        step=run.config.steps,
         store_sha256=run.record.store_sha256,
         settings=DEFAULT_ANALYSIS,
         seeds=seeds,
@@ -158,7 +167,7 @@ def _analysis(run: Run, level: float, rng: np.random.Generator) -> None:
 
 def _metrics(run: Run, level: float, rng: np.random.Generator, every: int) -> None:
     lines = []
-    for step in range(every, 40_001, every):
+    for step in range(every, run.config.steps + 1, every):
         share = 1 - np.exp(-step / 8000)
         for seed in run.record.seeds:
             row = {

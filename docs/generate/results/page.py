@@ -1,0 +1,136 @@
+"""docs/results.md: what stands between its marks is made from results/, the rest is written by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from clwm_data.pages.numbers import plural
+from clwm_train.sweep import read_experiment
+from docs.generate.results import drawings, tables
+from docs.generate.results.cells import Measured, borrow, measure
+from docs.generate.results.claims import SPC, claims
+from docs.generate.results.record import read_result
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = Path("results.md")
+FIGURES = Path("figures")
+MARK = re.compile(r"(<!-- results: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOTHING = "*Not measured yet.*"
+
+
+def read_all(root: Path = ROOT) -> tuple[Measured, Measured]:
+    """The results of the benchmark, and of the formulations (SPC's from the benchmark if need be)."""
+    benchmark, formulations = (
+        measure(read_experiment(root / f"experiments/{name}.yaml"), root / "results" / name)
+        for name in ("benchmark", "formulations")
+    )
+    return benchmark, borrow(formulations, SPC, benchmark)
+
+
+def blocks(benchmark: Measured, formulations: Measured) -> dict[str, Callable[[], str]]:
+    """Name of a mark -> what stands there."""
+    some, others = bool(benchmark.runs), bool(formulations.runs)
+
+    def table(make: Callable[[Measured], tables.Table], measured: Measured, names: int = 1) -> str:
+        made = make(measured) if measured.runs else None
+        return made.markdown(names) if made is not None and made.rows else NOTHING
+
+    return {
+        "coverage": lambda: f"{coverage(benchmark)}\n{coverage(formulations)}",
+        "claims": lambda: claims(benchmark, formulations).markdown(3) if some or others else NOTHING,
+        "few-shot": lambda: table(tables.few_shot, benchmark),
+        "protocols": lambda: table(tables.protocols, benchmark),
+        "by-model": lambda: table(tables.by_model, benchmark, 3),
+        "improvement": lambda: table(tables.improvement, benchmark),
+        "formulations": lambda: table(tables.formulations, formulations, 3),
+        "representation": lambda: table(tables.representation, benchmark),
+        "disentanglement": lambda: table(tables.disentangled, benchmark, 2),
+        "probe": lambda: table(tables.probes, benchmark),
+        "budgets": lambda: table(tables.budgets, benchmark),
+        **{
+            name: lambda name=name, title=title: _figure(name, title, benchmark, formulations)  # type: ignore[misc]
+            for name, title in FIGURE_TITLES.items()
+        },
+    }
+
+
+FIGURE_TITLES = {
+    "reference-few-shot": "Few-shot returns on id tasks of each dataset",
+    "reference-aggregates": "Returns over all datasets",
+    "reference-formulations": "Formulations of the world model",
+    "reference-representation": "Ranks and dormant neurons of the context encoder",
+    "reference-disentanglement": "DCI and InfoMEC",
+}
+
+
+def coverage(measured: Measured) -> str:
+    """What was measured, with which revision; what is missing or outdated."""
+    name = measured.experiment.name
+    total = len(measured.datasets) * len(measured.methods)
+    lines = [f"- `{name}`: {len(measured.runs)} of {total} cells (a method on a dataset) were measured"]
+    revisions = sorted({read_result(run).revision for runs in measured.runs.values() for run in runs})
+    if revisions:
+        lines[0] += f", at {'revision' if len(revisions) == 1 else 'revisions'} {', '.join(revisions)}"
+    lines[0] += "."
+    absent: dict[str, list[str]] = {}
+    fewer: dict[str, list[str]] = {}
+    for (dataset, method), seeds in measured.missing.items():
+        if (dataset, method) in measured.runs:
+            fewer.setdefault(f"{dataset}, seeds {', '.join(map(str, seeds))}", []).append(method)
+        else:
+            absent.setdefault(dataset, []).append(method)
+    for dataset, methods in absent.items():
+        every = len(methods) == len(measured.methods)
+        lines.append(f"    - missing on {dataset}: {'every method' if every else ', '.join(methods)}.")
+    lines += [f"    - missing on {where}: {', '.join(methods)}." for where, methods in fewer.items()]
+    reasons: dict[str, list[str]] = {}
+    for (dataset, method), reason in measured.outdated.items():
+        reasons.setdefault(reason, []).append(f"{method} on {dataset}")
+    for reason, cells in reasons.items():
+        lines.append(
+            f"    - **outdated {tables.OUTDATED}** ({reason}), {plural(len(cells), 'cell')}: "
+            f"{', '.join(cells)}."
+        )
+    return "\n".join(lines)
+
+
+def fill(page: str, made: dict[str, Callable[[], str]]) -> str:
+    """The page with what stands between its marks.
+
+    Raises:
+        ValueError: a mark that nothing is made for.
+    """
+
+    def between(match: re.Match[str]) -> str:
+        if match[2] not in made:
+            raise ValueError(f"nothing is called {match[2]}: there are {', '.join(made)}")
+        return f"{match[1]}\n{made[match[2]]()}\n\n{match[3]}"
+
+    return MARK.sub(between, page)
+
+
+def make(docs: Path, root: Path = ROOT) -> dict[Path, str]:
+    """Path below docs/ -> content of the page and its figures."""
+    benchmark, formulations = read_all(root)
+    page = (docs / PAGE).read_text(encoding="utf-8")
+    made = {PAGE: fill(page, blocks(benchmark, formulations))}
+    for name, chart in drawings.drawings(benchmark, formulations):
+        made[FIGURES / f"{name}.svg"] = chart.svg()
+    return made
+
+
+def write(docs: Path, root: Path = ROOT) -> None:
+    """Write the page and its figures; figures that nothing is there for any more are removed."""
+    made = make(docs, root)
+    for name in FIGURE_TITLES:
+        if FIGURES / f"{name}.svg" not in made:
+            (docs / FIGURES / f"{name}.svg").unlink(missing_ok=True)
+    for path, text in made.items():
+        (docs / path).write_text(text, encoding="utf-8")
+
+
+def _figure(name: str, title: str, benchmark: Measured, formulations: Measured) -> str:
+    there = any(made == name for made, _ in drawings.drawings(benchmark, formulations))
+    return f"![{title}]({FIGURES / name}.svg)" if there else NOTHING

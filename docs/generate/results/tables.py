@@ -1,0 +1,257 @@
+"""The tables of docs/results.md, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clwm_data.pages.numbers import number
+from clwm_train.metrics.aggregate import Interval, aggregate, iqm, optimality_gap, probability_of_improvement
+from clwm_train.report.figure import spread
+from clwm_train.report.learned import DISENTANGLEMENT, REPRESENTATION
+from clwm_train.report.scores import Score, compare, shown
+from docs.generate.results.cells import Cell, Key, Measured
+from docs.generate.results.learned import disentanglement, final_representation, probe
+
+#: Bootstrap replicates; enough for two decimals.
+REPLICATES = 2_000
+ABSENT = "–"
+OUTDATED = "†"
+#: Titles of protocol and split, in the order of columns.
+PARTS = {
+    ("few-shot", "id"): "few-shot id",
+    ("zero-shot", "id"): "zero-shot id",
+    ("few-shot", "ood"): "few-shot ood",
+    ("zero-shot", "ood"): "zero-shot ood",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: columns, and rows of text."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self, names: int = 1) -> str:
+        """The table, with ``names`` columns on the left and numbers on the right."""
+        rule = ["---"] * names + ["---:"] * (len(self.header) - names)
+        return "\n".join(f"| {' | '.join(row)} |" for row in (self.header, rule, *self.rows))
+
+
+def few_shot(measured: Measured) -> Table:
+    """IQM of the few-shot returns on id tasks: a row for each dataset, and one over those that all have."""
+    rows = [
+        [
+            dataset,
+            *(
+                _marked(measured, (dataset, method), _iqm(measured.scores.get(Cell(dataset, method, *part))))
+                for method in measured.methods
+            ),
+        ]
+        for part in [("few-shot", "id")]
+        for dataset in measured.datasets
+    ]
+    pooled, datasets = over_datasets(measured, ("few-shot", "id"))
+    total = [_estimate(pooled.get(method)) for method in measured.methods]
+    return Table(["dataset", *measured.methods], [*rows, [f"**{_all(datasets)}**", *total]])
+
+
+def protocols(measured: Measured) -> Table:
+    """IQM over the common datasets: a row for each method, a column for each protocol and split."""
+    columns = {part: over_datasets(measured, part)[0] for part in PARTS}
+    rows = [
+        [method, *(_estimate(pooled.get(method)) for pooled in columns.values())]
+        for method in measured.methods
+    ]
+    return Table(["method", *PARTS.values()], rows)
+
+
+def by_model(measured: Measured) -> Table:
+    """Zero-shot returns as published and with ``--inference model``, beside few-shot ones."""
+    rows = []
+    for cell in measured.by_model:
+        if cell.protocol != "zero-shot" or cell.split not in ("id", "ood"):
+            continue
+        few, zero = (
+            measured.scores.get(cell._replace(protocol=protocol)) for protocol in ("few-shot", "zero-shot")
+        )
+        values = (few, zero, measured.by_model[cell])
+        name = _marked(measured, (cell.dataset, cell.method), cell.method)
+        rows.append([cell.dataset, name, cell.split, *map(_iqm, values)])
+    return Table(
+        [
+            "dataset",
+            "method",
+            "split",
+            "few-shot",
+            "zero-shot, as published",
+            "zero-shot, `--inference model`",
+        ],
+        rows,
+    )
+
+
+def improvement(measured: Measured) -> Table:
+    """Probability that the first method is better than each other one, few-shot on id and ood tasks."""
+    first, *others = measured.methods
+    columns = {part: over_datasets(measured, part)[0] for part in (("few-shot", "id"), ("few-shot", "ood"))}
+    rows = [
+        [
+            f"over {other}",
+            *(
+                shown(improves(pooled.get(first), pooled.get(other)), 2).replace("-", ABSENT)
+                for pooled in columns.values()
+            ),
+        ]
+        for other in others
+    ]
+    return Table([f"P({first} better)", *(PARTS[part] for part in columns)], rows)
+
+
+def formulations(measured: Measured) -> Table:
+    """Figure 4: IQM and optimality gap of the formulations of the world model, few-shot on id tasks."""
+    pooled, _ = over_datasets(measured, ("few-shot", "id"))
+    rows = []
+    for method in measured.methods:
+        model = next(
+            (
+                run.config.world_model
+                for key, runs in measured.runs.items()
+                for run in runs
+                if key[1] == method and run.config.world_model is not None
+            ),
+            None,
+        )
+        named = (ABSENT, ABSENT) if model is None else (model.latent, model.consistency)
+        gap = _estimate(pooled.get(method), optimality_gap)
+        rows.append([method, *named, _estimate(pooled.get(method)), gap])
+    return Table(["method", "latent space", "consistency loss", "IQM", "optimality gap"], rows)
+
+
+def representation(measured: Measured) -> Table:
+    """Figure 2: metrics of the context encoder at the end, over datasets and seeds."""
+    rows = []
+    for method in measured.methods:
+        values = {
+            name: [
+                value
+                for dataset in measured.datasets
+                for value in final_representation(measured.runs.get((dataset, method), ()), name)
+            ]
+            for name in REPRESENTATION
+        }
+        if any(values.values()):
+            rows.append([method, *(_spread(every, 2) for every in values.values())])
+    return Table(["method", *REPRESENTATION.values()], rows)
+
+
+def disentangled(measured: Measured) -> Table:
+    """Figure 3: DCI and InfoMEC on the families of length and speed."""
+    rows = []
+    for dataset in measured.datasets:
+        for method in measured.methods:
+            scores = disentanglement(measured.runs.get((dataset, method), ()))
+            if scores:
+                name = _marked(measured, (dataset, method), method)
+                rows.append([dataset, name, *(_spread(scores.get(key, []), 2) for key in DISENTANGLEMENT)])
+    return Table(["dataset", "method", *DISENTANGLEMENT.values()], rows)
+
+
+def probes(measured: Measured) -> Table:
+    """R² of the linear probe, mean over seeds: id and ood tasks."""
+
+    def cell(key: Key) -> str:
+        values = [probe(measured.runs.get(key, ()), split) for split in ("id", "ood")]
+        texts = [number(float(np.mean(each)), 2) if each else ABSENT for each in values]
+        return _marked(measured, key, " / ".join(texts)) if any(values) else ABSENT
+
+    methods = [
+        method
+        for method in measured.methods
+        if any(probe(measured.runs.get((dataset, method), ()), "id") for dataset in measured.datasets)
+    ]
+    rows = [[dataset, *(cell((dataset, method)) for method in methods)] for dataset in measured.datasets]
+    return Table(["dataset", *methods], rows)
+
+
+def budgets(measured: Measured) -> Table:
+    """What each method was given: over datasets and seeds."""
+    rows = []
+    for method in measured.methods:
+        scores = [
+            score
+            for cell, score in measured.scores.items()
+            if (cell.method, cell.protocol, cell.split) == (method, "few-shot", "id")
+        ]
+        seconds = [score.processor_seconds for score in scores if score.processor_seconds is not None]
+        rows.append(
+            [
+                method,
+                _range([score.update for score in scores]),
+                _range([score.transitions for score in scores]),
+                number(float(np.mean(seconds)) / 60.0, 1) if seconds else ABSENT,
+                str(len(scores)),
+                _range([len(score.seeds) for score in scores]),
+            ]
+        )
+    header = [
+        "method",
+        "updates",
+        "transitions per update",
+        "processor time per seed (min)",
+        "datasets",
+        "seeds",
+    ]
+    return Table(header, rows)
+
+
+def over_datasets(
+    measured: Measured, part: tuple[str, str]
+) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
+    """Normalised scores [seeds, tasks] of each method on the datasets that all methods were measured on.
+
+    Methods without any result are left out; so is a dataset on which another one is missing.
+    """
+    scores = list(measured.scores.values())
+    compared = compare(scores, measured.methods, [part])
+    return compared.parts.get(part, {}), compared.datasets
+
+
+def improves(first: np.ndarray | None, other: np.ndarray | None) -> Interval | None:
+    """Probability of improvement; ``None`` if one of both is missing."""
+    if first is None or other is None:
+        return None
+    return probability_of_improvement(first, other, replicates=REPLICATES)
+
+
+def _all(datasets: Iterable[str]) -> str:
+    count = len(list(datasets))
+    return f"all {count}" if count else "all"
+
+
+def _iqm(score: Score | None) -> str:
+    return _estimate(None if score is None else score.normalised)
+
+
+def _estimate(scores: np.ndarray | None, statistic: Callable[[np.ndarray], np.ndarray] = iqm) -> str:
+    if scores is None:
+        return ABSENT
+    return shown(aggregate(scores, statistic, replicates=REPLICATES), 2)
+
+
+def _spread(values: Sequence[float], places: int) -> str:
+    return shown(spread(values), places) if values else ABSENT
+
+
+def _range(values: Sequence[int]) -> str:
+    if not values:
+        return ABSENT
+    ends = dict.fromkeys((min(values), max(values)))
+    return " to ".join(f"{value:,}" for value in ends)
+
+
+def _marked(measured: Measured, key: Key, text: str) -> str:
+    return f"{text} {OUTDATED}" if key in measured.outdated and text != ABSENT else text

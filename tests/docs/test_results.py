@@ -1,0 +1,235 @@
+"""docs/results.md is what `make results` makes of results/, and says what is missing or outdated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from clwm_data.families import get_family
+from clwm_train.metrics.aggregate import Interval, aggregate, iqm
+from clwm_train.report.scores import shown
+from clwm_train.runs.run import CONFIG, Run, open_run
+from clwm_train.sweep import Experiment, list_jobs, read_experiment
+from docs.generate.results import record
+from docs.generate.results.cells import Cell, Measured, borrow, measure
+from docs.generate.results.claims import CONFIRMED, CONTRADICTED, UNDECIDED, verdict
+from docs.generate.results.page import FIGURE_TITLES, FIGURES, MARK, blocks, fill, make, read_all
+from docs.generate.results.record import RESULT, add_run
+from tests.conftest import ROOT
+from tests.train.invented_runs import invent_run
+
+DATASETS = ("ant-dir-small", "cheetah-ls-small")
+LEVELS = {"spc": 0.95, "focal-ln": 0.6, "oracle": 0.99, "no-context": 0.1}
+
+
+def experiment(name: str, methods: tuple[str, ...]) -> Experiment:
+    """An experiment of the repository with two of its datasets and some of its methods."""
+    whole = read_experiment(ROOT / f"experiments/{name}.yaml")
+    chosen = {method: whole.methods[method] for method in methods}
+    return whole.model_copy(update={"stores": list(DATASETS), "methods": chosen})
+
+
+def invent(described: Experiment, folder: Path, levels: dict[str, float]) -> list[Run]:
+    """The runs of an experiment, with invented results."""
+    runs = []
+    for job in list_jobs(described, {name: Path(f"{name}.zarr") for name in described.stores}, folder):
+        if job.label in levels:
+            run = invent_run(
+                folder,
+                job.store.stem.removesuffix("-small"),
+                job.label,
+                levels[job.label],
+                method=job.method,
+                seeds=job.seeds,
+                overrides=job.overrides,
+                store=job.store.stem,
+                settings=job.evaluations,
+            )
+            assert run.path == job.run
+            runs.append(run)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """All but no-context on ant-dir, which is missing; oracle there is outdated."""
+    folder = tmp_path_factory.mktemp("results")
+    described = experiment("benchmark", tuple(LEVELS))
+    for run in invent(described, folder / "runs", LEVELS):
+        if (run.record.store_name, run.label) == ("ant-dir-small", "no-context"):
+            continue
+        assert add_run(run, folder / "benchmark", "abc1234") is not None
+    stale = folder / "benchmark" / "ant-dir-small-oracle-s0-1-2"
+    config = yaml.safe_load((stale / CONFIG).read_text())
+    config["iql"]["expectile"] = 0.55
+    (stale / CONFIG).write_text(yaml.safe_dump(config))
+    return measure(described, folder / "benchmark")
+
+
+@pytest.fixture(scope="module")
+def formulations(tmp_path_factory: pytest.TempPathFactory, benchmark: Measured) -> Measured:
+    """Two formulations; SPC's are the benchmark's."""
+    folder = tmp_path_factory.mktemp("results")
+    described = experiment("formulations", ("spc-simnorm-mse", "spc-discrete-mse", "spc"))
+    for run in invent(described, folder / "runs", {"spc-simnorm-mse": 0.7, "spc-discrete-mse": 0.75}):
+        add_run(run, folder / "formulations", "abc1234")
+    return borrow(measure(described, folder / "formulations"), "spc", benchmark)
+
+
+def cells(markdown: str) -> list[dict[str, str]]:
+    header, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()
+    )
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_a_copied_run_says_the_same_in_a_few_kilobytes(benchmark: Measured) -> None:
+    (run,) = benchmark.runs["cheetah-ls-small", "spc"]
+    original = open_run(run.path.parent.parent / "runs" / run.path.name)
+    assert run.config == original.config
+    assert sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file()) < 60_000
+    assert not list(run.path.glob("checkpoints"))
+    text = (run.path / "run.yaml").read_text()
+    assert "/nowhere" not in text
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    last = [json.loads(line) for line in (original.path / "metrics.jsonl").read_text().splitlines()][-1]
+    assert rows[-1] == {
+        key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in last.items()
+    }
+    assert len({row["step"] for row in rows}) <= 2 * record.UPDATES
+    result = yaml.safe_load((run.path / RESULT).read_text())
+    assert (result["numbers"], result["revision"]) == (record.NUMBERS, "abc1234")
+
+
+def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured) -> None:
+    made = blocks(benchmark, formulations)
+    rows = {row["dataset"]: row for row in cells(made["few-shot"]())}
+    family = get_family("cheetah-ls")
+    (run,) = benchmark.runs["cheetah-ls-small", "focal-ln"]
+    evaluation = json.loads(next((run.path / "evaluations").glob("*.json")).read_text())
+    scores = np.asarray(
+        [
+            [
+                family.normalised_return(int(task), np.asarray(value))
+                for task, value in seed["few-shot"]["id"]["tasks"].items()
+            ]
+            for seed in evaluation["results"]
+        ]
+    )
+    assert scores.shape == (6, 10)
+    assert rows["cheetah-ls-small"]["focal-ln"] == shown(aggregate(scores, iqm, replicates=2_000), 2)
+    assert rows["ant-dir-small"]["no-context"] == "–"
+    assert rows["ant-dir-small"]["oracle"].endswith(" †")
+    assert float(rows["**all 1**"]["spc"].split()[0]) > float(rows["**all 1**"]["focal-ln"].split()[0])
+    by_model = cells(made["by-model"]())
+    assert {(row["dataset"], row["method"], row["split"]) for row in by_model} == {
+        (dataset, "spc", split) for dataset in DATASETS for split in ("id", "ood")
+    }
+    score = benchmark.by_model[Cell("ant-dir-small", "spc", "zero-shot", "id")]
+    assert score.normalised is not None
+    row = next(row for row in by_model if (row["dataset"], row["split"]) == ("ant-dir-small", "id"))
+    assert row["zero-shot, `--inference model`"] == shown(
+        aggregate(score.normalised, iqm, replicates=2_000), 2
+    )
+    shapes = {
+        row["method"]: (row["latent space"], row["consistency loss"]) for row in cells(made["formulations"]())
+    }
+    assert shapes == {
+        "spc-simnorm-mse": ("simnorm", "mse"),
+        "spc-discrete-mse": ("discrete", "mse"),
+        "spc": ("discrete", "cross-entropy"),
+    }
+    assert {row["dataset"] for row in cells(made["disentanglement"]())} == {"cheetah-ls-small"}
+    budgets = {row["method"]: row for row in cells(made["budgets"]())}
+    assert budgets["spc"]["transitions per update"] == budgets["focal-ln"]["transitions per update"] == "640"
+    assert (budgets["spc"]["seeds"], budgets["oracle"]["seeds"]) == ("6", "3")
+    for name in made:
+        assert "nan" not in made[name]().lower().split(), name
+
+
+def test_what_is_missing_or_outdated_is_said(benchmark: Measured, formulations: Measured) -> None:
+    said = blocks(benchmark, formulations)["coverage"]()
+    assert "`benchmark`: 7 of 8 cells" in said
+    assert "abc1234" in said
+    assert "missing on ant-dir-small: no-context." in said
+    assert "its files were changed by hand" in said
+    assert "oracle on ant-dir-small" in said
+    assert "`formulations`: 6 of 6 cells" in said
+
+
+def test_results_of_other_numbers_or_configurations_are_outdated(
+    benchmark: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docs.generate.results import cells as module
+
+    folder = next(iter(benchmark.runs.values()))[0].path.parent
+    monkeypatch.setattr(module, "NUMBERS", record.NUMBERS + 1)
+    bumped = measure(benchmark.experiment, folder)
+    assert set(bumped.outdated) == set(bumped.runs)
+    assert f"made by numbers {record.NUMBERS}, now {record.NUMBERS + 1}" in bumped.outdated.values()
+    monkeypatch.undo()
+    changed = benchmark.experiment.model_copy(
+        update={"set": {**benchmark.experiment.set, "iql.inverse_temperature": 3}}
+    )
+    again = measure(changed, folder)
+    assert again.outdated["cheetah-ls-small", "spc"] == "the experiment now says another configuration"
+
+
+def test_missing_seeds_are_said(benchmark: Measured) -> None:
+    folder = next(iter(benchmark.runs.values()))[0].path.parent
+    more = dict(benchmark.experiment.methods)
+    more["oracle"] = more["spc"].model_copy(update={"seeds": [0, 1, 2, 7], "evaluations": ()})  # type: ignore[union-attr]
+    measured = measure(benchmark.experiment.model_copy(update={"methods": more}), folder)
+    assert measured.missing["cheetah-ls-small", "oracle"] == (7,)
+    assert "missing on cheetah-ls-small, seeds 7: oracle." in blocks(measured, measured)["coverage"]()
+
+
+def test_a_run_that_was_not_evaluated_is_left_out(tmp_path: Path) -> None:
+    run = invent_run(tmp_path / "runs", "point-robot", "spc", 0.9, seeds=(0,), settings=())
+    assert add_run(run, tmp_path / "results", "abc") is None
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("intervals", "expected"),
+    [
+        ({"a": Interval(0.9, 0.8, 1.0), "b": Interval(0.7, 0.51, 0.9)}, CONFIRMED),
+        ({"a": Interval(0.9, 0.8, 1.0), "b": Interval(0.7, 0.5, 0.9)}, UNDECIDED),
+        ({"a": Interval(0.9, 0.8, 1.0), "b": None}, UNDECIDED),
+        ({"a": Interval(0.9, 0.8, 1.0), "b": Interval(0.2, 0.1, 0.49)}, CONTRADICTED),
+        ({"a": Interval(0.9)}, UNDECIDED),
+        ({}, UNDECIDED),
+    ],
+)
+def test_verdicts(intervals: dict[str, Interval | None], expected: str) -> None:
+    assert verdict(intervals) == expected
+
+
+def test_claims_follow_the_numbers(benchmark: Measured, formulations: Measured) -> None:
+    rows: list[dict[str, Any]] = cells(blocks(benchmark, formulations)["claims"]())
+    few, losses = rows[0], rows[1]
+    assert few["here"] == losses["here"] == f"**{CONFIRMED}**"
+    assert "no-context" not in few["P(SPC better) over each"]
+    assert few["on"] == "1 dataset"
+
+
+def test_marks_that_nothing_is_made_for_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing is called cover: there are coverage"):
+        fill("<!-- results: cover -->\n<!-- end -->", {"coverage": lambda: "x"})
+
+
+@pytest.mark.slow
+def test_the_committed_page_is_what_make_results_makes() -> None:
+    docs = ROOT / "docs"
+    made = make(docs)
+    for path, text in made.items():
+        assert (docs / path).read_text(encoding="utf-8") == text, f"docs/{path}: run `make results`"
+    kept = {FIGURES / f"{name}.svg" for name in FIGURE_TITLES if (docs / FIGURES / f"{name}.svg").exists()}
+    assert kept == set(made) & {FIGURES / f"{name}.svg" for name in FIGURE_TITLES}
+    marks = {match[2] for match in MARK.finditer((docs / "results.md").read_text(encoding="utf-8"))}
+    assert marks == set(blocks(*read_all()))
