@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import string
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     StringConstraints,
     field_validator,
@@ -26,8 +28,10 @@ from clwm_data.families.metaworld.meta_learning import MetaLearning
 from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
 from clwm_data.families.stored import FamilyFacts, facts_of
+from clwm_data.functions import is_code
 from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
+from clwm_data.trust import check_allowed, remember
 from clwm_data.yaml_text import shown
 from clwm_data.zoo.shipped import shipped_folder
 
@@ -94,6 +98,13 @@ class Manifest(StrictModel):
     declared_family: FamilyDeclaration | None = None
     family_facts: FamilyFacts | None = None
 
+    #: Whether the user wrote it: code that a manifest in a store names is run only if it is allowed.
+    _trusted: bool = PrivateAttr(default=True)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal keys; whose manifest it is does not matter."""
+        return isinstance(other, Manifest) and self.__dict__ == other.__dict__
+
     @model_serializer(mode="wrap")
     def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what only families have that do not come with clwm."""
@@ -117,13 +128,13 @@ class Manifest(StrictModel):
 
     @property
     def task_family(self) -> TaskFamily:
-        """The family object; code that a declared family names is trusted (unlike that of a ``Store``).
+        """The family object, possibly a declared one.
 
         Raises:
-            ClwmError: it is not known here.
+            NotFoundError: it is not known here.
         """
         if self.declared_family is not None:
-            return declared_family(self.declared_family, trusted=True)
+            return declared_family(self.declared_family, trusted=self._trusted)
         return get_family(self.family)
 
     def task_indices(self) -> tuple[int, ...]:
@@ -141,14 +152,25 @@ class Manifest(StrictModel):
 
         Raises:
             ClwmError: a task or a checkpoint that does not exist.
+            UnavailableError: it came with data, and names code that nobody has allowed here.
         """
+        if not self._trusted:
+            check_allowed(_code_of(self.behaviours), f"manifest {self.name}")
         behaviours = [entry.resolved(self.task_family) for entry in self.behaviours]
         known: dict[str, Any] = {"tasks": list(self.task_indices()), "behaviours": behaviours}
         if isinstance(family := self.task_family, DeclaredFamily):
             known["declared_family"] = family.resolved()
         else:
             known["family_facts"] = facts_of(family)
+        if self._trusted:
+            remember(_code_of(behaviours))
         return self.model_copy(update=known)
+
+    def from_data(self) -> Manifest:
+        """The same manifest as one that came with data: see :mod:`clwm_data.trust`."""
+        manifest = self.model_copy()
+        manifest._trusted = False
+        return manifest
 
     def published(self) -> Manifest:
         """The same manifest without the folders of policies on this machine; digests identify policies."""
@@ -178,6 +200,15 @@ class Manifest(StrictModel):
             for manifest in (self, other)
         )
         return mine == theirs
+
+
+def _code_of(behaviours: Sequence[BehaviourEntry]) -> list[str]:
+    """The code that behaviours run: functions, and files that hold pickles, by their digests."""
+    return [
+        entry.policy if is_code(entry.policy) else f"sb3:{entry.sha256}"
+        for entry in behaviours
+        if is_code(entry.policy) or (entry.policy == "sb3" and entry.file is not None)
+    ]
 
 
 def load_manifest(name_or_path: str) -> Manifest:

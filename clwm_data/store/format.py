@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from clwm_data.families.base import Split
 from clwm_data.manifest import BehaviourEntry, Manifest
@@ -31,6 +31,8 @@ TaskKey = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})$")]
 #: A file below a task's group: an array's metadata or a data file; nothing that could lead elsewhere.
 FileKey = Annotated[str, StringConstraints(pattern=r"^[a-z_]+/(zarr\.json|c(\.[0-9]{1,9}){1,2})$")]
 Operation = Literal["select", "merge", "delete-episodes", "convert", "record", "relabel"]
+#: A manifest in a store: whoever made the store wrote it.
+StoredManifest = Annotated[Manifest, AfterValidator(Manifest.from_data)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
 
@@ -160,7 +162,7 @@ class Source(StrictModel):
 
     name: Text
     content_sha256: Sha256
-    manifest: Manifest | None
+    manifest: StoredManifest | None
     provenance: Provenance | None
     edited: Edit | None = None
 
@@ -200,7 +202,7 @@ class StoreRecord(StrictModel):
 
     format: str
     format_version: int
-    manifest: Manifest
+    manifest: StoredManifest
     provenance: Provenance
     origin: Origin | None = None
     edited: Edit | None = None

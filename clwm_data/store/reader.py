@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import NotFoundError
 from clwm_data.extras import require
-from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families import TaskFamily, family_names
 from clwm_data.families.base import Split
-from clwm_data.families.declared import declared_family
 from clwm_data.families.stored import StoredFamily
 from clwm_data.manifest import Manifest
 from clwm_data.paths import real_path
@@ -84,11 +83,8 @@ class Store:
     @property
     def known_family(self) -> TaskFamily | None:
         """The family that the store declares, or the one of its name; ``None`` where that is not known."""
-        declared = self.manifest.declared_family
-        if declared is not None:
-            # Code that a declaration names was written by whoever made the store.
-            return declared_family(declared, trusted=False)
-        return get_family(self.family) if self.family in family_names() else None
+        declared = self.manifest.declared_family is not None
+        return self.manifest.task_family if declared or self.family in family_names() else None
 
     @cached_property
     def _stored_family(self) -> StoredFamily:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from clwm_data.families.base import Task, TaskFamily
 from clwm_data.families.declared.batched import batched_simulator, can_batch
 from clwm_data.families.declared.declaration import FamilyDeclaration, ProbedFacts
-from clwm_data.families.declared.trust import check_trusted, remember
 from clwm_data.families.simulation.process_lanes import ProcessLanes
 from clwm_data.families.simulation.simulator import Simulator
+from clwm_data.functions import is_code
+from clwm_data.trust import check_allowed, remember
 
 #: Steps of the episodes that tell whether an environment is deterministic.
 PROBE_STEPS = 25
@@ -26,7 +27,7 @@ class DeclaredFamily(TaskFamily):
     Args:
         declaration: the declaration.
         trusted: the user wrote the declaration; otherwise it came with data, and code that it names is run
-            only if :mod:`clwm_data.families.declared.trust` allows it.
+            only if :mod:`clwm_data.trust` allows it.
     """
 
     benchmark = "gymnasium"
@@ -78,7 +79,7 @@ class DeclaredFamily(TaskFamily):
         """
         if self.declaration.probed is not None:
             return self.declaration.probed
-        check_trusted(self.declaration, self._trusted)
+        self._check_allowed()
         from clwm_data.families.declared.probe import probe
 
         return probe(self.declaration, (self.tasks[0], self.tasks[-1]), min(PROBE_STEPS, self.horizon))
@@ -90,8 +91,18 @@ class DeclaredFamily(TaskFamily):
         """
         resolved = self.declaration.model_copy(update={"probed": self.probed})
         if self._trusted:
-            remember(self.declaration)
+            remember(self._code)
         return resolved
+
+    @property
+    def _code(self) -> list[str]:
+        """The functions that the declaration names; environments that Gymnasium knows need no permission."""
+        names = (self.declaration.env, self.declaration.apply)
+        return [name for name in names if name is not None and is_code(name)]
+
+    def _check_allowed(self) -> None:
+        if not self._trusted:
+            check_allowed(self._code, f"family {self.name}")
 
     def make_simulator(
         self, tasks: Sequence[int], *, threads: int = 1, render_mode: str | None = None
@@ -101,7 +112,7 @@ class DeclaredFamily(TaskFamily):
         Contexts over Gymnasium's MuJoCo environments are stepped side by side where that is known to give the
         same bits.
         """
-        check_trusted(self.declaration, self._trusted)
+        self._check_allowed()
         if self._batched:
             chosen = [self.tasks[task] for task in tasks]
             return batched_simulator(self.declaration, chosen, threads=threads, render_mode=render_mode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 from clwm_data.collection.collector import collect
 from clwm_data.collection.plan import noise_generator
-from clwm_data.errors import ClwmError, ConflictError
+from clwm_data.edit.select import select
+from clwm_data.errors import ClwmError, ConflictError, UnavailableError
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
@@ -184,6 +187,34 @@ def test_the_command_finds_functions_in_this_folder_and_pins_their_file(clwm: Cl
     (tmp_path / "own.yaml").write_text(with_noise)
     refused = clwm("collect", "own.yaml", "--out", "other.zarr")
     assert "behaviours[0].deterministic: only a policy that is learned takes it" in refused.stderr
+
+
+def test_a_function_that_a_store_names_is_not_run_unless_it_was_used_or_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even its module is imported: that alone would run code."""
+    (tmp_path / "stranger.py").write_text(MINE + 'open("ran", "w")')
+    monkeypatch.chdir(tmp_path)
+    mine = manifest("x").model_copy(
+        update={"behaviours": [BehaviourEntry(policy="stranger:act", episodes=2)], "tasks": [3]}
+    )
+    store = collect(mine, tmp_path / "own.zarr")
+    assert store.manifest == mine.resolved()  # whose it is does not matter
+    collect(store.manifest, tmp_path / "again.zarr")  # collected with it before
+    monkeypatch.setenv("CLWM_CACHE", str(tmp_path / "another machine"))
+    (tmp_path / "ran").unlink()
+    monkeypatch.delitem(sys.modules, "stranger")
+    derived = select(store.path, tmp_path / "derived.zarr")
+    for opened in (open_store(store.path), pickle.loads(pickle.dumps(store)), derived):
+        theirs = opened.manifest
+        for recipe in (theirs, theirs.model_copy(update={"name": "copy"}), theirs.published()):
+            with pytest.raises(UnavailableError, match=r'allow it: CLWM_ALLOW_CODE="stranger:act"$'):
+                collect(recipe, tmp_path / "theirs.zarr")
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "theirs.zarr").exists()
+    monkeypatch.setenv("CLWM_ALLOW_CODE", "stranger:act")
+    again = collect(store.manifest, tmp_path / "theirs.zarr", workers=2)
+    assert again.record.content_sha256 == store.record.content_sha256
 
 
 def test_a_pinned_file_must_be_that_one() -> None:
