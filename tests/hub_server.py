@@ -33,6 +33,7 @@ class Fault:
         drop: close the connection: ``before`` serving, in the ``middle`` of the answer's or the request's
             body, or instead of the ``answer``.
         alter: change the body of the answer.
+        trickle: seconds between two bytes of the answer.
         then: called before the request is served otherwise as usual.
     """
 
@@ -43,6 +44,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     drop: str | None = None
     alter: Callable[[bytes], bytes] | None = None
+    trickle: float | None = None
     then: Callable[[], object] | None = None
 
 
@@ -184,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.fault is not None and self.fault.alter is not None:
             text = self.fault.alter(text)
+        if self.fault is not None and self.fault.trickle is not None:
+            self._trickle(text, headers, self.fault.trickle)
+            return
         self.send_response(status)
         for key, value in {"Content-Length": str(len(text)), **headers}.items():
             self.send_header(key, value)
@@ -196,6 +201,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._hang_up()
             return
         self.wfile.write(text)
+
+    def _trickle(self, text: bytes, headers: dict[str, str], seconds: float) -> None:
+        """Send one byte after another, the headers too."""
+        lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+        head = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(text)}\r\n\r\n"
+        for byte in head.encode() + text:
+            self.connection.sendall(bytes([byte]))
+            threading.Event().wait(seconds)  # tests replace time.sleep
 
     fault: Fault | None = None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from clwm_data.disk import disk_errors
-from clwm_data.errors import ConflictError, DamagedDataError
+from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.paths import target_path
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import move_folder
+from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, Edit, Operation, Source, task_folder
 from clwm_data.store.litter import carry_over
 from clwm_data.store.lock import locked
 from clwm_data.store.provenance import current_provenance
-from clwm_data.store.reader import Store
+from clwm_data.store.reader import Store, open_local
 from clwm_data.store.replacement import (
     beside,
     clear,
@@ -31,8 +32,11 @@ from clwm_data.store.replacement import (
     replace_store,
 )
 from clwm_data.store.stored_task import StoredTask
-from clwm_data.store.validate import check_files
+from clwm_data.store.validate import listed_files
 from clwm_data.store.writer import write_task
+
+#: Copied at a time.
+BLOCK_BYTES = 2**20
 
 
 @contextmanager
@@ -101,7 +105,7 @@ def _check_free(place: Path, target: Path | str) -> None:
 
 
 def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = False) -> None:
-    """Copy a task unchanged, after checking its files.
+    """Copy a task unchanged, after checking its files and its values.
 
     Args:
         source: the store that holds the task.
@@ -111,27 +115,50 @@ def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = Fal
             replaced.
 
     Raises:
-        DamagedDataError: a file of the task is missing or damaged.
+        DamagedDataError: a file of the task is missing or damaged, or it holds what no sound store does.
+        ConflictError: the source was replaced meanwhile.
         OSError: the disk is full.
     """
+    task.load()
     folder = source.path / TASKS / task_folder(task.index)
-    for finding in check_files(folder, task.record):
+    for finding in listed_files(folder, task.record):
         raise DamagedDataError(f"{finding}: `clwm validate` shows all that is wrong")
     copy = target / STAGING / f"{folder.name}.partial"
-    for name in (METADATA, *task.record.files):
+    digests = {name: file.sha256 for name, file in task.record.files.items()}
+    for name, sha256 in {METADATA: source.record.tasks[str(task.index)], **digests}.items():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        _copy_file(folder / name, copy / name, link=link)
+        # What was copied is compared, not the source: that may be replaced at any time.
+        if _copy_file(folder / name, copy / name, link=link) != sha256:
+            raise _changed(source, folder / name)
     (target / TASKS).mkdir(exist_ok=True)
     move_folder(copy, target / TASKS / folder.name)
 
 
-def _copy_file(source: Path, target: Path, *, link: bool) -> None:
-    """Copy the content alone: the copy of a write-protected file can be written to and removed."""
+def _changed(source: Store, file: Path) -> ClwmError:
+    """Why a file is not what the store said when it was opened."""
+    if open_local(source.path).root.text != source.root.text:
+        return ConflictError(f"{source.path}: was replaced while it was being read: run the command again")
+    return DamagedDataError(
+        f"{file}: was altered: it differs from its digest: `clwm validate` shows all that is wrong"
+    )
+
+
+def _copy_file(source: Path, target: Path, *, link: bool) -> str:
+    """Copy the content alone: the copy of a write-protected file can be written to and removed.
+
+    Returns:
+        sha-256 of what is there now.
+    """
     if link:
         with suppress(OSError):  # no hard links: exFAT, FUSE, or two file systems
             os.link(source, target)
-            return
-    shutil.copyfile(source, target)
+            return file_sha256(target)
+    digest = hashlib.sha256()
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while block := reading.read(BLOCK_BYTES):
+            digest.update(block)
+            writing.write(block)
+    return digest.hexdigest()
 
 
 def write_episodes(

@@ -34,6 +34,7 @@ from clwm_data.errors import (
     UnavailableError,
 )
 from clwm_data.hub.reference import HubReference, Kind
+from clwm_data.pace import Pace, TooSlowError
 from clwm_data.store.address import retry_after
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: An
                 raise OfflineModeIsEnabled
             _bound_waits()
             return function(*args, **kwargs)
+        except TooSlowError as error:
+            raise _translated(subject, error) from error
         except ClwmError:
             raise
         except _ERRORS as error:
@@ -175,6 +178,25 @@ def _bound_wait(request: Any) -> None:
         part: seconds if stated.get(part) is None else stated[part]
         for part in ("connect", "read", "write", "pool")
     }
+    request.extensions.setdefault("trace", _watch_connection)
+
+
+def _watch_connection(event: str, info: dict[str, Any]) -> None:
+    """Count what arrives on a connection of the Hub's client, as soon as it is made."""
+    if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+        stream, pace = info["return_value"], Pace()
+        read, write = stream.read, stream.write
+
+        def counted_read(*args: Any, **kwargs: Any) -> bytes:
+            block: bytes = read(*args, **kwargs)
+            pace.received(len(block))
+            return block
+
+        def begun_write(*args: Any, **kwargs: Any) -> None:
+            pace.begin()
+            write(*args, **kwargs)
+
+        stream.read, stream.write = counted_read, begun_write
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -184,7 +206,11 @@ def _cause(error: BaseException) -> BaseException:
         chain.append(chain[-1].__cause__)
     wrappers = (LocalEntryNotFoundError, RuntimeError)
     return next(
-        (e for e in chain if isinstance(e, (*_TRANSPORT_ERRORS, OSError)) and not isinstance(e, wrappers)),
+        (
+            e
+            for e in chain
+            if isinstance(e, (*_TRANSPORT_ERRORS, OSError, TooSlowError)) and not isinstance(e, wrappers)
+        ),
         error,
     )
 
@@ -210,6 +236,8 @@ def _is_inconsistent(error: BaseException) -> bool:
 def _translated(subject: str, error: BaseException) -> ClwmError:
     if isinstance(error, OfflineModeIsEnabled):
         return UnreachableError(f"{subject}: HF_HUB_OFFLINE is set, so the Hub is not contacted: unset it")
+    if isinstance(error, TooSlowError):
+        return UnreachableError(f"{subject}: {error}; it resumes")
     if isinstance(error, HfHubHTTPError):
         return _translated_status(subject, error)
     if isinstance(error, HFValidationError):

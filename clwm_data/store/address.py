@@ -13,9 +13,11 @@ from time import monotonic, sleep
 from typing import IO, Any, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError, UnavailableError
+from clwm_data.pace import WINDOW_SECONDS, Pace, TooSlowError
+from clwm_data.store.paced_http import open_paced
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +27,6 @@ TIMEOUT_SECONDS = 30.0
 WAITS = (1.0, 2.0, 4.0)
 #: No retry begins after this many seconds.
 PATIENCE_SECONDS = 60.0
-#: A download slower than this, in bytes per second, is given up.
-SLOWEST = 1000.0
 BLOCK = 2**20
 #: HTTP statuses after which another attempt may succeed.
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -95,7 +95,12 @@ class Readable(Protocol):
 
 
 def read_address(
-    address: Address, limit: int, *, timeout: float = TIMEOUT_SECONDS, patience: float = PATIENCE_SECONDS
+    address: Address,
+    limit: int,
+    *,
+    timeout: float = TIMEOUT_SECONDS,
+    patience: float = PATIENCE_SECONDS,
+    window: float = WINDOW_SECONDS,
 ) -> bytes:
     """The content of a small file.
 
@@ -103,7 +108,7 @@ def read_address(
         ClwmError: as :func:`stream_address`.
     """
     out = io.BytesIO()
-    stream_address(address, out, limit, timeout=timeout, patience=patience)
+    stream_address(address, out, limit, timeout=timeout, patience=patience, window=window)
     return out.getvalue()
 
 
@@ -114,6 +119,7 @@ def stream_address(
     *,
     timeout: float = TIMEOUT_SECONDS,
     patience: float = PATIENCE_SECONDS,
+    window: float = WINDOW_SECONDS,
 ) -> None:
     """Copy a file to ``out``; after a broken connection the copy starts again.
 
@@ -122,7 +128,8 @@ def stream_address(
         out: a file that can be truncated.
         limit: maximum number of bytes.
         timeout: seconds of silence that end a connection.
-        patience: seconds after which no retry begins, and a very slow download is given up.
+        patience: seconds after which no retry begins.
+        window: seconds over which a download may be very slow.
 
     Raises:
         NotFoundError: there is no such file.
@@ -134,9 +141,11 @@ def stream_address(
         out.seek(0)
         out.truncate()
         try:
-            with _opened(address, timeout) as (stream, size):
-                _copy(address, stream, size, out, limit, patience)
+            with _opened(address, timeout, Pace(window)) as (stream, size):
+                _copy(address, stream, size, out, limit)
             return
+        except TooSlowError as error:
+            raise UnavailableError(f"{address}: {error}") from error
         except ClwmError:
             raise
         except Exception as error:
@@ -153,39 +162,25 @@ def retry_after(text: str) -> float:
 
 
 @contextmanager
-def _opened(address: Address, timeout: float) -> Iterator[tuple[Readable, int | None]]:
+def _opened(address: Address, timeout: float, pace: Pace) -> Iterator[tuple[Readable, int | None]]:
     """The bytes at an address, and their number if the server states it."""
     if address.is_web:
         request = Request(address.url, headers={"User-Agent": "clwm"})
-        with urlopen(request, timeout=timeout) as stream:
+        with open_paced(request, timeout, pace) as stream:
             size = stream.headers.get("Content-Length", "")
-            yield _Available(stream), int(size) if size.isascii() and size.isdigit() else None
+            yield stream, int(size) if size.isascii() and size.isdigit() else None
     else:
         with _fsspec_open(address) as stream:
             yield stream, None
 
 
-class _Available:
-    """Reads the bytes that have arrived, without waiting for a whole block."""
-
-    def __init__(self, stream: Any) -> None:
-        self.read = stream.read1
-
-
-def _copy(
-    address: Address, stream: Readable, size: int | None, out: IO[bytes], limit: int, patience: float
-) -> None:
-    started, received = monotonic(), 0
+def _copy(address: Address, stream: Readable, size: int | None, out: IO[bytes], limit: int) -> None:
+    received = 0
     while block := stream.read(BLOCK):
         received += len(block)
         if received > limit:
             raise DamagedDataError(f"{address}: has more than {limit} bytes, which is the limit")
         out.write(block)
-        seconds = monotonic() - started
-        if seconds > patience and received < SLOWEST * seconds:
-            raise UnavailableError(
-                f"{address}: arrives at less than {SLOWEST / 1000:g} kB/s: try again later"
-            )
     if size is not None and received < size:
         raise IncompleteRead(b"", size - received)
 

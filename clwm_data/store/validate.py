@@ -9,6 +9,7 @@ from typing import Any
 
 from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import TaskFamily
+from clwm_data.pages.numbers import plural
 from clwm_data.store.checks import check_arrays
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
@@ -96,6 +97,17 @@ def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator
 
 def check_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
     """Compare the files of a task's group, but for its own ``zarr.json``, with their sizes and digests."""
+    findings = list(listed_files(folder, record))
+    yield from findings
+    wrong = {finding.where for finding in findings}
+    for name, expected in record.files.items():
+        file = folder / name
+        if str(file) not in wrong and file_sha256(file) != expected.sha256:
+            yield Finding(str(file), "was altered: it differs from its digest")
+
+
+def listed_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
+    """Compare the files of a task's group, but for its own ``zarr.json``, with their names and sizes."""
     files = {path.relative_to(folder).as_posix(): path for path in task_files(folder)}
     files.pop(METADATA, None)
     for name, expected in record.files.items():
@@ -103,9 +115,7 @@ def check_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
         if file is None:
             yield Finding(str(folder / name), "is missing")
         elif file.stat().st_size != expected.bytes:
-            yield Finding(str(file), f"has {file.stat().st_size} bytes, expected {expected.bytes}")
-        elif file_sha256(file) != expected.sha256:
-            yield Finding(str(file), "was altered: it differs from its digest")
+            yield Finding(str(file), f"has {plural(file.stat().st_size, 'byte')}, expected {expected.bytes}")
     for name in files:
         yield Finding(str(folder / name), "is not a part of the store: remove it")
 

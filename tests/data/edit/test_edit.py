@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clwm_data.collection.collector import collect
-from clwm_data.edit import delete_episodes, select
-from clwm_data.errors import ClwmError
+from clwm_data.edit import delete_episodes, merge, select
+from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
+from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.lock import locked
+from clwm_data.store.stored_task import StoredTask
+from clwm_data.store.validate import validate
 from tests.conftest import Clwm, tiny_manifest, tree
 from tests.data.edit.editing import assert_sound, episodes
+from tests.data.store.test_validate import rewritten, with_value
 
 
 def test_delete_episodes(store_path: Path) -> None:
@@ -66,6 +72,44 @@ def test_damaged_stores_are_not_edited(store_path: Path, tmp_path: Path) -> None
         with pytest.raises(ClwmError, match="reward"):
             act()
         assert [path.name for path in tmp_path.iterdir()] == ["tiny.zarr"]
+
+
+def test_values_that_no_digest_vouches_for_are_not_carried_on(store_path: Path, tmp_path: Path) -> None:
+    """A NaN whose digests somebody mended, in a task that is copied unchanged."""
+    damaged = rewritten(store_path, lambda a: replace(a, reward=with_value(a.reward, 3, np.nan)))
+    other = collect(tiny_manifest([1], name="other"), tmp_path / "other.zarr").path
+    before = tree(tmp_path)
+    for act in (
+        lambda: select(damaged, tmp_path / "x.zarr"),
+        lambda: select(damaged, tmp_path / "x.zarr", tasks=[6, 12]),
+        lambda: merge([other, damaged], tmp_path / "x.zarr"),
+        lambda: delete_episodes(damaged, {12: [0]}),
+    ):
+        with pytest.raises(DamagedDataError, match="0006: reward: row 3 holds a value that is not finite"):
+            act()
+        assert tree(tmp_path) == before
+    select(damaged, tmp_path / "sound.zarr", tasks=[0, 12])
+
+
+def test_a_source_that_is_replaced_meanwhile(
+    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its values were checked, before its files are copied."""
+    load = StoredTask.load
+
+    def loaded(task: StoredTask) -> TaskArrays:
+        arrays = load(task)
+        if task.index == 6:
+            monkeypatch.setattr(StoredTask, "load", load)
+            collect(tiny_manifest(seed=1), store_path, overwrite=True)
+        return arrays
+
+    # Patched: no other way leads between two steps of one call.
+    monkeypatch.setattr(StoredTask, "load", loaded)
+    with pytest.raises(ConflictError, match="replaced while it was being read: run the command again"):
+        select(store_path, tmp_path / "x.zarr")
+    assert not (tmp_path / "x.zarr").exists()
+    assert validate(select(store_path, tmp_path / "y.zarr").path) == []
 
 
 def test_nothing_is_overwritten_and_writers_are_alone(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from clwm_data import pace
 from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
 from clwm_data.hub import client
 from clwm_data.hub.cache import cached_store, open_remote
@@ -158,6 +159,22 @@ def test_a_hub_that_accepts_and_says_nothing(
             find_one(DATA)
         assert time.monotonic() - begun < 30
     assert "the Hub does not answer: trying again" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/api/", r"tasks/0006/reward/c\.0"])
+def test_a_hub_that_trickles(
+    hub: HubServer, published: Repository, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """No byte is late, but the whole would take for ever: metadata, or a file."""
+    # Patched: the connections of the Hub's client are made where no parameter leads.
+    monkeypatch.setattr(pace, "WINDOW_SECONDS", 0.2)
+    hub.faults.append(Fault("GET", path, times=10**6, trickle=0.02))
+    begun = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"user/data.*: arrives at less than 1 kB/s: .*it resumes"):
+        open_remote(DATA)[6].load()
+    assert time.monotonic() - begun < 30
+    hub.faults.clear()
+    open_remote(DATA)[6].load()
 
 
 @pytest.mark.parametrize("stated", ["²", "soon", "-1", "9" * 400])

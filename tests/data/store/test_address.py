@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.opening import open_store
+from clwm_data.pace import Pace, TooSlowError
 from clwm_data.store import address
 from clwm_data.store.address import Address, read_address, retry_after, stream_address
 
@@ -86,6 +89,57 @@ def test_a_server_that_says_nothing(waits: list[float]) -> None:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x.zarr"
         with pytest.raises(UnavailableError, match="timed out"):
             read_address(Address.parse(url), 100, timeout=0.3)
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\n" + b"X-Filler: y\r\n" * 50
+BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + 1000 * b"z"
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nz\r\n" * 200
+
+
+@pytest.mark.parametrize("answer", [HEADERS, BODY, CHUNKS])
+@pytest.mark.parametrize("at_once", [0, 10])
+def test_a_server_that_trickles(answer: bytes, at_once: int, waits: list[float]) -> None:
+    """No byte is late, but the whole would take for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(answer[:at_once])
+                for byte in answer[at_once:]:
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.02)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.zarr"
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match=rf"{url}: arrives at less than 1 kB/s: run .* later$"):
+            read_address(Address.parse(url), 10**4, window=0.3)
+        assert time.monotonic() - begun < 5
+    assert waits == []
+
+
+def test_a_pace_is_of_one_window_and_one_request() -> None:
+    now = 0.0
+    pace = Pace(60.0, lambda: now)
+
+    def after(seconds: float, count: int) -> None:
+        nonlocal now
+        now += seconds
+        pace.received(count)
+
+    after(119.0, 1)  # the first byte: the server was thinking
+    after(59.0, 1)
+    after(1.0, 60_000)  # 1 kB/s, just about
+    after(30.0, 10**9)  # what came before does not excuse what comes later
+    after(30.0, 1)
+    after(30.0, 1)
+    pace.begin()  # another request on the same connection
+    after(100.0, 1)
+    after(30.0, 1)
+    with pytest.raises(TooSlowError):
+        after(30.0, 50_000)
 
 
 def test_patience_ends(serve: Serve, waits: list[float]) -> None:
