@@ -109,8 +109,8 @@ class Tdmpc2Config(ActorCriticConfig):
         entropy_weight: weight of the policy's entropy, times the entries of an action.
         scale_tau: EMA rate of the range of Q by which the policy's objective is divided.
         imitation_weight: weight of the likelihood of the data's actions; 0: none, as in the paper.
-        inverse_temperature: an action with advantage A is imitated with weight exp(inverse_temperature * A),
-            A in units of the range of Q; 0: all alike.
+        inverse_temperature: an action with advantage A is imitated with weight exp(inverse_temperature * A);
+            0: all alike.
         max_weight: upper bound to which these weights are clipped.
     """
 
@@ -122,5 +122,5 @@ class Tdmpc2Config(ActorCriticConfig):
     entropy_weight: Weight = 1e-4
     scale_tau: Share = 0.01
     imitation_weight: Weight = 1.0
-    inverse_temperature: Weight = 3.0
+    inverse_temperature: Weight = 1.0
     max_weight: Rate = 100.0

@@ -26,8 +26,8 @@ class TDMPC2(RolloutActorCritic):
 
     Policy: it maximises Q(s, a) / S + entropy_weight * |a| * entropy, a drawn from it, with S the running
     distance of the 5th and 95th percentile of Q, at least 1. Offline, nothing in that keeps it near the data,
-    so it also imitates: + imitation_weight * w log pi(a_data | s), with the weight w = exp(beta A) of
-    advantage-weighted regression and A = (Q(s, a_data) - Q(s, a)) / S.
+    so it also imitates: + imitation_weight * w log pi(a_data | s), with the weight w = exp(beta A), A =
+    Q(s, a_data) - Q(s, a), of critic-regularised regression (Wang et al. 2020, arXiv 2006.15134).
     """
 
     name = "tdmpc2"
@@ -100,7 +100,7 @@ class TDMPC2(RolloutActorCritic):
         entropy = -self.policy.log_prob(state, chosen)
         likelihood = self.policy.log_prob(state, action)
         with torch.no_grad():
-            advantage = (self.action_value(state, action) - q) / scale
+            advantage = self.action_value(state, action) - q
             weight = torch.exp(config.inverse_temperature * advantage).clamp(max=config.max_weight)
         gain = q / scale + config.entropy_weight * action.shape[-1] * entropy
         imitation = weight * likelihood

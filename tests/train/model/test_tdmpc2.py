@@ -89,6 +89,7 @@ def test_the_policy_maximises_scaled_values_and_imitates(head: str) -> None:
         "tdmpc2.imitation_weight=0.3",
         "tdmpc2.entropy_weight=0.01",
         "tdmpc2.rho=0.7",
+        "tdmpc2.inverse_temperature=2.0",
     )
     made, batch = made_of(config), transitions()
     made.scale.copy_(torch.tensor([0.4, 3.0]))
@@ -122,7 +123,7 @@ def test_the_policy_maximises_scaled_values_and_imitates(head: str) -> None:
             q = value(seed, states[seed, n, h], chosen[seed, n, h])
             scale = max(1.0, running[seed])
             advantage = value(seed, states[seed, n, h], batch.action[seed, n, h]) - q
-            weight = min(math.exp(3.0 * float(advantage) / scale), 100.0)
+            weight = min(math.exp(2.0 * float(advantage)), 100.0)
             gain = q / scale + 0.01 * 2 * entropy[seed, n, h] + 0.3 * weight * likelihood[seed, n, h]
             terms.append(-(0.7**h) * gain)
         expected = torch.stack(terms).mean()
