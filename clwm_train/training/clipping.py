@@ -18,6 +18,8 @@ def clip_by_seed(parameters: Iterable[nn.Parameter], seeds: int, most: float) ->
         most: the largest norm.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return
     rows = [gradient.view(seeds, -1) for gradient in gradients]
     norm = torch.stack([row.square().sum(1) for row in rows]).sum(0).sqrt()
     factor = (most / norm.clamp(min=1e-12)).clamp(max=1.0)

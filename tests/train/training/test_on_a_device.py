@@ -23,6 +23,7 @@ from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.kernels.streams import Noise, RandomStreams
 from clwm_train.methods.listing import list_methods
 from clwm_train.model.agent import Agent
+from clwm_train.training.clipping import clip_by_seed
 from clwm_train.training.learner import Learner
 from clwm_train.training.meter import Meter
 from tests.train.helpers import random_task, small_config
@@ -99,6 +100,14 @@ def update(method: str, *overrides: str, compiles: bool = False, before_iql: Any
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
 def test_an_update_stays_on_the_device(method: str) -> None:
     update(method)
+
+
+def test_clipping_stays_on_the_device() -> None:
+    parameters = [torch.nn.Parameter(torch.empty(4, 1, size, device=DEVICE)) for size in (3, 5)]
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
+    with NothingCopied(), OneDevice():
+        clip_by_seed(parameters, 2, 1.0)
 
 
 def test_an_update_in_bf16_stays_on_the_device() -> None:
