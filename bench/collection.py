@@ -1,6 +1,6 @@
 """Transitions per second of collection: random actions against a policy of the zoo's size.
 
-Usage: python bench/collection.py [FAMILY ...]
+Usage: python bench/collection.py [FAMILY ...] [--repeats 5] [--episodes 32]
 
 The policy is untrained: speed does not depend on the weights, only on where the robot gets to. So that both
 drive the same motion, random actions are also *computed* by the policy's network and then replaced.
@@ -8,7 +8,7 @@ drive the same motion, random actions are also *computed* by the policy's networ
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 
 import numpy as np
@@ -20,9 +20,6 @@ from clwm_data.collection.plan import Segment
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.zoo.policy import LearnedPolicy
-
-EPISODES = 32
-REPEATS = 5
 
 
 class Computed(RandomBehaviour):
@@ -52,22 +49,32 @@ def seconds(manifest, behaviour):
     original, rollout.make_behaviour = rollout.make_behaviour, lambda *_: behaviour
     try:
         start = time.process_time()
-        episodes = rollout.roll_out(manifest, Segment(5, 0, 0, EPISODES))
+        segment = Segment(5, 0, 0, manifest.behaviours[0].episodes)
+        episodes = rollout.roll_out(manifest, segment)
         return (time.process_time() - start) / sum(len(episode.reward) for episode in episodes)
     finally:
         rollout.make_behaviour = original
 
 
-for name in sys.argv[1:] or ["cheetah-vel", "hopper-mass", "ant-dir"]:
-    family = get_family(name)
-    manifest = Manifest(
-        name=name, family=name, behaviours=[BehaviourEntry(policy="random", episodes=EPISODES)]
-    )
-    random, policy = RandomBehaviour(family), Computed(family, policy_of(family), 5)
-    seconds(manifest, random), seconds(manifest, policy)  # warm
-    pairs = [(seconds(manifest, random), seconds(manifest, policy)) for _ in range(REPEATS)]
-    plain, computed = (min(column) for column in zip(*pairs, strict=True))
-    print(
-        f"{name:14} random {1 / plain:9,.0f} /s   policy {1 / computed:9,.0f} /s   "
-        f"ratio {plain / computed:.2f}"
-    )
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("families", nargs="*", default=["cheetah-vel", "hopper-mass", "ant-dir"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--episodes", type=int, default=32)
+    options = parser.parse_args()
+    for name in options.families:
+        family = get_family(name)
+        entry = BehaviourEntry(policy="random", episodes=options.episodes)
+        manifest = Manifest(name=name, family=name, behaviours=[entry])
+        random, policy = RandomBehaviour(family), Computed(family, policy_of(family), 5)
+        seconds(manifest, random), seconds(manifest, policy)  # warm
+        pairs = [(seconds(manifest, random), seconds(manifest, policy)) for _ in range(options.repeats)]
+        plain, computed = (min(column) for column in zip(*pairs, strict=True))
+        print(
+            f"{name:14} random {1 / plain:9,.0f} /s   policy {1 / computed:9,.0f} /s   "
+            f"ratio {plain / computed:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -58,12 +58,17 @@ def lanes(task: str, count: int, threads: int, steps: int) -> None:
     print(f"mw-{task:12} {count} lanes, {threads} worker(s): {rate:7.0f} agent steps/s")
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", nargs="+", default=["reach", "push", "door-open"])
     parser.add_argument("--rounds", type=int, default=15)
-    arguments = parser.parse_args()
-    for name in arguments.tasks:
-        overhead(name, arguments.rounds, steps=190)
+    parser.add_argument("--steps", type=int, default=190)
+    options = parser.parse_args()
+    for name in options.tasks:
+        overhead(name, options.rounds, options.steps)
     for workers in (1, 2):
-        lanes(arguments.tasks[0], count=8, threads=workers, steps=100)
+        lanes(options.tasks[0], count=8, threads=workers, steps=options.steps // 2)
+
+
+if __name__ == "__main__":
+    main()

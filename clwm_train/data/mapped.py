@@ -27,7 +27,7 @@ from clwm_data.store.atomic import move_folder
 from clwm_data.store.digest import content_sha256, json_sha256
 from clwm_train.config import DataConfig
 from clwm_train.data.normaliser import Normaliser
-from clwm_train.data.task_data import COLUMNS, TaskData, load_task_data, task_offsets, train_splits
+from clwm_train.data.task_data import COLUMNS, TaskData, extremes, load_task_data, task_offsets, train_splits
 from clwm_train.settings import Memory
 
 #: Version of the layout of the cached files.
@@ -121,6 +121,7 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
         splits=splits,
         first_transition=torch.from_numpy(task_offsets([record.transitions for record in records])),
         first_episode=torch.from_numpy(task_offsets([record.episodes for record in records])),
+        lengths=extremes([columns["episode_length"].numpy()]),
         normaliser=normaliser,
         **columns,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from clwm_data.errors import InvalidInputError
 from clwm_train.config import BatchConfig
 from clwm_train.data.task_data import TaskData, gather
-from clwm_train.kernels.streams import Noise, Purpose, RandomStreams, Streams
+from clwm_train.kernels.streams import Purpose, RandomStreams, Streams
 
 
 @dataclass(frozen=True)
@@ -75,41 +75,69 @@ class TaskBatchSampler:
         self._task_count = torch.tensor(len(positions), device=data.device)
         self.device = device or data.device
         self._streams = RandomStreams(seeds, self.device)
-        places = data.episode_length
-        if not padded:
-            places = (places - config.horizon + 1).clamp_(min=1)
+        length, horizon = data.episode_length, config.horizon
+        places = length if padded else (length - horizon + 1).clamp_(min=1)
         #: [E + 1] number of window positions before each episode.
         self._first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])
         self._task_place = self._first_place[data.first_episode]
-        self._steps = torch.arange(config.horizon + 1, device=data.device)
+        #: [E] a window's first transition minus its position.
+        self._shift = data.episode_start - self._first_place[:-1]
+        shortest, longest = data.lengths
+        #: Window positions of every episode, if that is one number: a search then is a division.
+        self._places = 0 if shortest != longest else longest if padded else max(1, longest - horizon + 1)
+        self._windows = self._padded_windows
+        if not padded and shortest >= horizon:
+            self._windows = self._whole_windows
+            fields = data.observation, data.action, data.reward, data.terminated
+            self._runs = [
+                _runs(field, size) for field, size in zip(fields, (horizon + 1, *3 * [horizon]), strict=True)
+            ]
+            self._ones = torch.ones(1, device=data.device)
+        self._steps = torch.arange(horizon + 1, device=data.device)
 
     def batch(self, step: int, streams: Streams | None = None) -> TaskBatch:
         """The batch of update ``step``, drawn from the sampler's own streams unless others are given."""
         config, draws = self.config, (streams or self._streams).at(Purpose.BATCH, step)
-        task = _integers(draws, (config.tasks,), self._task_count)
+        counts = 1, config.windows, config.context
+        uniform = draws.uniform(config.tasks * sum(counts), dtype=torch.float64).to(self.data.device)
+        tasks, windows, context = (
+            part.unflatten(1, (config.tasks, -1))
+            for part in uniform.split([config.tasks * count for count in counts], 1)
+        )
+        task = _integers(tasks.squeeze(-1), self._task_count)
         position = self._positions[task]
-        window = self._draw(draws, self._task_place, position, config.windows)
-        context = self._draw(draws, self.data.first_transition, position, config.context)
         parts = {
             "task": task,
-            "context": self.data.context(context, next_observation=self.next_observation),
-            **self._windows(window),
+            "context": self.data.context(
+                _between(context, self.data.first_transition, position),
+                next_observation=self.next_observation,
+            ),
+            **self._windows(_between(windows, self._task_place, position)),
         }
         return TaskBatch(**{name: part.to(self.device) for name, part in parts.items()})
 
-    def _draw(self, draws: Noise, first: Tensor, position: Tensor, count: int) -> Tensor:
-        """``count`` integers per task from [first[position], first[position + 1]): [S, T, count]."""
-        low = first[position].unsqueeze(-1)
-        high = first[position + 1].unsqueeze(-1)
-        return low + _integers(draws, (*position.shape[1:], count), high - low)
+    def _whole_windows(self, place: Tensor) -> dict[str, Tensor]:
+        """The windows at positions [S, T, B]; see :class:`TaskBatch`. None extends beyond its episode."""
+        episode = self._episode(place)
+        transition = place + self._shift[episode]
+        observation, action, reward, terminated = (
+            gather(runs, transition + episode if index == 0 else transition)
+            for index, runs in enumerate(self._runs)
+        )
+        steps = (*place.shape, self.config.horizon)
+        return {
+            "observation": observation.unflatten(-1, (steps[-1] + 1, -1)),
+            "action": action.unflatten(-1, (steps[-1], -1)),
+            "reward": reward,
+            "terminated": terminated.to(torch.float32),
+            "mask": self._ones.expand(steps),
+        }
 
-    def _windows(self, place: Tensor) -> dict[str, Tensor]:
+    def _padded_windows(self, place: Tensor) -> dict[str, Tensor]:
         """The windows at positions [S, T, B]; see :class:`TaskBatch`."""
-        data = self.data
-        episode = torch.searchsorted(self._first_place, place, right=True) - 1
-        offset = place - self._first_place[episode]
-        start = data.episode_start[episode] + offset
-        left = (data.episode_length[episode] - offset).unsqueeze(-1)
+        data, episode = self.data, self._episode(place)
+        start = place + self._shift[episode]
+        left = (data.episode_length[episode] - start + data.episode_start[episode]).unsqueeze(-1)
         ahead = torch.minimum(self._steps, left)
         transition = start.unsqueeze(-1) + torch.minimum(self._steps[:-1], left - 1)
         observation = (start + episode).unsqueeze(-1) + ahead
@@ -122,9 +150,25 @@ class TaskBatchSampler:
             "mask": mask.to(torch.float32),
         }
 
+    def _episode(self, place: Tensor) -> Tensor:
+        if self._places:
+            return torch.div(place, self._places, rounding_mode="floor")
+        return torch.searchsorted(self._first_place, place, right=True) - 1
 
-def _integers(draws: Noise, shape: tuple[int, ...], bound: Tensor) -> Tensor:
-    """Integers uniform on [0, bound), bounds up to 2^53: [S, *shape]."""
-    uniform = draws.uniform(*shape, dtype=torch.float64).to(bound.device)
+
+def _runs(array: Tensor, size: int) -> Tensor:
+    """All runs of ``size`` rows of array [R, ...], without a copy: [R - size + 1, size * ...]."""
+    row = array[:1].numel()
+    return array.as_strided((len(array) - size + 1, size * row), (row, 1))
+
+
+def _between(uniform: Tensor, first: Tensor, position: Tensor) -> Tensor:
+    """Integers from [first[position], first[position + 1]): [S, T, N] of positions [S, T]."""
+    low = first[position].unsqueeze(-1)
+    return low + _integers(uniform, first[position + 1].unsqueeze(-1) - low)
+
+
+def _integers(uniform: Tensor, bound: Tensor) -> Tensor:
+    """Integers on [0, bound), bounds up to 2^53, from numbers on [0, 1)."""
     # u < 1 but u * bound may round up to bound.
     return torch.minimum((uniform * bound).long(), bound - 1)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clwm_data.errors import DamagedDataError, InvalidInputError
@@ -55,6 +56,7 @@ class TaskData:
         episode_length: [E] int64.
         first_transition: [tasks + 1] int64, where each task's transitions begin; the last entry is N.
         first_episode: [tasks + 1] int64, likewise its episodes.
+        lengths: least and greatest number of transitions of an episode.
         normaliser: the scaling that was applied.
     """
 
@@ -68,6 +70,7 @@ class TaskData:
     episode_length: Tensor
     first_transition: Tensor
     first_episode: Tensor
+    lengths: tuple[int, int]
     normaliser: Normaliser
 
     @property
@@ -81,6 +84,9 @@ class TaskData:
 
     def observation_row(self, transition: Tensor) -> Tensor:
         """Row of the observation before each transition [...]; the one after it is the next row."""
+        shortest, longest = self.lengths
+        if shortest == longest:  # a search costs more than the transitions themselves
+            return transition + torch.div(transition, longest, rounding_mode="floor")
         return transition + torch.searchsorted(self.episode_start, transition, right=True) - 1
 
     def context(self, transition: Tensor, *, next_observation: bool) -> Tensor:
@@ -135,6 +141,7 @@ def load_task_data(
     first_transition = task_offsets([arrays.transitions for arrays in loaded])
     first_episode = task_offsets([arrays.episodes for arrays in loaded])
     columns = {field: [getattr(arrays, field) for arrays in loaded] for field in COLUMNS}
+    lengths = extremes(columns["episode_length"])
     columns["episode_start"] = [
         start + first for start, first in zip(columns["episode_start"], first_transition[:-1], strict=True)
     ]
@@ -155,6 +162,7 @@ def load_task_data(
         episode_length=joined("episode_length"),
         first_transition=torch.from_numpy(first_transition).to(device),
         first_episode=torch.from_numpy(first_episode).to(device),
+        lengths=lengths,
         normaliser=normaliser,
     )
 
@@ -170,6 +178,11 @@ def train_splits(tasks: Mapping[int, DataTask], name: str) -> tuple[tuple[int, .
     if "train" not in splits:
         raise InvalidInputError(f"{name}: holds no train task: collect tasks of the split train")
     return indices, splits
+
+
+def extremes(lengths: Sequence[NDArray[np.int64]]) -> tuple[int, int]:
+    """The least and the greatest of all entries."""
+    return min(int(part.min()) for part in lengths), max(int(part.max()) for part in lengths)
 
 
 def task_offsets(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,20 @@ def test_constant_entries_are_left_unscaled() -> None:
 def test_a_store_without_train_tasks_is_refused() -> None:
     with pytest.raises(ClwmError, match="holds no train task"):
         data_of({0: random_task(0, [4], split="id")})
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("lengths", [[6, 6], [6, 3, 9], [3, 3, 3], [1, 1]])
+def test_quick_ways_give_what_the_general_way_gives(lengths: list[int], padded: bool) -> None:
+    data = load_task_data({index: random_task(index, lengths) for index in range(3)})
+    config = BatchConfig(tasks=4, windows=9, horizon=3, context=5)
+    quick = TaskBatchSampler(data, config, [0, 1], padded=padded, next_observation=True)
+    assert data.lengths == (min(lengths), max(lengths))
+    general = TaskBatchSampler(
+        replace(data, lengths=(0, 10**9)), config, [0, 1], padded=padded, next_observation=True
+    )
+    for step in range(3):
+        expected = vars(general.batch(step))
+        for name, part in vars(quick.batch(step)).items():
+            assert part.dtype == expected[name].dtype
+            assert torch.equal(part, expected[name]), name

@@ -1,0 +1,46 @@
+"""Every script of bench/ runs, at its smallest size."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+BENCH = ROOT / "bench"
+#: Arguments with which a script takes the least time.
+SMALLEST = {
+    "bench_families.py": "--rounds 1 --lanes 2 --families cheetah-vel,finger-speed --tables one,many",
+    "bench_update.py": "--smallest",
+    "collection.py": "hopper-mass --repeats 1 --episodes 2",
+    "evaluation.py": "--family point-robot --preset tiny --rounds 1",
+    "many_tasks.py": "--tasks 3 5 --size tiny --methods spc --rounds 1",
+    "memory.py": "--tasks 2 --transitions 400 --updates 2 --preset tiny",
+    "metaworld_overhead.py": "--tasks reach --rounds 1 --steps 4",
+    "root.py": "--tasks 3",
+    "sampling.py": "--size tiny --episodes 1 --rounds 1 --batches 2",
+    "X": "--tasks 3",
+    "store.py": "--tasks 2 --episodes 2 --collected 1 --megabytes 80 --rounds 1",
+}
+#: Parts of the scripts.
+MODULES = {"formats.py", "jax_update.py", "measure.py", "reference.py", "synthetic.py"}
+
+
+def test_every_script_is_run() -> None:
+    programs = {path.name for path in BENCH.glob("*.py") if '"__main__"' in path.read_text()}
+    assert programs == set(SMALLEST)
+    assert {path.name for path in BENCH.glob("*.py")} == programs | MODULES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SMALLEST)
+def test_a_script_runs(script: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCH / script), *SMALLEST[script].split()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLWM_CACHE": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert any(character.isdigit() for character in done.stdout)
