@@ -56,6 +56,8 @@ from clwm_train.data.task_data import TaskData, load_task_data
 
 HORIZON, WINDOWS, TASKS = 5, 64, 16
 BATCHES = 20
+#: What a process needs besides the data, in bytes.
+LEAST_LIMIT = 64 << 20
 EPISODES = 25  # of a segment
 
 
@@ -195,9 +197,10 @@ def bench_memory(folder: Path, megabytes: int, rounds: int) -> None:
     store = open_store(large.path)
     loaded = load_task_data(store.tasks, DataConfig())
     held = sum(x.nbytes for x in (loaded.observation, loaded.action, loaded.reward, loaded.terminated))
+    limit = max(held // 4, LEAST_LIMIT)
     map_task_data(store, DataConfig())
     in_memory = sampler_of(loaded)
-    command = [sys.executable, __file__, "--mapped", str(store.path), "--limit", str(held // 4)]
+    command = [sys.executable, __file__, "--mapped", str(store.path), "--limit", str(limit)]
     times: dict[str, list[float]] = {"in memory": [], "mapped, warm": [], "mapped, first batches": []}
     for _ in range(max(3, rounds // 2)):
         since = time.perf_counter()
@@ -208,7 +211,7 @@ def bench_memory(folder: Path, megabytes: int, rounds: int) -> None:
         times["mapped, first batches"].append(answer["cold"])
     medians = {name: statistics.median(values) for name, values in times.items()}
     table(
-        f"Batches of {held / 1e6:.0f} MB of data by a process that may hold {held / 4e6:.0f} MB",
+        f"Batches of {held / 1e6:.0f} MB of data by a process that may hold {limit / 1e6:.0f} MB",
         ["data", "wall ms", "rate beside memory"],
         [[name, f"{w * 1e3:.2f}", f"{medians['in memory'] / w:.2f}"] for name, w in medians.items()],
     )

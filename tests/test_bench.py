@@ -24,7 +24,8 @@ SMALLEST = {
     "root.py": "--tasks 3",
     "sampling.py": "--size tiny --episodes 1 --rounds 1 --batches 2",
     "X": "--tasks 3",
-    "store.py": "--tasks 2 --episodes 2 --collected 1 --megabytes 80 --rounds 1",
+    "store.py": "--tasks 2 --episodes 2 --megabytes 2 --rounds 1 "  # without the start of workers and of Ray
+    "--only collection --only memory --only write --only read --only windows",
 }
 #: Parts of the scripts.
 MODULES = {"formats.py", "jax_update.py", "measure.py", "reference.py", "synthetic.py"}
