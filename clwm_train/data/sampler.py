@@ -101,8 +101,8 @@ class TaskBatchSampler:
         counts = 1, config.windows, config.context
         uniform = draws.uniform(config.tasks * sum(counts), dtype=torch.float64).to(self.data.device)
         tasks, windows, context = (
-            part.unflatten(1, (config.tasks, -1))
-            for part in uniform.split([config.tasks * count for count in counts], 1)
+            part.view(len(part), config.tasks, -1)
+            for part in uniform.split_with_sizes([config.tasks * count for count in counts], 1)
         )
         task = _integers(tasks.squeeze(-1), self._task_count)
         position = self._positions[task]
@@ -126,8 +126,8 @@ class TaskBatchSampler:
         )
         steps = (*place.shape, self.config.horizon)
         return {
-            "observation": observation.unflatten(-1, (steps[-1] + 1, -1)),
-            "action": action.unflatten(-1, (steps[-1], -1)),
+            "observation": observation.view(*place.shape, steps[-1] + 1, -1),
+            "action": action.view(*steps, -1),
             "reward": reward,
             "terminated": terminated.to(torch.float32),
             "mask": self._ones.expand(steps),
