@@ -3,7 +3,7 @@
 None of these numbers is a return of the agent. Critics that overestimate look good here; an agent is measured
 by acting (``clwm eval``). They show how an agent that adapted to a held-out task judges its actions:
 
-- ``value``: min over the critics of Q(s, a, z), of the data's actions;
+- ``value``: Q(s, a, z) of the data's actions: the lowest critic's, or the mean of the critics of ``tdmpc2``;
 - ``policy_value``: the same, of the policy's actions without noise;
 - ``data_return``: the discounted rewards that followed in the data, up to the end of the episode, which cuts
   off what a truncated episode would have gone on to get;
@@ -64,8 +64,7 @@ def look_off_policy(agent: Agent, data: TaskData, split: Split, *, seed: int = 0
     if isinstance(agent.backbone, ActorCritic):
         scale = float(agent.normaliser.reward_scale)
         for name, judged in (("value", action), ("policy_value", mode)):
-            critics = agent.backbone.critics(torch.cat([state, judged], -1)).squeeze(-1)
-            columns[name] = critics.amin(1) / scale
+            columns[name] = agent.backbone.action_value(state, judged) / scale
         returns = returns_to_go(data, chosen, agent.backbone.discount) / scale
         columns["data_return"] = torch.from_numpy(returns).expand(seeds, *returns.shape)
     means = {name: column.double().mean((1, 2)).tolist() for name, column in columns.items()}
