@@ -48,7 +48,7 @@ def pictures(page: str) -> list[str]:
 
 def session(found: list[Block]) -> str:
     """One shell script of all blocks; Python blocks that follow each other are one program."""
-    lines = ["set -eu", "trap 'jobs -p | xargs -r kill' EXIT"]
+    lines = ["set -eu", "trap 'jobs -p | xargs -r kill || true' EXIT"]
     for number, block in enumerate(found):
         separator = "printf '\\x1e'\n" if number else ""
         if block.language == "sh":
@@ -67,7 +67,7 @@ def run(page: str, folder: Path) -> list[str]:
     """Run the blocks of a page in a folder.
 
     Returns:
-        What each block printed to standard output.
+        What each block printed to standard output; the folder is called ``/home/ada`` there.
 
     Raises:
         RuntimeError: a command failed.
@@ -83,7 +83,7 @@ def run(page: str, folder: Path) -> list[str]:
     )
     if done.returncode:
         raise RuntimeError(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.stdout.split(SEPARATOR)
+    return done.stdout.replace(str(folder), "/home/ada").split(SEPARATOR)
 
 
 def with_outputs(page: str, outputs: list[str]) -> str:
