@@ -61,8 +61,8 @@ so a policy of that mean return plays some tasks like the best and others like t
 every other episode. Therefore up to five policies share the tasks of a checkpoint; its file holds all of
 them and a table of tasks. They are chosen by other episodes than those reported below: episode by episode
 for the ants, `hopper-friction` and `walker-friction`, by their mean over episodes for the others. Of
-`cheetah-dir`, `cheetah-wind`, `hopper-param` and `walker-param`, whose runs are short, two stages ship, chosen
-with `--checkpoints 3 --policies 2` or fewer.
+`cheetah-dir`, `cheetah-wind`, `hopper-param` and `walker-param`, whose runs are short, two stages ship,
+chosen with `--checkpoints 3 --policies 2` or fewer.
 
 **Several runs.** `clwm behaviour combine RUN RUN --out DIR` chooses from several runs together: other
 seeds, or runs with `--tasks` for tasks that a policy for all tasks plays badly.
