@@ -23,7 +23,11 @@ def blocks(page: Path) -> list[str]:
 
 PAGES = [
     page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for page in (
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs/howto").glob("*.md")),
+    )
     if page.name not in ELSEWHERE and blocks(page)
 ]
 
