@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Call
-from tests.conftest import Clwm
+from tests.conftest import ROOT, Clwm
 
 SIZES = tuple(
     part
@@ -176,3 +178,37 @@ def test_references_may_come_with_the_data(call: Call, logs: Path) -> None:
     )
     assert (code, (logs / "b.zarr").exists()) == (1, False)
     assert "--references: says nothing about task 1-5" in err
+
+
+def test_data_of_a_package_are_learned_from_after_it_was_uninstalled(clwm: Clwm, tmp_path: Path) -> None:
+    """A family that another package registers, whose environment's module cannot be imported any more."""
+    pytest.importorskip("torch")
+    (family, *_) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/new-family.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "my_families.py").write_text(family)
+    info = tmp_path / "my_families-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-families\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[clwm.families]\ndial = my_families\n")
+    (tmp_path / "dial.yaml").write_text(
+        "name: dials\nfamily: dial\ntasks: 4-9\nbehaviours: [{policy: random, episodes: 3}]\n"
+    )
+    assert clwm("collect", "dial.yaml").returncode == 0
+    options = ("--preset", "tiny", *SIZES)
+    assert clwm("train", "dials", "--out", "with", *options).returncode == 0
+    shutil.rmtree(info)
+    (tmp_path / "my_families.py").write_text("raise ImportError('uninstalled')")
+    assert "dial" not in clwm("families").stdout.split()
+    done = clwm("train", "dials", "--out", "without", *options)
+    assert done.returncode == 0, done.stderr
+    # Rewards alone vary: that came with the store. The networks are the same, bit for bit.
+    assert (tmp_path / "with/config.yaml").read_text() == (tmp_path / "without/config.yaml").read_text()
+    agents = [next((tmp_path / name).glob("checkpoints/*/agent.safetensors")) for name in ("with", "without")]
+    assert agents[0].read_bytes() == agents[1].read_bytes()
+    done = clwm("analyse", "with", "--json", "--horizon", "5")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["seeds"][0]["probe"]["id"].keys() == {"angle"}
+    done = clwm("eval", "with")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "no task family is called 'dial' here" in done.stderr
