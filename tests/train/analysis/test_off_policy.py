@@ -80,3 +80,11 @@ def test_numbers_against_a_loop_over_transitions(
             assert given[name] == pytest.approx(np.mean(values_of), rel=1e-4, abs=1e-5), name
     assert look_off_policy(agent, data, "id", seed=5) == looks
     assert look_off_policy(agent, data, "id", seed=6) != looks
+
+
+def test_critics_that_learn_distributions_give_values() -> None:
+    config = small_config("tdmpc2")
+    agent = Agent(config, [0], 2, 2).eval()
+    (look,) = look_off_policy(agent, load_task_data(TASKS, config.data), "id")
+    assert look.value is not None
+    assert np.isfinite(look.value)
