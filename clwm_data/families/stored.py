@@ -173,9 +173,9 @@ class StoredFamily(TaskFamily):
 
 def _nothing_to_act_in(name: str) -> str:
     return (
-        f"no task family is called {name!r} here: its data can be learned from, but there is no environment "
-        "to act in: install the package that brings it, or name one (`clwm eval RUN --env "
-        "package.module:function`, called with a task's index and parameters)"
+        f"no task family is called {name!r} here, so there is no environment to act in: install the package "
+        "that brings it, or evaluate with one of your own (`clwm eval RUN --env package.module:function`, "
+        "called with a task's index and parameters)"
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.behaviours import make_behaviour
+from clwm_data.behaviours.base import Observer, make_behaviour
 from clwm_data.collection.plan import noise_generator
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.base import SPLITS, Task, TaskFamily
@@ -135,6 +135,7 @@ def preview_store(
         ClwmError: no such task or episode, an unreadable array, or pictures cannot be made here.
     """
     family = store.task_family
+    family.require_gymnasium()
     clips = []
     for index in typical_tasks(family, list(store.tasks)) if tasks is None else tasks:
         if index not in store.tasks:
@@ -164,9 +165,11 @@ def clip_of_behaviour(
         proposed = behaviour.act(
             observation[None], None if privileged is None else privileged[None], noise[step][None]
         )
-        observation, reward, terminated, truncated, info = env.step(
-            np.clip(proposed[0], -1.0, 1.0).astype(np.float32)
-        )
+        action = family.executed(np.clip(proposed[0], -1.0, 1.0).astype(np.float32))
+        before = observation
+        observation, reward, terminated, truncated, info = env.step(action)
+        if isinstance(behaviour, Observer):
+            behaviour.observe(0, before, action, float(np.float32(reward)), observation)
         film.add(reward, info.get("success"), ended=terminated or truncated)
         if terminated or truncated:
             break

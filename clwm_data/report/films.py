@@ -28,7 +28,6 @@ def films(store: Store, tasks: list[int]) -> str:
     """
     try:
         pillow = require("PIL.Image", "sim", "pictures in a report")
-        store.task_family  # noqa: B018 (raises if the family is not known)
         clips = preview_store(store, tasks)
     except ClwmError as error:
         return f'<p class="note">No pictures: {escape(str(error))}</p>'
