@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.convert.source import RawEpisode
+from clwm_data.convert.source import RawEpisode, plain_text
 from clwm_data.errors import InvalidInputError
 
 #: Name of a column here -> its names in other formats.
@@ -61,7 +61,7 @@ def flat_episodes(
         where: how to name the source in messages.
 
     Raises:
-        InvalidInputError: arrays of different length, or no rows.
+        InvalidInputError: arrays of different length, no rows, or flags that are neither 0 nor 1.
     """
     parts = {column: np.asarray(arrays[name]) for column, name in columns.items()}
     rows = len(parts["action"]) if parts["action"].ndim else 0
@@ -72,13 +72,19 @@ def flat_episodes(
                 f"{where}: {columns[column]} has {count} rows, {columns['action']} has {rows}: "
                 "expected one row per step, and at least one"
             )
-    terminated = _flags(parts.get("terminated"), rows)
-    truncated = _flags(parts.get("truncated"), rows)
+    terminated, truncated = (
+        _flags(parts.get(name), rows, f"{where}: {columns.get(name)}") for name in ("terminated", "truncated")
+    )
     if columns.get("terminated") == "dones":
         terminated &= ~truncated  # often set at the end of an episode, for whatever reason
     following = parts.get("next_observation")
+    if following is not None and following.shape != parts["observation"].shape:
+        raise InvalidInputError(
+            f"{where}: {columns['next_observation']} has shape {list(following.shape)}, "
+            f"{columns['observation']} {list(parts['observation'].shape)}: both must be of the same observations"
+        )
     ends = terminated | truncated
-    if following is not None and following.shape == parts["observation"].shape:
+    if following is not None:
         ends[:-1] |= (following[:-1] != parts["observation"][1:]).reshape(rows - 1, -1).any(axis=1)
     ends[-1] = True
     start = 0
@@ -108,7 +114,11 @@ def last_observations(columns: Mapping[str, str]) -> str:
     return "not recorded: last steps dropped unless terminated, there the last observation repeated"
 
 
-def _flags(array: NDArray[Any] | None, rows: int) -> NDArray[np.bool_]:
+def _flags(array: NDArray[Any] | None, rows: int, where: str) -> NDArray[np.bool_]:
     if array is None:
         return np.zeros(rows, np.bool_)
+    wrong = ~((array == 0) | (array == 1)).reshape(rows, -1).all(axis=1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InvalidInputError(f"{where}: row {row} is {plain_text(array[row])[:40]}, expected 0 or 1")
     return np.asarray(array.reshape(rows, -1).any(axis=1), np.bool_)

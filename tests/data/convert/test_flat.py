@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,19 @@ def test_parquet_is_what_datasets_loads(clwm: Clwm, collected: Path, tmp_path: P
     again = clwm("convert", collected, "rows", "--to", "parquet")
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "rows: is there already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("next_observations", np.zeros((9, 3)), "next_observations has shape [9, 3], observations [9, 2]"),
+        ("next_observations", np.zeros(9), "next_observations has shape [9], observations [9, 2]"),
+        ("terminals", np.full(9, 0.5), "terminals: row 0 is 0.5, expected 0 or 1"),
+        ("timeouts", np.full(9, np.nan), "timeouts: row 0 is nan, expected 0 or 1"),
+        ("timeouts", np.arange(9), "timeouts: row 2 is 2, expected 0 or 1"),
+    ],
+)
+def test_columns_that_contradict_the_others_are_refused(name: str, values: Any, message: str) -> None:
+    data = {**d4rl(), name: values}
+    with pytest.raises(InvalidInputError, match=re.escape(f"logs: {message}")):
+        list(flat_episodes(data, find_columns(data, "logs"), "logs"))
