@@ -81,7 +81,7 @@ def flat_episodes(
     if following is not None and following.shape != parts["observation"].shape:
         raise InvalidInputError(
             f"{where}: {columns['next_observation']} has shape {list(following.shape)}, "
-            f"{columns['observation']} {list(parts['observation'].shape)}: both must be of the same observations"
+            f"{columns['observation']} {list(parts['observation'].shape)}: they must be alike"
         )
     ends = terminated | truncated
     if following is not None:
