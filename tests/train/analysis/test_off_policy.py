@@ -12,7 +12,10 @@ from clwm_train.analysis.off_policy import look_off_policy, returns_to_go
 from clwm_train.config import DataConfig
 from clwm_train.data.task_data import load_task_data
 from clwm_train.model.agent import Agent
+from clwm_train.model.backbones.base import ActorCritic
 from tests.train.helpers import random_task, small_config
+from tests.train.reference import decoded, mlp
+from tests.train.training.test_learner import disturb
 
 TASKS = {
     1: random_task(1, [5, 3]),
@@ -82,9 +85,34 @@ def test_numbers_against_a_loop_over_transitions(
     assert look_off_policy(agent, data, "id", seed=6) != looks
 
 
-def test_critics_that_learn_distributions_give_values() -> None:
-    config = small_config("tdmpc2")
-    agent = Agent(config, [0], 2, 2).eval()
-    (look,) = look_off_policy(agent, load_task_data(TASKS, config.data), "id")
-    assert look.value is not None
-    assert np.isfinite(look.value)
+@pytest.mark.parametrize("method", ["spc", "focal-ln", "tdmpc2"])
+def test_values_are_the_critics_in_the_rewards_scale(method: str) -> None:
+    config = small_config(method, "tiny")
+    data = load_task_data(
+        {0: random_task(0, [5]), 1: random_task(1, [1], split="id"), 2: random_task(2, [1], split="id")},
+        config.data,
+    )
+    agent = Agent(config, [3, 4], 2, 2)
+    agent.normaliser.load_state_dict(data.normaliser.state_dict())
+    disturb(agent)
+    assert isinstance(agent.backbone, ActorCritic)
+    weights = {name: p.detach() for name, p in agent.named_parameters()}
+    seen = look_off_policy(agent, data, "id")
+    for seed in (0, 1):
+        values = []
+        for row in (5, 6):
+            observation, action = data.observation[data.observation_row(torch.tensor(row))], data.action[row]
+            parts = [observation, action, data.reward[row : row + 1]]
+            if agent.next_observation:
+                parts.append(data.observation[data.observation_row(torch.tensor(row)) + 1])
+            z = torch.tanh(mlp(weights, "context_encoder.network", torch.cat(parts), seed))
+            feature = agent.features(observation.expand(2, -1))[seed]
+            pair = torch.cat([feature, z, action])
+            copies = agent.backbone.critics.copies
+            outputs = [mlp(weights, "backbone.critics", pair, copies * seed + copy) for copy in range(copies)]
+            if method == "tdmpc2":
+                values.append(np.mean([float(decoded(output)) for output in outputs]))
+            else:
+                values.append(min(float(output[0]) for output in outputs))
+        expected = np.mean(values) / float(agent.normaliser.reward_scale)
+        assert seen[seed].value == pytest.approx(expected, rel=1e-3, abs=1e-4)
