@@ -22,6 +22,7 @@ SMALLEST = {
     "memory.py": "--tasks 2 --transitions 400 --updates 2 --preset tiny",
     "metaworld_overhead.py": "--tasks reach --rounds 1 --steps 4",
     "root.py": "--tasks 3",
+    "validation.py": "--tasks 1 --transitions 400 --rounds 1",
     "sampling.py": "--size tiny --episodes 1 --rounds 1 --batches 2",
     "X": "--tasks 3",
     "store.py": "--tasks 2 --episodes 2 --megabytes 2 --rounds 1 "  # without the start of workers and of Ray

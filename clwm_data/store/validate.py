@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from clwm_data.store.soundness import Finding
 
 #: How often the check is repeated while other processes replace the store.
 ATTEMPTS = 5
+
+#: Each thread holds one task in memory.
+MOST_THREADS = 2
 
 #: Called after each task with its index.
 ProgressCallback = Callable[[int], object]
@@ -45,10 +50,18 @@ def validate(path: Path | str, on_progress: ProgressCallback | None = None) -> l
 def _findings(store: Store, on_progress: ProgressCallback | None) -> list[Finding]:
     findings = list(_check_root(store))
     family = store.known_family
-    for index in sorted(int(key) for key in store.record.tasks):
-        findings += _check_task(store, index, family)
-        if on_progress is not None:
-            on_progress(index)
+    indices = sorted(int(key) for key in store.record.tasks)
+    # Threads: hashing and decoding, which take most of the time, let others run.
+    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
+    try:
+        for index, found in zip(
+            indices, pool.map(lambda index: list(_check_task(store, index, family)), indices), strict=True
+        ):
+            findings += found
+            if on_progress is not None:
+                on_progress(index)
+    finally:
+        pool.shutdown(cancel_futures=True)
     return findings
 
 

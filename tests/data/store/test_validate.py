@@ -136,3 +136,27 @@ def test_swapped_tasks_are_found(store_path: Path) -> None:
     store = open_store(store_path)
     write_root(store_path, store.manifest, store.provenance)
     assert any("parameters" in str(finding) for finding in validate(store_path))
+
+
+def test_tasks_are_checked_in_order_by_several_threads(store_path: Path) -> None:
+    folders = sorted(path for path in (store_path / "tasks").iterdir() if path.is_dir())
+    for folder in folders[1:]:
+        file = next(file for file in every_file(folder) if file.name != "zarr.json")
+        file.write_bytes(file.read_bytes()[:-1])
+    seen: list[int] = []
+    findings = [str(finding) for finding in validate(store_path, seen.append)]
+    assert seen == sorted(seen)
+    assert len(seen) == len(folders)
+    assert all(str(folder) in finding for folder, finding in zip(folders[1:], findings, strict=True))
+
+
+def test_an_interruption_ends_the_check(store_path: Path) -> None:
+    seen: list[int] = []
+
+    def interrupt(index: int) -> None:
+        seen.append(index)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        validate(store_path, interrupt)
+    assert len(seen) == 1
