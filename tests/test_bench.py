@@ -17,14 +17,15 @@ SMALLEST = {
     "bench_families.py": "--rounds 1 --lanes 2 --families cheetah-vel,finger-speed --tables one,many",
     "bench_update.py": "--smallest",
     "collection.py": "hopper-mass --repeats 1 --episodes 2",
+    "contexts.py": "--rounds 1 --steps 2",
     "evaluation.py": "--family point-robot --preset tiny --rounds 1",
     "many_tasks.py": "--tasks 3 5 --size tiny --methods spc --rounds 1",
     "memory.py": "--tasks 2 --transitions 400 --updates 2 --preset tiny",
     "metaworld_overhead.py": "--tasks reach --rounds 1 --steps 4",
+    "other_trainers.py": "--rounds 1 --workers 1",
     "root.py": "--tasks 3",
     "validation.py": "--tasks 1 --transitions 400 --rounds 1",
     "sampling.py": "--size tiny --episodes 1 --rounds 1 --batches 2",
-    "X": "--tasks 3",
     "store.py": "--tasks 2 --episodes 2 --megabytes 2 --rounds 1 "  # without the start of workers and of Ray
     "--only collection --only memory --only write --only read --only windows",
 }
