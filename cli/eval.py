@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 
 from .common import echo_json, echo_table, progress_bar
 from .finding import find_run, is_own, store_of_run
-from .options import checkpoint_option, json_option, run_store_option
+from .options import TargetPath, checkpoint_option, json_option, run_store_option, track_option
 from .settings_options import evaluation_options, execution_options
 
 if TYPE_CHECKING:
-    from clwm_train.evaluation import Protocol, Results
+    from clwm_train.evaluation import Episodes, Protocol, Results
+    from clwm_train.evaluation.footage import Footage
     from clwm_train.evaluation.results import Evaluation
     from clwm_train.runs.run import Run
     from clwm_train.settings import EvaluationSettings, Execution
@@ -37,8 +40,22 @@ if TYPE_CHECKING:
     help="Reference returns to normalise by: a CSV file with the columns task,random,expert, or a file of "
     "`clwm behaviour reference`.",
 )
+@click.option(
+    "--video",
+    type=TargetPath(),
+    metavar="FOLDER",
+    help="Also film the first episode of up to three tasks of each split: FOLDER/PROTOCOL.gif.",
+)
+@click.option(
+    "--video-format",
+    type=click.Choice(["gif", "mp4", "png"]),
+    default="gif",
+    show_default=True,
+    help='Format of --video; png: the last moments; mp4 needs the extra "video".',
+)
 @checkpoint_option
 @run_store_option
+@track_option("nobody")
 @execution_options("cpu", "threads", threads="CPU threads, or processes, of the simulator.  [default: 1]")
 @json_option
 def eval(
@@ -46,8 +63,11 @@ def eval(
     settings: EvaluationSettings,
     context_sizes: str | None,
     references: Path | None,
+    video: Path | None,
+    video_format: str,
     checkpoint: Path | None,
     store: str | None,
+    track: tuple[str, ...] | None,
     execution: Execution,
     as_json: bool,
 ) -> None:
@@ -64,7 +84,8 @@ def eval(
     A split that the family does not have is absent from the results. Normalised returns (0: random actions,
     1: the expert) are shown where reference returns are known. The results of a run on this
     machine are kept in its folder, for every checkpoint and all settings side by side. Every seed of a run is
-    evaluated; if there are several, --json has their results under "seeds".
+    evaluated; if there are several, --json has their results under "seeds". --video films the first seed's
+    agent, and changes no result.
 
     Where the family is not installed, --env names a function (package.module:function, or of a file in the
     current folder). It is called with a task's index and its parameters (a dict), and returns a
@@ -79,6 +100,7 @@ def eval(
       clwm eval runs/point-robot-spc-s0 --planner mppi --planner-set samples=128
       clwm eval runs/point-robot-spc-s0 --protocol zero-shot --prior mean --inference model
       clwm eval runs/point-robot-spc-s0 --noise 0.3
+      clwm eval runs/point-robot-spc-s0 --video films
       clwm eval runs/mw-reach-spc-s0 --episodes 10 --threads 2
       clwm eval user/point-robot-spc
       clwm eval runs/my-robot-spc-s0 --env my_robot:make --references returns.csv
@@ -89,6 +111,7 @@ def eval(
     from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run
     from clwm_train.settings import describe
+    from clwm_train.tracking.results import track_evaluation
 
     path = find_run(run)
     opened = open_run(path)
@@ -98,6 +121,11 @@ def eval(
     if sizes is not None and settings.protocols == ("zero-shot",):
         raise click.UsageError("--context-sizes: zero-shot has no context: name another --protocol as well")
     table = None if references is None else read_reference_file(references)
+    if sizes is not None and (video is not None or track):
+        raise click.UsageError(f"--context-sizes excludes {'--track' if video is None else '--video'}")
+    if track and not is_own(run):
+        raise InvalidInputError(f"{run}: was downloaded, so nothing tracks it: drop --track")
+    footage = None if video is None else _footage(opened, settings, video, video_format)
     warned: set[str] = set()
 
     def warn(message: str) -> None:
@@ -121,6 +149,7 @@ def eval(
                 execution=execution,
                 warn=warn,
                 on_progress=on_progress,
+                on_episodes=_nothing if footage is None else footage.keep,
             )
 
     own = is_own(run)
@@ -143,6 +172,43 @@ def eval(
             click.echo(f"no normalised returns: {family} has no reference returns (--references brings them)")
     if own:  # a downloaded run is not changed
         keep(opened, evaluation)
+    if track:
+        track_evaluation(opened, evaluation, track, warn)
+    if footage is not None and video is not None:
+        title = f"{opened.label} on {opened.record.store_name}, {evaluation.step:,} updates"
+        _write_films(footage, video, video_format, title)
+
+
+def _nothing(protocol: Protocol, episodes: Episodes) -> None:
+    """Where nothing is filmed."""
+
+
+def _footage(run: Run, settings: EvaluationSettings, folder: Path, suffix: str) -> Footage:
+    """What will be filmed; everything that would prevent it is found now."""
+    from clwm_data.families.provided import ProvidedFamily
+    from clwm_data.preview import check_format, typical_tasks
+    from clwm_train.evaluation.footage import Footage
+
+    for protocol in settings.protocols:
+        check_format(folder / f"{protocol}.{suffix}")
+    family = run.task_family
+    if settings.env is not None:
+        family = ProvidedFamily(family, settings.env)
+    evaluated = [task for split in settings.splits for task in family.split(split)]
+    return Footage(family, typical_tasks(family, evaluated))
+
+
+def _write_films(footage: Footage, folder: Path, suffix: str, title: str) -> None:
+    """Write a film for each protocol; messages go to stderr, since --json may own stdout."""
+    from clwm_data.preview import write_preview
+
+    for protocol in footage.protocols:
+        target = folder / f"{protocol}.{suffix}"
+        with progress_bar(None, "task", f"filming {protocol}") as bar:
+            clips = footage.clips(protocol, still=suffix == "png", on_progress=bar.update)
+        if clips:
+            write_preview(clips, target, title=f"{title}, {protocol}")
+            click.echo(f"{target}: {plural(len(clips), 'episode')}", err=True)
 
 
 def keep(run: Run, evaluation: Evaluation) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clwm_data.errors import NotFoundError
+from clwm_data.errors import ClwmError, NotFoundError
+from clwm_data.hub.reference import is_address
 from clwm_data.opening import DATA, RUNS, Located, download_located, locate, locate_here, open_located
 from clwm_data.paths import store_file
 
@@ -76,6 +77,29 @@ def is_own(text: str) -> bool:
     from clwm_train.runs.finding import locate_run
 
     return isinstance(locate_run(text, RUNS), Path)
+
+
+def is_run(text: str) -> bool:
+    """Whether a text names a run rather than a store: here, or on the Hub, which is then asked.
+
+    Text that could name a dataset or an agent on the Hub names the dataset if there is one.
+    """
+    from clwm_train.runs.finding import locate_run
+    from clwm_train.runs.run import RECORD
+
+    try:
+        located = locate_run(text, RUNS)
+    except ClwmError:
+        return False
+    if isinstance(located, Path):
+        return (located / RECORD).is_file()
+    if is_address(text):
+        return True
+    try:
+        look_at_store(text)
+    except NotFoundError:
+        return True
+    return False
 
 
 def store_of_run(run: Run, given: str | None) -> Path:

@@ -19,6 +19,28 @@ json_option: Decorator = click.option(
 )
 
 
+def track_option(default: str) -> Decorator:
+    """``--track``, passed as ``track``: names of trackers, or ``None`` where it is not given."""
+
+    def parse(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        names = [part.strip() for part in value.split(",")]
+        if names == ["none"]:
+            return ()
+        from clwm_train.tracking import check_trackers
+
+        return check_trackers(names)
+
+    return click.option(
+        "--track",
+        metavar="NAMES",
+        callback=parse,
+        help=f"Who shows the metrics, separated by commas: tensorboard, wandb, trackio; or none.  "
+        f"[default: {default}]",
+    )
+
+
 class TargetPath(click.Path):
     """A path to be written to. An empty text is refused: as a path it would mean the current folder."""
 

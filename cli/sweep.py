@@ -18,6 +18,7 @@ from clwm_data.pages.numbers import plural
 
 from .common import echo_table, progress_bar
 from .finding import find_store
+from .options import track_option
 from .settings_options import execution_options
 from .signals import StopOnSignal
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     "stores or methods can share a folder.",
 )
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method; repeatable.")
+@track_option("as the file says, else tensorboard")
 @click.option("--status", is_flag=True, help="Only show the state of every run.")
 def sweep(
     experiment: Path,
@@ -69,6 +71,7 @@ def sweep(
     minutes: float | None,
     stores: tuple[str, ...],
     methods: tuple[str, ...],
+    track: tuple[str, ...] | None,
     status: bool,
 ) -> None:
     """Train, evaluate and analyse all runs of EXPERIMENT, a YAML file: methods x stores x seeds.
@@ -90,6 +93,7 @@ def sweep(
     require("torch", "train", "training")
     from clwm_train.execution import pick_device
     from clwm_train.sweep import ENGINES, list_jobs, narrow, read_experiment
+    from clwm_train.tracking import check_trackers
     from clwm_train.training.compiler import check_compiler
 
     whole = read_experiment(experiment)
@@ -98,7 +102,8 @@ def sweep(
     if described.analysis is not None and any(map(_has_factors, paths.values())):
         require("sklearn", "metrics", "the analysis of the runs (`analysis: null` leaves it out)")
     folder = out or RUNS / described.name
-    work = list_jobs(described, paths, folder, execution)
+    work = list_jobs(described, paths, folder, execution, track)
+    check_trackers(work[0].track or ())
     if status:
         for number, job in enumerate(work, start=1):
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")

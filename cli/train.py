@@ -23,6 +23,7 @@ from clwm_data.ranges import format_indices
 
 from .common import echo_table, progress_bar
 from .finding import find_store
+from .options import track_option
 from .settings_options import execution_options
 from .signals import StopOnSignal
 
@@ -98,6 +99,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
     help="Protocols of --eval-every, with commas; the first chooses checkpoints/best.  [default: few-shot]",
 )
 @click.option("--eval-split", help="Splits of --eval-every, separated by commas.  [default: id]")
+@track_option("tensorboard; with --resume, as the run began")
 @click.option(
     "--show-config", is_flag=True, help="Print every key of the configuration with its value, and exit."
 )
@@ -128,12 +130,14 @@ def train(
     eval_every: int | None,
     eval_protocol: str | None,
     eval_split: str | None,
+    track: tuple[str, ...] | None,
     show_config: bool,
     resume: bool,
 ) -> None:
     """Train an agent on STORE: a path, the name of a store under data/, or user/repo on the Hub.
 
     The run's folder gets the resolved configuration, metrics (JSON lines and TensorBoard) and checkpoints.
+    Nothing is sent anywhere unless --track asks for it (WANDB_MODE=offline keeps wandb's files here, too).
     --resume continues an interrupted run, bit for bit as if it had never stopped.
 
     \b
@@ -146,6 +150,7 @@ def train(
       clwm train point-robot --method focal --steps 2000 --out runs/focal
       clwm train point-robot --set iql.expectile=0.9 --name "expectile 0.9"
       clwm train point-robot --resume --steps 8000
+      clwm train point-robot --track tensorboard,wandb
       clwm train user/point-robot@v1
     """
     if store is None and not show_config:
@@ -167,7 +172,7 @@ def train(
         _echo_config(method, preset, changes, data)
     else:
         run = _run_to_resume(ctx, request, overrides) if resume else _new_run(request)
-        _train(run, data, execution, steps or run.config.steps, profile)
+        _train(run, data, execution, steps or run.config.steps, profile, track)
 
 
 def _new_run(request: TrainingRequest) -> Run:
@@ -189,7 +194,14 @@ def _run_to_resume(ctx: click.Context, request: TrainingRequest, overrides: tupl
     return run
 
 
-def _train(run: Run, store: Store, execution: Execution, steps: int, profile: bool) -> None:
+def _train(
+    run: Run,
+    store: Store,
+    execution: Execution,
+    steps: int,
+    profile: bool,
+    track: Sequence[str] | None,
+) -> None:
     from clwm_data.cache import cache_folder
     from clwm_train.runs.checkpoint import latest_checkpoint, list_checkpoints, read_record
     from clwm_train.runs.run import TRACE
@@ -215,7 +227,7 @@ def _train(run: Run, store: Store, execution: Execution, steps: int, profile: bo
     if decided.memory == "mmap":
         click.echo(f"{target}: the data is mapped from files in {cache_folder('mapped')}", err=True)
     shares = partial(_echo_shares, target / TRACE) if profile else None
-    done = train_with_bar(run, store, execution=decided, steps=steps, profiled=shares, warn=warn)
+    done = train_with_bar(run, store, execution=decided, steps=steps, profiled=shares, track=track, warn=warn)
     with suppress(OSError):  # the terminal was closed
         if not done:
             click.echo(f"clwm: interrupted: the same command with --resume continues {target}", err=True)
@@ -231,6 +243,7 @@ def train_with_bar(
     execution: Execution,
     steps: int,
     profiled: Callable[[Shares], None] | None = None,
+    track: Sequence[str] | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> bool:
     """Train with a progress bar until done or interrupted; returns whether all steps are done."""
@@ -254,6 +267,7 @@ def train_with_bar(
             on_progress=on_progress,
             profiled=profiled,
             evaluator=training_evaluator(run, store),
+            trackers=track,
             warn=warn,
         )
 

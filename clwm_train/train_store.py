@@ -47,10 +47,11 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     execution: Execution | None = None,
+    track: str | Sequence[str] | None = None,
     on_progress: ProgressCallback | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
-    """Train an agent on a store. (Eleven parameters: the options of ``clwm train``; only one is required.)
+    """Train an agent on a store. (Twelve parameters: the options of ``clwm train``; only one is required.)
 
     Everything that can be checked is checked first; a training that cannot start leaves no folder behind.
 
@@ -65,6 +66,9 @@ def train(
         out: folder of the run; by default ``runs/<store>-<name>-s<seeds>``.
         resume: continue the run in the folder, if there is one; more ``steps`` make it longer.
         execution: where and how it is trained; by default on a GPU if there is one.
+        track: who shows the metrics, beside the run's metrics.jsonl: ``tensorboard`` (the default),
+            ``wandb``, ``trackio``, or several; ``()``: nobody. A resumed run goes on with those that it
+            began with.
         on_progress: called after every update with the number done and the latest metrics.
         warn: called with warnings.
 
@@ -103,6 +107,7 @@ def train(
         steps=new.config.steps,
         on_progress=on_progress,
         evaluator=training_evaluator(run, request.store),
+        trackers=[track] if isinstance(track, str) else track,
         warn=warn,
     )
     return run

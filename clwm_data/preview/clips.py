@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 from clwm_data.behaviours.base import Observer, make_behaviour
 from clwm_data.collection.plan import noise_generator
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
-from clwm_data.families.base import SPLITS, Task, TaskFamily
+from clwm_data.families.base import SPLITS, TaskFamily
 from clwm_data.manifest import LEARNED, BehaviourEntry
+from clwm_data.preview.film import Clip, Film
 from clwm_data.seeds import episode_seed
 from clwm_data.store.arrays import Episode, TaskArrays, episode_return
 from clwm_data.store.reader import Store
 from clwm_data.zoo.shipped import shipped_folder
 
-if TYPE_CHECKING:
-    from clwm_data.families.envs import TaskEnv
-
-Picture = NDArray[np.uint8]
 ProgressCallback = Callable[[], object]
 
 #: An episode of a task: its number, or the one with the highest or lowest return.
@@ -31,31 +28,22 @@ Choice = int | Literal["best", "worst"]
 #: Quality of the best trained policy, per cent.
 BEST = 100
 
-MAX_PICTURES = 60  # per episode, not counting its last step
-
 
 @dataclass(frozen=True)
-class Clip:
-    """Pictures of one episode.
+class Acted:
+    """An episode that an agent acted, to be simulated again.
 
     Attributes:
-        task: the task of the episode.
-        label: which episode, or which behaviour.
-        pictures: [n][height, width, 3], at equal distances from step 0 on, and at the end; a still clip has
-            only the last one.
-        steps: length of the episode.
-        episode_return: undiscounted; for a stored episode, the return of the stored rewards.
-        success: whether any step was a success; ``None`` where the family has no success.
-        faithful: the re-simulation of a stored episode reproduced the stored observations.
+        seed: seed of the environment's reset.
+        actions: [n, act], what the agent chose.
+        observations: [n + 1, obs], what it saw.
+        episode_return: undiscounted.
     """
 
-    task: Task
-    label: str
-    pictures: Sequence[Picture]
-    steps: int
+    seed: int
+    actions: NDArray[np.float32]
+    observations: NDArray[np.float32]
     episode_return: float
-    success: bool | None
-    faithful: bool = True
 
 
 def preview_family(
@@ -157,7 +145,7 @@ def clip_of_behaviour(
     own_seed = episode_seed(seed, family.name, task, 0)
     noise = behaviour.draw(noise_generator(own_seed))
     env = family.make_env(task, render_mode="rgb_array")
-    film = _Film(env, still)
+    film = Film(env, still)
     observation, info = env.reset(seed=own_seed)
     film.begin()
     for step in range(family.horizon):
@@ -174,7 +162,7 @@ def clip_of_behaviour(
         if terminated or truncated:
             break
     env.close()
-    return film.clip(family.task(task), entry.label)
+    return film.clip(entry.label)
 
 
 def clip_of_episode(
@@ -186,7 +174,7 @@ def clip_of_episode(
         ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is no state of the family.
     """
     env = family.make_env(task, render_mode="rgb_array")
-    film = _Film(env, still)
+    film = Film(env, still)
     env.reset(seed=episode.seed)
     if episode.initial_state is None:
         raise UnavailableError(
@@ -201,19 +189,33 @@ def clip_of_episode(
         )
     seen = [env.set_state(episode.initial_state)]
     film.begin()
-    for step, action in enumerate(episode.action):
-        observation, reward, terminated, truncated, info = env.step(action)
-        seen.append(observation)
-        ended = terminated or truncated or step == len(episode.action) - 1
-        film.add(reward, info.get("success"), ended=ended)
-        if ended:
-            break
+    film.act(episode.action, seen)
     env.close()
     return film.clip(
-        family.task(task),
         label,
-        stored_return=episode_return(episode.reward),
+        known_return=episode_return(episode.reward),
         faithful=np.array_equal(np.asarray(seen), episode.observation),
+    )
+
+
+def clip_of_actions(family: TaskFamily, task: int, acted: Acted, label: str, *, still: bool = False) -> Clip:
+    """An episode that an agent acted elsewhere, simulated again from its seed with the same actions.
+
+    ``faithful`` is false if the observations differ from those that the agent saw.
+
+    Raises:
+        ClwmError: no such task, or pictures cannot be made here.
+    """
+    env = family.make_env(task, render_mode="rgb_array")
+    film = Film(env, still)
+    seen = [env.reset(seed=acted.seed)[0]]
+    film.begin()
+    film.act(family.executed(acted.actions), seen)
+    env.close()
+    return film.clip(
+        label,
+        known_return=acted.episode_return,
+        faithful=np.array_equal(np.asarray(seen), acted.observations),
     )
 
 
@@ -227,51 +229,6 @@ def typical_tasks(family: TaskFamily, among: Sequence[int] | None = None, each: 
     return chosen
 
 
-class _Film:
-    """Collects the pictures, rewards and successes of an episode while it runs."""
-
-    def __init__(self, env: TaskEnv, still: bool) -> None:
-        self._env = env
-        self._still = still
-        self._stride = -(-env.family.horizon // MAX_PICTURES)
-        self._pictures: list[Picture] = []
-        self._rewards: list[float] = []
-        self._success: bool | None = None
-
-    def begin(self) -> None:
-        if not self._still:
-            self._take()
-
-    def _take(self) -> None:
-        try:
-            picture = self._env.render()
-        except NotImplementedError as error:
-            raise UnavailableError(f"family {self._env.family.name} cannot be drawn: {error}") from error
-        if picture is not None:
-            self._pictures.append(picture)
-
-    def add(self, reward: float, success: bool | None, *, ended: bool) -> None:
-        self._rewards.append(reward)
-        if success is not None:
-            self._success = bool(self._success) or success
-        if ended or (not self._still and len(self._rewards) % self._stride == 0):
-            self._take()
-
-    def clip(
-        self, task: Task, label: str, *, stored_return: float | None = None, faithful: bool = True
-    ) -> Clip:
-        total = episode_return(np.asarray(self._rewards, np.float32))
-        return Clip(
-            task=task,
-            label=label,
-            pictures=self._pictures,
-            steps=len(self._rewards),
-            episode_return=total if stored_return is None else stored_return,
-            success=self._success,
-            faithful=faithful,
-        )
-
-
 def _choose(arrays: TaskArrays, episode: Choice, where: str) -> int:
     if episode == "best":
         return int(np.argmax(arrays.episode_return))
@@ -280,9 +237,3 @@ def _choose(arrays: TaskArrays, episode: Choice, where: str) -> int:
     if not 0 <= episode < arrays.episodes:
         raise NotFoundError(f"{where}: has no episode {episode}: its episodes are 0 to {arrays.episodes - 1}")
     return episode
-
-
-def frames(clips: Sequence[Clip]) -> Iterator[list[Picture]]:
-    """The pictures of all clips, moment by moment; a clip that has ended keeps showing its last picture."""
-    for moment in range(max(len(clip.pictures) for clip in clips)):
-        yield [clip.pictures[min(moment, len(clip.pictures) - 1)] for clip in clips]

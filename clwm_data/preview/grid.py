@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import InvalidInputError
+from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families.base import Split
 from clwm_data.listing import format_parameters
-from clwm_data.preview.clips import Clip, frames
+from clwm_data.preview.film import Clip, frames
 from clwm_data.store.atomic import replacing
 
 FORMATS = (".gif", ".mp4", ".png")
@@ -22,6 +22,7 @@ FORMATS = (".gif", ".mp4", ".png")
 MARGIN, HEADING, CAPTION = 12, 26, 38  # pixels
 TILE_WIDTH, FILM_WIDTH = 320, 1320  # maximum width of a tile and of the whole film, in pixels
 FRAMES_PER_SECOND = 12
+ENCODER = "libx264"  # of .mp4
 
 Colour = tuple[int, int, int]
 PAPER: Colour = (255, 255, 255)
@@ -67,8 +68,17 @@ def check_format(path: Path) -> Path:
         raise InvalidInputError(f"{path}: {nearest} is a file: choose another place")
     require("PIL", "sim", "a preview")
     if path.suffix == ".mp4":
-        require("av", "video", "a preview as .mp4")
+        _check_encoder(require("av", "video", "a preview as .mp4"), path)
     return path
+
+
+def _check_encoder(av: Any, path: Path) -> None:
+    try:
+        av.codec.Codec(ENCODER, "w")
+    except ValueError as error:
+        raise UnavailableError(
+            f"{path}: the installed PyAV has no encoder {ENCODER}: choose a .gif, or install `pip install av`"
+        ) from error
 
 
 class _Grid:
@@ -140,6 +150,8 @@ class _Grid:
             font=large,
         )
         score = f"return {clip.episode_return:.1f}"
+        if clip.normalised_return is not None:
+            score += f" ({clip.normalised_return:.2f} of expert)"
         pen.text((right - pen.textlength(score, font=large), top), score, fill=INK, font=large)
         outcome = "" if clip.success is None else "solved" if clip.success else "not solved"
         space = self._width - pen.textlength(outcome + "  ", font=small)
@@ -177,7 +189,7 @@ def _write_gif(moments: Sequence[Any], path: Path) -> None:
 def _write_mp4(moments: Iterator[Any], size: tuple[int, int], path: Path) -> None:
     av = require("av", "video", "a preview as .mp4")
     with av.open(str(path), "w", format="mp4") as film:
-        stream = film.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"crf": "20"})
+        stream = film.add_stream(ENCODER, rate=FRAMES_PER_SECOND, options={"crf": "20"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for moment in moments:

@@ -8,35 +8,24 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import Split, TaskFamily
 from clwm_data.families.provided import MakeEnvironment, ProvidedFamily
 from clwm_data.ranges import format_indices
 from clwm_data.references import normalised_return
-from clwm_train.acting.actor import Actor, PolicyActor
-from clwm_train.acting.belief import Belief, FixedBelief, RunningBelief
-from clwm_train.acting.context import infer_from_data, make_prior
-from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
-from clwm_train.acting.planner import MPPI
 from clwm_train.config import Protocol
 from clwm_train.data.task_data import DataTask
-from clwm_train.evaluation.gathering import Gathering, gather_context
-from clwm_train.evaluation.rollout import Episodes, roll_out
-from clwm_train.kernels.streams import Purpose, derive
+from clwm_train.evaluation.evaluator import MOST_LANES, Evaluator, group_tasks
+from clwm_train.evaluation.rollout import Episodes
 from clwm_train.model.agent import Agent
 from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings
-
-#: Maximum number of episodes at a time, unless another is given: Meta-World's take 30 MB each.
-MOST_LANES = 128
 
 #: Protocols whose contexts the agent gathers itself.
 GATHERED = ("online-context", "non-prior")
 
-#: Number of random actions at the beginning of a non-prior context.
-RANDOM_STEPS = 100
+#: Called with the episodes of some tasks under a protocol, as soon as they are over.
+EpisodesCallback = Callable[[Protocol, Episodes], object]
 
 #: ``{protocol: {split: {"return_mean": x, "tasks": {id: x}, ...}}}``
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -53,6 +42,7 @@ def evaluate(
     warn: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
     env: MakeEnvironment | None = None,
+    on_episodes: EpisodesCallback = lambda protocol, episodes: None,
 ) -> list[Results]:
     """Returns of the adapted agent on the family's tasks, many episodes at once.
 
@@ -79,6 +69,7 @@ def evaluate(
         on_progress: called with the number of steps done (of many episodes at once) and their total.
         env: makes the environment of a task from its index and its parameters (a dict), in place of the
             family; by default the function that ``settings.env`` names, if any.
+        on_episodes: called with the episodes of some tasks as soon as they are over.
 
     Returns:
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
@@ -86,7 +77,7 @@ def evaluate(
         {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}, "groups" (by
         benchmark, where the family joins several): {name: {"tasks", "return_mean", "success"}}}}}``.
 
-    It has nine parameters: what is evaluated, how, and, all optional, where, how it is computed and reported.
+    It has ten parameters: what is evaluated, how, and, all optional, where, how it is computed and reported.
 
     Raises:
         InvalidInputError: no task has data for few-shot; too few train tasks have data for the mean prior or
@@ -96,13 +87,15 @@ def evaluate(
     if make is not None:
         family = ProvidedFamily(family, make)
     family.require_gymnasium()
-    evaluator = _Evaluator(agent, family, tasks, settings, threads)
+    evaluator = Evaluator(agent, family, tasks, settings, threads)
     evaluated = [index for split in settings.splits for index in family.split(split)]
     plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
     for protocol in settings.protocols:
         chosen = _with_data(family, evaluated, tasks, warn) if protocol == "few-shot" else evaluated
         if chosen:
-            plan.append((protocol, chosen, _groups(chosen, len(agent.seeds) * settings.episodes, max_lanes)))
+            plan.append(
+                (protocol, chosen, group_tasks(chosen, len(agent.seeds) * settings.episodes, max_lanes))
+            )
     total = sum(
         len(groups) * (family.horizon + settings.context_size * (protocol in GATHERED))
         for protocol, _, groups in plan
@@ -114,6 +107,7 @@ def evaluate(
         for group in groups:
             evaluator.on_step = _counting(before, total, on_progress)
             done.append(evaluator.episodes(protocol, group))
+            on_episodes(protocol, done[-1])
             before += family.horizon + settings.context_size * (protocol in GATHERED)
             on_progress(before, total)  # episodes may have ended early
         for row, result in enumerate(results):
@@ -127,91 +121,6 @@ def _counting(before: int, total: int, on_progress: Callable[[int, int], object]
     """Counts steps from ``before`` on."""
     steps = count(before + 1)
     return lambda: on_progress(next(steps), total)
-
-
-class _Evaluator:
-    """Shared by all protocols: the actor and its initial belief."""
-
-    def __init__(
-        self,
-        agent: Agent,
-        family: TaskFamily,
-        tasks: Mapping[int, DataTask],
-        settings: EvaluationSettings,
-        threads: int,
-    ) -> None:
-        self._agent, self._family, self._tasks = agent, family, tasks
-        self._settings, self._threads = settings, threads
-        seed = settings.seed
-        self._actor: Actor = (
-            PolicyActor(agent, settings.noise) if settings.planner is None else MPPI(agent, settings.planner)
-        )
-        self._prior = make_prior(agent, tasks, settings.prior, settings.prior_weight, seed)
-        #: [S, P, z] candidates, if the world model infers tasks.
-        self._candidates = candidate_tasks(agent, tasks, seed) if settings.inference == "model" else None
-        self.on_step: Callable[[], object] = lambda: None
-
-    def episodes(self, protocol: Protocol, group: Sequence[int]) -> Episodes:
-        """Episodes of some tasks: ``episodes`` lanes for each, one task after another."""
-        settings = self._settings
-        belief = self._adapted(protocol, group)
-        lanes = [(index, number) for index in group for number in range(settings.episodes)]
-        seeds = [derive(settings.seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
-        return roll_out(
-            self._actor,
-            self._family,
-            [index for index, _ in lanes],
-            belief,
-            seeds,
-            threads=self._threads,
-            on_step=self.on_step,
-        )
-
-    def _adapted(self, protocol: Protocol, group: Sequence[int]) -> Belief:
-        """The agent's belief about the task of each lane when its episode begins."""
-        settings = self._settings
-        known = self._agent.known_z(group)
-        if known is not None:
-            return FixedBelief(known.repeat_interleave(settings.episodes, 1))
-        match protocol:
-            case "few-shot":
-                inferred = [
-                    infer_from_data(
-                        self._agent, self._tasks[index], settings.context_size, settings.seed, self._prior
-                    )
-                    for index in group
-                ]
-                z = torch.stack(inferred, 1)
-            case "online-context":
-                z = self._gathered(group, random_steps=0, keep_prior=True)
-            case "non-prior":
-                z = self._gathered(group, random_steps=RANDOM_STEPS, keep_prior=False)
-            case "zero-shot":
-                return self._new_belief(len(group) * settings.episodes)
-        return FixedBelief(z.repeat_interleave(settings.episodes, 1))
-
-    def _gathered(self, group: Sequence[int], *, random_steps: int, keep_prior: bool) -> Tensor:
-        settings = self._settings
-        return gather_context(
-            self._actor,
-            self._family,
-            group,
-            self._new_belief(len(group)),
-            Gathering(settings.context_size, random_steps, keep_prior, settings.seed),
-            threads=self._threads,
-            on_step=self.on_step,
-        )
-
-    def _new_belief(self, lanes: int) -> Belief:
-        if self._candidates is None:
-            return RunningBelief(self._agent, lanes, self._prior)
-        return ModelBelief(self._agent, lanes, self._candidates, self._prior)
-
-
-def _groups(chosen: Sequence[int], lanes: int, max_lanes: int) -> list[list[int]]:
-    """The tasks in groups of nearly equal size that take at most ``max_lanes``, or one task each."""
-    count = -(-len(chosen) // max(1, max_lanes // lanes))
-    return [group.tolist() for group in np.array_split(np.asarray(chosen), count)]
 
 
 def _with_data(

@@ -20,17 +20,23 @@ class Episodes:
     """One episode in every lane.
 
     Attributes:
+        tasks: [L] task index of each lane.
+        seeds: [L] seed of each lane's episode.
         returns: [S, L] float64, undiscounted, in the environment's scale.
         success: [S, L] bool, solved at some step; ``None`` if the family has no success.
         lengths: [S, L] int64, steps.
         observations: [S, L, horizon + 1, obs] float32; after the end of an episode, its last observation is
             repeated.
+        actions: [S, L, n, act] float32, what the agent chose in the n steps of the longest episode.
     """
 
+    tasks: tuple[int, ...]
+    seeds: tuple[int, ...]
     returns: NDArray[np.float64]
     success: NDArray[np.bool_] | None
     lengths: NDArray[np.int64]
     observations: NDArray[np.float32]
+    actions: NDArray[np.float32]
 
 
 def roll_out(
@@ -59,10 +65,11 @@ def roll_out(
     returns, lengths, success = np.zeros(total), np.zeros(total, np.int64), np.zeros(total, np.bool_)
     with Lanes(actor.agent, family, tasks, threads=threads) as lanes:
         lanes.reset(actor, [*seeds] * copies)
-        seen = [lanes.observation]
+        seen, taken = [lanes.observation], []
         while lanes.active.any():
             lengths += lanes.active
-            reward, info = lanes.step(lanes.act(actor, belief), belief)
+            taken.append(lanes.act(actor, belief))
+            reward, info = lanes.step(taken[-1], belief)
             returns += reward
             success |= info.get("success", False)
             seen.append(lanes.observation)
@@ -73,8 +80,11 @@ def roll_out(
         return array.reshape(copies, len(tasks), *array.shape[1:])
 
     return Episodes(
+        tasks=tuple(tasks),
+        seeds=tuple(seeds),
         returns=by_seed(returns),
         success=by_seed(success) if family.has_success else None,
         lengths=by_seed(lengths),
         observations=by_seed(np.stack(seen, 1)),
+        actions=by_seed(np.stack(taken, 1)),
     )

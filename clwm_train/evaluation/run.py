@@ -10,7 +10,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.families.provided import MakeEnvironment, function_name
 from clwm_data.references.table import References, reference_of
 from clwm_data.store import Store
-from clwm_train.evaluation.protocols import add_normalised, evaluate
+from clwm_train.evaluation.protocols import EpisodesCallback, add_normalised, evaluate
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
@@ -30,8 +30,9 @@ def evaluate_run(
     execution: Execution = DEFAULT_EXECUTION,
     warn: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
+    on_episodes: EpisodesCallback = lambda protocol, episodes: None,
 ) -> Evaluation:
-    """Evaluate the agent of a run. (Nine parameters: all but the first two are optional.)
+    """Evaluate the agent of a run. (Ten parameters: all but the first two are optional.)
 
     Args:
         run: the trained run.
@@ -44,6 +45,7 @@ def evaluate_run(
         execution: device to compute on, and threads of the simulator (one by default).
         warn: called with a message about tasks without a context.
         on_progress: called with the number of steps done and their total.
+        on_episodes: called with the episodes of some tasks as soon as they are over.
 
     Raises:
         InvalidInputError: the store is of another family, or as for :func:`~clwm_train.evaluation.evaluate`.
@@ -71,6 +73,7 @@ def evaluate_run(
         warn=warn,
         on_progress=on_progress,
         env=env,
+        on_episodes=on_episodes,
     )
     if references is not None:
         add_normalised(results, partial(reference_of, references))

@@ -1,4 +1,4 @@
-"""Metrics on disk: JSON lines for programs, TensorBoard for people."""
+"""Metrics on disk: a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -33,47 +33,36 @@ Row = dict[str, Any]
 class MetricsLog:
     """Appends rows ``{"step": int, "seed": int, <metric>: float, ...}``.
 
-    Opening it drops the rows of updates that will be repeated, from both files: those beyond ``step`` (of a
-    run that was interrupted after its last checkpoint), and those of the unfinished interval at the end of a
-    run. Damaged rows are dropped, too; the damaged file is kept beside the new one.
+    Opening it drops the rows of updates that will be repeated: those beyond ``step`` (of a run that was
+    interrupted after its last checkpoint), and those of the unfinished interval at the end of a run. Damaged
+    rows are dropped, too; the damaged file is kept beside the new one.
 
     Args:
         path: the JSON-lines file.
-        tensorboard: folder of TensorBoard's files, with a folder per seed, so that curves overlay.
         step: updates done so far.
         every: updates per row.
-        seeds: seeds of the rows.
         warn: called with a message about damaged rows.
+
+    Attributes:
+        kept: the rows in the file when it was opened.
+        dropped: those that were dropped.
     """
 
     def __init__(
-        self,
-        path: Path,
-        tensorboard: Path,
-        *,
-        step: int,
-        every: int,
-        seeds: Sequence[int],
-        warn: Callable[[str], object] = warnings.warn,
+        self, path: Path, *, step: int, every: int, warn: Callable[[str], object] = warnings.warn
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._path = path
         rows = _read_sound_rows(path, warn) if path.exists() else []
-        kept = [row for row in rows if row["step"] <= step and (row["step"] % every == 0 or _evaluates(row))]
+        self.kept: list[Row] = []
+        self.dropped: list[Row] = []
+        for row in rows:
+            stays = row["step"] <= step and (row["step"] % every == 0 or evaluates(row))
+            (self.kept if stays else self.dropped).append(row)
         with replacing(path) as temporary:
-            temporary.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
+            temporary.write_text("".join(f"{json.dumps(row)}\n" for row in self.kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
-        # TensorBoard drops everything beyond one step; rows kept beyond it (evaluations) are written again.
         #: Both seconds of training until ``step``: what the last row says, and the same speed from there.
-        self._spent = _spent(kept[-1], step) if kept else (0.0, 0.0)
-        purge = max((row["step"] for row in kept if not _evaluates(row)), default=0) + 1
-        self._writers: dict[int, Any] = {
-            seed: SummaryWriter(str(tensorboard / f"seed-{seed}"), purge_step=purge) for seed in seeds
-        }
-        for row in kept:
-            if row["step"] >= purge:
-                self._draw(row)
+        self._spent = _spent(self.kept[-1], step) if self.kept else (0.0, 0.0)
 
     def spent(self, since: tuple[float, float]) -> tuple[float, float]:
         """Seconds of training of the whole run, elapsed and of the processor.
@@ -83,8 +72,11 @@ class MetricsLog:
         """
         return self._spent[0] + since[0], self._spent[1] + since[1]
 
-    def write(self, step: int, seed: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, seed: int, metrics: Mapping[str, float]) -> Row:
         """Append a row; metrics that are not finite are left out (JSON has no NaN).
+
+        Returns:
+            the row.
 
         Raises:
             UnavailableError: it cannot be written.
@@ -94,7 +86,7 @@ class MetricsLog:
         with disk_errors(self._path, AFTERWARDS):
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
-            self._draw(row)
+        return row
 
     def sync(self) -> None:
         """Flush all rows to the disk, before anything that is written later.
@@ -105,23 +97,14 @@ class MetricsLog:
         with disk_errors(self._path, AFTERWARDS):
             self._file.flush()
             os.fsync(self._file.fileno())
-            for writer in self._writers.values():
-                writer.flush()
-
-    def _draw(self, row: Row) -> None:
-        writer = self._writers.get(row["seed"])
-        for name, value in row.items():
-            if writer is not None and name not in ("step", "seed"):
-                writer.add_scalar(name, value, row["step"])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         # Every row was flushed when it was written: a full disk has already been reported.
-        for stream in (self._file, *self._writers.values()):
-            with suppress(OSError):
-                stream.close()
+        with suppress(OSError):
+            self._file.close()
 
 
 def read_metrics(path: Path) -> Iterator[Row]:
@@ -169,5 +152,6 @@ def _spent(row: Row, step: int) -> tuple[float, float]:
     return elapsed, processor
 
 
-def _evaluates(row: Row) -> bool:
+def evaluates(row: Row) -> bool:
+    """Whether a row is that of an evaluation while training."""
     return any(name.startswith(EVALUATION_PREFIX) for name in row)

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -66,6 +66,7 @@ class Experiment(StrictModel):
         methods: name -> where the method differs from the experiment.
         evaluation: settings with which every run is evaluated.
         analysis: settings with which every run is analysed; ``null``: no analysis.
+        track: who shows the metrics of the runs: tensorboard, wandb, trackio.
     """
 
     name: Label
@@ -79,6 +80,7 @@ class Experiment(StrictModel):
     methods: Annotated[dict[Label, MethodEntry | None], Field(min_length=1)]
     evaluation: EvaluationSettings = DEFAULT_EVALUATION
     analysis: AnalysisSettings | None = DEFAULT_ANALYSIS
+    track: list[Literal["tensorboard", "wandb", "trackio"]] | None = None
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Self:
@@ -138,6 +140,7 @@ def list_jobs(
     stores: Mapping[str, Path],
     folder: Path,
     execution: Execution = DEFAULT_EXECUTION,
+    track: Sequence[str] | None = None,
 ) -> list[Job]:
     """The runs of an experiment: store by store, method by method.
 
@@ -146,11 +149,13 @@ def list_jobs(
         stores: path of each of its stores.
         folder: folder of the runs.
         execution: where and how each run is trained.
+        track: names of trackers; ``None``: those of the experiment.
 
     Raises:
         InvalidInputError: two stores have the same name.
     """
     names: dict[str, str] = {}
+    trackers = experiment.track if track is None else track
     for text in experiment.stores:
         name = stores[text].name.removesuffix(".zarr")
         if name in names:
@@ -178,6 +183,7 @@ def list_jobs(
                         evaluations=(experiment.evaluation, *entry.evaluations),
                         analysis=experiment.analysis,
                         execution=execution,
+                        track=None if trackers is None else tuple(trackers),
                     )
                 )
     return jobs

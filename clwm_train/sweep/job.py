@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from clwm_train.runs.lock import run_lock
 from clwm_train.runs.run import RECORD, Run, create_run, open_run, resolve_for
 from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
 from clwm_train.sweep.budget import read_timing, take_timing
+from clwm_train.tracking.opening import DEFAULT, tracker_names
+from clwm_train.tracking.results import track_evaluation
 from clwm_train.training.train import train_run
 from clwm_train.training.trainer import ProgressCallback
 
@@ -48,6 +51,7 @@ class Job:
         execution: where and how it is trained.
         minutes: train as many updates as fit into so many minutes for each seed; ``None``: those of the
             configuration.
+        track: names of trackers; ``None``: those that the run began with.
     """
 
     run: Path
@@ -61,6 +65,7 @@ class Job:
     analysis: AnalysisSettings | None
     execution: Execution = DEFAULT_EXECUTION
     minutes: float | None = None
+    track: tuple[str, ...] | None = None
 
     @property
     def timing(self) -> Path:
@@ -161,6 +166,7 @@ def run_job(
                         stop=stop,
                         on_progress=on_progress,
                         evaluator=training_evaluator(run, store),
+                        trackers=job.track,
                     )
                 case "evaluating":
                     _evaluate(job, open_run(job.run), store)
@@ -204,7 +210,10 @@ def _evaluate(job: Job, run: Run, store: Store) -> None:
     settings = _next_evaluation(job, run, store)
     if settings is not None:
         checkpoint = final_checkpoint(run)
-        save_evaluation(run, evaluate_run(run, store, settings, checkpoint=checkpoint, execution=execution))
+        evaluation = evaluate_run(run, store, settings, checkpoint=checkpoint, execution=execution)
+        save_evaluation(run, evaluation)
+        if settings == job.evaluations[0] and tracker_names(run.path) != DEFAULT:
+            track_evaluation(run, evaluation, None, warnings.warn)
 
 
 def _analyse(job: Job, run: Run, store: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +14,7 @@ from clwm_train.data.mapped import read_task_data
 from clwm_train.runs.lock import run_lock
 from clwm_train.runs.run import RECORD, Run, check_same_data, discard_unbegun, write_run
 from clwm_train.settings import DEFAULT_EXECUTION, Execution
+from clwm_train.tracking import check_trackers
 from clwm_train.training.allocator import keep_freed_memory
 from clwm_train.training.decide import decide_execution
 from clwm_train.training.footprint import check_fits
@@ -33,12 +34,13 @@ def train_run(
     on_progress: ProgressCallback | None = None,
     profiled: Callable[[Shares], None] | None = None,
     evaluator: Evaluator | None = None,
+    trackers: Sequence[str] | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> bool:
     """Train a run on its store from its latest checkpoint.
 
     A run that was only described (:func:`~clwm_train.runs.run.describe_run`) is written once everything that
-    can fail has succeeded: its data are read and its networks are built. (Nine parameters: all but the first
+    can fail has succeeded: its data are read and its networks are built. (Ten parameters: all but the first
     two are optional.)
 
     With large networks on CPU, the process then keeps freed memory (:mod:`clwm_train.training.allocator`).
@@ -57,6 +59,7 @@ def train_run(
             the time.
         evaluator: evaluates the agent, in runs whose configuration requires it
             (:func:`clwm_train.evaluation.while_training.training_evaluator`).
+        trackers: names of trackers; ``None``: those that the run began with, TensorBoard for a new one.
         warn: called with warnings.
 
     Returns:
@@ -64,7 +67,8 @@ def train_run(
 
     Raises:
         ConflictError: another process trains the run, or the store holds other data than it began with.
-        InvalidInputError: ``steps`` exceeds the updates over which the learning rates decay.
+        InvalidInputError: ``steps`` exceeds the updates over which the learning rates decay, or there is no
+            such tracker.
         DivergedError: a metric or a weight became infinite or NaN.
         UnavailableError: nothing can be compiled here, the disk is full, or memory does not suffice.
     """
@@ -75,6 +79,7 @@ def train_run(
             f"{run.path}: its learning rates fall to 0 at update {most:,} (learning_rate_decay), so it "
             f"cannot go on to {steps:,}: train a new run with --steps {steps}"
         )
+    check_trackers(trackers or ())
     decided = decide_execution(execution, store, most, warn)
     device = torch.device(decided.device)
     with run_lock(run.path), _memory_errors(run):
@@ -84,7 +89,15 @@ def train_run(
         except ClwmError:
             discard_unbegun(run)  # its record would claim the digest of data that could not be read
             raise
-        trainer = Trainer(run, data, device, compiles=decided.compile, evaluator=evaluator, warn=warn)
+        trainer = Trainer(
+            run,
+            data,
+            device,
+            compiles=decided.compile,
+            evaluator=evaluator,
+            trackers=trackers,
+            warn=warn,
+        )
         if not (run.path / RECORD).exists():
             write_run(run)
         agent, batch = trainer.learner.agent, run.config.batch

@@ -29,8 +29,9 @@ from clwm_train.runs.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SPENT, THROUGHPUT, MetricsLog
-from clwm_train.runs.run import METRICS, TENSORBOARD, TRACE, Run
+from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SPENT, THROUGHPUT
+from clwm_train.runs.run import TRACE, Run
+from clwm_train.tracking.log import TrainingLog
 from clwm_train.training.divergence import check_finite
 from clwm_train.training.learner import Learner, Metrics
 from clwm_train.training.meter import Meter
@@ -59,6 +60,7 @@ class Trainer:
         compiles: compute losses and gradients as compiled graphs. With device and data on a GPU updates are
             recorded in any case (:mod:`clwm_train.training.recorded`).
         evaluator: for runs that are evaluated while training (``evaluation`` of the configuration).
+        trackers: names of trackers (:mod:`clwm_train.tracking`); ``None``: those that the run began with.
         warn: called with warnings.
     """
 
@@ -70,9 +72,11 @@ class Trainer:
         *,
         compiles: bool = False,
         evaluator: Evaluator | None = None,
+        trackers: Sequence[str] | None = None,
         warn: Callable[[str], object] = warnings.warn,
     ) -> None:
         self.run = run
+        self.trackers = trackers
         self.warn = warn
         config, record = run.config, run.record
         if config.evaluation is not None and evaluator is None:
@@ -132,19 +136,12 @@ class Trainer:
         """
         if self.step >= steps:
             return True  # without changing anything in the folder
-        path, config, seeds = self.run.path, self.run.config, self.run.record.seeds
+        path, config = self.run.path, self.run.config
         latest: dict[str, float] = {}
         saved = self.step if list_checkpoints(self.run.checkpoints) else -1
         with ExitStack() as stack:
             log = stack.enter_context(
-                MetricsLog(
-                    path / METRICS,
-                    path / TENSORBOARD,
-                    step=self.step,
-                    every=config.log_every,
-                    seeds=seeds,
-                    warn=self.warn,
-                )
+                TrainingLog(self.run, step=self.step, trackers=self.trackers, warn=self.warn)
             )
             profiler = profiled and stack.enter_context(Profiler(path / TRACE, profiled))
             watch, since, before = Stopwatch(), 0.0, self.step
@@ -176,6 +173,8 @@ class Trainer:
                     on_progress(self.step, latest)
             if saved != self.step:
                 self._save(log)
+            if self.step >= steps:
+                log.show_last()
         return self.step >= steps
 
     def update(self, *, recorded: bool) -> Metrics:
@@ -188,7 +187,7 @@ class Trainer:
             batch = self.sampler.batch(self.step)
         return self.learner.update(batch, self.step, self.streams, rate)
 
-    def _write_row(self, log: MetricsLog, speed: float, spent: tuple[float, float]) -> dict[str, float]:
+    def _write_row(self, log: TrainingLog, speed: float, spent: tuple[float, float]) -> dict[str, float]:
         """Log the means over the current interval; returns those of the first seed."""
         config, seeds = self.run.config, self.run.record.seeds
         means = self.meter.means()
@@ -210,7 +209,7 @@ class Trainer:
             log.write(self.step, seed, row)
         return rows[0]
 
-    def _evaluate(self, log: MetricsLog, spent: tuple[float, float]) -> None:
+    def _evaluate(self, log: TrainingLog, spent: tuple[float, float]) -> None:
         """Evaluate the current agent, log the result, and keep the agent if it is the best so far."""
         assert self.evaluator is not None  # checked in the constructor
         self._check()
@@ -250,7 +249,7 @@ class Trainer:
         where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
         return DivergedError(f"{self.run.path}: {what}; {where}; try a lower learning rate in a new run")
 
-    def _save(self, log: MetricsLog) -> Path:
+    def _save(self, log: TrainingLog) -> Path:
         self._check()
         optimisers = optimiser_state(self.learner)
         try:

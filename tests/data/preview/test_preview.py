@@ -14,7 +14,8 @@ from clwm_data.families.point_robot.family import PointRobotSimulator
 from clwm_data.families.simulation.simulator import Simulator
 from clwm_data.opening import open_store
 from clwm_data.preview import Clip, clip_of_episode, preview_family, preview_store, write_preview
-from clwm_data.preview.clips import frames, typical_tasks
+from clwm_data.preview.clips import typical_tasks
+from clwm_data.preview.film import frames
 from clwm_data.preview.grid import CAPTION, HEADING, MARGIN
 
 images = pytest.importorskip("PIL.Image")

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clwm_data.errors import DamagedDataError
 from clwm_train.runs.metrics_log import MetricsLog, read_metrics
+from clwm_train.tracking.base import Tracked
+from clwm_train.tracking.tensorboard import TensorBoard
 
 Curve = list[tuple[int, float]]
 
@@ -15,11 +19,13 @@ Curve = list[tuple[int, float]]
 def write(folder: Path, step: int, rows: list[tuple[int, int, dict[str, float]]]) -> list[str]:
     """What is warned of when a log of rows every 10 updates goes on after ``step``."""
     warnings: list[str] = []
-    path, tensorboard = folder / "metrics.jsonl", folder / "tensorboard"
-    with MetricsLog(path, tensorboard, step=step, every=10, seeds=(3, 5), warn=warnings.append) as log:
+    with MetricsLog(folder / "metrics.jsonl", step=step, every=10, warn=warnings.append) as log:
+        run: Any = SimpleNamespace(path=folder)
+        tensorboard = TensorBoard(Tracked(run, {3: "", 5: ""}, step=step, rows=log.kept))
         for row in rows:
-            log.write(*row)
+            tensorboard.log(log.write(*row))
         log.sync()
+        tensorboard.close()
     return warnings
 
 
@@ -69,10 +75,8 @@ def test_evaluations_are_kept_at_any_update(tmp_path: Path) -> None:
 
 
 def test_the_time_of_training_goes_on_where_a_run_is_resumed(tmp_path: Path) -> None:
-    path, tensorboard = tmp_path / "metrics.jsonl", tmp_path / "tensorboard"
-
     def begin(step: int) -> MetricsLog:
-        return MetricsLog(path, tensorboard, step=step, every=10, seeds=(3,))
+        return MetricsLog(tmp_path / "metrics.jsonl", step=step, every=10)
 
     with begin(0) as log:
         assert log.spent((1.0, 2.0)) == (1.0, 2.0)
