@@ -13,6 +13,7 @@ import click
 
 from clwm_data.pages.numbers import MINUS, plural
 from clwm_data.store import Store
+from clwm_data.suggestions import suggestion
 
 from .progress import ProgressBar
 
@@ -83,5 +84,8 @@ def parse_list(option: str, text: str, allowed: Any) -> list[Any]:
     chosen = [part.strip() for part in text.split(",")]
     for part in chosen:
         if part not in allowed:
-            raise click.BadParameter(f"{part!r} is not one of {', '.join(allowed)}", param_hint=option)
+            hint = suggestion(part, allowed)
+            raise click.BadParameter(
+                f"{part!r} is not one of {', '.join(allowed)}{f': {hint}' if hint else ''}", param_hint=option
+            )
     return [part for part in allowed if part in chosen]

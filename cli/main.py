@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -76,8 +75,9 @@ class VerbGroup(click.Group):
         """As in click, with a suggestion where there is no such verb."""
         name = args[0]
         if not name.startswith("-") and name not in VERBS and name not in ALIASES:
-            close = difflib.get_close_matches(name.lower(), [*VERBS, *ALIASES], n=1)
-            hint = f"did you mean {close[0]}?" if close else "`clwm --help` lists the commands"
+            from clwm_data.suggestions import suggestion  # the package takes time to import
+
+            hint = suggestion(name, [*VERBS, *ALIASES], "`clwm --help` lists the commands", most=1)
             ctx.fail(f"no command is called {name!r}: {hint}")
         return super().resolve_command(ctx, args)
 

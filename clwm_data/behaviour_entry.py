@@ -16,6 +16,7 @@ from clwm_data.pages.numbers import plural
 from clwm_data.policy_file import MAKERS, file_sha256
 from clwm_data.ranges import format_indices
 from clwm_data.strict import StrictModel, Text
+from clwm_data.suggestions import suggestion
 from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo
 
 #: Name of the trained behaviour, see :mod:`clwm_data.zoo`.
@@ -146,7 +147,9 @@ class BehaviourEntry(StrictModel):
         if self.policy != LEARNED:
             own = is_code(self.policy)
             if not own and self.policy not in family.behaviours:
-                names = ", ".join((*family.behaviours, LEARNED, "package.module:function"))
+                known = (*family.behaviours, LEARNED)
+                meant = suggestion(self.policy, known)
+                names = f"{', '.join((*known, 'package.module:function'))}{f': {meant}' if meant else ''}"
                 return "policy", f"family {family.name} has no behaviour {self.policy!r}; it has: {names}"
             for key in ("checkpoint", "deterministic", "zoo", *(() if own else ("sha256",))):
                 if getattr(self, key) != BehaviourEntry.model_fields[key].default:

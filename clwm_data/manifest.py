@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import string
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.functions import is_code
 from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
+from clwm_data.suggestions import suggestion
 from clwm_data.trust import check_allowed, remember
 from clwm_data.yaml_text import shown
 from clwm_data.zoo.shipped import shipped_folder
@@ -245,12 +245,7 @@ def _find(name_or_path: str) -> YamlDocument:
         return read_yaml(path)
     texts = _bundled_texts()
     if name_or_path not in texts:
-        close = difflib.get_close_matches(name_or_path, texts, n=3)
-        hint = (
-            f"did you mean {' or '.join(close)}?"
-            if close
-            else f"bundled: {', '.join(sorted(texts)[:8])}, ..."
-        )
+        hint = suggestion(name_or_path, texts, f"bundled: {', '.join(sorted(texts)[:8])}, ...")
         raise NotFoundError(f"no manifest {name_or_path!r}, neither a file nor bundled: {hint}")
     return parse_yaml(texts[name_or_path], f"{name_or_path}.yaml")
 

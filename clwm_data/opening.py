@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from clwm_data.paths import SUFFIX, real_path
 from clwm_data.store.format import METADATA
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.replacement import settle
+from clwm_data.suggestions import suggestion
 
 if TYPE_CHECKING:
     from clwm_data.store.cached import ProgressCallback
@@ -161,6 +161,6 @@ def _no_store(text: str, folder: Path | None, elsewhere: str) -> NotFoundError:
         return NotFoundError(f"no store {text!r}: neither a path{elsewhere}")
     names = sorted(entry.stem for entry in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     hint = f"stores under {folder}/: {', '.join(names)}" if names else "`clwm collect MANIFEST` makes one"
-    if close := difflib.get_close_matches(Path(text).name.removesuffix(SUFFIX), names, n=1):
-        hint = f"did you mean {close[0]}? ({hint})"
+    if close := suggestion(Path(text).name.removesuffix(SUFFIX), names):
+        hint = f"{close} ({hint})"
     return NotFoundError(f"no store {text!r}, neither a path nor under {folder}/{elsewhere}: {hint}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.suggestions import close_names, either, suggestion
 from clwm_data.yaml_text import (
     MAX_NUMBER_LENGTH,
     Path_,
@@ -108,16 +110,11 @@ def _suggestion(model: type[BaseModel], path: Path_) -> str:
     for key in _dotted_keys(model):
         anywhere.setdefault(key.rpartition(".")[2], []).append(key)
     close = difflib.get_close_matches(name, {*anywhere, *beside}, n=1, cutoff=NEARLY_EQUAL)
-    close = close or difflib.get_close_matches(name, beside, n=1)
+    close = close or close_names(name, beside, 1)
     if not close:
         return f"known keys: {', '.join(beside)}"
     meant = [close[0]] if close[0] in beside else anywhere[close[0]]
-    return f"did you mean {_either(meant)}?"
-
-
-def _either(names: list[str]) -> str:
-    """``a``, ``a or b``, ``a, b or c``."""
-    return " or ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
+    return f"did you mean {either(meant)}?"
 
 
 def _dotted_keys(model: type[BaseModel], above: tuple[type[BaseModel], ...] = ()) -> Iterator[str]:
@@ -131,10 +128,13 @@ def _dotted_keys(model: type[BaseModel], above: tuple[type[BaseModel], ...] = ()
 
 
 def _hint(error: Any) -> str:
-    """How to write a number or boolean that YAML 1.1 or Python would have understood."""
+    """What may have been meant: a known value, or a number or boolean that YAML 1.1 or Python would read."""
     given = error["input"]
     if not isinstance(given, str):
         return ""
+    if error["type"] == "literal_error":
+        known = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        return f": {meant}" if (meant := suggestion(given, known)) else ""
     if error["type"] == "bool_type" and given.lower() in ("yes", "no", "on", "off", "y", "n"):
         return f": write {'true' if given.lower() in ('yes', 'on', 'y') else 'false'}"
     if error["type"] in ("int_type", "float_type"):

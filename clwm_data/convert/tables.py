@@ -15,6 +15,7 @@ from clwm_data.families import Task
 from clwm_data.families.base import Parameters, Split
 from clwm_data.families.stored import FamilyFacts
 from clwm_data.ranges import parse_indices
+from clwm_data.suggestions import suggestion
 
 SPLITS = get_args(Split)
 MAX_TASKS = 100_000
@@ -70,8 +71,10 @@ def parse_splits(text: str) -> dict[int, Split]:
         name, colon, selection = part.rpartition(":")
         if colon:
             if name.strip() not in SPLITS:
+                meant = suggestion(name, SPLITS)
                 raise InvalidInputError(
                     f"--splits {text!r}: {name.strip()!r} is not one of {', '.join(SPLITS)}"
+                    f"{f': {meant}' if meant else ''}"
                 )
             current = next(split for split in SPLITS if split == name.strip())
         if current is None:

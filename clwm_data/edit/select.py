@@ -19,6 +19,7 @@ from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
 from clwm_data.store.stored_task import StoredTask
+from clwm_data.suggestions import suggestion
 
 
 def select(
@@ -118,4 +119,7 @@ def _check_known(kind: str, names: Collection[object] | None, known: Collection[
     for name in names or ():
         if name not in known:
             choices = ", ".join(map(str, sorted(known, key=str)))
-            raise NotFoundError(f"the store has no {kind} {name}; it has: {choices}")
+            meant = suggestion(str(name), map(str, known)) if isinstance(name, str) else ""
+            raise NotFoundError(
+                f"the store has no {kind} {name}; it has: {choices}{f': {meant}' if meant else ''}"
+            )

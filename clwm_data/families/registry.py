@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.builtin import BUILTIN
+from clwm_data.suggestions import suggestion
 
 ENTRY_POINT_GROUP = "clwm.families"
 
@@ -95,8 +95,7 @@ def get_family(name: str) -> TaskFamily:
     """
     broken = broken_plugins()
     if name not in _factories:
-        close = difflib.get_close_matches(name, _factories, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "`clwm families` lists them"
+        hint = suggestion(name, _factories, "`clwm families` lists them")
         raise NotFoundError(f"no task family is called {name!r}: {'; '.join((hint, *broken))}")
     try:
         return _factories[name]()

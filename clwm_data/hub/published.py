@@ -18,6 +18,7 @@ from clwm_data.hub.reference import HubReference, Kind
 from clwm_data.paths import SUFFIX
 from clwm_data.store.format import METADATA, TASKS, Origin, TaskRecord, task_folder
 from clwm_data.store.root import MAX_METADATA_BYTES, Root, parse_root
+from clwm_data.suggestions import suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +90,10 @@ def _find(reference: HubReference) -> tuple[str, list[str]]:
     folders = store_folders(reference, commit)
     if reference.store is not None:
         if reference.store not in folders:
+            meant = suggestion(reference.store, folders)
             raise NotFoundError(
                 f"{reference}: no such store; the repository holds: {', '.join(folders) or 'none'}"
+                f"{f': {meant}' if meant else ''}"
             )
         folders = [reference.store]
     if not folders:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, read_yaml
+from clwm_data.suggestions import suggestion
 
 FOLDERS = {"methods": Path(__file__).parent, "presets": Path(__file__).parent / "presets"}
 
@@ -64,10 +64,7 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
     if path.is_file():
         return path
     known = names(kind)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = (
-        f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}, or the path of a YAML file"
-    )
+    hint = suggestion(name, known, f"there are: {', '.join(known)}, or the path of a YAML file")
     raise NotFoundError(f"no {kind.removesuffix('s')} is called {name!r}: {hint}")
 
 

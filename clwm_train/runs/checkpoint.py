@@ -30,6 +30,7 @@ from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.store.atomic import move_folder
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
+from clwm_data.suggestions import suggestion
 from clwm_train.runs.run import write_model
 
 AGENT, LEARNER, INDEX = "agent.safetensors", "learner.safetensors", "checkpoint.yaml"
@@ -106,8 +107,12 @@ def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
                 raise InvalidInputError(f"{choice}: is no checkpoint of {folder.parent}: name one of its own")
             return path
     paths = [*list_checkpoints(folder), *folder.glob(BEST)]
-    known = ", ".join(path.name for path in paths) or "none"
-    raise NotFoundError(f"{choice}: no such checkpoint of {folder.parent}; it has {known}")
+    known = [path.name for path in paths]
+    hint = suggestion(str(choice), known)
+    raise NotFoundError(
+        f"{choice}: no such checkpoint of {folder.parent}; it has {', '.join(known) or 'none'}"
+        f"{f': {hint}' if hint else ''}"
+    )
 
 
 def save_checkpoint(

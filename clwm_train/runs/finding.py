@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -12,6 +11,7 @@ from clwm_data.errors import ConflictError, DamagedDataError, NotFoundError
 from clwm_data.hub.reference import HubReference, is_address, looks_like_reference, parse_reference
 from clwm_data.opening import is_meant_as_path, taken_for
 from clwm_data.paths import real_path
+from clwm_data.suggestions import suggestion
 from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD
 
 #: The files of a published run; nothing else is downloaded. (Importing these names would import torch.)
@@ -69,9 +69,8 @@ def locate_run(text: str | Path, folder: Path | None = None) -> Path | HubRefere
     if looks_like_reference(text) and not is_meant_as_path(text):
         return parse_reference(text, "model")
     names = sorted(entry.parent.name for entry in (folder or path.parent).glob(f"*/{RECORD}"))
-    close = difflib.get_close_matches(path.name, names, n=1)
-    hint = f": did you mean {close[0]}?" if close else "; `clwm train` makes one"
-    raise NotFoundError(f"{text}: run does not exist{hint}")
+    hint = suggestion(path.name, names, "`clwm train` makes one")
+    raise NotFoundError(f"{text}: run does not exist: {hint}")
 
 
 def pull_run(reference: HubReference, out: Path) -> str:

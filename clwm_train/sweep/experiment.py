@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
+from clwm_data.suggestions import suggestion
 from clwm_train.settings import (
     DEFAULT_ANALYSIS,
     DEFAULT_EVALUATION,
@@ -96,8 +96,9 @@ class Experiment(StrictModel):
         for name, method in self.methods.items():
             unknown = set((method and method.stores) or []) - set(self.stores)
             if unknown:
+                hint = suggestion(min(unknown), self.stores, f"these are {', '.join(self.stores)}")
                 raise ValueError(
-                    f"methods.{name}.stores: {min(unknown)} is not one of the experiment's stores"
+                    f"methods.{name}.stores: {min(unknown)} is not one of the experiment's stores: {hint}"
                 )
         return self
 
@@ -121,8 +122,7 @@ def narrow(experiment: Experiment, stores: Sequence[str] = (), methods: Sequence
     for what, named, known in (("store", stores, experiment.stores), ("method", methods, experiment.methods)):
         for name in named:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+                hint = suggestion(name, known, f"it has {', '.join(known)}")
                 raise NotFoundError(f"{experiment.name}: has no {what} {name!r}: {hint}")
     kept = [store for store in experiment.stores if not stores or store in stores]
     chosen = {}

@@ -43,7 +43,8 @@ class Tracked:
         ids: seed -> identity of its run at the tracker, which stays the same when training is resumed.
         resumed: these were used before.
         step: updates done.
-        rows: rows logged up to there, of this training or of earlier ones.
+        rows: rows logged up to there, of this training or of earlier ones; ``None``: nothing is trained now,
+            so that all that was shown stays.
         repeated: step, seed and kind of rows beyond it, which the tracker was told and will be told again.
     """
 
@@ -51,7 +52,7 @@ class Tracked:
     ids: Mapping[int, str]
     resumed: bool = False
     step: int = 0
-    rows: Sequence[Row] = ()
+    rows: Sequence[Row] | None = None
     repeated: frozenset[tuple[int, int, bool]] = field(default=frozenset())
 
     @property

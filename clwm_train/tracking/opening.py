@@ -14,6 +14,7 @@ from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.extras import require
 from clwm_data.store.atomic import write_json
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
+from clwm_data.suggestions import suggestion
 from clwm_train.runs.metrics_log import Row
 from clwm_train.runs.run import Run
 from clwm_train.tracking.base import Tracked, Tracker
@@ -53,7 +54,8 @@ def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
     """
     for name in names:
         if name not in TRACKERS:
-            raise InvalidInputError(f"no tracker is called {name!r}: there are {', '.join(TRACKERS)}")
+            hint = suggestion(name, TRACKERS, f"there are {', '.join(TRACKERS)}")
+            raise InvalidInputError(f"no tracker is called {name!r}: {hint}")
         require(*TRACKERS[name], f"tracking with {name}")
     return tuple(dict.fromkeys(names))
 
@@ -64,9 +66,8 @@ def open_trackers(
     warn: Warn,
     *,
     step: int = 0,
-    rows: Sequence[Row] = (),
+    rows: Sequence[Row] | None = None,
     repeated: Iterable[tuple[int, int, bool]] = (),
-    training: bool = True,
 ) -> list[Tracker]:
     """Open trackers of a run; one that cannot be opened is left out with a warning.
 
@@ -75,9 +76,9 @@ def open_trackers(
         names: names of trackers; ``None``: those that the run began with.
         warn: called with a line about each tracker that fails, now or later.
         step: see :class:`~clwm_train.tracking.base.Tracked`, like the following.
-        rows: rows logged so far.
+        rows: rows logged so far; ``None``: nothing is trained, and a resumed training will not go on with
+            these trackers because of this.
         repeated: rows that will be told again.
-        training: a resumed training goes on with these trackers.
 
     Raises:
         InvalidInputError: there is no such tracker.
@@ -90,7 +91,7 @@ def open_trackers(
     for name, known in before.ids.items() if before else ():
         ids[name] = {seed: known.get(str(seed)) or _identity() for seed in seeds}
     record = TrackingRecord(
-        trackers=chosen if training else tracker_names(run.path),
+        trackers=tracker_names(run.path) if rows is None else chosen,
         ids={name: {str(seed): one for seed, one in known.items()} for name, known in ids.items()},
     )
     if chosen != DEFAULT or before is not None:  # a run with the default has no such file

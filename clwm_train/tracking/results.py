@@ -29,7 +29,7 @@ def track_evaluation(
         InvalidInputError: there is no such tracker.
         MissingExtraError: its package is not installed.
     """
-    opened = open_trackers(run, trackers, warn, step=evaluation.step, training=False)
+    opened = open_trackers(run, trackers, warn, step=evaluation.step)
     for seed, results in zip(run.record.seeds, evaluation.plain_results(), strict=True):
         rows = [
             (protocol, split, name, float(entry[key]))

@@ -17,12 +17,16 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         # TensorBoard drops everything beyond one step; rows kept beyond it (evaluations) are written again.
-        purge = max((row["step"] for row in tracked.rows if not evaluates(row)), default=0) + 1
+        rows = tracked.rows or ()
+        purge = max((row["step"] for row in rows if not evaluates(row)), default=0) + 1
         folder = tracked.folder / TENSORBOARD
         self._writers: dict[int, Any] = {
-            seed: SummaryWriter(str(folder / f"seed-{seed}"), purge_step=purge) for seed in tracked.ids
+            seed: SummaryWriter(
+                str(folder / f"seed-{seed}"), purge_step=None if tracked.rows is None else purge
+            )
+            for seed in tracked.ids
         }
-        for row in tracked.rows:
+        for row in rows:
             if row["step"] >= purge:
                 self.log(row)
 

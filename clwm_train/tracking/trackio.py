@@ -29,7 +29,7 @@ class Trackio:
                 for seed, identity in tracked.ids.items()
             }
         if not tracked.resumed:
-            for row in tracked.rows:
+            for row in tracked.rows or ():
                 self.log(row)
 
     def _begin(self, tracked: Tracked, seed: int, identity: str) -> Any:

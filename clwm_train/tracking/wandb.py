@@ -34,7 +34,7 @@ class WandB:
             self.close()
             raise
         if not tracked.resumed:
-            for row in tracked.rows:
+            for row in tracked.rows or ():
                 self.log(row)
 
     def _begin(self, tracked: Tracked, seed: int, identity: str) -> Any:
