@@ -11,6 +11,7 @@ from clwm_data.extras import require
 from clwm_data.opening import open_store
 
 from .common import echo_json, echo_table, parse_list, progress_bar
+from .completion import names, runs
 from .finding import find_run, is_own, store_of_run
 from .options import checkpoint_option, json_option, run_store_option
 from .settings_options import analysis_options, execution_options
@@ -31,7 +32,7 @@ OFF_POLICY = {
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=names(runs))
 @click.option(
     "--metrics",
     default="probe,disentanglement,open-loop,off-policy",

@@ -17,6 +17,7 @@ from clwm_data.families import get_family
 from clwm_data.ranges import parse_indices
 
 from .common import progress_bar
+from .completion import families, names
 
 if TYPE_CHECKING:
     from clwm_data.behaviour_training.export import Measured
@@ -44,7 +45,7 @@ def behaviour() -> None:
 
 
 @behaviour.command()
-@click.argument("family")
+@click.argument("family", shell_complete=names(families))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option(
     "--steps",
@@ -199,7 +200,7 @@ def _report(zoo: Path, card: Card) -> None:
 
 
 @behaviour.command(short_help="Measure random actions and the expert on every task.")
-@click.argument("family")
+@click.argument("family", shell_complete=names(families))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -13,12 +13,13 @@ from clwm_data.manifest import load_manifest
 from clwm_data.ranges import format_indices, parse_indices
 
 from .common import echo_store, progress_bar
+from .completion import manifests, names
 from .finding import default_store
 from .options import TargetPath
 
 
 @click.command()
-@click.argument("manifest")
+@click.argument("manifest", shell_complete=names(manifests))
 @click.option("--out", type=TargetPath(), help="Folder of the store.  [default: data/NAME.zarr]")
 @click.option(
     "--tasks", help="Only these of the manifest's tasks, e.g. 0-4,7; the others can be collected later."

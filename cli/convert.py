@@ -24,6 +24,7 @@ from clwm_data.references.table import read_reference_file
 from clwm_data.store.format import MOST_ACTIONS
 
 from .common import counting_bar, echo_json, echo_store, echo_table
+from .completion import names, stores
 from .finding import find_store
 from .options import TargetPath, json_option
 
@@ -41,7 +42,7 @@ SOURCES: dict[str, Callable[[str, Collection[int] | None], Source]] = {
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=names(stores))
 @click.argument("target", type=TargetPath())
 @click.option("--from", "origin", type=click.Choice(SOURCE_FORMATS), help="Format of SOURCE.")
 @click.option("--to", "goal", type=click.Choice(TARGET_FORMATS), help="Format of TARGET.")

@@ -10,11 +10,12 @@ from clwm_data.opening import open_store
 from clwm_data.ranges import format_indices, parse_indices
 
 from .common import echo_store
+from .completion import names, stores
 from .finding import find_local_store
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", shell_complete=names(stores))
 @click.option("--task", type=int, required=True, help="Task of the episodes.")
 @click.option("--episodes", required=True, help="Their numbers, from 0, e.g. 0-4,7.")
 def delete_episodes(store: str, task: int, episodes: str) -> None:

@@ -14,6 +14,7 @@ from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 
 from .common import echo_json, echo_table, progress_bar
+from .completion import names, runs
 from .finding import find_run, is_own, store_of_run
 from .options import TargetPath, checkpoint_option, json_option, run_store_option, track_option
 from .settings_options import evaluation_options, execution_options
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=names(runs))
 @evaluation_options
 @click.option(
     "--context-sizes",

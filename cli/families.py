@@ -18,11 +18,13 @@ from clwm_data.listing import (
 from clwm_data.pages.numbers import plural
 
 from .common import echo_json, echo_table
+from .completion import families as known_families
+from .completion import names
 from .options import json_option
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=names(known_families))
 @click.option("--all", "expand", is_flag=True, help="List every Meta-World family on a line of its own.")
 @json_option
 def families(name: str | None, expand: bool, as_json: bool) -> None:

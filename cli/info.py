@@ -13,12 +13,13 @@ from clwm_data.store.overview import human_bytes
 from clwm_data.store.summary import summarise
 
 from .common import echo_json, echo_table
+from .completion import names, stores
 from .finding import look_at_store
 from .options import json_option
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", shell_complete=names(stores))
 @json_option
 def info(store: str, as_json: bool) -> None:
     """Show what STORE holds: tasks, episodes, returns, size and provenance.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 #: Section of ``clwm --help`` -> verb -> its line there; the module ``clwm_cli.<verb>`` holds the command.
 SECTIONS = {
@@ -16,7 +17,7 @@ SECTIONS = {
         "collect": "Collect the dataset that a manifest describes.",
         "list": "List stores and runs here, or what is published.",
         "info": "Show what a store holds.",
-        "preview": "Film episodes of a family or of a store.",
+        "preview": "Film episodes of a family, of a store or of a trained agent.",
         "validate": "Check a store: schema, episodes, digests, values.",
         "select": "Make a store from a part of another.",
         "merge": "Make one store of several.",
@@ -41,6 +42,7 @@ SECTIONS = {
     },
     "Help": {
         "env": "Show versions and folders, to paste into a bug report.",
+        "completion": "Print the script that makes the shell complete names.",
     },
 }
 VERBS = [verb for section in SECTIONS.values() for verb in section]
@@ -77,9 +79,19 @@ class VerbGroup(click.Group):
         if not name.startswith("-") and name not in VERBS and name not in ALIASES:
             from clwm_data.suggestions import suggestion  # the package takes time to import
 
-            hint = suggestion(name, [*VERBS, *ALIASES], "`clwm --help` lists the commands", most=1)
+            hint = suggestion(name, [*VERBS, *ALIASES], "`clwm --help` lists the commands")
             ctx.fail(f"no command is called {name!r}: {hint}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs and options that begin so; the verbs are not imported."""
+        verbs = [
+            CompletionItem(verb, help=line)
+            for section in SECTIONS.values()
+            for verb, line in section.items()
+            if verb.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs by section, without importing them."""

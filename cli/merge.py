@@ -9,12 +9,13 @@ import click
 from clwm_data.edit import merge as merge_stores
 
 from .common import echo_store
+from .completion import names, stores
 from .finding import find_store
 from .options import TargetPath
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True)
+@click.argument("sources", nargs=-1, required=True, shell_complete=names(stores))
 @click.option("--out", type=TargetPath(), required=True, help="Folder of the new store.")
 def merge(sources: tuple[str, ...], out: Path) -> None:
     """Make one store from SOURCES, which must be of the same family.

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from .completion import parts
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 checkpoint_option: Decorator = click.option(
@@ -36,6 +38,7 @@ def track_option(default: str) -> Decorator:
         "--track",
         metavar="NAMES",
         callback=parse,
+        shell_complete=parts("tensorboard", "wandb", "trackio", "none"),
         help=f"Who shows the metrics, separated by commas: tensorboard, wandb, trackio; or none.  "
         f"[default: {default}]",
     )

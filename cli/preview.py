@@ -19,6 +19,7 @@ from clwm_data.preview import Choice, Clip, check_format, preview_family, previe
 from clwm_data.ranges import parse_indices
 
 from .common import progress_bar
+from .completion import families, names, runs, stores
 from .finding import find_run, find_store, is_run, store_of_run
 from .options import TargetPath
 
@@ -35,7 +36,7 @@ Kind = Literal["family", "store", "run"]
 
 
 @click.command()
-@click.argument("source", metavar="FAMILY|STORE|RUN")
+@click.argument("source", metavar="FAMILY|STORE|RUN", shell_complete=names(families, stores, runs))
 @click.option("--tasks", "--task", "tasks", help="Which tasks, e.g. 0-4,7.  [default: three of each split]")
 @click.option("--out", type=TargetPath(), help="A .gif, .mp4 or .png file.  [default: NAME.gif]")
 @click.option(

@@ -16,6 +16,7 @@ from clwm_data.store.overview import human_bytes
 from clwm_data.store.summary import missing_provenance
 
 from .common import echo_json, echo_table, resumable
+from .completion import names, runs, stores
 from .finding import find_local_store
 from .options import json_option
 from .transfers import bytes_bar, quiet_hub
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="STORE|RUN")
+@click.argument("source", metavar="STORE|RUN", shell_complete=names(stores, runs))
 @click.argument("repo_id")
 @click.option("--private", is_flag=True, help="Make the repository private, if it does not exist yet.")
 @click.option("--tag", help="Set this tag on the result, e.g. v1: what readers pin.")

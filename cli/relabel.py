@@ -9,12 +9,13 @@ import click
 from clwm_data.edit import relabel as relabel_store
 
 from .common import counting_bar, echo_store
+from .completion import names, stores
 from .finding import find_store
 from .options import TargetPath
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=names(stores))
 @click.argument("target", type=TargetPath())
 @click.option(
     "--reward",

@@ -13,12 +13,13 @@ from clwm_data.opening import open_store
 from clwm_data.ranges import parse_indices
 
 from .common import counting_bar, echo_store
+from .completion import names, stores
 from .finding import find_store
 from .options import TargetPath
 
 
 @click.command()
-@click.argument("source")
+@click.argument("source", shell_complete=names(stores))
 @click.argument("target", type=TargetPath())
 @click.option("--tasks", help="Only these tasks, e.g. 0-4,7.")
 @click.option(

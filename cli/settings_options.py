@@ -14,6 +14,7 @@ import click
 from clwm_data.families import SPLITS
 
 from .common import parse_list
+from .completion import parts
 from .options import Decorator
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ _EVALUATION = (
         "protocols",
         default="few-shot,zero-shot",
         show_default=True,
+        shell_complete=parts("few-shot", "online-context", "non-prior", "zero-shot"),
         help="Which to run, separated by commas: few-shot, online-context, non-prior, zero-shot.",
     ),
     click.option(
@@ -76,6 +78,7 @@ _EVALUATION = (
         "splits",
         default="train,id,ood",
         show_default=True,
+        shell_complete=parts(*SPLITS),
         help="Which tasks, separated by commas.",
     ),
     click.option(

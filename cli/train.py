@@ -22,6 +22,7 @@ from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 
 from .common import echo_table, progress_bar
+from .completion import methods, names, presets, stores
 from .finding import find_store
 from .options import track_option
 from .settings_options import execution_options
@@ -51,7 +52,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
 
 
 @click.command()
-@click.argument("store", required=False)
+@click.argument("store", required=False, shell_complete=names(stores))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -61,8 +62,20 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
     "--name",
     help="Name of the method in tables and figures.  [default: the method and what --set changes]",
 )
-@click.option("--method", default="spc", show_default=True, help="Bundled name, or the path of a YAML file.")
-@click.option("--preset", default="tiny", show_default=True, help="tiny, small or paper; or a YAML file.")
+@click.option(
+    "--method",
+    default="spc",
+    show_default=True,
+    shell_complete=names(methods),
+    help="Name of a bundled method (--list-methods), or the path of a YAML file.",
+)
+@click.option(
+    "--preset",
+    default="tiny",
+    show_default=True,
+    shell_complete=names(presets),
+    help="Sizes of networks and batches: tiny, small or paper, or the path of a YAML file.",
+)
 @click.option("--steps", type=click.IntRange(1), help="Updates in all.  [default: the preset's]")
 @click.option(
     "--seed",

@@ -18,6 +18,7 @@ from clwm_data.store.summary import missing_provenance
 from clwm_data.store.validate import validate as validate_store
 
 from .common import echo_json, progress_bar, shown_path
+from .completion import names, stores
 from .finding import find_store
 from .options import json_option
 
@@ -28,7 +29,7 @@ def _episodes(ctx: click.Context, option: click.Parameter, text: str | None) -> 
 
 
 @click.command()
-@click.argument("store")
+@click.argument("store", shell_complete=names(stores))
 @click.option(
     "--replay",
     metavar="N|all",

@@ -245,7 +245,7 @@ def _find(name_or_path: str) -> YamlDocument:
         return read_yaml(path)
     texts = _bundled_texts()
     if name_or_path not in texts:
-        hint = suggestion(name_or_path, texts, f"bundled: {', '.join(sorted(texts)[:8])}, ...")
+        hint = suggestion(name_or_path, texts, f"bundled: {', '.join(sorted(texts)[:8])}, ...", most=3)
         raise NotFoundError(f"no manifest {name_or_path!r}, neither a file nor bundled: {hint}")
     return parse_yaml(texts[name_or_path], f"{name_or_path}.yaml")
 

@@ -26,7 +26,7 @@ def close_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     return [spellings[one] for one in dict.fromkeys([*close, *begins])][:most]
 
 
-def suggestion(name: str, known: Iterable[str], otherwise: str = "", most: int = 3) -> str:
+def suggestion(name: str, known: Iterable[str], otherwise: str = "", most: int = 1) -> str:
     """``did you mean a or b?``, or another hint if no known name resembles the one that was given.
 
     Args:

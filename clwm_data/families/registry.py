@@ -95,7 +95,7 @@ def get_family(name: str) -> TaskFamily:
     """
     broken = broken_plugins()
     if name not in _factories:
-        hint = suggestion(name, _factories, "`clwm families` lists them")
+        hint = suggestion(name, _factories, "`clwm families` lists them", most=3)
         raise NotFoundError(f"no task family is called {name!r}: {'; '.join((hint, *broken))}")
     try:
         return _factories[name]()

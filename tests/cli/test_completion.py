@@ -1,0 +1,87 @@
+"""Completion by the shell: the real script in a real bash, and what is offered where."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clwm_data.families import family_names
+from clwm_data.manifest import bundled_manifests
+from clwm_train.methods.method_file import names
+from tests.conftest import Clwm
+
+#: (words) -> what is offered for the last one
+Offered = Callable[..., list[str]]
+
+
+@pytest.fixture
+def offered(clwm: Clwm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offered:
+    """What is offered after some words, the last of which is incomplete; two stores and three runs exist."""
+    for name in ("data/one.zarr", "data/other.zarr", "runs/one-spc-s0", "runs/two", "runs/exp/one-focal-s0"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "run.yaml").touch()
+
+    def complete(*words: str) -> list[str]:
+        monkeypatch.setenv("COMP_WORDS", " ".join(["clwm", *words]))
+        monkeypatch.setenv("COMP_CWORD", str(len(words)))
+        monkeypatch.setenv("_CLWM_COMPLETE", "bash_complete")
+        done = clwm()
+        assert done.stderr == ""
+        return [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+
+    return complete
+
+
+def test_names_are_offered_where_they_are_looked_up(offered: Offered) -> None:
+    assert {"collect", "preview", "completion"} <= set(offered(""))
+    assert offered("deli") == []
+    assert offered("dele") == ["delete-episodes"]
+    assert offered("train", "") == ["one", "other"]
+    assert offered("validate", "ot") == ["other"]
+    assert offered("eval", "") == ["one-spc-s0", "two", "runs/exp/one-focal-s0"]
+    assert offered("push", "o") == ["one", "other", "one-spc-s0"]
+    assert offered("collect", "") == bundled_manifests()
+    assert offered("families", "") == list(family_names())
+    assert offered("preview", "point-robot-w") == ["point-robot-wind"]
+    assert offered("train", "one", "--method", "") == names("methods")
+    assert offered("train", "one", "--preset", "") == names("presets")
+    assert offered("eval", "two", "--protocol", "few-shot,") == [
+        f"few-shot,{name}" for name in ("online-context", "non-prior", "zero-shot")
+    ]
+    assert offered("train", "--eval-p") == ["--eval-protocol"]
+    assert offered("train", "./da") == ["file,./da"], "a path: the shell's own completion"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_with_the_printed_script(clwm: Clwm, tmp_path: Path) -> None:
+    (tmp_path / "data" / "mine.zarr").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "clwm"
+    program.write_text(f"#!{sys.executable}\nfrom clwm_cli.entry import run\nrun()\n")
+    program.chmod(0o755)
+    done = clwm("completion", "bash")
+    assert (done.returncode, done.stderr) == (0, "")
+    ask = 'COMP_WORDS=(clwm info m); COMP_CWORD=2; _clwm_completion clwm; echo "${COMPREPLY[@]}"'
+    shell = subprocess.run(
+        ["bash", "-c", f"{done.stdout}\n{ask}"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (shell.stdout, shell.stderr) == ("mine\n", "")
+
+
+@pytest.mark.parametrize(("shell", "word"), [("zsh", "#compdef clwm"), ("fish", "complete --no-files")])
+def test_the_scripts_of_other_shells(clwm: Clwm, shell: str, word: str) -> None:
+    done = clwm("completion", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert word in done.stdout
+    assert "_CLWM_COMPLETE" in done.stdout
