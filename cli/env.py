@@ -18,10 +18,16 @@ PACKAGES = {
     "base": ("clwm", "numpy", "zarr", "numcodecs", "zarrs", "pydantic", "huggingface-hub", "hf-xet", "click"),
     "sim": ("gymnasium", "mujoco", "dm-control", "metaworld", "mjbatch"),
     "train": ("torch", "safetensors", "tensorboard", "matplotlib", "scikit-learn"),
-    "other": ("stable-baselines3", "sb3-contrib", "minari", "ray", "av", "pillow", "pyarrow"),
+    "other": (
+        *("stable-baselines3", "sb3-contrib", "minari", "ray", "av", "pillow", "pyarrow"),
+        *("wandb", "trackio"),
+    ),
 }
 #: Variables that change what clwm or its libraries do. Values of tokens are never shown.
-VARIABLES = ("CLWM_CACHE", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_OFFLINE", "MUJOCO_GL", "OMP_NUM_THREADS")
+VARIABLES = (
+    *("CLWM_CACHE", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_OFFLINE", "MUJOCO_GL", "OMP_NUM_THREADS"),
+    *("WANDB_MODE", "WANDB_PROJECT", "TRACKIO_DIR", "TRACKIO_SPACE_ID"),
+)
 
 
 @click.command()

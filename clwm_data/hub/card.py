@@ -9,6 +9,7 @@ from typing import Any
 
 from clwm_data.errors import ConflictError
 from clwm_data.families.base import SPLITS
+from clwm_data.hub.install import install_line
 from clwm_data.hub.parquet import PATTERN, configuration
 from clwm_data.listing import format_parameters
 from clwm_data.pages.markdown import cell, merge_card, table
@@ -17,7 +18,6 @@ from clwm_data.paths import SUFFIX
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import Edit, StoreRecord, TaskRecord
 
-INSTALL = "pip install clwm"
 TAGS = ("offline-reinforcement-learning", "meta-reinforcement-learning", "clwm", "zarr")
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 #: Licences that the Hub knows by the lower-case SPDX identifier.
@@ -138,7 +138,7 @@ def _body(repository: str, stores: Sequence[CardStore]) -> list[str]:
         "## How to load it",
         "",
         "```python",
-        f"import clwm_data  # {INSTALL}",
+        f"import clwm_data  # {install_line()}",
         f'store = clwm_data.open_store("hf://datasets/{repository}/{stores[0].name}{SUFFIX}")',
         f"arrays = store.tasks[{stores[0].tasks[0].index}].load()  # downloads one task; NumPy arrays",
         "```",

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from statistics import fmean
 from typing import Any
 
+from clwm_data.hub.install import install_line
 from clwm_data.pages.markdown import merge_card, table
 from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
@@ -120,7 +121,7 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "## How to use it",
         "",
         "```python",
-        "import clwm_train  # pip install 'clwm[train]'",
+        f"import clwm_train  # {install_line('train')}",
         f'agent = clwm_train.load_agent("{repository}")',
         "```",
         "",
