@@ -55,6 +55,8 @@ def analyse(
 ) -> None:
     """Measure what the task representations and the world model of RUN have learned.
 
+    RUN is the folder of a run, the name of one under runs/, or an agent on the Hub (user/repo).
+
     \b
     probe            R^2, on unseen tasks, of an affine map from z to the task parameters
     disentanglement  DCI and InfoMEC of z, where tasks have several factors (cheetah-ls, walker-ls,

@@ -81,7 +81,7 @@ def train(
     """Train one task-conditioned policy for all tasks of FAMILY.
 
     \b
-    OUT/zoo               the policies chosen, and a card about them: `zoo: OUT/zoo` in an entry of a manifest
+    OUT/zoo               the chosen policies and a card; a manifest collects with them by `zoo: OUT/zoo`
     OUT/curve.jsonl       the learning curve: returns on every task
 
     \b
@@ -133,7 +133,9 @@ def train(
 
 @behaviour.command(short_help="Choose checkpoints from several training runs together.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the combined policies."
+)
 @CHECKPOINTS
 @click.option(
     "--policies",
@@ -151,7 +153,7 @@ def combine(runs: tuple[Path, ...], out: Path, checkpoints: int, policies: int) 
     others; the runs themselves are not changed.
 
     \b
-    OUT/zoo               the policies chosen, and a card about them: `zoo: OUT/zoo` in an entry of a manifest
+    OUT/zoo               the chosen policies and a card; a manifest collects with them by `zoo: OUT/zoo`
 
     \b
     Examples:

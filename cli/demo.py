@@ -21,7 +21,11 @@ NAME = "point-robot"
 
 @click.command()
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder of everything that it makes.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the training.")
 @click.option("--steps", type=click.IntRange(1), help="Updates of the training.  [default: the preset's]")

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 )
 @checkpoint_option
 @run_store_option
-@track_option("nobody")
+@track_option("Who else shows the results", "nobody")
 @execution_options("cpu", "threads", threads="CPU threads, or processes, of the simulator.  [default: 1]")
 @json_option
 def eval(
@@ -72,7 +72,9 @@ def eval(
     execution: Execution,
     as_json: bool,
 ) -> None:
-    """Evaluate the agent of RUN, the folder of a run or user/repo on the Hub, on the tasks of its family.
+    """Evaluate how well the agent of RUN adapts to the tasks of its family.
+
+    RUN is the folder of a run, the name of one under runs/, or an agent on the Hub (user/repo).
 
     Protocols differ in the source of the context that the task is inferred from:
 

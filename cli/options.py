@@ -13,7 +13,9 @@ from .completion import parts
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 checkpoint_option: Decorator = click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="Folder of a checkpoint.  [default: the latest]"
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A checkpoint: its folder, its number of updates, or best.  [default: the latest]",
 )
 run_store_option: Decorator = click.option("--store", help="Where the run's data is now, if it has moved.")
 json_option: Decorator = click.option(
@@ -21,8 +23,13 @@ json_option: Decorator = click.option(
 )
 
 
-def track_option(default: str) -> Decorator:
-    """``--track``, passed as ``track``: names of trackers, or ``None`` where it is not given."""
+def track_option(what: str, default: str) -> Decorator:
+    """``--track``, passed as ``track``: names of trackers, or ``None`` where it is not given.
+
+    Args:
+        what: beginning of its help.
+        default: what is done without it.
+    """
 
     def parse(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
         if value is None:
@@ -39,8 +46,7 @@ def track_option(default: str) -> Decorator:
         metavar="NAMES",
         callback=parse,
         shell_complete=parts("tensorboard", "wandb", "trackio", "none"),
-        help=f"Who shows the metrics, separated by commas: tensorboard, wandb, trackio; or none.  "
-        f"[default: {default}]",
+        help=f"{what}, separated by commas: tensorboard, wandb, trackio; or none.  [default: {default}]",
     )
 
 

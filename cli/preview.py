@@ -38,7 +38,11 @@ Kind = Literal["family", "store", "run"]
 @click.command()
 @click.argument("source", metavar="FAMILY|STORE|RUN", shell_complete=names(families, stores, runs))
 @click.option("--tasks", "--task", "tasks", help="Which tasks, e.g. 0-4,7.  [default: three of each split]")
-@click.option("--out", type=TargetPath(), help="A .gif, .mp4 or .png file.  [default: NAME.gif]")
+@click.option(
+    "--out",
+    type=TargetPath(),
+    help="A .gif, .mp4 or .png file.  [default: NAME.gif; of a RUN NAME-PROTOCOL.gif]",
+)
 @click.option(
     "--behaviour", help="FAMILY: policy that acts: scripted, learned, random.  [default: the first available]"
 )

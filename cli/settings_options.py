@@ -71,7 +71,7 @@ _EVALUATION = (
         default="few-shot,zero-shot",
         show_default=True,
         shell_complete=parts("few-shot", "online-context", "non-prior", "zero-shot"),
-        help="Which to run, separated by commas: few-shot, online-context, non-prior, zero-shot.",
+        help="Where contexts come from, separated by commas: few-shot, online-context, non-prior, zero-shot.",
     ),
     click.option(
         "--split",
@@ -79,7 +79,7 @@ _EVALUATION = (
         default="train,id,ood",
         show_default=True,
         shell_complete=parts(*SPLITS),
-        help="Which tasks, separated by commas.",
+        help="Which tasks, by their split; separated by commas.",
     ),
     click.option(
         "--episodes", type=click.IntRange(1), default=3, show_default=True, help="Episodes per task."
@@ -96,7 +96,7 @@ _EVALUATION = (
         type=click.Choice(["zero", "mean"]),
         default="zero",
         show_default=True,
-        help="Initial z of a task: 0 (published), or the mean z of the train tasks.",
+        help="Representation of a task before any transition: 0 (published), or the train tasks' mean.",
     ),
     click.option(
         "--prior-weight",

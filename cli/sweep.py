@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     "stores or methods can share a folder.",
 )
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method; repeatable.")
-@track_option("as the file says, else tensorboard")
+@track_option("Who shows the metrics", "as the file says, else tensorboard")
 @click.option("--status", is_flag=True, help="Only show the state of every run.")
 def sweep(
     experiment: Path,

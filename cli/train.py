@@ -109,10 +109,10 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
 )
 @click.option(
     "--eval-protocol",
-    help="Protocols of --eval-every, with commas; the first chooses checkpoints/best.  [default: few-shot]",
+    help="Protocols of --eval-every, separated by commas; checkpoints/best is chosen by the first.  [default: few-shot]",
 )
 @click.option("--eval-split", help="Splits of --eval-every, separated by commas.  [default: id]")
-@track_option("tensorboard; with --resume, as the run began")
+@track_option("Who shows the metrics", "tensorboard; with --resume, as the run began")
 @click.option(
     "--show-config", is_flag=True, help="Print every key of the configuration with its value, and exit."
 )
