@@ -109,7 +109,8 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
 )
 @click.option(
     "--eval-protocol",
-    help="Protocols of --eval-every, separated by commas; checkpoints/best is chosen by the first.  [default: few-shot]",
+    help="Protocols of --eval-every, separated by commas; checkpoints/best is chosen by the first.  "
+    "[default: few-shot]",
 )
 @click.option("--eval-split", help="Splits of --eval-every, separated by commas.  [default: id]")
 @track_option("Who shows the metrics", "tensorboard; with --resume, as the run began")
