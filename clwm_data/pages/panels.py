@@ -217,7 +217,9 @@ class Panel:
             if self.x.grid:
                 parts.append(svg.line(x, self._top, x, bottom, "grid"))
             parts.append(svg.line(x, bottom, x, bottom + TICK, "axis"))
-            parts.append(svg.text(x, bottom + TICK + 13 * self._text, label, "tick middle"))
+            half = CHARACTER * self._text * len(label) / 2  # a label at the edge must not leave the drawing
+            middle = round(min(max(x, half), self.width - half), 2)
+            parts.append(svg.text(middle, bottom + TICK + 13 * self._text, label, "tick middle"))
         clip = f"clip{number}"
         # The clipping area is a little larger than the panel, so that symbols at the edge are not cut.
         parts.append(

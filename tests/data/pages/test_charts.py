@@ -80,3 +80,17 @@ def test_marks_stand_where_their_values_are() -> None:
     polygon = root.find("polygon")
     assert polygon is not None
     assert len(polygon.attrib["points"].split()) == 4
+
+
+def test_a_long_label_at_the_edge_stays_inside_the_drawing() -> None:
+    drawn = Panel(Axis(0.0, 20000.0, "updates"), Axis(0.0, 1.0), width=300.0)
+    root = ElementTree.fromstring(f'<svg xmlns="http://www.w3.org/2000/svg">{drawn.body("0")}</svg>')
+    labels = {
+        text.text: float(text.attrib["x"])
+        for text in root.iter(f"{SVG}text")
+        if text.attrib["class"] == "tick middle"
+    }
+    assert "20,000" in labels
+    for label, middle in labels.items():
+        assert middle + 6.6 * len(str(label)) / 2 <= 300.0
+    assert labels["10,000"] == drawn.place_x(10000.0), "others stay at their tick"
