@@ -111,10 +111,10 @@ def eval(
     require("torch", "train", "evaluation")
     from clwm_data.references.table import read_reference_file
     from clwm_train.evaluation.run import evaluate_run
+    from clwm_train.evaluation.tracked import track_evaluation
     from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run
     from clwm_train.settings import describe
-    from clwm_train.tracking.results import track_evaluation
 
     path = find_run(run)
     opened = open_run(path)

@@ -15,6 +15,7 @@ from clwm_train.analysis.results import find_analysis, save_analysis
 from clwm_train.analysis.run import analyse, is_whole
 from clwm_train.evaluation.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
 from clwm_train.evaluation.run import evaluate_run
+from clwm_train.evaluation.tracked import track_evaluation
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
@@ -24,7 +25,6 @@ from clwm_train.runs.run import RECORD, Run, create_run, open_run, resolve_for
 from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
 from clwm_train.sweep.budget import read_timing, take_timing
 from clwm_train.tracking.opening import DEFAULT, tracker_names
-from clwm_train.tracking.results import track_evaluation
 from clwm_train.training.train import train_run
 from clwm_train.training.trainer import ProgressCallback
 
