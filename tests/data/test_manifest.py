@@ -166,6 +166,8 @@ def test_bundled_manifests_are_valid_and_bear_their_name(name: str) -> None:
 )
 def test_every_family_has_its_manifests(name: str) -> None:
     assert {f"{name}{variant}" for variant in ("", "-expert", "-medium", "-tiny")} <= set(bundled_manifests())
+    if not name.startswith(("point-robot", "mw-")):
+        assert f"{name}-small" in bundled_manifests()
     variants = ["-expert", "-medium"]
     if not name.startswith("point-robot"):  # the small default
         variants.append("-paper" if name.startswith("mw-") else "")
