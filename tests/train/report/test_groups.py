@@ -42,6 +42,8 @@ def score(method: str, split: str, by_name: dict[str, list[float]]) -> Score:
         normalised=None,
         success=np.ones((2, 2)),
         update=9,
+        transitions=900,
+        processor_seconds=None,
         group_success={name: np.asarray(values) for name, values in by_name.items()},
     )
 

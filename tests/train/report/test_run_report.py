@@ -207,7 +207,16 @@ def test_returns_are_drawn_where_the_expert_is_not_known() -> None:
 
     def score(method: str, normalised: np.ndarray | None) -> Score:
         part = ("mw", "mw-push", "few-shot", "id", (40, 41), (0, 1))
-        return Score(method, *part, returns=returns, normalised=normalised, success=None, update=9)
+        return Score(
+            method,
+            *part,
+            returns=returns,
+            normalised=normalised,
+            success=None,
+            update=9,
+            transitions=90,
+            processor_seconds=None,
+        )
 
     found = datasets_figure([score("b", None), score("a", None)], ["a", "b"])
     assert found is not None
