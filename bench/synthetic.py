@@ -20,6 +20,7 @@ class SyntheticTask:
     observation_size: int
     action_size: int
     split: Split = "train"
+    behaviours: tuple[str, ...] = ("random",)
 
     def load(self) -> TaskArrays:
         rng = np.random.default_rng(self.index)

@@ -15,6 +15,7 @@ from clwm_data.pages.numbers import plural
 
 from .common import echo_json, echo_table, progress_bar
 from .completion import names, runs
+from .eval_behaviours import EACH, evaluate_behaviours
 from .finding import find_run, is_own, store_of_run
 from .options import TargetPath, checkpoint_option, json_option, run_store_option, track_option
 from .settings_options import evaluation_options, execution_options
@@ -100,6 +101,8 @@ def eval(
       clwm eval runs/point-robot-spc-s0 --protocol few-shot --split id,ood --json
       clwm eval runs/point-robot-spc-s0 --protocol online-context,non-prior
       clwm eval runs/point-robot-spc-s0 --context-sizes 0,10,50,200,600
+      clwm eval runs/cheetah-vel-spc-s0 --protocol few-shot --context-behaviour random
+      clwm eval runs/cheetah-vel-spc-s0 --context-behaviour all
       clwm eval runs/point-robot-spc-s0 --planner mppi --planner-set samples=128
       clwm eval runs/point-robot-spc-s0 --protocol zero-shot --prior mean --inference model
       clwm eval runs/point-robot-spc-s0 --noise 0.3
@@ -156,6 +159,11 @@ def eval(
             )
 
     own = is_own(run)
+    if settings.context_behaviour == EACH:
+        if sizes is not None:
+            raise click.UsageError("--context-behaviour all: has one context size: drop --context-sizes")
+        evaluate_behaviours(evaluate_with, settings, data, opened, keep if own else None, as_json)
+        return
     if sizes is not None:
         _curves(evaluate_with, settings, sizes, opened, own, as_json)
         return

@@ -92,6 +92,12 @@ _EVALUATION = (
         help="Transitions in a context.",
     ),
     click.option(
+        "--context-behaviour",
+        metavar="NAME",
+        help="Few-shot contexts only from episodes of this behaviour, e.g. random or learned-25; all: each "
+        "behaviour of the data in turn, few-shot only.  [default: from all of a task's data]",
+    ),
+    click.option(
         "--prior",
         type=click.Choice(["zero", "mean"]),
         default="zero",
@@ -107,11 +113,11 @@ _EVALUATION = (
     ),
     click.option(
         "--inference",
-        type=click.Choice(["encoder", "model"]),
+        type=click.Choice(["encoder", "model", "model-mean", "model-sample"]),
         default="encoder",
         show_default=True,
         help="What infers a task from the agent's own transitions: the context encoder (published), or the "
-        "world model's errors.",
+        "world model's errors: the best candidate for z, the mean of their posterior, or a sample of it.",
     ),
     click.option(
         "--noise",
@@ -151,6 +157,7 @@ def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "splits",
         "episodes",
         "context_size",
+        "context_behaviour",
         "prior",
         "prior_weight",
         "inference",

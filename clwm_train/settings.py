@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
+    AfterValidator,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -15,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from clwm_data.behaviour_name import behaviour_name
 from clwm_data.families import SPLITS, Split
 from clwm_data.store.digest import json_sha256
 from clwm_data.strict import StrictModel, Text
@@ -23,13 +25,18 @@ from clwm_train.config import Count, Protocol, Rate, Weight
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 PriorName = Literal["zero", "mean"]
 #: How a task is inferred from an agent's own transitions.
-Inference = Literal["encoder", "model"]
+Inference = Literal["encoder", "model", "model-mean", "model-sample"]
 #: Where a store's data is kept while training.
 Memory = Literal["auto", "ram", "mmap"]
 
 Seed = Annotated[int, Field(ge=0)]
 #: Default number of transitions of a context.
 CONTEXT_SIZE = 600
+
+#: Name of a behaviour: ``learned 25 %`` and ``learned-025`` are ``learned-25``.
+BehaviourName = Annotated[Text, Field(min_length=1, max_length=100), AfterValidator(behaviour_name)]
+#: Settings of an evaluation that are written down only if they are not these.
+SELDOM = {"env": None, "context_behaviour": None}
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -85,9 +92,13 @@ class EvaluationSettings(StrictModel):
         prior: task representation before any transition: ``zero``: z = 0; ``mean``: the train tasks' mean z.
         prior_weight: number of transitions that the prior counts as; 0: the first transition replaces it.
         inference: how a task is inferred from the agent's own transitions: by the context encoder, or by the
-            errors of the world model.
+            errors of the world model: of the candidates for z, ``model`` takes the best, ``model-mean`` the
+            mean of their posterior, ``model-sample`` a sample of it.
         noise: factor on the standard deviations of the policy's actions; 0: its mean.
         planner: constants of MPPI; ``None``: the policy acts.
+        context_behaviour: few-shot contexts only from episodes of this behaviour, as
+            :func:`~clwm_data.behaviour_name.behaviour_name` calls it (``random``, ``learned-25``); ``None``:
+            from all of the task's data.
         env: ``package.module:function`` that makes the environments, called with a task's index and
             parameters; ``None``: the family's own.
     """
@@ -102,13 +113,14 @@ class EvaluationSettings(StrictModel):
     inference: Inference = "encoder"
     noise: Weight = 0.0
     planner: PlannerConfig | None = None
+    context_behaviour: BehaviourName | None = None
     env: Annotated[str, Field(pattern=r"^[A-Za-z_<][^\s:]*:[^\s:]+$", max_length=300)] | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``env`` out if there is none: most evaluations use the family's own."""
+        """Leave out what few evaluations have, so that the files of all others are called as before."""
         values: dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if (name, value) != ("env", None)}
+        return {name: value for name, value in values.items() if name not in SELDOM or value != SELDOM[name]}
 
     @field_validator("protocols", mode="after")
     @classmethod
@@ -122,9 +134,13 @@ class EvaluationSettings(StrictModel):
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:
+        if self.context_behaviour is not None and "few-shot" not in self.protocols:
+            raise ValueError(
+                "context_behaviour: only few-shot takes its contexts from the data: add it to the protocols"
+            )
         if self.planner is not None and self.noise:
             raise ValueError("noise is for the policy, but the planner acts: drop one of the two")
-        if self.inference == "model" and self.prior_weight:
+        if self.inference != "encoder" and self.prior_weight:
             raise ValueError(
                 "prior_weight: inference by the model counts no transitions: drop one of the two"
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.behaviour_name import behaviour_name
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.families.base import Parameters, Split
 from clwm_data.memory import TooLargeError, available_memory
@@ -97,6 +98,11 @@ class StoredTask:
             DamagedDataError: it is not what the format says, or claims more than the files can hold.
         """
         return self._arrays()
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """Names of the behaviours of its mixture; ``episode_behaviour`` is an index into them."""
+        return tuple(behaviour_name(entry.label) for entry in self.record.behaviours)
 
     @property
     def observation_size(self) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.store.arrays import TaskArrays
 from clwm_train.acting.belief import Prior, zero_prior
 from clwm_train.data.task_data import DataTask
 from clwm_train.kernels.streams import Purpose, derive
@@ -17,7 +19,15 @@ from clwm_train.settings import CONTEXT_SIZE, PriorName
 
 
 @torch.no_grad()
-def infer_from_data(agent: Agent, task: DataTask, size: int, seed: int, prior: Prior | None = None) -> Tensor:
+def infer_from_data(
+    agent: Agent,
+    task: DataTask,
+    size: int,
+    seed: int,
+    prior: Prior | None = None,
+    *,
+    behaviour: str | None = None,
+) -> Tensor:
     """z [S, z] from transitions of a task's dataset, or the one that the agent is given.
 
     The transitions are drawn without replacement, uniformly over the dataset; a smaller dataset is used
@@ -29,14 +39,19 @@ def infer_from_data(agent: Agent, task: DataTask, size: int, seed: int, prior: P
         size: number of transitions.
         seed: the same seed draws the same transitions.
         prior: z = 0 with weight 0 by default.
+        behaviour: draw only from episodes of the behaviour with this name.
+
+    Raises:
+        InvalidInputError: the task has no episode of this behaviour.
     """
     known = agent.known_z([task.index])
     if known is not None:
         return known[:, 0]
     arrays = task.load()
     generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, task.index))
-    count = min(size, arrays.transitions)
-    rows = np.sort(generator.choice(arrays.transitions, count, replace=False))
+    drawn_from = _transitions_of(task, arrays, behaviour)
+    count = min(size, len(drawn_from))
+    rows = drawn_from[np.sort(generator.choice(len(drawn_from), count, replace=False))]
     before = arrays.observation_row()[rows]
     parts = (
         arrays.observation[before],
@@ -49,6 +64,22 @@ def infer_from_data(agent: Agent, task: DataTask, size: int, seed: int, prior: P
     votes = agent.context_encoder.embed(context.expand(len(agent.seeds), -1, -1))
     prior = zero_prior(agent) if prior is None else prior
     return prior.posterior(votes.sum(1), count)
+
+
+def _transitions_of(task: DataTask, arrays: TaskArrays, behaviour: str | None) -> NDArray[np.int64]:
+    """Rows of the task's transitions, of one behaviour if it is given."""
+    every = np.arange(arrays.transitions)
+    if behaviour is None:
+        return every
+    numbers = [number for number, name in enumerate(task.behaviours) if name == behaviour]
+    by = np.repeat(arrays.episode_behaviour, arrays.episode_length)
+    rows = every[np.isin(by, numbers)]
+    if not len(rows):
+        raise InvalidInputError(
+            f"task {task.index}: holds no episode of the behaviour {behaviour}; it has "
+            f"{', '.join(dict.fromkeys(task.behaviours))}"
+        )
+    return rows
 
 
 def make_prior(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from clwm_train.data.task_data import DataTask
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.agent import Agent
 from clwm_train.model.world_model import WorldModel
-from clwm_train.settings import CONTEXT_SIZE
+from clwm_train.settings import CONTEXT_SIZE, Inference
 
 #: How far candidates lie beyond the pair of train tasks on whose line they are, relative to its distance.
 REACH = 0.25
@@ -25,11 +25,20 @@ CANDIDATES = 128
 
 
 class ModelBelief(Belief):
-    """The candidate z under which the world model has predicted the lane's steps best so far.
+    """The z under which the world model predicts the lane's steps so far.
 
-    A candidate is scored by its one-step errors, summed over the steps: log(sum of consistency errors)
-    + log(sum of squared reward errors). The second term is the profile likelihood of a Gaussian of unknown
-    variance; with logarithms no weight between the two is needed, and the one that differs more decides.
+    That a task is inferred by maximum likelihood under a model, and not by an encoder of the transitions, was
+    published as Behavior-Agnostic Task Inference (Ma, Zhong & Wang, ICML 2025). Here the candidates lie on
+    lines between the z of train tasks, and the model is judged by its errors one step ahead, in codes and
+    rewards.
+
+    With n steps, a candidate's log-likelihood is -n / 2 (log C + log R), with the sum C of its consistency
+    errors and the sum R of its squared reward errors. The second term is the profile likelihood of a Gaussian
+    of unknown variance; the first treats consistency errors likewise. With logarithms no weight between the
+    two is needed, and the one that differs more decides. All candidates are equally likely beforehand. The
+    agent acts on the most likely one, on the mean of the posterior, or on a sample of it: the candidate at
+    which the cumulated posterior passes a number that is fixed for the whole episode, so that the sample
+    changes only as much as the posterior does.
 
     The encoder's mean of embeddings resembles that of training only if the transitions are as varied as the
     data. An agent's own transitions are not, and actions that follow from its belief in a task look to the
@@ -41,6 +50,8 @@ class ModelBelief(Belief):
         lanes: number of lanes L.
         candidates: [S, P, z].
         prior: z before the first step; z = 0 by default.
+        inference: ``model`` (the best candidate), ``model-mean`` or ``model-sample``.
+        uniform: [L] in [0, 1), the number of each lane's sample.
 
     Raises:
         InvalidInputError: the agent has no world model.
@@ -52,6 +63,9 @@ class ModelBelief(Belief):
         lanes: int,
         candidates: Tensor,
         prior: Prior | None = None,
+        *,
+        inference: Inference = "model",
+        uniform: Sequence[float] = (),
     ) -> None:
         if agent.world_model is None:
             raise InvalidInputError(
@@ -62,6 +76,12 @@ class ModelBelief(Belief):
         self._candidates = candidates
         #: [2, S, L, P] sums of consistency and reward errors.
         self._errors = candidates.new_zeros(2, len(candidates), lanes, candidates.shape[1])
+        #: [S, L] steps so far.
+        self._steps = candidates.new_zeros(len(candidates), lanes)
+        self._inference = inference
+        if inference == "model-sample" and len(uniform) != lanes:
+            raise ValueError(f"{len(uniform)} numbers to sample with for {lanes} lanes")
+        self._uniform = torch.tensor([*uniform], dtype=torch.float64, device=candidates.device)
         start = (zero_prior(agent) if prior is None else prior).z
         self.z = start.unsqueeze(1).expand(-1, lanes, -1)
 
@@ -83,9 +103,25 @@ class ModelBelief(Belief):
         consistency = world_model.prediction.loss(output, code, target)
         of_reward = (predicted - spread(scaled.reward(reward))).square()
         self._errors = self._errors + torch.stack([consistency, of_reward]) * spread(active)
+        self._steps = self._steps + active
         score = self._errors.clamp(min=SMALLEST_ERROR).log().sum(0)
-        best = score.argmin(-1, keepdim=True).expand(-1, -1, self._candidates.shape[-1])
-        self.z = torch.where(active.unsqueeze(-1), self._candidates.gather(1, best), self.z)
+        self.z = torch.where(active.unsqueeze(-1), self._acted_on(score), self.z)
+
+    def _acted_on(self, score: Tensor) -> Tensor:
+        """z [S, L, z] from log C + log R [S, L, P]."""
+        if self._inference == "model":
+            return self._pick(score.argmin(-1))
+        # float64: hundreds of steps make large exponents.
+        logits = -0.5 * self._steps.unsqueeze(-1).double() * score.double()
+        probability = logits.softmax(-1)
+        if self._inference == "model-mean":
+            return torch.einsum("slp,spz->slz", probability, self._candidates.double()).to(score.dtype)
+        passed = (probability.cumsum(-1) <= self._uniform.view(1, -1, 1)).sum(-1)
+        return self._pick(passed.clamp(max=score.shape[-1] - 1))
+
+    def _pick(self, candidate: Tensor) -> Tensor:
+        """The candidates of numbers [S, L]: [S, L, z]."""
+        return self._candidates.gather(1, candidate.unsqueeze(-1).expand(-1, -1, self._candidates.shape[-1]))
 
 
 def candidate_tasks(

@@ -37,6 +37,10 @@ class DataTask(Protocol):
     def split(self) -> str:
         """``train``, ``id`` or ``ood``."""
 
+    @property
+    def behaviours(self) -> Sequence[str]:
+        """Names of the behaviours of its mixture; ``episode_behaviour`` is an index into them."""
+
     def load(self) -> TaskArrays:
         """All its episodes."""
 

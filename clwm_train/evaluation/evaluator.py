@@ -63,7 +63,7 @@ class Evaluator:
         )
         self._prior = make_prior(agent, tasks, settings.prior, settings.prior_weight, seed)
         #: [S, P, z] candidates, if the world model infers tasks.
-        self._candidates = candidate_tasks(agent, tasks, seed) if settings.inference == "model" else None
+        self._candidates = candidate_tasks(agent, tasks, seed) if settings.inference != "encoder" else None
         self.on_step: Callable[[], object] = lambda: None
 
     def episodes(self, protocol: Protocol, group: Sequence[int]) -> Episodes:
@@ -92,7 +92,12 @@ class Evaluator:
             case "few-shot":
                 inferred = [
                     infer_from_data(
-                        self._agent, self._tasks[index], settings.context_size, settings.seed, self._prior
+                        self._agent,
+                        self._tasks[index],
+                        settings.context_size,
+                        settings.seed,
+                        self._prior,
+                        behaviour=settings.context_behaviour,
                     )
                     for index in group
                 ]
@@ -102,7 +107,8 @@ class Evaluator:
             case "non-prior":
                 z = self._gathered(group, random_steps=RANDOM_STEPS, keep_prior=False)
             case "zero-shot":
-                return self._new_belief(len(group) * settings.episodes)
+                lanes = [(index, 1 + number) for index in group for number in range(settings.episodes)]
+                return self._new_belief(lanes)
         return FixedBelief(z.repeat_interleave(settings.episodes, 1))
 
     def _gathered(self, group: Sequence[int], *, random_steps: int, keep_prior: bool) -> Tensor:
@@ -111,16 +117,26 @@ class Evaluator:
             self._actor,
             self._family,
             group,
-            self._new_belief(len(group)),
+            self._new_belief([(index, 0) for index in group]),
             Gathering(settings.context_size, random_steps, keep_prior, settings.seed),
             threads=self._threads,
             on_step=self.on_step,
         )
 
-    def _new_belief(self, lanes: int) -> Belief:
+    def _new_belief(self, lanes: Sequence[tuple[int, int]]) -> Belief:
+        """The belief of lanes: task and number of the episode, 0 for the gathering of contexts."""
         if self._candidates is None:
-            return RunningBelief(self._agent, lanes, self._prior)
-        return ModelBelief(self._agent, lanes, self._candidates, self._prior)
+            return RunningBelief(self._agent, len(lanes), self._prior)
+        seed = self._settings.seed
+        draws = [np.random.default_rng(derive(seed, Purpose.CANDIDATES, *lane)).random() for lane in lanes]
+        return ModelBelief(
+            self._agent,
+            len(lanes),
+            self._candidates,
+            self._prior,
+            inference=self._settings.inference,
+            uniform=draws,
+        )
 
 
 def group_tasks(chosen: Sequence[int], lanes: int, max_lanes: int = MOST_LANES) -> list[list[int]]:

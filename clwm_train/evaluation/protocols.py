@@ -46,7 +46,8 @@ def evaluate(
 ) -> list[Results]:
     """Returns of the adapted agent on the family's tasks, many episodes at once.
 
-    - few-shot: z from ``context_size`` transitions of the task's own dataset.
+    - few-shot: z from ``context_size`` transitions of the task's own dataset, of one behaviour's episodes if
+      ``context_behaviour`` names it.
     - online-context: z from as many transitions that the agent itself gathers, acting on the prior.
     - non-prior: the same, but the first 100 actions are random, and then the agent acts on the z inferred
       from all transitions so far, updated after every step.
@@ -91,7 +92,11 @@ def evaluate(
     evaluated = [index for split in settings.splits for index in family.split(split)]
     plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
     for protocol in settings.protocols:
-        chosen = _with_data(family, evaluated, tasks, warn) if protocol == "few-shot" else evaluated
+        chosen = (
+            _with_data(family, evaluated, tasks, settings.context_behaviour, warn)
+            if protocol == "few-shot"
+            else evaluated
+        )
         if chosen:
             plan.append(
                 (protocol, chosen, group_tasks(chosen, len(agent.seeds) * settings.episodes, max_lanes))
@@ -124,10 +129,23 @@ def _counting(before: int, total: int, on_progress: Callable[[int, int], object]
 
 
 def _with_data(
-    family: TaskFamily, evaluated: Sequence[int], tasks: Mapping[int, DataTask], warn: Callable[[str], object]
+    family: TaskFamily,
+    evaluated: Sequence[int],
+    tasks: Mapping[int, DataTask],
+    behaviour: str | None,
+    warn: Callable[[str], object],
 ) -> list[int]:
-    """The tasks that have data."""
-    chosen = [index for index in evaluated if index in tasks]
+    """The tasks that have data, of one behaviour if it is given."""
+    known = {name: None for index in evaluated if index in tasks for name in tasks[index].behaviours}
+    if behaviour is not None and behaviour not in known and known:
+        raise InvalidInputError(
+            f"few-shot: no task has episodes of the behaviour {behaviour}: the data have {', '.join(known)}"
+        )
+    chosen = [
+        index
+        for index in evaluated
+        if index in tasks and (behaviour is None or behaviour in tasks[index].behaviours)
+    ]
     missing = sorted(set(evaluated) - set(chosen))
     if missing and not chosen:
         raise InvalidInputError(
@@ -135,8 +153,9 @@ def _with_data(
             f"or evaluate zero-shot"
         )
     if missing:
+        what = "data" if behaviour is None else f"data of the behaviour {behaviour}"
         listed = format_indices(missing)
-        warn(f"few-shot: no context for tasks {listed}: the store holds no data of them; left out")
+        warn(f"few-shot: no context for tasks {listed}: the store holds no {what} of them; left out")
     return chosen
 
 

@@ -42,8 +42,8 @@ class Chosen:
 def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None = None) -> Chosen:
     """One evaluation of every run, all with the same settings.
 
-    If all runs were evaluated with several settings, the published ones are preferred; of several checkpoints
-    the latest is taken.
+    If all runs were evaluated with several settings, those nearest to the published ones are preferred; of
+    several checkpoints the latest is taken.
 
     Args:
         runs: the runs; those that were not evaluated are left out.
@@ -149,7 +149,7 @@ def _matching(run: Run, required: Mapping[str, Any]) -> list[Evaluation]:
 
 def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation]]) -> EvaluationSettings:
     candidates = [one.settings for one in kept[runs[0].path]]
-    candidates.sort(key=lambda settings: settings != DEFAULT_EVALUATION)
+    candidates.sort(key=lambda settings: len(differences(settings, DEFAULT_EVALUATION)))
     for settings in candidates:
         if all(any(one.settings == settings for one in kept[run.path]) for run in runs):
             return settings

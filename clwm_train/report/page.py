@@ -11,6 +11,7 @@ from clwm_data.pages.html import document, header, section, table, warning
 from clwm_data.references.table import References
 from clwm_data.store.atomic import replacing
 from clwm_train.report.choosing import Chosen, check_analyses, choose_evaluations
+from clwm_train.report.context_shift import context_shift_figure
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.figure import Figure
 from clwm_train.report.groups import HEADER as GROUP_HEADER
@@ -97,6 +98,7 @@ def write_run_report(
     candidates = [
         *returns_figures(scores, methods, formulation),
         datasets_figure(scores, methods),
+        context_shift_figure(chosen.evaluations, chosen.settings, methods),
         *learning_figures(groups, methods),
         open_loop_figure(groups, methods),
         disentanglement_figure(groups, methods),

@@ -61,6 +61,7 @@ class MemoryTask:
     index: int
     split: Split
     arrays: TaskArrays
+    behaviours: tuple[str, ...] = ("random",)
 
     def load(self) -> TaskArrays:
         return self.arrays

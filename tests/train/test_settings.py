@@ -43,6 +43,8 @@ OTHER: dict[str, Any] = {
     "inference": "model",
     "noise": 0.3,
     "planner": PlannerConfig(samples=99),
+    "context_behaviour": "learned-25",
+    "env": "my_robot:make",
 }
 FIELDS = sorted(EvaluationSettings.model_fields)
 
@@ -149,6 +151,8 @@ def test_the_order_of_names_makes_no_difference() -> None:
     [
         ({"noise": 0.3, "planner": PlannerConfig()}, "noise is for the policy"),
         ({"inference": "model", "prior_weight": 1.0}, "counts no transitions"),
+        ({"protocols": ("zero-shot",), "context_behaviour": "random"}, "only few-shot takes its contexts"),
+        ({"context_behaviour": ""}, "context_behaviour"),
         ({"protocols": ()}, "at least 1"),
         ({"episodes": 0}, "greater than or equal to 1"),
         ({"noise": float("nan")}, "noise"),
@@ -158,6 +162,24 @@ def test_the_order_of_names_makes_no_difference() -> None:
 def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EvaluationSettings(**values)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("learned 25 %", "learned-25"),
+        ("learned-025", "learned-25"),
+        ("Learned-25", "learned-25"),
+        ("learned-100", "learned-100"),
+        ("scripted, noise 0.3", "scripted-noise-0.3"),
+        ("scripted-noise-0.05", "scripted-noise-0.05"),
+        ("random", "random"),
+        ("learned-0", "learned-0"),
+    ],
+)
+def test_a_behaviour_has_one_name(text: str, name: str) -> None:
+    assert EvaluationSettings(context_behaviour=text).context_behaviour == name
+    assert EvaluationSettings(context_behaviour=name).context_behaviour == name
 
 
 def test_settings_import_no_torch() -> None:
