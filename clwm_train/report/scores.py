@@ -13,6 +13,7 @@ from clwm_data.families import TaskFamily
 from clwm_data.pages.numbers import number
 from clwm_data.references import normalised_return
 from clwm_data.references.table import References, reference_of
+from clwm_train.analysis.results import Analysis, read_analyses
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.runs.metrics_log import PROCESSOR_SECONDS, read_metrics
@@ -40,6 +41,8 @@ class Score:
         update: update of the evaluated checkpoint.
         transitions: transitions that policy and critics learn from in one update.
         processor_seconds: processor time of the training until then, per seed; ``None`` if unknown.
+        probe: R^2 of the linear probe from z to the task parameters on this split, mean over parameters and
+            seeds; ``None`` if it was not analysed.
         group_success: benchmark -> [S] mean success, in a family that joins several; else empty.
     """
 
@@ -56,6 +59,7 @@ class Score:
     update: int
     transitions: int
     processor_seconds: float | None
+    probe: float | None = None
     group_success: Mapping[str, Floats] = field(default_factory=dict)
 
 
@@ -77,7 +81,9 @@ def gather_scores(
     rows: dict[tuple[str, str, str, str], list[_Row]] = {}
     for run, evaluation in evaluations:
         spent = processor_seconds(run, evaluation.step)
-        for seed, results in zip(run.record.seeds, evaluation.results, strict=True):
+        analyses = (one for one in read_analyses(run) if one.step == evaluation.step)
+        analysis = next(analyses, None)
+        for place, (seed, results) in enumerate(zip(run.record.seeds, evaluation.results, strict=True)):
             for protocol, splits in results.items():
                 for split, result in splits.items():
                     key = (run.record.store_name, run.label, protocol, split)
@@ -97,6 +103,7 @@ def gather_scores(
                             },
                             spent,
                             result.task_normalised,
+                            _probe(analysis, place, split),
                         )
                     )
     return [_joined(key, group, references) for key, group in rows.items()]
@@ -115,6 +122,14 @@ class _Row:
     group_success: dict[str, float]
     processor_seconds: float | None
     normalised: dict[str, float] | None
+    probe: float | None
+
+
+def _probe(analysis: Analysis | None, number: int, split: str) -> float | None:
+    """R^2 of the linear probe of one of a run's seeds, mean over the task parameters."""
+    by_split = None if analysis is None else analysis.seeds[number].probe
+    values = (by_split or {}).get(split)
+    return float(np.mean(list(values.values()))) if values else None
 
 
 def processor_seconds(run: Run, step: int) -> float | None:
@@ -145,6 +160,7 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row], references: Re
     returns = np.asarray([row.returns for row in rows])
     successes = [row.success for row in rows if row.success is not None]
     times = [row.processor_seconds for row in rows if row.processor_seconds is not None]
+    probes = [row.probe for row in rows if row.probe is not None]
     return Score(
         method=method,
         dataset=dataset,
@@ -159,6 +175,7 @@ def _joined(key: tuple[str, str, str, str], rows: Sequence[_Row], references: Re
         update=first.step,
         transitions=first.run.config.transitions_per_update,
         processor_seconds=float(np.mean(times)) if len(times) == len(rows) else None,
+        probe=float(np.mean(probes)) if len(probes) == len(rows) else None,
         group_success={
             name: np.asarray([row.group_success[name] for row in rows])
             for name in first.group_success
@@ -267,6 +284,7 @@ HEADER = (
     "seeds",
     "transitions/update",
     "processor min/seed",
+    "probe R\u00b2",
 )
 CSV_HEADER = (
     *HEADER[:4],
@@ -274,6 +292,7 @@ CSV_HEADER = (
     *HEADER[7:10],
     "transitions_per_update",
     "processor_seconds_per_seed",
+    "probe_r2",
 )
 
 
@@ -285,6 +304,7 @@ def results_table(scores: Sequence[Score]) -> list[tuple[str, ...]]:
             *(shown(value, places) for value, places in _aggregates(score)),
             *_counts(score),
             "-" if score.processor_seconds is None else number(score.processor_seconds / 60.0, 1),
+            "-" if score.probe is None else number(score.probe, 2),
         )
         for score in scores
     ]
@@ -302,6 +322,7 @@ def results_csv(scores: Sequence[Score]) -> list[tuple[str | float | None, ...]]
             ),
             *_counts(score),
             score.processor_seconds,
+            score.probe,
         )
         for score in scores
     ]

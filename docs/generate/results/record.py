@@ -24,6 +24,7 @@ from clwm_data.store.digest import json_sha256
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.analysis.results import ANALYSES, read_analyses
 from clwm_train.evaluation.results import EVALUATIONS, read_evaluations
+from clwm_train.report.scores import known_family
 from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SPENT, read_metrics
 from clwm_train.runs.run import CONFIG, METRICS, RECORD, Run, write_model
 
@@ -94,14 +95,16 @@ def add_run(run: Run, folder: Path, revision: str) -> Path | None:
     )
     write_model(copy / CONFIG, run.config)
     write_model(copy / RECORD, record)
+    family = known_family(run)
+    derived = family is not None and family.has_references  # a report computes normalised returns itself
     for evaluation in evaluations:
         kept = evaluation.model_dump(mode="json", exclude_none=True)
         for entry in (
             split for seed in kept["results"] for splits in seed.values() for split in splits.values()
         ):
-            # A report derives them from the returns.
-            entry.pop("task_normalised", None)
-            entry.pop("normalised_mean", None)
+            if derived:
+                entry.pop("task_normalised", None)
+                entry.pop("normalised_mean", None)
         _write_json(copy / EVALUATIONS / evaluation.name, kept)
     for analysis in read_analyses(run):
         if analysis.step == steps:

@@ -351,3 +351,18 @@ def test_evaluations_are_chosen_by_their_settings(
     code, err = call("--evaluation", "nois=0.3")
     assert code == 1
     assert "unknown key nois: did you mean noise?" in err
+
+
+def test_the_probe_stands_in_the_table_of_results(tmp_path: Path) -> None:
+    """Of the split that a row is about, and only of the update that was evaluated."""
+    run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    (analysis,) = read_analyses(run)
+    probes = [seed.probe for seed in analysis.seeds]
+    scores = {(score.protocol, score.split): score for score in scores_of([run])}
+    for split in ("id", "ood"):
+        expected = np.mean([np.mean(list(probe[split].values())) for probe in probes if probe])
+        assert scores["few-shot", split].probe == pytest.approx(expected)
+    assert scores["few-shot", "train"].probe is None
+    (kept,) = read_evaluations(run)
+    assert gather_scores([(run, kept.model_copy(update={"step": kept.step - 1}))])[0].probe is None
+    assert results_csv([scores["few-shot", "id"]])[0][-1] == scores["few-shot", "id"].probe
