@@ -39,7 +39,7 @@ def blocks(benchmark: Measured, formulations: Measured) -> dict[str, Callable[[]
 
     return {
         "coverage": lambda: f"{coverage(benchmark)}\n{coverage(formulations)}",
-        "claims": lambda: claims(benchmark, formulations).markdown(3) if some or others else NOTHING,
+        "claims": lambda: claims(benchmark, formulations).markdown(4) if some or others else NOTHING,
         "few-shot": lambda: table(tables.few_shot, benchmark),
         "protocols": lambda: table(tables.protocols, benchmark),
         "by-model": lambda: table(tables.by_model, benchmark, 3),
