@@ -15,7 +15,7 @@ from clwm_train.settings import EvaluationSettings
 #: What contexts from a task's whole data are called.
 WHOLE = "all data"
 #: Settings in which these evaluations may differ from those of the report.
-OTHER = ("protocols", "context_behaviour")
+OTHER = ("protocols", "splits", "context_behaviour")
 
 #: (dataset, split) -> behaviour -> method -> score.
 Matrix = dict[tuple[str, str], dict[str, dict[str, Score]]]
