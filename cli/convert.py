@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,11 @@ SOURCES: dict[str, Callable[[str, Collection[int] | None], Source]] = {
     "--parameters",
     type=click.Path(path_type=Path),
     help="With --from: parameters of a new family: a CSV file with a column task and one per parameter.",
+)
+@click.option(
+    "--action-bounds",
+    metavar="LOW,HIGH",
+    help="With --from: scale every action entry from these bounds.  [default: -1,1]",
 )
 @click.option(
     "--discrete-actions",
@@ -141,12 +147,16 @@ def _import(
     varies: Literal["dynamics", "reward"] | None,
     references: Path | None,
     discrete_actions: int | None,
+    action_bounds: str | None,
 ) -> Conversion:
-    """Make a store. (Ten parameters: the options of ``--from``.)"""
+    """Make a store. (Eleven parameters: the options of ``--from``.)"""
     if family is None and origin != "minari":
         raise click.UsageError(f"--from {origin} needs --family")
-    if origin in ("minari", "tensors") and discrete_actions is not None:
-        raise click.UsageError(f"--from {origin} knows by itself whether actions are discrete")
+    bounds = None if action_bounds is None else _bounds(action_bounds)
+    if origin not in SOURCES and (discrete_actions or bounds):
+        raise click.UsageError(f"--from {origin} knows by itself what actions there are")
+    if discrete_actions and bounds:
+        raise click.UsageError("--action-bounds and --discrete-actions exclude each other")
     described = any(value is not None for value in (splits, parameters, varies, references))
     if origin == "tensors" and described:
         raise click.UsageError("--from tensors takes splits and parameters from the family")
@@ -166,7 +176,19 @@ def _import(
         data = SOURCES[origin](source, chosen)
         if discrete_actions is not None:
             data = data.with_discrete_actions(discrete_actions)
+        if bounds is not None:
+            data = data.with_action_bounds(*bounds)
         return write_converted(data, target, str(family), table=table, on_progress=on_progress)
+
+
+def _bounds(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise click.BadParameter(f"{text!r} is no pair of bounds such as -2,2", param_hint="--action-bounds")
+    return low, high
 
 
 def _facts(varies: Literal["dynamics", "reward"] | None, references: Path | None) -> FamilyFacts | None:

@@ -218,6 +218,8 @@ def _scaled(
     """Actions scaled from their bounds to [-1, 1]; an entry whose bounds are equal becomes 0."""
     ones = np.ones(action.shape[1])
     low, high = (-ones, ones) if bounds is None else (np.asarray(b, np.float64).reshape(-1) for b in bounds)
+    if low.size == high.size == 1:  # the same for all entries
+        low, high = low * ones, high * ones
     if low.shape != ones.shape or high.shape != ones.shape:
         raise InvalidInputError(f"{where}: action: has {len(ones)} entries, its bounds {len(low)}")
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):

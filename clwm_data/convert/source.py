@@ -50,9 +50,9 @@ class ForeignTask:
         name: of the file, dataset or group that it comes from, for messages.
         episodes: reads its episodes, one after another.
         policy: name of the policy that acted.
-        action_bounds: lowest and highest value of each action entry, which become -1 and 1; ``None``: actions
-            are in [-1, 1] already; a number: how many discrete actions there are, whose numbers, from 0, the
-            episodes hold.
+        action_bounds: lowest and highest value of each action entry, or of all, which become -1 and 1;
+            ``None``: actions are in [-1, 1] already; a number: how many discrete actions there are, whose
+            numbers, from 0, the episodes hold.
     """
 
     name: str
@@ -82,6 +82,12 @@ class Source:
     description: str = ""
     authors: Sequence[str] = ()
     table: TaskTable | None = None
+
+    def with_action_bounds(self, low: float, high: float) -> Source:
+        """The same data, whose action entries lie between two numbers."""
+        tasks = {index: replace(task, action_bounds=([low], [high])) for index, task in self.tasks.items()}
+        options = {**self.options, "actions": f"scaled to [-1, 1] from {low:g} to {high:g}"}
+        return replace(self, tasks=tasks, options=options)
 
     def with_discrete_actions(self, count: int) -> Source:
         """The same data, whose actions are the numbers of ``count`` discrete actions."""

@@ -221,3 +221,20 @@ def test_columns_that_contradict_the_others_are_refused(name: str, values: Any, 
     data = {**d4rl(), name: values}
     with pytest.raises(InvalidInputError, match=re.escape(f"logs: {message}")):
         list(flat_episodes(data, find_columns(data, "logs"), "logs"))
+
+
+def test_actions_are_scaled_from_bounds_that_are_named(clwm: Clwm, tmp_path: Path) -> None:
+    data = {**d4rl(), "actions": np.linspace(-2, 2, 18).reshape(9, 2)}
+    np.savez(tmp_path / "a.npz", **data)
+    command = ("convert", "a.npz", "a.zarr", "--from", "npz", "--family", "arm")
+    assert "outside its bounds [-1, 1]" in clwm(*command).stderr
+    done = clwm(*command, "--action-bounds=-2,4")
+    assert done.returncode == 0, done.stderr
+    first = open_store(tmp_path / "a.zarr")[0].load().action[0]
+    np.testing.assert_allclose(first, (data["actions"][0] + 2) / 3 - 1, rtol=1e-5)
+    for text in ("2,-2", "1", "0,inf", "a,b"):
+        done = clwm(
+            "convert", "a.npz", "b.zarr", "--from", "npz", "--family", "arm", f"--action-bounds={text}"
+        )
+        assert done.returncode == 2
+        assert "is no pair of bounds such as -2,2" in done.stderr
