@@ -1,0 +1,44 @@
+"""Reference returns that a user brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clwm_data.errors import ClwmError
+from clwm_data.references import FOLDER
+from clwm_data.references.table import read_reference_file, reference_of
+
+
+def test_a_table_and_a_file_of_clwm(tmp_path: Path) -> None:
+    table = tmp_path / "returns.csv"
+    table.write_text("task,random,expert\n3,-1.5,2\n\n0,1e1,20\n")
+    assert read_reference_file(table) == {3: (-1.5, 2.0), 0: (10.0, 20.0)}
+    shipped = read_reference_file(FOLDER / "point-robot.yaml")
+    assert sorted(shipped) == list(range(40))
+    assert all(random < expert for random, expert in shipped.values())
+    with pytest.raises(ClwmError, match="say nothing about task 1"):
+        reference_of(read_reference_file(table), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task,random\n0,1\n", "line 1: expected the columns task,random,expert"),
+        ("", "line 1: expected the columns"),
+        ("task,random,expert\n0,1\n", "line 2: expected a task"),
+        ("task,random,expert\n0,1,2\n0,1,2\n", "line 3: expected a task that is not listed before"),
+        ("task,random,expert\n-1,1,2\n", "line 2: expected a task"),
+        ("task,random,expert\n0,1,nan\n", "line 2: expected a task"),
+        ("task,random,expert\n0,1,x\n", "line 2: expected a task"),
+        ("task,random,expert\n0,2,2\n", "line 2: random and expert return are equal"),
+        ("\x00,\xff", "line 1: expected the columns"),
+    ],
+)
+def test_other_contents_are_refused_in_a_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ClwmError, match=message):
+        read_reference_file(tmp_path / "x.csv")
+    with pytest.raises(ClwmError, match="cannot be read"):
+        read_reference_file(tmp_path / "nowhere.csv")
