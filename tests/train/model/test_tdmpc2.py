@@ -16,12 +16,13 @@ from torch.nn import functional
 from clwm_train.config import TrainConfig
 from clwm_train.data.sampler import TaskBatch
 from clwm_train.kernels.streams import Purpose
-from clwm_train.model.backbones import TDMPC2, Transitions
+from clwm_train.model.backbones import TDMPC2, Transitions, make_backbone
 from clwm_train.model.backbones.tdmpc2 import percentile
+from clwm_train.model.nn import Initialiser
 from clwm_train.objectives import Representation
 from clwm_train.training.learner import Learner
 from tests.train.helpers import small_config
-from tests.train.model.test_backbones import assert_gradients, backbone_of, leaves, transitions
+from tests.train.model.test_backbones import INPUTS, assert_gradients, backbone_of, leaves, transitions
 from tests.train.reference import decoded, entropy_of, mlp, simnorm
 from tests.train.training.test_learner import disturb, make, train
 
@@ -288,3 +289,39 @@ def test_values_are_learned() -> None:
         made.update_targets()
     q = made.action_value(batch.before, batch.action)
     torch.testing.assert_close(q, torch.full_like(q, 2.0), atol=0.15, rtol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "low", "high"),
+    [
+        (("tdmpc2.imitation_weight=0.0",), 0.3, 0.85),
+        (("tdmpc2.imitation_weight=1.0", "tdmpc2.inverse_temperature=0.0"), -0.1, 0.25),
+        (("tdmpc2.imitation_weight=1.0", "tdmpc2.inverse_temperature=3.0"), 0.3, 0.7),
+    ],
+)
+def test_the_policy_finds_the_better_actions(overrides: tuple[str, ...], low: float, high: float) -> None:
+    """One step from one state, r = -10 |a - 0.5|^2, all actions equally often: values pull the policy to
+    0.5, plain imitation holds it at the data's mean 0, weighted imitation follows the better actions.
+    """
+    config = config_of("tdmpc2.bins=101", "tdmpc2.hidden=[32]", *overrides)
+    made: Any = make_backbone(Initialiser(SEEDS, "fan-in"), INPUTS, 2, config)
+    generator = torch.Generator().manual_seed(0)
+    state, end = torch.zeros(2, 64, 2, 7), torch.ones(2, 64, 1)
+
+    def learn(network: torch.nn.Module, rate: float, of_critics: bool) -> None:
+        optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+        for _ in range(250):
+            action = 2.0 * torch.rand(2, 64, 1, 2, generator=generator) - 1.0
+            batch = Transitions(state, action, -10.0 * (action - 0.5).square().mean(-1), end, end)
+            noise = torch.randn(2, 64, 1, made.noise_size, generator=generator)
+            loss = (
+                made.critic_error(batch.before, batch, noise) if of_critics else made.losses(batch, noise)[0]
+            )
+            optimiser.zero_grad()
+            loss.sum().backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+
+    learn(made.critics, 0.01, True)
+    learn(made.policy, 0.01, False)
+    mode = made.policy.mode(state[:, 0, 0])
+    assert ((mode > low) & (mode < high)).all(), mode
