@@ -117,7 +117,7 @@ def test_altered_minari_data_does_not_pass_as_the_original(collected: Path, tmp_
 
 def test_minari_datasets_of_others(tmp_path: Path) -> None:
     """Actions in [-2, 4], float64, an episode that breaks off, one terminated and truncated at once."""
-    from gymnasium.spaces import Box, Discrete
+    from gymnasium.spaces import Box, Discrete, MultiBinary
     from minari.data_collector.episode_buffer import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
 
@@ -159,7 +159,11 @@ def test_minari_datasets_of_others(tmp_path: Path) -> None:
     (tmp_path / "m/x/data/metadata.json").write_text(json.dumps({**metadata, "env_spec": "{}"}))
     with pytest.raises(ClwmError, match="names no spaces"):
         from_minari(tmp_path / "m", tmp_path / "t.zarr", "elsewhere")
-    write(tmp_path / "d/x/data", Discrete(2))
+    write(tmp_path / "n/x/data", Discrete(2))
+    numbers = from_minari(tmp_path / "n", tmp_path / "n.zarr", "keys").store
+    assert numbers[0].record.discrete_actions == 2
+    assert numbers[0].load().stored_action.tolist() == [0, 1, 1] * 2
+    write(tmp_path / "d/x/data", MultiBinary(2))
     with pytest.raises(ClwmError, match="actions are not vectors"):
         from_minari(tmp_path / "d", tmp_path / "t.zarr", "elsewhere")
     with pytest.raises(ClwmError, match="nowhere: does not exist"):
