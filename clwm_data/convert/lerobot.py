@@ -24,6 +24,7 @@ from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
     Source,
+    chosen_indices,
     digest_of,
     natural_key,
     plain_text,
@@ -66,6 +67,13 @@ def lerobot_source(path: Path | str, tasks: Collection[int] | None = None) -> So
     if not datasets:
         raise NotFoundError(f"{folder}: holds no LeRobot dataset (a folder with {INFO})")
     indices = task_indices(datasets, tasks, folder)
+    for dataset in datasets[1:]:
+        widths = [len(one.bounds[0]) for one in (datasets[0], dataset)]
+        if widths[0] != widths[1]:
+            raise InvalidInputError(
+                f"{dataset.folder}: its actions have {widths[1]} entries, those of {datasets[0].folder} "
+                f"{widths[0]}: convert them apart"
+            )
     low = np.min([dataset.bounds[0] for dataset in datasets], axis=0)
     high = np.max([dataset.bounds[1] for dataset in datasets], axis=0)
     return Source(
@@ -149,8 +157,7 @@ class _Dataset:
             name=self.folder.resolve().name,
             tasks={
                 index: self.task(words.get(index, f"task {index}"), index, (low.tolist(), high.tolist()))
-                for index in present.tolist()
-                if tasks is None or index in tasks
+                for index in chosen_indices(present.tolist(), tasks, self.folder)
             },
             sha256=digest_of({str(file.relative_to(self.folder)): file for file in self.all_files}),
             options=_options(self, low, high),

@@ -19,6 +19,7 @@ from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
     Source,
+    chosen_indices,
     digest_of,
     files_below,
     reading,
@@ -89,7 +90,7 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
     name = Path(path).resolve().name
     if len(files) == 1 and {"task", "episode"} <= headers[0].keys():
         arrays = _read(files[0])
-        indices = np.unique(arrays["task"]).tolist()
+        indices = chosen_indices(np.unique(arrays["task"]).tolist(), tasks, path)
         return Source(
             name=name,
             tasks={
@@ -99,7 +100,6 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
                     action_bounds=int(arrays["discrete_actions"]) if "discrete_actions" in arrays else None,
                 )
                 for index in indices
-                if tasks is None or index in tasks
             },
             sha256=digest_of({name: files[0]}),
             options=options,

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from clwm_data.convert.columns import read_columns, schema, texts
 from clwm_data.convert.flat import find_columns, flat_episodes, last_observations
-from clwm_data.convert.source import ForeignTask, RawEpisode, Source, digest_of, files_below, task_indices
+from clwm_data.convert.source import (
+    ForeignTask,
+    RawEpisode,
+    Source,
+    chosen_indices,
+    digest_of,
+    files_below,
+    task_indices,
+)
 from clwm_data.convert.tables import SPLITS, TaskTable
 from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
@@ -114,8 +122,7 @@ def _of_clwm(
                 policy=next(iter(policies[index])) if len(policies[index]) == 1 else "unknown",
                 action_bounds=count or None,
             )
-            for index in sorted(holders)
-            if tasks is None or index in tasks
+            for index in chosen_indices(holders, tasks, name)
         },
         sha256=digest_of({file.name: file for file in files}),
         options=options,

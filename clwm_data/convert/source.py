@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from clwm_data.convert.tables import TaskTable
 from clwm_data.errors import ClwmError, DamagedDataError, NotFoundError
+from clwm_data.ranges import format_indices
 from clwm_data.store.digest import file_sha256, json_sha256
 from clwm_data.store.litter import is_litter
 
@@ -161,3 +162,16 @@ def task_indices(names: Sequence[object], tasks: Collection[int] | None, source:
     if tasks is not None and len(tasks) != len(names):
         raise NotFoundError(f"{source}: holds {len(names)} datasets, {len(tasks)} tasks were named")
     return list(range(len(names)) if tasks is None else tasks)
+
+
+def chosen_indices(present: Collection[int], tasks: Collection[int] | None, source: object) -> list[int]:
+    """Those of the tasks in a source that are wanted, ascending.
+
+    Raises:
+        NotFoundError: the source does not have one.
+    """
+    if missing := sorted(set(tasks or ()) - set(present)):
+        raise NotFoundError(
+            f"{source}: has no task {format_indices(missing)}; it has {format_indices(present)}"
+        )
+    return sorted(present if tasks is None else set(tasks))

@@ -207,3 +207,22 @@ def test_numbers_of_discrete_actions(tmp_path: Path) -> None:
     assert again[0].record.discrete_actions == 3
     with pytest.raises(ClwmError, match="step 1: action is 2, expected a whole number from 0 to 1"):
         write_converted(source.with_discrete_actions(2), tmp_path / "c.zarr", "keys")
+
+
+def test_tasks_are_chosen_and_those_that_are_not_there_are_named(tmp_path: Path) -> None:
+    folder = lerobot(tmp_path / "arm")
+    store = write_converted(lerobot_source(folder, [1]), tmp_path / "a.zarr", "arm").store
+    assert list(store.tasks) == [1]
+    with pytest.raises(ClwmError, match=r"has no task 2, ?7; it has 0-1"):
+        lerobot_source(folder, [1, 2, 7])
+
+
+def test_datasets_with_other_actions_are_not_joined(tmp_path: Path) -> None:
+    lerobot(tmp_path / "arms/a")
+    other = lerobot(tmp_path / "arms/b")
+    for file in (other / "data/chunk-000").iterdir():
+        table = pq.read_table(file)
+        narrow = pa.array([row[:1] for row in table["action"].to_pylist()], pa.list_(pa.float32(), 1))
+        pq.write_table(table.set_column(table.schema.get_field_index("action"), "action", narrow), file)
+    with pytest.raises(ClwmError, match=r"its actions have 1 entries, those of .* 2: convert them apart"):
+        lerobot_source(tmp_path / "arms")
