@@ -152,7 +152,8 @@ def train(
 
     The run's folder gets the resolved configuration, metrics (JSON lines and TensorBoard) and checkpoints.
     Nothing is sent anywhere unless --track asks for it (WANDB_MODE=offline keeps wandb's files here, too).
-    --resume continues an interrupted run, bit for bit as if it had never stopped.
+    --resume continues an interrupted run, bit for bit as if it had never stopped; how it is evaluated while
+    training may change.
 
     \b
     Examples:
@@ -205,7 +206,7 @@ def _run_to_resume(ctx: click.Context, request: TrainingRequest, overrides: tupl
         return request.describe()
     run = open_run(request.folder)
     _refuse_other_configuration(ctx, run, request, overrides)
-    return run
+    return request.resumed(run)
 
 
 def _train(
@@ -342,8 +343,10 @@ def _refuse_other_configuration(
     ctx: click.Context, run: Run, request: TrainingRequest, overrides: tuple[str, ...]
 ) -> None:
     """Refuse options that contradict the configuration of a resumed run, which is kept."""
+    from clwm_train.config.train import RESUMABLE_KEYS
     from clwm_train.methods.resolve import resolve
     from clwm_train.runs.run import resolve_for
+    from clwm_train.train_store import changed_part
 
     kept = {"method": run.record.method, "preset": run.record.preset, "name": run.label}
     given: dict[str, Any] = {name: getattr(request, name) for name in kept}
@@ -352,9 +355,10 @@ def _refuse_other_configuration(
     for name, value in given.items():
         if ctx.get_parameter_source(name) != ParameterSource.DEFAULT and value != kept[name]:
             raise ConflictError(f"{run.path}: was begun with --{name} {kept[name]}: drop --{name} {value}")
-    if overrides:
+    if not {*map(changed_part, overrides)} <= {*RESUMABLE_KEYS}:
         config = resolve_for(run.task_family, resolve(run.record.method, run.record.preset, overrides))
-        if config.model_copy(update={"steps": run.config.steps}) != run.config:
+        kept_keys = {key: getattr(run.config, key) for key in ("steps", *RESUMABLE_KEYS)}
+        if config.model_copy(update=kept_keys) != run.config:
             raise ConflictError(f"{run.path}: was begun with other --set values: drop --set to resume it")
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.opening import RUNS, open_store
 from clwm_data.store import Store
-from clwm_train.config.train import LOGGING_KEYS
+from clwm_train.config.train import LOGGING_KEYS, RESUMABLE_KEYS
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.run import (
@@ -64,7 +64,8 @@ def train(
             as ``--set`` takes them, ``["iql.expectile=0.9"]``.
         name: name in tables and figures; by default its method and overrides.
         out: folder of the run; by default ``runs/<store>-<name>-s<seeds>``.
-        resume: continue the run in the folder, if there is one; more ``steps`` make it longer.
+        resume: continue the run in the folder, if there is one; more ``steps`` make it longer, and it may be
+            evaluated otherwise from here on.
         execution: where and how it is trained; by default on a GPU if there is one.
         track: who shows the metrics, beside the run's metrics.jsonl: ``tensorboard`` (the default),
             ``wandb``, ``trackio``, or several; ``()``: nobody. A resumed run goes on with those that it
@@ -98,6 +99,7 @@ def train(
         changed = differences(run, new)
         if changed:
             raise ConflictError(f"{run.path}: was begun with {changed[0]}: it cannot be resumed with that")
+        run = request.resumed(run)
     else:
         check_free(run)
     train_run(
@@ -138,8 +140,7 @@ class TrainingRequest:
     @property
     def label(self) -> str:
         """Name in tables and figures."""
-        keys = [text.partition("=")[0].strip().partition(".")[0] for text in self.overrides]
-        changes = [text for key, text in zip(keys, self.overrides, strict=True) if key not in NO_OTHER_METHOD]
+        changes = [text for text in self.overrides if changed_part(text) not in NO_OTHER_METHOD]
         return self.name or default_label(self.method, changes)
 
     @property
@@ -167,6 +168,23 @@ class TrainingRequest:
             seeds=self.seeds,
             label=self.label,
         )
+
+    def resumed(self, run: Run) -> Run:
+        """An existing run, with the parts of the configuration that this request changes and that change
+        nothing that is learned.
+
+        Raises:
+            InvalidInputError: the configuration is wrong.
+        """
+        named = {*map(changed_part, self.overrides)} & {*RESUMABLE_KEYS}
+        config = resolve(run.record.method, run.record.preset, self.overrides)
+        changes = {key: getattr(config, key) for key in named}
+        return replace(run, config=run.config.model_copy(update=changes))
+
+
+def changed_part(override: str) -> str:
+    """The part of the configuration that an override changes: ``iql`` of ``iql.expectile=0.9``."""
+    return override.partition("=")[0].strip().partition(".")[0]
 
 
 def override_texts(overrides: Overrides) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ from clwm_train.config.types import (
 
 #: Keys of a configuration that change nothing that is learned, only what is written down of it.
 LOGGING_KEYS = ("log_every", "checkpoint_every", "keep_checkpoints", "evaluation")
+#: Those of them that may change when a run is resumed; a metric is a mean over ``log_every`` updates.
+RESUMABLE_KEYS = ("checkpoint_every", "keep_checkpoints", "evaluation")
 
 
 class BatchConfig(StrictModel):

@@ -41,6 +41,7 @@ from clwm_data.store.stored_family import describe_family, longest_episode
 from clwm_data.strict import StrictModel, Text, build_model, first_mistake, read_yaml
 from clwm_data.yaml_text import dump_yaml
 from clwm_train.config import TrainConfig
+from clwm_train.config.train import RESUMABLE_KEYS
 
 CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
     "config.yaml",
@@ -277,7 +278,8 @@ def check_free(run: Run) -> None:
 
 
 def differences(before: Run, after: Run) -> list[str]:
-    """Differences of two runs, apart from the number of updates: ``iql.expectile 0.8, not 0.9``."""
+    """Differences of two runs, apart from the number of updates and from what may change when a run is
+    resumed: ``iql.expectile 0.8, not 0.9``."""
     return [
         f"{key} {old}, not {new}"
         for key, old, new in (
@@ -285,7 +287,7 @@ def differences(before: Run, after: Run) -> list[str]:
             *_changed_keys(before.config.model_dump(), after.config.model_dump()),
             *((key, getattr(before.record, key), getattr(after.record, key)) for key in ("store_sha256",)),
         )
-        if old != new and key != "steps"
+        if old != new and key.partition(".")[0] not in ("steps", *RESUMABLE_KEYS)
     ]
 
 
@@ -321,6 +323,17 @@ def write_run(run: Run) -> None:
         run.path.mkdir(parents=True)
         write_model(run.path / CONFIG, run.config)
         write_model(run.path / RECORD, run.record)
+
+
+def keep_config(run: Run) -> None:
+    """Write the configuration of an existing run, if it has changed.
+
+    Raises:
+        UnavailableError: it cannot be written.
+    """
+    if open_run(run.path).config != run.config:
+        with disk_errors(run.path, "nothing was changed"):
+            write_model(run.path / CONFIG, run.config)
 
 
 def create_run(

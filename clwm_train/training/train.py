@@ -12,7 +12,7 @@ from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.store import Store
 from clwm_train.data.mapped import read_task_data
 from clwm_train.runs.lock import run_lock
-from clwm_train.runs.run import RECORD, Run, check_same_data, discard_unbegun, write_run
+from clwm_train.runs.run import RECORD, Run, check_same_data, discard_unbegun, keep_config, write_run
 from clwm_train.settings import DEFAULT_EXECUTION, Execution
 from clwm_train.tracking import check_trackers
 from clwm_train.training.allocator import keep_freed_memory
@@ -98,7 +98,9 @@ def train_run(
             trackers=trackers,
             warn=warn,
         )
-        if not (run.path / RECORD).exists():
+        if (run.path / RECORD).exists():
+            keep_config(run)
+        else:
             write_run(run)
         agent, batch = trainer.learner.agent, run.config.batch
         if device.type == "cpu" and is_large(agent, batch):

@@ -232,3 +232,42 @@ def test_a_log_file_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str])
     assert line.endswith(" left; q 1.5")
     ProgressBar(200, "update", "training spc").update(100)
     assert capsys.readouterr().err == ""
+
+
+def test_a_resumed_run_may_be_evaluated_otherwise(call: Call, store_path: Path) -> None:
+    """Evaluations and checkpoints change nothing that is learned; the rest of --set is kept."""
+    small = (*SMALL_OPTIONS, "--set", "iql.expectile=0.6", "--out", "run")
+    assert call("train", store_path, *small, "--steps", 4, "--eval-every", 2, "--eval-split", "id")[0] == 0
+    zero = ("--eval-every", 3, "--eval-protocol", "zero-shot", "--eval-split", "ood")
+    code, _, err = call("train", store_path, "--out", "run", "--resume", "--steps", 8, *zero)
+    assert code == 0, err
+    run = open_run(Path("run"))
+    assert run.config.evaluation is not None
+    assert (run.config.evaluation.every, run.config.evaluation.splits) == (3, ("ood",))
+    assert run.config.iql.expectile == 0.6
+    evaluated = {
+        (row["step"], key)
+        for row in read_metrics(run.path / "metrics.jsonl")
+        for key in row
+        if key.startswith("eval/") and key.endswith("/return")
+    }
+    assert evaluated == {
+        *((step, "eval/few-shot/id/return") for step in (2, 4)),
+        (6, "eval/zero-shot/ood/return"),
+    }
+    straight = ("train", store_path, *small[:-1], "straight", "--steps", 8)
+    assert call(*straight)[0] == 0
+    one, other = (
+        load_file(f"{name}/checkpoints/step-000000008/agent.safetensors") for name in ("run", "straight")
+    )
+    assert all((one[name] == other[name]).all() for name in one)
+    code, _, err = call(
+        "train", store_path, "--out", "run", "--resume", "--steps", 9, "--set", "checkpoint_every=1"
+    )
+    assert code == 0, err
+    assert open_run(Path("run")).config.checkpoint_every == 1
+    refused = call(
+        "train", store_path, "--out", "run", "--resume", "--steps", 9, *zero, "--set", "iql.expectile=0.7"
+    )
+    assert refused[0] == 1
+    assert "was begun with other --set values" in refused[2]
