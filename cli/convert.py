@@ -20,6 +20,7 @@ from clwm_data.convert.tables import MAX_TASKS, TaskTable, parse_splits, read_pa
 from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.convert.tensors import from_tensors, to_tensors
 from clwm_data.families.stored import FamilyFacts
+from clwm_data.opening import open_store
 from clwm_data.ranges import parse_indices
 from clwm_data.references.table import read_reference_file
 from clwm_data.store.format import MOST_ACTIONS
@@ -132,7 +133,16 @@ def _export(store: Path, target: Path, goal: str) -> list[str]:
         if goal == "minari":
             return to_minari(store, target, on_progress=on_progress)
         write = to_parquet if goal == "parquet" else to_tensors
-        return [str(path) for path in write(store, target, on_progress=on_progress)]
+        written = [str(path) for path in write(store, target, on_progress=on_progress)]
+    lost = _lost_in_tensors(store) if goal == "tensors" else []
+    if lost:
+        click.echo(f"{target}: rows of tensors hold no {' and no '.join(lost)}: --to npz keeps them", err=True)
+    return written
+
+
+def _lost_in_tensors(store: Path) -> list[str]:
+    arrays = {name for task in open_store(store) for name in task.arrays}
+    return [name.replace("_", " ") for name in ("success", "dense_reward") if name in arrays]
 
 
 def _import(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +32,11 @@ class Border:
         if family is not None:
             self._widths = {"observation": family.observation_size, "action": family.action_size}
             self._expected_by = f"family {family.name}"
-        self._has_success: bool | None = None if family is None or family.has_success else False
+        #: Whether all episodes have it; ``None``: the first one tells.
+        self._has: dict[str, bool | None] = {
+            "success": None if family is None or family.has_success else False,
+            "dense_reward": None if family is None or family.has_dense_reward else False,
+        }
         self._discrete: bool | None = None if family is None else family.discrete
 
     def admit(self, task: ForeignTask) -> TaskArrays:
@@ -57,7 +61,7 @@ class Border:
             by: how to name the data in messages.
         """
         self._widths = {"observation": task.observation_size, "action": task.action_size}
-        self._has_success = "success" in task.arrays
+        self._has = {name: name in task.arrays for name in self._has}
         self._discrete = task.record.discrete_actions is not None
         self._expected_by = by
 
@@ -105,7 +109,14 @@ class Border:
             reward=_finite(where, "reward", _column(where, "reward", raw.reward, steps)),
             terminated=terminated,
             truncated=truncated,
-            success=self._success(where, raw.success, steps),
+            success=_flags(where, "success", raw.success, steps)
+            if self._is_given(where, "success", raw.success)
+            else None,
+            dense_reward=_finite(
+                where, "dense reward", _column(where, "dense reward", raw.dense_reward, steps)
+            )
+            if self._is_given(where, "dense_reward", raw.dense_reward)
+            else None,
             # Seeds and states of another program's reset would not give the same episode in ours.
             initial_state=None,
             seed=None,
@@ -136,16 +147,19 @@ class Border:
             )
         return _finite(where, name, rows)
 
-    def _success(self, where: str, values: ArrayLike | None, steps: int) -> NDArray[np.bool_] | None:
-        if self._has_success is None:
-            self._has_success = values is not None
-        if self._has_success != (values is not None):
-            this, others = ("no success", "have") if values is None else ("a success", "have none")
+    def _is_given(self, where: str, name: str, values: ArrayLike | None) -> TypeGuard[ArrayLike]:
+        """Whether an episode has something that all must have, or none."""
+        given = values is not None
+        if self._has[name] is None:
+            self._has[name] = given
+        if self._has[name] != given:
+            words = name.replace("_", " ")
+            this, others = (f"a {words}", "have none") if given else (f"no {words}", "have")
             source = self._expected_by if self._expected_by.startswith("family") else "episodes before it"
             raise InvalidInputError(
                 f"{where}: has {this}, {source} {others}: all episodes or none must have it"
             )
-        return None if values is None else _flags(where, "success", values, steps)
+        return given
 
 
 def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] | int | None) -> ArrayLike:
@@ -229,9 +243,10 @@ def _scaled(
     if wrong.any():
         step = int(np.argmax(wrong.any(axis=1)))
         entry = int(np.argmax(wrong[step]))
+        mend = ": --action-bounds says from where they are scaled" if bounds is None else ""
         raise InvalidInputError(
             f"{where}: step {step}: action entry {entry} is {action[step, entry]:g}, outside its bounds "
-            f"[{low[entry]:g}, {high[entry]:g}]"
+            f"[{low[entry]:g}, {high[entry]:g}]{mend}"
         )
     extent = np.where(high > low, high - low, 1.0)
     scaled = np.where(high > low, (action.astype(np.float64) - low) / extent * 2.0 - 1.0, 0.0)

@@ -26,6 +26,7 @@ SPELLINGS = {
     "terminated": ("terminals", "terminated", "terminations", "dones"),
     "truncated": ("timeouts", "truncated", "truncations"),
     "success": ("success", "successes"),
+    "dense_reward": ("dense_reward", "dense_rewards"),
 }
 REQUIRED = ("observation", "action", "reward")
 
@@ -103,6 +104,7 @@ def flat_episodes(
                 terminated=terminated[steps],
                 truncated=truncated[steps],
                 success=None if "success" not in parts else parts["success"][steps],
+                dense_reward=None if "dense_reward" not in parts else parts["dense_reward"][steps],
             )
         start = last + 1
 

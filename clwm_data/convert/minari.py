@@ -298,14 +298,19 @@ def _foreign_episodes(folder: Path, first: int) -> Iterator[RawEpisode]:
     """The episodes; discrete actions are counted from ``first``."""
     for number, (episode, _) in enumerate(_read_episodes(folder)):
         with reading(f"{folder}: episode {number}"):
-            success = (episode.get("infos") or {}).get("success")
+            infos = episode.get("infos") or {}
             raw = RawEpisode(
                 observation=episode["observations"],
                 action=np.asarray(episode["actions"]) - first if first else episode["actions"],
                 reward=episode["rewards"],
                 terminated=episode["terminations"],
                 truncated=episode["truncations"],
-                success=None if success is None else np.asarray(success)[1:],  # infos begin at the reset
+                # Infos begin at the reset.
+                **{
+                    name: np.asarray(infos[name])[1:]
+                    for name in ("success", "dense_reward")
+                    if infos.get(name) is not None
+                },
             )
         yield raw
 

@@ -33,6 +33,7 @@ class RawEpisode:
         terminated: [n].
         truncated: [n]; ``None`` if it was not recorded.
         success: [n], or ``None``.
+        dense_reward: [n], recorded beside a sparse reward, or ``None``.
     """
 
     observation: ArrayLike
@@ -41,6 +42,7 @@ class RawEpisode:
     terminated: ArrayLike
     truncated: ArrayLike | None = None
     success: ArrayLike | None = None
+    dense_reward: ArrayLike | None = None
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,9 @@ def flat_arrays(store: Store, indices: Sequence[int], *, verify: bool = True) ->
             "episode": np.repeat(np.arange(arrays.episodes), arrays.episode_length),
             "behaviour": np.repeat(arrays.episode_behaviour, arrays.episode_length),
         }
-        if arrays.success is not None:
-            part["success"] = arrays.success
+        for name in ("success", "dense_reward"):
+            if (values := getattr(arrays, name)) is not None:
+                part[name] = values
         parts.append(part)
     names = [name for name in parts[0] if all(name in part for part in parts)]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
@@ -17,6 +17,8 @@ from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, result_name
 
 #: Folder of a run.
 ANALYSES = "analyses"
+#: The file of the only analysis in earlier versions of clwm.
+EARLIER = "analysis.json"
 
 Part = Literal["probe", "disentanglement", "open-loop", "off-policy"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -139,14 +141,17 @@ def save_analysis(run: Run, analysis: Analysis) -> Path:
 
 
 def read_analyses(run: Run) -> list[Analysis]:
-    """All analyses in the run's folder: the latest checkpoint first, then the default settings first.
+    """All analyses in the run's folder, those of earlier versions too: the latest checkpoint first, then the
+    default settings first.
 
     Raises:
         DamagedDataError: a file is damaged.
     """
-    kept = [_read(file, run) for file in sorted((run.path / ANALYSES).glob("*.json"))]
+    earlier = run.path / EARLIER
+    files = [*([earlier] if earlier.is_file() else []), *sorted((run.path / ANALYSES).glob("*.json"))]
+    named = {analysis.name: analysis for analysis in (_read(file, run) for file in files)}
     usual = DEFAULT_ANALYSIS
-    return sorted(kept, key=lambda one: (-one.step, one.settings != usual, one.name))
+    return sorted(named.values(), key=lambda one: (-one.step, one.settings != usual, one.name))
 
 
 def read_analysis(run: Run) -> Analysis | None:
@@ -170,12 +175,12 @@ def find_analysis(
 
 
 def _read(file: Path, run: Run) -> Analysis:
+    document = parse_json(file.read_bytes(), str(file))
     try:
-        analysis = Analysis.model_validate(parse_json(file.read_bytes(), str(file)))
-    except ValidationError as error:
-        raise DamagedDataError(
-            f"{file}: {first_mistake(error)}: delete it and run `clwm analyse` again"
-        ) from error
+        analysis = Analysis.model_validate(_of_now(document) if file.name == EARLIER else document)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        what = first_mistake(error) if isinstance(error, ValidationError) else "is no analysis"
+        raise DamagedDataError(f"{file}: {what}: delete it and run `clwm analyse` again") from error
     if analysis.checkpoint == BEST:  # as it was stored before
         analysis = analysis.model_copy(update={"checkpoint": checkpoint_name(analysis.step)})
     if len(analysis.seeds) != len(run.record.seeds):
@@ -184,3 +189,13 @@ def _read(file: Path, run: Run) -> Analysis:
             "delete it and run `clwm analyse` again"
         )
     return analysis
+
+
+def _of_now(document: Any) -> dict[str, Any]:
+    """Converts an ``EARLIER`` document, whose settings were beside the results."""
+    outside = {"checkpoint", "store_sha256", "seeds"}
+    return {
+        **{key: document[key] for key in outside},
+        "step": int(document["checkpoint"].removeprefix("step-")),
+        "settings": {key: value for key, value in document.items() if key not in outside},
+    }

@@ -1,0 +1,94 @@
+"""Analyses of earlier versions of clwm, which kept one per run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clwm_data.errors import DamagedDataError
+from clwm_train.analysis.results import (
+    Analysis,
+    SeedAnalysis,
+    find_analysis,
+    read_analyses,
+    read_analysis,
+    save_analysis,
+)
+from clwm_train.runs.run import Run
+from clwm_train.settings import AnalysisSettings
+from tests.train.invented_runs import invent_run
+
+SHA256 = "a" * 64
+
+#: As clwm wrote it before evaluations and analyses were kept side by side.
+EARLIER: dict[str, Any] = {
+    "checkpoint": "step-000000008",
+    "contexts": 16,
+    "context_size": 32,
+    "horizon": 5,
+    "seed": 3,
+    "store_sha256": SHA256,
+    "seeds": [
+        {"probe": {"id": {"angle": 0.75}}, "open_loop": {"id": {"code": [0.1, 0.2], "reward": [0.3, 0.4]}}}
+    ],
+}
+SETTINGS = AnalysisSettings(contexts=16, context_size=32, horizon=5, seed=3)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = invent_run(tmp_path / "run", "point-robot", "SPC", 0.8, seeds=[0])
+    shutil.rmtree(run.path / "analyses")
+    return run
+
+
+def test_an_analysis_of_an_earlier_version_is_read(run: Run) -> None:
+    (run.path / "analysis.json").write_text(json.dumps(EARLIER))
+    (analysis,) = read_analyses(run)
+    assert analysis == read_analysis(run) == find_analysis(run, "step-000000008", SETTINGS, SHA256)
+    assert (analysis.step, analysis.settings) == (8, SETTINGS)
+    assert analysis.seeds[0].probe == {"id": {"angle": 0.75}}
+
+
+def test_newer_ones_come_beside_it_and_complete_it(run: Run) -> None:
+    (run.path / "analysis.json").write_text(json.dumps(EARLIER))
+    new = Analysis(
+        checkpoint="step-000000008",
+        step=8,
+        store_sha256=SHA256,
+        settings=SETTINGS,
+        seeds=[SeedAnalysis(probe={"id": {"angle": 0.5}})],
+    )
+    save_analysis(run, new)
+    (analysis,) = read_analyses(run)
+    assert analysis.seeds[0].probe == {"id": {"angle": 0.5}}
+    assert analysis.seeds[0].open_loop is not None
+    save_analysis(run, new.model_copy(update={"settings": AnalysisSettings()}))
+    assert [one.settings for one in read_analyses(run)] == [AnalysisSettings(), SETTINGS]
+    assert json.loads((run.path / "analysis.json").read_text()) == EARLIER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        '"x"',
+        "not JSON",
+        json.dumps({**EARLIER, "checkpoint": "best"}),
+        json.dumps({**EARLIER, "checkpoint": 8}),
+        json.dumps({**EARLIER, "contexts": -1}),
+        json.dumps({**EARLIER, "strange": 1}),
+        json.dumps({**EARLIER, "seeds": EARLIER["seeds"] * 2}),
+        json.dumps({**EARLIER, "seeds": []}),
+    ],
+)
+def test_a_damaged_one_is_one_line(run: Run, text: str) -> None:
+    (run.path / "analysis.json").write_text(text)
+    with pytest.raises(DamagedDataError, match=r"analysis\.json") as caught:
+        read_analyses(run)
+    assert "\n" not in str(caught.value)
