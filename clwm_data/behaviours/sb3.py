@@ -20,6 +20,7 @@ from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
 from clwm_data.functions import in_short
 from clwm_data.manifest import BehaviourEntry
+from clwm_data.pages.numbers import plural
 
 
 class Sb3Behaviour:
@@ -36,7 +37,7 @@ class Sb3Behaviour:
         size = gymnasium.spaces.flatdim(observation)
         if size != family.observation_size:
             raise InvalidInputError(
-                f"{self._where}: takes observations of {size} entries, {family.name} has "
+                f"{self._where}: takes observations of {plural(size, 'entry')}, {family.name} has "
                 f"{family.observation_size}"
             )
         discrete = isinstance(action, gymnasium.spaces.Discrete)

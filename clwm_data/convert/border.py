@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from clwm_data.convert.source import ForeignTask, RawEpisode
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
+from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import Episode, TaskArrays, one_hot
 from clwm_data.store.stored_task import StoredTask
 
@@ -86,12 +87,12 @@ class Border:
             raise InvalidInputError(f"{where}: has no steps")
         if self._horizon is not None and steps > self._horizon:
             raise InvalidInputError(
-                f"{where}: has {steps} steps, {self._expected_by} ends after {self._horizon}"
+                f"{where}: has {plural(steps, 'step')}, {self._expected_by} ends after {self._horizon}"
             )
         if len(observation) != steps + 1:
             raise InvalidInputError(
-                f"{where}: has {len(observation)} observations and {steps} actions: there must be one "
-                "observation more than actions, the one after the last step"
+                f"{where}: has {plural(len(observation), 'observation')} and {plural(steps, 'action')}: "
+                "there must be one observation more than actions, the one after the last step"
             )
         terminated = _flags(where, "terminated", raw.terminated, steps)
         truncated = np.zeros(steps, np.bool_)
@@ -143,7 +144,7 @@ class Border:
         width = self._widths.setdefault(name, rows.shape[1])
         if rows.shape[1] != width or width == 0:
             raise InvalidInputError(
-                f"{where}: {name}: has {rows.shape[1]} entries, {self._expected_by} has {width}"
+                f"{where}: {name}: has {plural(rows.shape[1], 'entry')}, {self._expected_by} has {width}"
             )
         return _finite(where, name, rows)
 
@@ -201,7 +202,7 @@ def _column(where: str, name: str, values: ArrayLike, steps: int) -> NDArray[Any
         array = array[:, 0]
     if array.shape != (steps,):
         raise InvalidInputError(
-            f"{where}: {name}: has shape {list(array.shape)}, the actions have {steps} steps"
+            f"{where}: {name}: has shape {list(array.shape)}, the actions have {plural(steps, 'step')}"
         )
     return array
 
@@ -235,7 +236,7 @@ def _scaled(
     if low.size == high.size == 1:  # the same for all entries
         low, high = low * ones, high * ones
     if low.shape != ones.shape or high.shape != ones.shape:
-        raise InvalidInputError(f"{where}: action: has {len(ones)} entries, its bounds {len(low)}")
+        raise InvalidInputError(f"{where}: action: has {plural(len(ones), 'entry')}, its bounds {len(low)}")
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
         raise InvalidInputError(f"{where}: action: has no finite bounds: they cannot be scaled to [-1, 1]")
     slack = ROUNDING * np.maximum(high - low, np.abs(high))

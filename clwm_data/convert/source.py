@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from clwm_data.convert.tables import TaskTable
 from clwm_data.errors import ClwmError, DamagedDataError, NotFoundError
+from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 from clwm_data.store.digest import file_sha256, json_sha256
 from clwm_data.store.litter import is_litter
@@ -162,7 +163,9 @@ def task_indices(names: Sequence[object], tasks: Collection[int] | None, source:
         NotFoundError: there are more or fewer datasets than tasks.
     """
     if tasks is not None and len(tasks) != len(names):
-        raise NotFoundError(f"{source}: holds {len(names)} datasets, {len(tasks)} tasks were named")
+        raise NotFoundError(
+            f"{source}: holds {plural(len(names), 'dataset')}, but --tasks names {plural(len(tasks), 'task')}"
+        )
     return list(range(len(names)) if tasks is None else tasks)
 
 

@@ -14,6 +14,7 @@ from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families import Task
 from clwm_data.families.base import Parameters, Split
 from clwm_data.families.stored import FamilyFacts
+from clwm_data.pages.numbers import plural
 from clwm_data.ranges import parse_indices
 from clwm_data.suggestions import suggestion
 
@@ -114,7 +115,7 @@ def read_parameters(path: Path) -> dict[int, dict[str, float]]:
             continue
         if len(cells) != len(header):
             raise InvalidInputError(
-                f"{path}: line {number}: has {len(cells)} cells, the header {len(header)}"
+                f"{path}: line {number}: has {plural(len(cells), 'cell')}, the header {len(header)}"
             )
         values = {
             name: _number(cell, f"{path}: line {number}: {name}")

@@ -15,6 +15,7 @@ from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import Parameters
 from clwm_data.functions import find_function, in_short, source_sha256
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 from clwm_data.paths import dataset_name
 from clwm_data.store.arrays import TaskArrays, episode_return
 from clwm_data.store.reader import Store
@@ -100,7 +101,8 @@ def _rewards(where: str, function: Reward, arrays: TaskArrays, parameters: Param
         raise InvalidInputError(f"{where}: gives {values.dtype}, not real numbers")
     if values.shape != arrays.reward.shape:
         raise InvalidInputError(
-            f"{where}: gives an array of shape {list(values.shape)} for {arrays.transitions} transitions"
+            f"{where}: gives an array of shape {list(values.shape)} for "
+            f"{plural(arrays.transitions, 'transition')}"
         )
     with np.errstate(over="ignore"):
         rewards = values.astype(np.float32)

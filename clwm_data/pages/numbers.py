@@ -45,5 +45,6 @@ def column(values: Sequence[float | None]) -> list[str]:
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 episode``, ``1,200 episodes``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    """``1 episode``, ``1,200 episodes``, ``2 entries``."""
+    nouns = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else nouns}"

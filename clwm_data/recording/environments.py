@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.families.declared.spaces import Translation
+from clwm_data.pages.numbers import plural
 
 if TYPE_CHECKING:
     from clwm_data.recording.recorder import Recorder
@@ -97,8 +98,8 @@ class Stream:
             ) from error
         if len(vector) != self._translation.observation_size:
             raise InvalidInputError(
-                f"{self._where}: step {len(self._steps)}: the observation has {len(vector)} entries, the "
-                f"environment's space {self._translation.observation_size}"
+                f"{self._where}: step {len(self._steps)}: the observation has "
+                f"{plural(len(vector), 'entry')}, its space {self._translation.observation_size}"
             )
         return vector.copy()
 

@@ -179,8 +179,8 @@ class StoredTask:
             columns = self.observation_size if name == "observation" else self.action_size
             if columns != width:
                 raise DamagedDataError(
-                    f"{self._folder}/{name}: has {columns} columns, the store's family has {width}: it was "
-                    "collected by another version of the family, or altered"
+                    f"{self._folder}/{name}: has {plural(columns, 'column')}, the store's family has "
+                    f"{width}: it was collected by another version of the family, or altered"
                 )
         try:
             values: dict[str, Any] = {

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
+from clwm_data.pages.numbers import plural
 from clwm_data.strict import StrictModel, build_model, read_yaml
 from clwm_data.yaml_text import dump_yaml
 from clwm_data.zoo.policy_set import PolicySet
@@ -229,12 +230,12 @@ def load_policies(folder: Path, card: Card, checkpoint: CheckpointRecord) -> Pol
     inputs = card.observation_size + len(card.conditioning.names)
     if (policy.input_size, policy.action_size) != (inputs, card.action_size):
         raise DamagedDataError(
-            f"{path}: maps {policy.input_size} inputs to {policy.action_size} actions, "
+            f"{path}: maps {plural(policy.input_size, 'input')} to {plural(policy.action_size, 'action')}, "
             f"not {inputs} to {card.action_size}"
         )
     if policies.member is not None and len(policies.member) <= max(card.tasks):
         raise DamagedDataError(
-            f"{path}: assigns policies to {len(policies.member)} tasks, but the card lists more"
+            f"{path}: assigns policies to {plural(len(policies.member), 'task')}, but the card lists more"
         )
     return policies
 

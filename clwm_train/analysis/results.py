@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationError
 
 from clwm_data.errors import DamagedDataError
+from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import write_json
 from clwm_data.store.root import parse_json
 from clwm_data.strict import Finite, StrictModel, Text, first_mistake
@@ -185,8 +186,8 @@ def _read(file: Path, run: Run) -> Analysis:
         analysis = analysis.model_copy(update={"checkpoint": checkpoint_name(analysis.step)})
     if len(analysis.seeds) != len(run.record.seeds):
         raise DamagedDataError(
-            f"{file}: holds results of {len(analysis.seeds)} seeds, the run has {len(run.record.seeds)}: "
-            "delete it and run `clwm analyse` again"
+            f"{file}: holds results of {plural(len(analysis.seeds), 'seed')}, the run has "
+            f"{len(run.record.seeds)}: delete it and run `clwm analyse` again"
         )
     return analysis
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from clwm_data.errors import DamagedDataError
 from clwm_data.families import SPLITS
+from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import replacing
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
@@ -175,8 +176,8 @@ def _read(file: Path, run: Run) -> Evaluation:
         evaluation = evaluation.model_copy(update={"checkpoint": checkpoint_name(evaluation.step)})
     if len(evaluation.results) != len(run.record.seeds):
         raise DamagedDataError(
-            f"{file}: holds results of {len(evaluation.results)} seeds, the run has {len(run.record.seeds)}: "
-            "delete it and run `clwm eval` again"
+            f"{file}: holds results of {plural(len(evaluation.results), 'seed')}, the run has "
+            f"{len(run.record.seeds)}: delete it and run `clwm eval` again"
         )
     return evaluation
 

@@ -6,6 +6,7 @@ import torch
 
 from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.memory import available_memory
+from clwm_data.pages.numbers import plural
 from clwm_train.model.agent import Agent
 from clwm_train.runs.run import Run
 from clwm_train.training.learner import Learner
@@ -43,7 +44,7 @@ def check_fits(run: Run, device: torch.device) -> None:
     free = available_memory() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     if needed > free:
         raise UnavailableError(
-            f"{run.path}: the networks of {len(run.record.seeds)} seeds take {needed / 1e9:,.1f} GB "
-            f"with their gradients and moments, and {free / 1e9:,.1f} GB are free: train fewer seeds "
-            "or smaller networks"
+            f"{run.path}: the networks of {plural(len(run.record.seeds), 'seed')} take "
+            f"{needed / 1e9:,.1f} GB with gradients and moments, and {free / 1e9:,.1f} GB are free: train "
+            "fewer seeds or smaller networks"
         )

@@ -91,7 +91,7 @@ def test_a_short_and_a_long_episode_do_not_make_a_shifted_store(tmp_path: Path) 
 
 
 def test_known_families_give_sizes_and_horizon(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="has 1 entries, family point-robot has 2"):
+    with pytest.raises(InvalidInputError, match="has 1 entry, family point-robot has 2"):
         write_converted(source(episode()), tmp_path / "x.zarr", "point-robot")
     long = episode(200, action=np.zeros((200, 2)))
     with pytest.raises(InvalidInputError, match="episode 0: has 200 steps, family point-robot ends after"):

@@ -61,10 +61,10 @@ def test_a_dense_reward_must_be_one(sparse: Store, tmp_path: Path) -> None:
     with np.load(to_npz(sparse.path, tmp_path / "x.npz")) as loaded:
         arrays = dict(loaded)
     dense = arrays["dense_reward"]
-    for value, words in ((np.nan, "step 0: dense reward holds nan"), (1e300, "step 0: dense reward holds 1e")):
+    for value, words in ((np.nan, "holds nan"), (1e300, "holds 1e")):
         arrays["dense_reward"] = np.where(np.arange(len(dense)) == 0, value, dense.astype(np.float64))
         np.savez(tmp_path / "bad.npz", **arrays)
-        with pytest.raises(InvalidInputError, match=f"episode 0: {words}"):
+        with pytest.raises(InvalidInputError, match=f"episode 0: step 0: dense reward {words}"):
             write_converted(npz_source(tmp_path / "bad.npz"), tmp_path / "x.zarr", "mine")
     arrays["dense_reward"] = dense
     np.savez(tmp_path / "good.npz", **arrays)
