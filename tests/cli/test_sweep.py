@@ -180,6 +180,24 @@ def test_pool_and_a_run_that_fails(folder: Path, call: Call) -> None:
     assert (taken / "thesis.tex").read_text() == "precious"
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_run_that_diverges_is_the_failure_of_its_run(folder: Path, call: Call, jobs: str) -> None:
+    wild = {"set": {"data.reward_scale": 1e30, "iql.learning_rate": 1e30}}
+    updates = {"budget": {"updates": 40}, "set": {**SHORT["set"], "checkpoint_every": 1}}
+    write(folder, {**SHORT, **updates, "methods": {"focal": wild, "spc": TINY["methods"]["spc"]}})
+    code, out, err = call("--threads", "1", "--jobs", jobs)
+    assert code == 1
+    failed = [line for line in err.splitlines() if "six-focal-s0-1" in line]
+    assert len(failed) >= 1
+    assert "not finite" in failed[0]
+    assert "Traceback" not in err
+    assert "six-spc-s0-1: done" in out
+    assert len(read_evaluations(open_run(folder / "runs" / "tiny" / "six-spc-s0-1"))) == 1
+    _, status, _ = call("--status")
+    assert "six-spc-s0-1: done" in status
+    assert "six-focal-s0-1: done" not in status
+
+
 def test_a_process_that_is_killed_is_the_failure_of_its_run(folder: Path) -> None:
     """SIGKILL, as the system does it for want of memory, while two runs are trained at once."""
     write(

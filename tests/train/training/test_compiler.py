@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,34 +139,63 @@ def test_a_compiler_that_fails_is_one_line() -> None:
         compiler.compiled(torch.neg, fails)(torch.zeros(2))
 
 
-@COMPILER
-def test_libraries_that_a_killed_compilation_left_empty_are_compiled_anew(tmp_path: Path) -> None:
-    """Those that torch only tries, to see what the processor can do, too."""
-    code = """
+DOUBLE = """
 import torch
 from clwm_train.training.compiler import compiled
 assert compiled(lambda x: (x * 2 + 1).sum())(torch.ones(5)) == 15
 """
 
-    def run() -> None:
-        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
 
-    run()
+def compile_in_another_process(cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", DOUBLE],
+        env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache), **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@COMPILER
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.5])
+def test_libraries_that_a_killed_compilation_left_unfinished_are_compiled_anew(
+    tmp_path: Path, kept: float
+) -> None:
+    """Empty ones, also where torch only tries what the processor can do; and those that are cut short."""
+    assert compile_in_another_process(tmp_path).returncode == 0
     libraries = list(tmp_path.rglob("*.so"))
     assert libraries
-    for path in libraries:
-        path.write_bytes(b"")
-    run()
-    assert all(path.stat().st_size for path in tmp_path.rglob("*.so"))
+    if kept:  # what torch tries, it compiles in one step; here it is the update that was cut short
+        libraries = [path for path in libraries if b"kernel" in path.read_bytes()]
+        assert libraries
+    sizes = {path: path.stat().st_size for path in libraries}
+    for path, size in sizes.items():
+        path.write_bytes(path.read_bytes()[: int(kept * size)])
+    done = compile_in_another_process(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all(path.stat().st_size == size for path, size in sizes.items() if path.exists())
+
+
+@COMPILER
+def test_a_compiler_that_is_killed_is_one_line(tmp_path: Path) -> None:
+    """By the system, for lack of memory, say: the driver of the compiler dies of a signal."""
+    killed = tmp_path / "g++"
+    real = os.environ.get("CXX") or shutil.which("g++")
+    killed.write_text(f"""#!/bin/sh
+case "$*" in *--version*) exec {real} "$@" ;; esac
+kill -9 $$
+""")
+    killed.chmod(0o755)
+    done = compile_in_another_process(tmp_path / "cache", CXX=str(killed))
+    assert done.returncode != 0
+    (line,) = [
+        line for line in done.stderr.splitlines() if line.startswith("clwm_data.errors.UnavailableError")
+    ]
+    assert line.endswith("say --no-compile")
+    assert "killed" in line.lower() or "SIGKILL" in line
+    done = compile_in_another_process(tmp_path / "cache")  # nothing that it left stands in the way
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_cause_is_named_where_compiling_fails() -> None:
