@@ -136,7 +136,9 @@ def _export(store: Path, target: Path, goal: str) -> list[str]:
         written = [str(path) for path in write(store, target, on_progress=on_progress)]
     lost = _lost_in_tensors(store) if goal == "tensors" else []
     if lost:
-        click.echo(f"{target}: rows of tensors hold no {' and no '.join(lost)}: --to npz keeps them", err=True)
+        click.echo(
+            f"{target}: rows of tensors hold no {' and no '.join(lost)}: --to npz keeps them", err=True
+        )
     return written
 
 

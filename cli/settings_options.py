@@ -23,24 +23,26 @@ if TYPE_CHECKING:
 _DEVICE = "cpu, cuda, cuda:1, ...; auto: a GPU if there is one."
 _THREADS = "CPU threads of a run.  [default: 1 if networks are small]"
 
-_EXECUTION: dict[str, Callable[[str], Decorator]] = {
-    "threads": lambda text: click.option("--threads", type=click.IntRange(1), help=text or _THREADS),
-    "compile": lambda text: click.option(
-        "--compile/--no-compile",
-        "compile",
-        default=None,
-        help=text
-        or "Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from then on.  "
-        "[default: from 10,000 updates on, if there is a compiler]",
+#: Name of an option -> its flags and its settings.
+_EXECUTION: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "threads": (("--threads",), {"type": click.IntRange(1), "help": _THREADS}),
+    "compile": (
+        ("--compile/--no-compile", "compile"),
+        {
+            "default": None,
+            "help": "Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from "
+            "then on.  [default: from 10,000 updates on, if there is a compiler]",
+        },
     ),
-    "memory": lambda text: click.option(
-        "--memory",
-        type=click.Choice(["auto", "ram", "mmap"]),
-        default="auto",
-        show_default=True,
-        help=text
-        or "ram: load the data; mmap: map it from files, decoded once into CLWM_CACHE (~/.cache/clwm); "
-        "auto: mmap where it does not fit into memory.",
+    "memory": (
+        ("--memory",),
+        {
+            "type": click.Choice(["auto", "ram", "mmap"]),
+            "default": "auto",
+            "show_default": True,
+            "help": "ram: load the data; mmap: map it from files, decoded once into CLWM_CACHE "
+            "(~/.cache/clwm); auto: mmap where it does not fit into memory.",
+        },
     ),
 }
 
@@ -54,14 +56,16 @@ def execution_options(device: str, *names: str, **texts: str) -> Decorator:
         texts: help texts that replace the usual ones, by option.
     """
     options: list[Decorator] = [click.option("--device", default=device, show_default=True, help=_DEVICE)]
-    options += [_EXECUTION[name](texts.get(name, "")) for name in names]
+    for name in names:
+        flags, settings = _EXECUTION[name]
+        options.append(click.option(*flags, **{**settings, "help": texts.get(name, settings["help"])}))
+    return _gathered("execution", options, _execution_settings)
 
-    def build(values: dict[str, Any]) -> Execution:
-        from clwm_train.settings import Execution
 
-        return Execution(**values)
+def _execution_settings(values: dict[str, Any]) -> Execution:
+    from clwm_train.settings import Execution
 
-    return _gathered("execution", ("device", *names), options, build)
+    return Execution(**values)
 
 
 _EVALUATION = (
@@ -150,26 +154,6 @@ _EVALUATION = (
 )
 
 
-def evaluation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """All settings of an evaluation, passed as ``settings``."""
-    names = (
-        "protocols",
-        "splits",
-        "episodes",
-        "context_size",
-        "context_behaviour",
-        "prior",
-        "prior_weight",
-        "inference",
-        "noise",
-        "planner",
-        "planner_set",
-        "seed",
-        "env",
-    )
-    return _gathered("settings", names, _EVALUATION, _evaluation_settings)(command)
-
-
 def _evaluation_settings(values: dict[str, Any]) -> EvaluationSettings:
     from clwm_data.strict import YamlDocument, build_model
     from clwm_train.methods.method_file import merge
@@ -220,17 +204,11 @@ _ANALYSIS = (
 )
 
 
-def analysis_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """All settings of an analysis, passed as ``settings``."""
-    names = ("contexts", "context_size", "horizon", "seed")
+def _analysis_settings(values: dict[str, Any]) -> AnalysisSettings:
+    from clwm_train.settings import AnalysisSettings
 
-    def build(values: dict[str, Any]) -> AnalysisSettings:
-        from clwm_train.settings import AnalysisSettings
-
-        settings: AnalysisSettings = _built(AnalysisSettings, values)
-        return settings
-
-    return _gathered("settings", names, _ANALYSIS, build)(command)
+    settings: AnalysisSettings = _built(AnalysisSettings, values)
+    return settings
 
 
 def _built(model: Callable[..., Any], values: dict[str, Any]) -> Any:
@@ -246,9 +224,7 @@ def _built(model: Callable[..., Any], values: dict[str, Any]) -> Any:
         raise click.UsageError(f"--{where}: {message}" if where else message) from error
 
 
-def _gathered(
-    target: str, names: Sequence[str], options: Sequence[Decorator], build: Callable[[dict[str, Any]], Any]
-) -> Decorator:
+def _gathered(target: str, options: Sequence[Decorator], build: Callable[[dict[str, Any]], Any]) -> Decorator:
     """A decorator that adds options, and passes the command ``target``, built from their values by name."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -257,9 +233,18 @@ def _gathered(
             values[target] = build({name: values.pop(name) for name in names})
             return command(*arguments, **values)
 
+        before = len(getattr(command, "__click_params__", ()))
         decorated: Callable[..., Any] = gathered
         for option in reversed(options):
             decorated = option(decorated)
+        parameters: list[click.Parameter] = decorated.__click_params__  # type: ignore[attr-defined]
+        names = [parameter.name for parameter in parameters[before:]]
         return decorated
 
     return decorate
+
+
+#: All settings of an evaluation, passed as ``settings``.
+evaluation_options = _gathered("settings", _EVALUATION, _evaluation_settings)
+#: All settings of an analysis, passed as ``settings``.
+analysis_options = _gathered("settings", _ANALYSIS, _analysis_settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .common import progress_bar
 
 if TYPE_CHECKING:
-    from clwm_data.store.cached import ProgressCallback
+    from clwm_data.store.cached import ArrivalCallback
 
 
 def quiet_hub() -> None:
@@ -22,7 +22,7 @@ def quiet_hub() -> None:
 
 
 @contextmanager
-def bytes_bar(description: str) -> Iterator[ProgressCallback]:
+def bytes_bar(description: str) -> Iterator[ArrivalCallback]:
     """A progress bar of bytes, as a callback to call when some of them have been transferred."""
     with progress_bar(None, "B", description) as bar:
         bar.unit_scale = True

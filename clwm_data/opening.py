@@ -19,7 +19,7 @@ from clwm_data.store.replacement import settle
 from clwm_data.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from clwm_data.store.cached import ProgressCallback
+    from clwm_data.store.cached import ArrivalCallback
 
 #: Where the commands keep stores and runs unless they are told otherwise.
 DATA, RUNS = Path("data"), Path("runs")
@@ -59,7 +59,7 @@ def open_located(located: Located, text: str) -> Store:
     return open_url(located)
 
 
-def download_located(located: Located, text: str, on_progress: ProgressCallback | None = None) -> Path:
+def download_located(located: Located, text: str, on_progress: ArrivalCallback | None = None) -> Path:
     """The folder of what :func:`locate` returned for a text, once all of the store is on this machine.
 
     Raises:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clwm_data.behaviours.noise import NormalNoise
 from clwm_data.errors import InvalidInputError
 from clwm_data.families.base import TaskFamily
 from clwm_data.manifest import BehaviourEntry
@@ -20,7 +21,7 @@ from clwm_train.runs.run import open_run
 from clwm_train.settings import CONTEXT_SIZE
 
 
-class AgentBehaviour:
+class AgentBehaviour(NormalNoise):
     """The first seed of a run's agent. It acts in one lane after another, so that its actions do not depend
     on the others' number.
 
@@ -29,6 +30,7 @@ class AgentBehaviour:
     """
 
     def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
+        super().__init__(family, entry.noise)
         path = Path(entry.file or "")
         self._agent = _load(path, entry.sha256)
         sizes = self._agent.observation_size, self._agent.action_size
@@ -37,8 +39,7 @@ class AgentBehaviour:
                 f"policy {path}: its observations and actions have {sizes[0]} and {sizes[1]} entries, those "
                 f"of {family.name} {family.observation_size} and {family.action_size}"
             )
-        self._shape = (family.horizon, family.action_size)
-        self._deterministic, self._noise = entry.deterministic, entry.noise
+        self._deterministic = entry.deterministic
         self._few_shot = entry.adapted == "few-shot"
         self._z = _z(path, entry.sha256, task) if self._few_shot else self._agent.known_z([task])
         self._policies: dict[int, AdaptedPolicy] = {}
@@ -50,7 +51,7 @@ class AgentBehaviour:
         size = 0 if self._deterministic else self._agent.policy.noise_size
         drawn = generator.standard_normal((self._shape[0], size)).astype(np.float32)
         self._draws[lane] = list(drawn[::-1])
-        return self._noise * generator.standard_normal(self._shape)
+        return super().draw(generator, lane)
 
     def act(
         self,

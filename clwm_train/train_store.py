@@ -27,7 +27,7 @@ from clwm_train.runs.run import (
 )
 from clwm_train.settings import Execution
 from clwm_train.training.train import train_run
-from clwm_train.training.trainer import ProgressCallback
+from clwm_train.training.trainer import UpdateCallback
 
 LONGEST_LABEL = 100
 #: Keys that say for how long a method is trained and what is written down, and do not make it another one.
@@ -48,7 +48,7 @@ def train(
     resume: bool = False,
     execution: Execution | None = None,
     track: str | Sequence[str] | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: UpdateCallback | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
     """Train an agent on a store. (Twelve parameters: the options of ``clwm train``; only one is required.)
@@ -161,7 +161,6 @@ class TrainingRequest:
         return describe_run(
             self.folder,
             self.store,
-            self.store.task_family,
             resolve(self.method, self.preset, self.overrides),
             method=self.method,
             preset=self.preset,

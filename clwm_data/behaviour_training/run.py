@@ -34,7 +34,7 @@ CHUNK = 400
 NEVER = 2**62
 
 #: Called with (environment steps so far, the last evaluation).
-ProgressCallback = Callable[[int, CurvePoint], None]
+CurveCallback = Callable[[int, CurvePoint], None]
 
 
 def train(
@@ -44,7 +44,7 @@ def train(
     steps: int,
     checkpoints: int,
     resume: bool = False,
-    on_progress: ProgressCallback | None = None,
+    on_progress: CurveCallback | None = None,
     measured: Measured | None = None,
 ) -> Path:
     """Train a task-conditioned policy and write its best checkpoints as a zoo folder.
@@ -157,7 +157,7 @@ class _Run:
             folder.curve.unlink(missing_ok=True)  # left by a run that was stopped before its first snapshot
         self._start = time.monotonic()
 
-    def learn(self, steps: int, on_progress: ProgressCallback | None) -> None:
+    def learn(self, steps: int, on_progress: CurveCallback | None) -> None:
         """Learn until ``steps`` environment steps are reached."""
         done = self._learner.num_timesteps
         point = self._evaluation() if done == 0 else self._folder.read_curve()[-1]

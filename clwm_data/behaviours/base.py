@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviours.learned import LearnedBehaviour, deterministic
+from clwm_data.behaviours.noise import NormalNoise
 from clwm_data.behaviours.own import make_own_behaviour
 from clwm_data.extras import require
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
@@ -73,17 +74,12 @@ class RandomBehaviour:
         return noise
 
 
-class NoisyBehaviour:
+class NoisyBehaviour(NormalNoise):
     """A deterministic policy with Gaussian noise of a fixed standard deviation on its actions."""
 
     def __init__(self, family: TaskFamily, policy: ScriptedPolicy, noise: float) -> None:
-        self._shape = (family.horizon, family.action_size)
+        super().__init__(family, noise)
         self._policy = policy
-        self._noise = noise
-
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
-        """Gaussian noise [horizon, act]."""
-        return self._noise * generator.standard_normal(self._shape)
 
     def act(
         self,

@@ -5,21 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.behaviours.noise import NormalNoise
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
 from clwm_data.zoo.policy import LearnedPolicy
 
 
-class LearnedBehaviour:
+class LearnedBehaviour(NormalNoise):
     """A trained policy that draws its actions."""
 
     def __init__(self, family: TaskFamily, policy: LearnedPolicy, task: int) -> None:
-        self._shape = (family.horizon, family.action_size)
+        super().__init__(family)
         self._policy = policy
         self._conditioning = family.conditioning.vectors[task]
-
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
-        """Standard normal noise [horizon, act]."""
-        return generator.standard_normal(self._shape)
 
     def act(
         self,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.behaviours.noise import NormalNoise
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import TaskFamily
 from clwm_data.functions import find_function, in_short
@@ -23,14 +24,14 @@ from clwm_data.manifest import BehaviourEntry
 from clwm_data.own_policy import takes_generator
 
 
-class OwnBehaviour:
+class OwnBehaviour(NormalNoise):
     """What both kinds have in common."""
 
-    def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
+    def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry, noise: float) -> None:
+        super().__init__(family, noise)
         self._where = f"policy {entry.policy}: task {task}"
         self._function = find_function(entry.policy, "policy")
         self._task = family.task(task)
-        self._shape = (family.horizon, family.action_size)
         self._discrete = family.discrete
 
     def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -75,13 +76,12 @@ class EpisodeBehaviour(OwnBehaviour):
     """A policy per episode, with Gaussian noise of a fixed standard deviation on its actions."""
 
     def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
-        super().__init__(family, task, entry)
-        self._noise = entry.noise
+        super().__init__(family, task, entry, entry.noise)
         self._policies: dict[int, Callable[..., Any]] = {}
 
     def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
         """Noise of an episode [horizon, act]; its policy begins."""
-        noise = self._noise * generator.standard_normal(self._shape)
+        noise = super().draw(generator, lane)
         self._policies[lane] = self._policy(self._task, generator)
         return noise
 
@@ -103,12 +103,8 @@ class BatchedBehaviour(OwnBehaviour):
     """One policy for all lanes."""
 
     def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
-        super().__init__(family, task, entry)
+        super().__init__(family, task, entry, 1.0)
         self._act = self._policy(self._task)
-
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
-        """Standard normal noise of an episode [horizon, act]."""
-        return generator.standard_normal(self._shape)
 
     def act(
         self,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clwm_data.behaviours.noise import NormalNoise
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
@@ -23,14 +24,14 @@ from clwm_data.manifest import BehaviourEntry
 from clwm_data.pages.numbers import plural
 
 
-class Sb3Behaviour:
+class Sb3Behaviour(NormalNoise):
     """A policy that acts in one lane after another: its actions do not depend on the number of lanes."""
 
     def __init__(self, family: TaskFamily, task: int, entry: BehaviourEntry) -> None:
+        super().__init__(family, entry.noise)
         self._where = f"policy {entry.file}"
         self._policy = _load(Path(entry.file or ""), entry.sha256)
-        self._shape = (family.horizon, family.action_size)
-        self._deterministic, self._noise = entry.deterministic, entry.noise
+        self._deterministic = entry.deterministic
         #: Seed of each step of each lane's episode.
         self._seeds: dict[int, list[int]] = {}
         observation, action = self._policy.observation_space, self._policy.action_space
@@ -52,7 +53,7 @@ class Sb3Behaviour:
     def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
         """Noise of an episode [horizon, act]; its seeds are drawn, too."""
         self._seeds[lane] = generator.integers(2**31, size=self._shape[0]).tolist()[::-1]
-        return self._noise * generator.standard_normal(self._shape)
+        return super().draw(generator, lane)
 
     def act(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from clwm_data.collection.engine import Engine, run_segments
@@ -18,6 +18,7 @@ from clwm_data.extras import require
 from clwm_data.manifest import Manifest, load_manifest
 from clwm_data.opening import DATA, open_store
 from clwm_data.paths import target_path
+from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import remove, remove_tree
@@ -36,9 +37,6 @@ from clwm_data.store.replacement import (
 )
 from clwm_data.store.root_writer import RootWriter
 from clwm_data.store.writer import write_task
-
-#: Called with (episodes on disk, episodes needed in all, as far as is known by now).
-ProgressCallback = Callable[[int, int], object]
 
 
 def collect(
@@ -64,7 +62,7 @@ def collect(
         workers: number of processes; by default one, or as many as the cluster has CPUs. The result does not
             depend on it or on the engine.
         overwrite: collect everything again; the old store is replaced once the new one is complete.
-        on_progress: called after each finished segment.
+        on_progress: called after each finished segment with (episodes on disk, episodes needed in all).
 
     Raises:
         InvalidInputError: ``out`` cannot be the folder of a store, or there is less than one worker.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,20 +104,16 @@ class Border:
                     f"{where}: step {int(np.argmax(flags))}: is {name}, but the episode goes on to step "
                     f"{steps - 1}"
                 )
+        success = self._all_or_none(where, "success", raw.success)
+        dense = self._all_or_none(where, "dense_reward", raw.dense_reward)
         return Episode(
             observation=observation,
             action=action if isinstance(bounds, int) else _scaled(where, action, bounds),
-            reward=_finite(where, "reward", _column(where, "reward", raw.reward, steps)),
+            reward=_reward(where, "reward", raw.reward, steps),
             terminated=terminated,
             truncated=truncated,
-            success=_flags(where, "success", raw.success, steps)
-            if self._is_given(where, "success", raw.success)
-            else None,
-            dense_reward=_finite(
-                where, "dense reward", _column(where, "dense reward", raw.dense_reward, steps)
-            )
-            if self._is_given(where, "dense_reward", raw.dense_reward)
-            else None,
+            success=None if success is None else _flags(where, "success", success, steps),
+            dense_reward=None if dense is None else _reward(where, "dense reward", dense, steps),
             # Seeds and states of another program's reset would not give the same episode in ours.
             initial_state=None,
             seed=None,
@@ -148,19 +144,19 @@ class Border:
             )
         return _finite(where, name, rows)
 
-    def _is_given(self, where: str, name: str, values: ArrayLike | None) -> TypeGuard[ArrayLike]:
-        """Whether an episode has something that all must have, or none."""
+    def _all_or_none(self, where: str, name: str, values: ArrayLike | None) -> ArrayLike | None:
+        """The same values, which all episodes have, or none."""
         given = values is not None
         if self._has[name] is None:
             self._has[name] = given
         if self._has[name] != given:
             words = name.replace("_", " ")
-            this, others = (f"a {words}", "have none") if given else (f"no {words}", "have")
-            source = self._expected_by if self._expected_by.startswith("family") else "episodes before it"
-            raise InvalidInputError(
-                f"{where}: has {this}, {source} {others}: all episodes or none must have it"
-            )
-        return given
+            this = f"a {words}" if given else f"no {words}"
+            family = self._expected_by.startswith("family")
+            source = f"{self._expected_by} has" if family else "episodes before it have"
+            none = " none" if given else ""
+            raise InvalidInputError(f"{where}: has {this}, {source}{none}: all episodes or none must have it")
+        return values
 
 
 def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] | int | None) -> ArrayLike:
@@ -205,6 +201,10 @@ def _column(where: str, name: str, values: ArrayLike, steps: int) -> NDArray[Any
             f"{where}: {name}: has shape {list(array.shape)}, the actions have {plural(steps, 'step')}"
         )
     return array
+
+
+def _reward(where: str, name: str, values: ArrayLike, steps: int) -> NDArray[np.float32]:
+    return _finite(where, name, _column(where, name, values, steps))
 
 
 def _flags(where: str, name: str, values: ArrayLike, steps: int) -> NDArray[np.bool_]:

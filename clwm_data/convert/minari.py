@@ -27,7 +27,6 @@ from clwm_data.convert.source import (
 from clwm_data.convert.tables import TaskTable
 from clwm_data.convert.target import (
     Conversion,
-    ProgressCallback,
     check_valid,
     converted_task,
     write_converted,
@@ -38,6 +37,7 @@ from clwm_data.extras import require
 from clwm_data.families import Task, family_names
 from clwm_data.opening import open_store
 from clwm_data.paths import target_path
+from clwm_data.progress import ProgressCallback
 from clwm_data.store.arrays import Episode, TaskArrays, one_hot
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import StoreRecord, TaskRecord

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clwm_data.convert.target import ProgressCallback
 from clwm_data.edit.building import building
 from clwm_data.opening import open_store
+from clwm_data.progress import ProgressCallback
 from clwm_data.store.parquet import write_parquet
 
 #: Folder in which `datasets` assigns files to splits by the beginning of their names.

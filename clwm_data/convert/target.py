@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
+from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import format_indices
 from clwm_data.store.format import Edit, Provenance, TaskRecord
 from clwm_data.store.format import Source as SourceRecord
@@ -27,9 +28,6 @@ from clwm_data.store.writer import write_task
 
 #: Provenance of data whose collection was not recorded.
 UNKNOWN = Provenance(created="", command="", packages={}, platform="")
-
-#: Called with (tasks done, tasks in all).
-ProgressCallback = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.convert.source import ForeignTask, RawEpisode, Source, digest_of
-from clwm_data.convert.target import Conversion, ProgressCallback, write_converted
+from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.edit.building import building
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families import TaskFamily, get_family
 from clwm_data.opening import open_store
+from clwm_data.progress import ProgressCallback
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.litter import is_litter
 

@@ -8,11 +8,11 @@ from clwm_data.hub.fetch import HubSource
 from clwm_data.hub.memory import Memory
 from clwm_data.hub.published import PublishedStore, find_one, store_cache
 from clwm_data.hub.reference import HubReference
-from clwm_data.store.cached import CachedStore, ProgressCallback
+from clwm_data.store.cached import ArrivalCallback, CachedStore
 from clwm_data.store.reader import Store
 
 
-def cached_store(reference: HubReference, on_progress: ProgressCallback | None = None) -> Path:
+def cached_store(reference: HubReference, on_progress: ArrivalCallback | None = None) -> Path:
     """The folder of a published store in the cache, once all of it is downloaded.
 
     Raises:

@@ -13,7 +13,7 @@ from clwm_data.errors import ConflictError, UnavailableError
 from clwm_data.hub.client import ChangedMeanwhileError, api, call
 from clwm_data.hub.plan import Plan, PlannedFile
 from clwm_data.hub.reference import HubReference
-from clwm_data.store.cached import ProgressCallback
+from clwm_data.store.cached import ArrivalCallback
 
 #: Files and bytes per commit: the Hub allows a minute per commit, and 128 commits per hour and account.
 BATCH_FILES = 250
@@ -73,7 +73,7 @@ class Publication:
         private: bool = False,
         tag: str | None = None,
         replace: bool = False,
-        on_progress: ProgressCallback | None = None,
+        on_progress: ArrivalCallback | None = None,
     ) -> Pushed:
         """Carry out the plan; plan again if somebody else changes the repository meanwhile.
 
@@ -164,7 +164,7 @@ def branch_head(reference: HubReference) -> str | None:
 class _Upload:
     """The commits of one push, and how much they hold."""
 
-    def __init__(self, publication: Publication, on_progress: ProgressCallback | None) -> None:
+    def __init__(self, publication: Publication, on_progress: ArrivalCallback | None) -> None:
         self._reference = publication.reference
         self._title = publication.title
         self._batch_files = publication.batch_files

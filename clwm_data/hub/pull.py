@@ -20,7 +20,7 @@ from clwm_data.hub.reference import parse_reference
 from clwm_data.paths import real_path, store_file
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store.atomic import move, move_folder
-from clwm_data.store.cached import ProgressCallback, check_space, download_task
+from clwm_data.store.cached import ArrivalCallback, check_space, download_task
 from clwm_data.store.digest import file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.lock import locked
@@ -38,7 +38,7 @@ def pull(
     *,
     tasks: str | Collection[int] | None = None,
     splits: Sequence[str] | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: ArrivalCallback | None = None,
 ) -> Store:
     """Download a store of the Hub, or some of its tasks, continuing where an earlier call ended.
 
@@ -71,7 +71,7 @@ def download(
     *,
     tasks: str | Collection[int] | None = None,
     splits: Sequence[str] | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: ArrivalCallback | None = None,
 ) -> Store:
     """As :func:`pull`, for a published store that has been looked up already."""
     chosen = choose_tasks(published, tasks, splits)
@@ -84,7 +84,7 @@ def download(
 
 
 def _download_into(
-    out: Path, published: PublishedStore, chosen: Sequence[int], on_progress: ProgressCallback | None
+    out: Path, published: PublishedStore, chosen: Sequence[int], on_progress: ArrivalCallback | None
 ) -> None:
     # The new root will list every task in the folder, not only those chosen now.
     needed = sorted({*chosen, *_existing_indices(out)})

@@ -20,7 +20,7 @@ from clwm_data.manifest import Manifest
 from clwm_data.pages.markdown import CARD
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX, real_path, store_file
-from clwm_data.store.cached import ProgressCallback
+from clwm_data.store.cached import ArrivalCallback
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.root import Root
@@ -38,7 +38,7 @@ def push(
     private: bool = False,
     replace: bool = False,
     parquet: bool = True,
-    on_progress: ProgressCallback | None = None,
+    on_progress: ArrivalCallback | None = None,
 ) -> Pushed:
     """Publish a store in a dataset repository of the Hub.
 

@@ -20,8 +20,6 @@ from clwm_data.store.arrays import Episode, TaskArrays, episode_return
 from clwm_data.store.reader import Store
 from clwm_data.zoo.shipped import shipped_folder
 
-ProgressCallback = Callable[[], object]
-
 #: An episode of a task: its number, or the one with the highest or lowest return.
 Choice = int | Literal["best", "worst"]
 
@@ -55,7 +53,7 @@ def preview_family(
     noise: float = 0.0,
     seed: int = 0,
     still: bool = False,
-    on_progress: ProgressCallback | None = None,
+    on_progress: Callable[[], object] | None = None,
 ) -> list[Clip]:
     """One episode of each task.
 
@@ -108,7 +106,7 @@ def preview_store(
     *,
     episode: Choice = "best",
     still: bool = False,
-    on_progress: ProgressCallback | None = None,
+    on_progress: Callable[[], object] | None = None,
 ) -> list[Clip]:
     """One stored episode of each task, re-simulated from its initial state with its actions.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.colours import Colour
 from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families.base import Split
@@ -24,7 +25,6 @@ TILE_WIDTH, FILM_WIDTH = 320, 1320  # maximum width of a tile and of the whole f
 FRAMES_PER_SECOND = 12
 ENCODER = "libx264"  # of .mp4
 
-Colour = tuple[int, int, int]
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (32, 36, 42)
 PALE: Colour = (108, 115, 125)

@@ -31,7 +31,7 @@ DOWNLOADS = 8
 INDENTATIONS = (1, 2)
 
 #: Called with (bytes that have just arrived, bytes needed in all).
-ProgressCallback = Callable[[int, int], object]
+ArrivalCallback = Callable[[int, int], object]
 
 
 class ExpectedFile(NamedTuple):
@@ -83,7 +83,7 @@ class CachedStore:
         """Download the files of one task, as :meth:`fetch`."""
         self.fetch([index])
 
-    def fetch(self, indices: Iterable[int], on_progress: ProgressCallback | None = None) -> None:
+    def fetch(self, indices: Iterable[int], on_progress: ArrivalCallback | None = None) -> None:
         """Download the files of some tasks, except those that are cached and intact.
 
         Raises:
@@ -97,7 +97,7 @@ class CachedStore:
             with disk_errors(self.folder, "it resumes"):
                 self._download(missing, on_progress)
 
-    def complete(self, on_progress: ProgressCallback | None = None) -> Path:
+    def complete(self, on_progress: ArrivalCallback | None = None) -> Path:
         """Download the whole store, and write its root.
 
         Returns:
@@ -142,7 +142,7 @@ class CachedStore:
             )
         ]
 
-    def _download(self, indices: Collection[int], on_progress: ProgressCallback | None) -> None:
+    def _download(self, indices: Collection[int], on_progress: ArrivalCallback | None) -> None:
         for index in indices:  # before anything is downloaded
             self.source.files(index)
         total = sum(file.bytes for index in indices for file in self._record(index).files.values())
@@ -243,7 +243,7 @@ def check_space(folder: Path, size: int) -> None:
         )
 
 
-def _counting(on_progress: ProgressCallback | None, total: int) -> Callable[[int], object]:
+def _counting(on_progress: ArrivalCallback | None, total: int) -> Callable[[int], object]:
     return (lambda size: None) if on_progress is None else (lambda size: on_progress(size, total))
 
 

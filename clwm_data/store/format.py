@@ -33,7 +33,7 @@ FileKey = Annotated[str, StringConstraints(pattern=r"^[a-z_]+/(zarr\.json|c(\.[0
 Operation = Literal["select", "merge", "delete-episodes", "convert", "record", "relabel"]
 #: A manifest in a store: whoever made the store wrote it.
 StoredManifest = Annotated[Manifest, AfterValidator(Manifest.from_data)]
-Count = Annotated[int, Field(ge=1, le=2**53)]
+RecordedCount = Annotated[int, Field(ge=1, le=2**53)]
 
 
 class FileRecord(StrictModel):
@@ -99,8 +99,8 @@ class TaskRecord(StrictModel):
     split: Split
     parameters: dict[Text, float | list[float]]
     behaviours: list[BehaviourEntry]
-    episodes: Count
-    transitions: Count
+    episodes: RecordedCount
+    transitions: RecordedCount
     statistics: TaskStatistics
     arrays: dict[str, Sha256]
     files: dict[FileKey, FileRecord]

@@ -16,7 +16,7 @@ from clwm_data.cache import cache_folder
 from clwm_data.errors import DamagedDataError, UnavailableError
 from clwm_data.store.address import Address, read_address, stream_address
 from clwm_data.store.atomic import replacing
-from clwm_data.store.cached import CachedStore, ExpectedFile, ProgressCallback, is_sound, recorded_files
+from clwm_data.store.cached import ArrivalCallback, CachedStore, ExpectedFile, is_sound, recorded_files
 from clwm_data.store.format import METADATA
 from clwm_data.store.reader import Store
 from clwm_data.store.root import MAX_METADATA_BYTES, Root, parse_root
@@ -38,7 +38,7 @@ def open_url(url: str) -> Store:
     return _cached(url).open()
 
 
-def cached_url(url: str, on_progress: ProgressCallback | None = None) -> Path:
+def cached_url(url: str, on_progress: ArrivalCallback | None = None) -> Path:
     """The folder of a store at an address, once all of it is downloaded.
 
     Raises:

@@ -25,12 +25,10 @@ ATTEMPTS = 5
 #: Each thread holds one task in memory.
 MOST_THREADS = 2
 
-#: Called after each task with its index.
-ProgressCallback = Callable[[int], object]
 
-
-def validate(path: Path | str, on_progress: ProgressCallback | None = None) -> list[Finding]:
-    """Check a whole store; an empty list means that it is sound.
+def validate(path: Path | str, on_progress: Callable[[int], object] | None = None) -> list[Finding]:
+    """Check a whole store; an empty list means that it is sound. ``on_progress`` is called with the index of
+    each task that was checked.
 
     Compares every file with its digest, the metadata with itself, the episode index with the flags, values
     with their ranges, statistics with the data, and the tasks with the family. Segments of a collection that
@@ -47,7 +45,7 @@ def validate(path: Path | str, on_progress: ProgressCallback | None = None) -> l
     return findings
 
 
-def _findings(store: Store, on_progress: ProgressCallback | None) -> list[Finding]:
+def _findings(store: Store, on_progress: Callable[[int], object] | None) -> list[Finding]:
     findings = list(_check_root(store))
     family = store.known_family
     indices = sorted(int(key) for key in store.record.tasks)

@@ -63,8 +63,22 @@ class Policy(nn.Module, ABC):
         """Log density [S, ...] of actions [S, ..., act]."""
 
 
-class GaussianPolicy(Policy):
-    """Diagonal Gaussian with a tanh mean and a log standard deviation squashed into a range (published)."""
+class StochasticPolicy(Policy):
+    """A policy whose standard deviations are squashed into a range.
+
+    Args:
+        initialiser: draws the weights of S seeds.
+        inputs: sizes of feature and z.
+        action_size: entries of an action.
+        config: number of components, range of the standard deviations.
+        hidden: hidden layers.
+        network: style of the MLP.
+
+    Attributes:
+        extra_noise: numbers of the noise beside one per entry of the action.
+    """
+
+    extra_noise = 0
 
     def __init__(
         self,
@@ -75,9 +89,24 @@ class GaussianPolicy(Policy):
         hidden: Sequence[int],
         network: NetworkConfig,
     ) -> None:
-        super().__init__(initialiser, inputs, 2 * action_size, hidden, network)
-        self.noise_size = action_size
+        super().__init__(initialiser, inputs, self.outputs(action_size, config), hidden, network)
+        self.components, self.action_size = config.components, action_size
+        self.noise_size = action_size + self.extra_noise
         self._range = config.log_std_min, config.log_std_max
+
+    @staticmethod
+    @abstractmethod
+    def outputs(action_size: int, config: PolicyConfig) -> int:
+        """Entries of the network's output."""
+
+
+class GaussianPolicy(StochasticPolicy):
+    """Diagonal Gaussian with a tanh mean and a log standard deviation squashed into a range (published)."""
+
+    @staticmethod
+    def outputs(action_size: int, config: PolicyConfig) -> int:
+        """Means and standard deviations."""
+        return 2 * action_size
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """[S, ..., inputs] -> mean and log standard deviation, each [S, ..., act]."""
@@ -100,28 +129,19 @@ class GaussianPolicy(Policy):
         return _gaussian_log_density(action, *self(state))
 
 
-class MixturePolicy(Policy):
+class MixturePolicy(StochasticPolicy):
     """Mixture of diagonal Gaussians, which can represent several behaviours that act differently in a state;
     the mean of a single Gaussian would lie between them.
 
     Deterministic acting takes the mean of the most likely component.
     """
 
-    def __init__(
-        self,
-        initialiser: Initialiser,
-        inputs: Sequence[int],
-        action_size: int,
-        config: PolicyConfig,
-        hidden: Sequence[int],
-        network: NetworkConfig,
-    ) -> None:
-        outputs = config.components * (1 + 2 * action_size)
-        super().__init__(initialiser, inputs, outputs, hidden, network)
-        self.components, self.action_size = config.components, action_size
-        #: The last number chooses the component.
-        self.noise_size = action_size + 1
-        self._range = config.log_std_min, config.log_std_max
+    extra_noise = 1  # chooses the component
+
+    @staticmethod
+    def outputs(action_size: int, config: PolicyConfig) -> int:
+        """The components' weights, means and standard deviations."""
+        return config.components * (1 + 2 * action_size)
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[S, ..., inputs] -> log weights [S, ..., C], means and log standard deviations [S, ..., C, act]."""

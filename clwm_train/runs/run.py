@@ -202,7 +202,6 @@ def default_folder(store_name: str, label: str, seeds: Sequence[int]) -> str:
 def describe_run(
     path: Path,
     store: Store,
-    family: TaskFamily,
     config: TrainConfig,
     *,
     method: str,
@@ -212,8 +211,6 @@ def describe_run(
 ) -> Run:
     """A new run, of which nothing has been written yet.
 
-    (Eight parameters: each is a part of the record.)
-
     Raises:
         InvalidInputError: the store holds no train task, or the seeds cannot be used.
     """
@@ -222,7 +219,7 @@ def describe_run(
         raise InvalidInputError(f"{store.path}: holds no train task: collect tasks of the split train")
     if len(seeds) > MOST_SEEDS:
         raise InvalidInputError(f"{len(seeds):,} seeds are more than {MOST_SEEDS:,} that one run can have")
-    provenance = current_provenance()
+    family, provenance = store.task_family, current_provenance()
     record = _record(
         layout=LAYOUT,
         method=method,
@@ -309,8 +306,8 @@ def _record(**values: Any) -> RunRecord:
         raise InvalidInputError(f"a run cannot be described so: {first_mistake(error)}") from error
 
 
-def write_run(run: Run) -> None:
-    """Create the folder of a new run, also over the leftovers of a killed call.
+def write_run(run: Run) -> Run:
+    """Create the folder of a new run, also over the leftovers of a killed call; returns the run.
 
     Raises:
         ConflictError: the folder holds a run, or something else.
@@ -323,6 +320,7 @@ def write_run(run: Run) -> None:
         run.path.mkdir(parents=True)
         write_model(run.path / CONFIG, run.config)
         write_model(run.path / RECORD, run.record)
+    return run
 
 
 def keep_config(run: Run) -> None:
@@ -334,23 +332,6 @@ def keep_config(run: Run) -> None:
     if open_run(run.path).config != run.config:
         with disk_errors(run.path, "nothing was changed"):
             write_model(run.path / CONFIG, run.config)
-
-
-def create_run(
-    path: Path,
-    store: Store,
-    family: TaskFamily,
-    config: TrainConfig,
-    *,
-    method: str,
-    preset: str,
-    seeds: tuple[int, ...],
-    label: str | None = None,
-) -> Run:
-    """:func:`describe_run`, then :func:`write_run` (with the same eight parameters)."""
-    run = describe_run(path, store, family, config, method=method, preset=preset, seeds=seeds, label=label)
-    write_run(run)
-    return run
 
 
 def is_unfinished(path: Path) -> bool:

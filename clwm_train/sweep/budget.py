@@ -99,8 +99,7 @@ def take_timing(
         kept = read_timing(path)
         if kept is not None:
             return kept
-        family = store.task_family
-        run = describe_run(path, store, family, config, method=method, preset=preset, seeds=seeds)
+        run = describe_run(path, store, config, method=method, preset=preset, seeds=seeds)
         provenance = current_provenance()
 
         def take(compiled: bool) -> Timing:

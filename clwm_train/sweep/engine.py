@@ -18,7 +18,7 @@ from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.workers import end_with_parent
 from clwm_train.sweep.job import Job, run_job
-from clwm_train.training.trainer import ProgressCallback
+from clwm_train.training.trainer import UpdateCallback
 
 #: A job and why it failed, or ``None``.
 Outcome = tuple[Job, str | None]
@@ -42,7 +42,7 @@ def attempt(
     until: float | None = None,
     *,
     stop: Callable[[], bool] = lambda: False,
-    on_progress: ProgressCallback | None = None,
+    on_progress: UpdateCallback | None = None,
 ) -> str | None:
     """Run a job until it is done, ``until`` is reached or ``stop`` returns true; returns why it failed, or
     ``None``.

@@ -21,12 +21,12 @@ from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.lock import run_lock
-from clwm_train.runs.run import RECORD, Run, create_run, open_run, resolve_for
+from clwm_train.runs.run import RECORD, Run, describe_run, open_run, resolve_for, write_run
 from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
 from clwm_train.sweep.budget import read_timing, take_timing
 from clwm_train.tracking.opening import DEFAULT, tracker_names
 from clwm_train.training.train import train_run
-from clwm_train.training.trainer import ProgressCallback
+from clwm_train.training.trainer import UpdateCallback
 
 Stage = Literal["waiting", "training", "evaluating", "analysing", "done"]
 
@@ -135,7 +135,7 @@ def run_job(
     job: Job,
     *,
     stop: Callable[[], bool] = lambda: False,
-    on_progress: ProgressCallback | None = None,
+    on_progress: UpdateCallback | None = None,
 ) -> bool:
     """Do the remaining work of a job.
 
@@ -192,15 +192,16 @@ def _create(job: Job, store: Store) -> Run:
             execution=job.execution,
         )
         config = config.model_copy(update={"steps": timing.updates(job.minutes)})
-    return create_run(
-        job.run,
-        store,
-        family,
-        config,
-        method=job.method,
-        preset=job.preset,
-        seeds=job.seeds,
-        label=job.label,
+    return write_run(
+        describe_run(
+            job.run,
+            store,
+            config,
+            method=job.method,
+            preset=job.preset,
+            seeds=job.seeds,
+            label=job.label,
+        )
     )
 
 

@@ -21,7 +21,7 @@ from clwm_train.training.footprint import check_fits
 from clwm_train.training.precision import matmul_precision
 from clwm_train.training.profile import Shares
 from clwm_train.training.threads import best_threads, cpu_threads, is_large
-from clwm_train.training.trainer import Evaluator, ProgressCallback, Trainer
+from clwm_train.training.trainer import Evaluator, Trainer, UpdateCallback
 
 
 def train_run(
@@ -31,7 +31,7 @@ def train_run(
     execution: Execution = DEFAULT_EXECUTION,
     steps: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-    on_progress: ProgressCallback | None = None,
+    on_progress: UpdateCallback | None = None,
     profiled: Callable[[Shares], None] | None = None,
     evaluator: Evaluator | None = None,
     trackers: Sequence[str] | None = None,

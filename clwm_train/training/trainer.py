@@ -41,7 +41,7 @@ from clwm_train.training.recorded import RecordedUpdates
 from clwm_train.training.stopwatch import Stopwatch
 
 #: Called after every update with the number of updates done and the latest logged metrics of the first seed.
-ProgressCallback = Callable[[int, dict[str, float]], None]
+UpdateCallback = Callable[[int, dict[str, float]], None]
 #: Evaluates the current agent: for each seed ``<protocol>/<split>/<metric>`` -> value. The best agent is
 #: chosen by the first entry.
 Evaluator = Callable[[Agent], Sequence[Mapping[str, float]]]
@@ -115,7 +115,7 @@ class Trainer:
         steps: int,
         *,
         stop: Callable[[], bool] = lambda: False,
-        on_progress: ProgressCallback | None = None,
+        on_progress: UpdateCallback | None = None,
         profiled: Callable[[Shares], None] | None = None,
     ) -> bool:
         """Train until ``steps`` updates are done, or ``stop`` returns true; ends with a checkpoint.

@@ -8,12 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from clwm_cli.main import main
 from clwm_cli.progress import ProgressBar
 from safetensors.torch import load_file
 
@@ -22,25 +20,7 @@ from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.checkpoint import read_record
 from clwm_train.runs.metrics_log import read_metrics
 from clwm_train.runs.run import open_run
-from tests.train.helpers import SMALL
-
-SMALL_OPTIONS = tuple(part for text in SMALL for part in ("--set", text))
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """The command in this process, in a fresh folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path | int) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
+from tests.cli.conftest import SMALL_OPTIONS, Call
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.colours import Colour
+
 WIDTH, HEIGHT = 320, 240
 SCALE = 100.0  # pixels per unit of length; the origin is in the middle of the picture
 
-Colour = tuple[int, int, int]
 FLOOR: Colour = (250, 250, 247)
 WALL: Colour = (196, 199, 204)
 CIRCLE: Colour = (214, 219, 226)

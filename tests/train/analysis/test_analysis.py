@@ -30,7 +30,7 @@ from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.model.nn import Initialiser
 from clwm_train.model.world_model import WorldModel
 from clwm_train.runs.loading import load_agent
-from clwm_train.runs.run import Run, create_run
+from clwm_train.runs.run import Run, describe_run, write_run
 from clwm_train.settings import AnalysisSettings, Execution
 from clwm_train.training.train import train_run
 from tests.conftest import tiny_manifest
@@ -167,14 +167,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("analysis")
     collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13)), folder / "six.zarr")
     store = open_store(folder / "six.zarr")
-    run = create_run(
-        folder / "run",
-        store,
-        get_family("point-robot"),
-        small_config(),
-        method="spc",
-        preset="tiny",
-        seeds=(3, 4),
+    run = write_run(
+        describe_run(
+            folder / "run",
+            store,
+            small_config(),
+            method="spc",
+            preset="tiny",
+            seeds=(3, 4),
+        )
     )
     train_run(run, store, execution=Execution(threads=1))
     return run

@@ -30,7 +30,7 @@ from clwm_train.data import mapped
 from clwm_train.data.mapped import choose_memory, map_task_data
 from clwm_train.data.task_data import TaskData, load_task_data
 from clwm_train.runs.checkpoint import latest_checkpoint
-from clwm_train.runs.run import create_run
+from clwm_train.runs.run import describe_run, write_run
 from clwm_train.settings import Execution
 from clwm_train.training.train import train_run
 from tests.conftest import tiny_manifest
@@ -80,14 +80,15 @@ def test_mapped_data_is_the_loaded_data(store: Store, config: DataConfig) -> Non
 def test_a_run_is_the_same_to_the_bit(store: Store, tmp_path: Path) -> None:
     digests = []
     for memory in ("ram", "mmap"):
-        run = create_run(
-            tmp_path / memory,
-            store,
-            get_family(store.family),
-            small_config("spc", "tiny"),
-            method="spc",
-            preset="tiny",
-            seeds=(3,),
+        run = write_run(
+            describe_run(
+                tmp_path / memory,
+                store,
+                small_config("spc", "tiny"),
+                method="spc",
+                preset="tiny",
+                seeds=(3,),
+            )
         )
         assert train_run(run, store, execution=Execution(memory=memory))  # type: ignore[arg-type]
         digests.append([file_sha256(path) for path in sorted(latest_checkpoint(run.checkpoints).iterdir())])

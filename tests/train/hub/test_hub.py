@@ -16,7 +16,6 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from clwm_data.errors import ClwmError
-from clwm_data.families import get_family
 from clwm_data.hub.cache import cached_store
 from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
@@ -25,7 +24,7 @@ from clwm_train.acting.adaptive import AdaptiveAgent
 from clwm_train.evaluation.results import EVALUATIONS, read_evaluations
 from clwm_train.hub.agents import publish_run
 from clwm_train.runs.loading import load_agent
-from clwm_train.runs.run import create_run, open_run
+from clwm_train.runs.run import describe_run, open_run, write_run
 from clwm_train.training.train import train_run
 from tests.conftest import ROOT, Clwm
 from tests.data.hub.conftest import hub, waits
@@ -53,9 +52,7 @@ def trained(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few updates on the tiny store, evaluated."""
     path = tmp_path_factory.mktemp("runs") / "tiny-spc-s0"
     store = open_store(collected)
-    run = create_run(
-        path, store, get_family(store.family), small_config(), method="spc", preset="tiny", seeds=(0,)
-    )
+    run = write_run(describe_run(path, store, small_config(), method="spc", preset="tiny", seeds=(0,)))
     assert train_run(run, store)
     here("eval", path, "--episodes", "1", "--context-size", "20")
     return path
@@ -125,14 +122,15 @@ def test_a_run_on_downloaded_data_knows_its_revision(
     monkeypatch.chdir(tmp_path)
     commit = publish_store(collected, "user/data").push(tag="d1").commit
     store = open_store(cached_store(parse_reference("user/data@d1")))
-    run = create_run(
-        tmp_path / "r",
-        store,
-        get_family(store.family),
-        small_config(),
-        method="spc",
-        preset="tiny",
-        seeds=(0, 1),
+    run = write_run(
+        describe_run(
+            tmp_path / "r",
+            store,
+            small_config(),
+            method="spc",
+            preset="tiny",
+            seeds=(0, 1),
+        )
     )
     train_run(run, store)
     here("eval", run.path, "--episodes", "1", "--context-size", "20")

@@ -8,14 +8,13 @@ import pytest
 
 from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError
-from clwm_data.families import get_family
 from clwm_data.store import Store
 from clwm_train.methods.listing import list_methods
 from clwm_train.methods.method_file import names
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.metrics_log import read_metrics
-from clwm_train.runs.run import create_run, open_run
+from clwm_train.runs.run import describe_run, open_run, write_run
 from clwm_train.training.train import train_run
 from tests.conftest import tiny_manifest
 from tests.train.helpers import small_config
@@ -55,9 +54,8 @@ def test_all_are_there() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_and_resumes_to_the_bit(method: str, store: Store, tmp_path: Path) -> None:
     config = small_config(method, "tiny", "steps=3", "log_every=1", "checkpoint_every=10")
-    family = get_family(store.family)
     whole, parts = (
-        create_run(tmp_path / name, store, family, config, method=method, preset="tiny", seeds=(3, 4))
+        write_run(describe_run(tmp_path / name, store, config, method=method, preset="tiny", seeds=(3, 4)))
         for name in ("whole", "parts")
     )
     assert train_run(whole, store)

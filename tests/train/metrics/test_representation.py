@@ -78,19 +78,16 @@ def test_hidden_activations_lead_to_the_output(style: str, copies: int) -> None:
 
 
 def test_they_are_logged(collected: Path, tmp_path: Path) -> None:
-    from clwm_data.families import get_family
     from clwm_data.opening import open_store
     from clwm_train.runs.loading import load_agent
-    from clwm_train.runs.run import METRICS, create_run
+    from clwm_train.runs.run import METRICS, describe_run, write_run
     from clwm_train.settings import Execution
     from clwm_train.training.train import train_run
     from tests.train.helpers import small_config
 
     store = open_store(collected)
     config = small_config()
-    run = create_run(
-        tmp_path / "run", store, get_family("point-robot"), config, method="spc", preset="tiny", seeds=(0, 1)
-    )
+    run = write_run(describe_run(tmp_path / "run", store, config, method="spc", preset="tiny", seeds=(0, 1)))
     train_run(run, store, execution=Execution(threads=1))
     rows = [json.loads(line) for line in (run.path / METRICS).read_text().splitlines()]
     assert len(rows) == 6

@@ -19,7 +19,7 @@ from clwm_train.methods.resolve import resolve
 from clwm_train.model.agent import Agent
 from clwm_train.model.context_encoder import NoContext, TaskParameters
 from clwm_train.runs.loading import load_agent
-from clwm_train.runs.run import create_run, open_run
+from clwm_train.runs.run import describe_run, open_run, write_run
 from clwm_train.settings import EvaluationSettings
 from clwm_train.training.learner import Learner
 from clwm_train.training.train import train_run
@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def trained(store: Store, path: Path, method: str, *overrides: str) -> Agent:
     config = small_config(method, "tiny", "steps=3", "log_every=1", *overrides)
-    create_run(path, store, FAMILY, config, method=method, preset="tiny", seeds=(3, 4))
+    write_run(describe_run(path, store, config, method=method, preset="tiny", seeds=(3, 4)))
     assert train_run(open_run(path), store)
     return load_agent(open_run(path))
 

@@ -9,14 +9,13 @@ import torch
 
 from clwm_data.collection.collector import collect
 from clwm_data.errors import DivergedError
-from clwm_data.families import get_family
 from clwm_data.store import Store
 from clwm_train.config import BACKBONES
 from clwm_train.methods.resolve import names, resolve
 from clwm_train.model.fsq import FSQ
 from clwm_train.runs.checkpoint import latest_checkpoint
 from clwm_train.runs.loading import load_agent
-from clwm_train.runs.run import Run, create_run, open_run
+from clwm_train.runs.run import Run, describe_run, open_run, write_run
 from clwm_train.settings import Execution
 from clwm_train.training.divergence import check_finite
 from clwm_train.training.train import train_run
@@ -36,8 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def new_run(path: Path, store: Store, method: str, *overrides: str) -> Run:
     config = small_config(method, "tiny", "steps=40", "checkpoint_every=1", *overrides)
-    family = get_family(store.family)
-    return create_run(path, store, family, config, method=method, preset="tiny", seeds=(3,))
+    return write_run(describe_run(path, store, config, method=method, preset="tiny", seeds=(3,)))
 
 
 @pytest.mark.parametrize("wild", ["learning rates", "rewards"])

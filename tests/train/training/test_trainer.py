@@ -10,7 +10,6 @@ import torch
 
 from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError
-from clwm_data.families import get_family
 from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_train.data.task_data import load_task_data
@@ -18,7 +17,7 @@ from clwm_train.objectives import Decoder
 from clwm_train.runs.checkpoint import latest_checkpoint, list_checkpoints
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.metrics_log import THROUGHPUT, read_metrics
-from clwm_train.runs.run import Run, create_run, open_run
+from clwm_train.runs.run import Run, describe_run, open_run, write_run
 from clwm_train.training.train import train_run
 from clwm_train.training.trainer import Trainer
 from tests.conftest import tiny_manifest
@@ -33,8 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def new_run(path: Path, store: Store, *overrides: str, seeds: tuple[int, ...] = (3,)) -> Run:
     config = small_config("spc", "tiny", *overrides)
-    family = get_family(store.family)
-    return create_run(path, store, family, config, method="spc", preset="tiny", seeds=seeds)
+    return write_run(describe_run(path, store, config, method="spc", preset="tiny", seeds=seeds))
 
 
 def files(run: Run) -> dict[str, bytes]:
@@ -147,8 +145,7 @@ def test_a_nan_stops_with_step_and_term_and_keeps_the_last_good_checkpoint(
 def new_unicorn(path: Path, store: Store, seeds: tuple[int, ...]) -> Run:
     options = ("checkpoint_every=2", "log_every=8", "representation_every=1")
     config = small_config("unicorn-ss", "tiny", *options)
-    family = get_family(store.family)
-    return create_run(path, store, family, config, method="unicorn-ss", preset="tiny", seeds=seeds)
+    return write_run(describe_run(path, store, config, method="unicorn-ss", preset="tiny", seeds=seeds))
 
 
 def test_a_nan_in_an_objective_names_its_term(
