@@ -113,6 +113,7 @@ def eval(
     """
     require("torch", "train", "evaluation")
     from clwm_data.references.table import read_reference_file
+    from clwm_train.evaluation.protocols import Callbacks
     from clwm_train.evaluation.run import evaluate_run
     from clwm_train.evaluation.tracked import track_evaluation
     from clwm_train.runs.checkpoint import choose_checkpoint
@@ -153,9 +154,7 @@ def eval(
                 references=table,
                 checkpoint=chosen,
                 execution=execution,
-                warn=warn,
-                on_progress=on_progress,
-                on_episodes=_nothing if footage is None else footage.keep,
+                callbacks=Callbacks(warn, on_progress, _nothing if footage is None else footage.keep),
             )
 
     own = is_own(run)

@@ -175,12 +175,15 @@ class Execution(StrictModel):
         memory: ``ram``: hold the data on the device; ``mmap``: map them from files of the cache; ``auto``:
             map them if they would not fit.
         threads: CPU threads; ``None``: depends on the size of the networks.
+        lanes: maximum number of episodes that an evaluation runs at a time, to limit memory (Meta-World's
+            take 30 MB each); of one task all run together.
     """
 
     device: Text = "cpu"
     compile: bool | None = None
     memory: Memory = "auto"
     threads: Count | None = None
+    lanes: Count = 128
 
 
 #: What is meant where nothing is said; the evaluation is the published one.

@@ -54,6 +54,7 @@ def building(target: Path | str) -> Iterator[Path]:
     place = target_path(target)
     _check_free(place, target)
     aside = beside(place, "building")
+    made = [folder for folder in place.parents if not folder.exists()]
     with disk_errors(place, "nothing was changed"):
         try:
             with locked(aside, name=str(target)) as lock:
@@ -67,6 +68,10 @@ def building(target: Path | str) -> Iterator[Path]:
                     raise
         finally:
             remove_if_empty(aside)
+            if not place.exists():
+                for folder in made:  # of parents, too, nothing is left
+                    with suppress(OSError):
+                        folder.rmdir()
 
 
 @contextmanager

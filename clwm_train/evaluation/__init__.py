@@ -6,7 +6,7 @@ from clwm_train.acting.context import infer_from_data, make_prior
 from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
 from clwm_train.config import Protocol
 from clwm_train.evaluation.gathering import Gathering, gather_context
-from clwm_train.evaluation.protocols import Results, evaluate
+from clwm_train.evaluation.protocols import Callbacks, Results, evaluate
 from clwm_train.evaluation.rollout import Episodes, roll_out
 from clwm_train.settings import CONTEXT_SIZE, PROTOCOLS, EvaluationSettings
 
@@ -15,6 +15,7 @@ __all__ = [
     "PROTOCOLS",
     "Actor",
     "Belief",
+    "Callbacks",
     "Episodes",
     "EvaluationSettings",
     "FixedBelief",

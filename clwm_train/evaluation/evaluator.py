@@ -22,9 +22,6 @@ from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent
 from clwm_train.settings import EvaluationSettings
 
-#: Maximum number of episodes at a time, unless another is given: Meta-World's take 30 MB each.
-MOST_LANES = 128
-
 #: Number of random actions at the beginning of a non-prior context.
 RANDOM_STEPS = 100
 
@@ -139,7 +136,7 @@ class Evaluator:
         )
 
 
-def group_tasks(chosen: Sequence[int], lanes: int, max_lanes: int = MOST_LANES) -> list[list[int]]:
+def group_tasks(chosen: Sequence[int], lanes: int, max_lanes: int) -> list[list[int]]:
     """The tasks in groups of nearly equal size that take at most ``max_lanes``, or one task each."""
     count = -(-len(chosen) // max(1, max_lanes // lanes))
     return [group.tolist() for group in np.array_split(np.asarray(chosen), count)]

@@ -15,7 +15,7 @@ from clwm_train.evaluation.evaluator import Evaluator, group_tasks
 from clwm_train.evaluation.rollout import Episodes
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run
-from clwm_train.settings import EvaluationSettings
+from clwm_train.settings import DEFAULT_EXECUTION, EvaluationSettings
 
 
 class Footage:
@@ -123,7 +123,7 @@ def film_run(
     footage = Footage(family, chosen, row)
     agent = load_agent(run, checkpoint=checkpoint)
     evaluator = Evaluator(agent, family, data, settings.model_copy(update={"episodes": 1}), threads=1)
-    for group in group_tasks(chosen, len(agent.seeds)):
+    for group in group_tasks(chosen, len(agent.seeds), DEFAULT_EXECUTION.lanes):
         footage.keep(protocol, evaluator.episodes(protocol, group))
     return footage.clips(protocol, still=still, on_progress=on_progress)
 

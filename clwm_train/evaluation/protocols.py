@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from statistics import fmean
 from typing import Any
@@ -11,15 +12,16 @@ import numpy as np
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import Split, TaskFamily
-from clwm_data.families.provided import MakeEnvironment, ProvidedFamily
+from clwm_data.families.provided import ProvidedFamily
+from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import format_indices
 from clwm_data.references import normalised_return
 from clwm_train.config import Protocol
 from clwm_train.data.task_data import DataTask
-from clwm_train.evaluation.evaluator import MOST_LANES, Evaluator, group_tasks
+from clwm_train.evaluation.evaluator import Evaluator, group_tasks
 from clwm_train.evaluation.rollout import Episodes
 from clwm_train.model.agent import Agent
-from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings
+from clwm_train.settings import DEFAULT_EVALUATION, DEFAULT_EXECUTION, EvaluationSettings, Execution
 
 #: Protocols whose contexts the agent gathers itself.
 GATHERED = ("online-context", "non-prior")
@@ -31,18 +33,32 @@ EpisodesCallback = Callable[[Protocol, Episodes], object]
 Results = dict[str, dict[str, dict[str, Any]]]
 
 
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions that an evaluation calls as it proceeds.
+
+    Attributes:
+        warn: called with a message about tasks without a context.
+        on_progress: called with the number of steps done (of many episodes at once) and their total.
+        on_episodes: called with the episodes of some tasks as soon as they are over.
+    """
+
+    warn: Callable[[str], object] = lambda message: None
+    on_progress: ProgressCallback = lambda done, total: None
+    on_episodes: EpisodesCallback = lambda protocol, episodes: None
+
+
+SILENT = Callbacks()
+
+
 def evaluate(
     agent: Agent,
     family: TaskFamily,
     tasks: Mapping[int, DataTask],
     settings: EvaluationSettings = DEFAULT_EVALUATION,
     *,
-    threads: int = 1,
-    max_lanes: int = MOST_LANES,
-    warn: Callable[[str], object] = lambda message: None,
-    on_progress: Callable[[int, int], object] = lambda done, total: None,
-    env: MakeEnvironment | None = None,
-    on_episodes: EpisodesCallback = lambda protocol, episodes: None,
+    execution: Execution = DEFAULT_EXECUTION,
+    callbacks: Callbacks = SILENT,
 ) -> list[Results]:
     """Returns of the adapted agent on the family's tasks, many episodes at once.
 
@@ -61,16 +77,12 @@ def evaluate(
 
     Args:
         agent: agent of S seeds.
-        family: the task family.
+        family: the task family; a :class:`~clwm_data.families.provided.ProvidedFamily` acts in environments
+            that a function makes, as ``settings.env`` names one.
         tasks: the data of those tasks that have any; few-shot leaves the others out.
         settings: settings of the evaluation; the same settings give the same results.
-        threads: maximum number of threads of the simulator.
-        max_lanes: maximum number of episodes at a time, to limit memory; of one task all run together.
-        warn: called with a message about tasks without a context.
-        on_progress: called with the number of steps done (of many episodes at once) and their total.
-        env: makes the environment of a task from its index and its parameters (a dict), in place of the
-            family; by default the function that ``settings.env`` names, if any.
-        on_episodes: called with the episodes of some tasks as soon as they are over.
+        execution: threads of the simulator (one by default), and how many episodes run at a time.
+        callbacks: functions that are called as it proceeds.
 
     Returns:
         for each seed of the agent ``{protocol: {split: {"return_mean", "success" (where the family has
@@ -78,29 +90,25 @@ def evaluate(
         {id: return}, "task_success": {id: success}, "task_normalised": {id: normalised return}, "groups" (by
         benchmark, where the family joins several): {name: {"tasks", "return_mean", "success"}}}}}``.
 
-    It has ten parameters: what is evaluated, how, and, all optional, where, how it is computed and reported.
-
     Raises:
         InvalidInputError: no task has data for few-shot; too few train tasks have data for the mean prior or
             for inference by the model; or a world model is needed, but the agent has none.
     """
-    make = env or settings.env
-    if make is not None:
-        family = ProvidedFamily(family, make)
+    if settings.env is not None and not isinstance(family, ProvidedFamily):
+        family = ProvidedFamily(family, settings.env)
     family.require_gymnasium()
-    evaluator = Evaluator(agent, family, tasks, settings, threads)
+    evaluator = Evaluator(agent, family, tasks, settings, execution.threads or 1)
     evaluated = [index for split in settings.splits for index in family.split(split)]
     plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
     for protocol in settings.protocols:
         chosen = (
-            _with_data(family, evaluated, tasks, settings.context_behaviour, warn)
+            _with_data(family, evaluated, tasks, settings.context_behaviour, callbacks.warn)
             if protocol == "few-shot"
             else evaluated
         )
         if chosen:
-            plan.append(
-                (protocol, chosen, group_tasks(chosen, len(agent.seeds) * settings.episodes, max_lanes))
-            )
+            lanes = len(agent.seeds) * settings.episodes
+            plan.append((protocol, chosen, group_tasks(chosen, lanes, execution.lanes)))
     total = sum(
         len(groups) * (family.horizon + settings.context_size * (protocol in GATHERED))
         for protocol, _, groups in plan
@@ -110,11 +118,11 @@ def evaluate(
     for protocol, chosen, groups in plan:
         done = []
         for group in groups:
-            evaluator.on_step = _counting(before, total, on_progress)
+            evaluator.on_step = _counting(before, total, callbacks.on_progress)
             done.append(evaluator.episodes(protocol, group))
-            on_episodes(protocol, done[-1])
+            callbacks.on_episodes(protocol, done[-1])
             before += family.horizon + settings.context_size * (protocol in GATHERED)
-            on_progress(before, total)  # episodes may have ended early
+            callbacks.on_progress(before, total)  # episodes may have ended early
         for row, result in enumerate(results):
             result[protocol] = _summary(family, chosen, settings.splits, done, row, settings.episodes)
     if family.has_references:
@@ -122,7 +130,7 @@ def evaluate(
     return results
 
 
-def _counting(before: int, total: int, on_progress: Callable[[int, int], object]) -> Callable[[], object]:
+def _counting(before: int, total: int, on_progress: ProgressCallback) -> Callable[[], object]:
     """Counts steps from ``before`` on."""
     steps = count(before + 1)
     return lambda: on_progress(next(steps), total)

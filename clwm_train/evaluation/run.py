@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from clwm_data.errors import InvalidInputError
-from clwm_data.families.provided import MakeEnvironment, function_name
+from clwm_data.families.provided import MakeEnvironment, ProvidedFamily, function_name
 from clwm_data.references.table import References, reference_of
 from clwm_data.store import Store
-from clwm_train.evaluation.protocols import EpisodesCallback, add_normalised, evaluate
+from clwm_train.evaluation.protocols import SILENT, Callbacks, add_normalised, evaluate
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
@@ -28,24 +27,21 @@ def evaluate_run(
     references: References | None = None,
     checkpoint: Path | None = None,
     execution: Execution = DEFAULT_EXECUTION,
-    warn: Callable[[str], object] = lambda message: None,
-    on_progress: Callable[[int, int], object] = lambda done, total: None,
-    on_episodes: EpisodesCallback = lambda protocol, episodes: None,
+    callbacks: Callbacks = SILENT,
 ) -> Evaluation:
-    """Evaluate the agent of a run. (Ten parameters: all but the first two are optional.)
+    """Evaluate the agent of a run. (Eight parameters: all but the first two are optional.)
 
     Args:
         run: the trained run.
         store: store of the run's family, for the contexts.
         settings: settings of the evaluation.
-        env: as for :func:`~clwm_train.evaluation.evaluate`; its name becomes a part of the settings.
+        env: makes the environment of a task from its index and its parameters (a dict), in place of the
+            family; its name becomes a part of the settings.
         references: task -> mean returns of random actions and of the expert, for normalised returns; by
             default those that the store or clwm has.
         checkpoint: a checkpoint of the run; the latest by default.
         execution: device to compute on, and threads of the simulator (one by default).
-        warn: called with a message about tasks without a context.
-        on_progress: called with the number of steps done and their total.
-        on_episodes: called with the episodes of some tasks as soon as they are over.
+        callbacks: functions that are called as it proceeds.
 
     Raises:
         InvalidInputError: the store is of another family, or as for :func:`~clwm_train.evaluation.evaluate`.
@@ -66,14 +62,11 @@ def evaluate_run(
     agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
     results = evaluate(
         agent,
-        family,
+        family if env is None else ProvidedFamily(family, env),
         store.tasks,
         settings,
-        threads=execution.threads or 1,
-        warn=warn,
-        on_progress=on_progress,
-        env=env,
-        on_episodes=on_episodes,
+        execution=execution,
+        callbacks=callbacks,
     )
     if references is not None:
         add_normalised(results, partial(reference_of, references))

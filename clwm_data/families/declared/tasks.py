@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from clwm_data.families.base import SPLITS, Parameters, Split, Task
-from clwm_data.pages.numbers import plural
 from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text
 
@@ -178,7 +177,7 @@ def _grid(tasks: GridTasks) -> Iterator[Task]:
     axes = [values.values() if isinstance(values, Steps) else values for values in tasks.grid.values()]
     count = math.prod(len(axis) for axis in axes)
     if not 1 <= count <= MOST_TASKS:
-        raise ValueError(f"the grid has {plural(count, 'task')}; 1 to {MOST_TASKS} are allowed")
+        raise ValueError(f"the grid has {count} tasks; 1 to {MOST_TASKS} are allowed")
     splits: dict[int, Split] = dict.fromkeys(range(count), "train")
     for split in SPLITS[1:]:
         text = getattr(tasks, split)

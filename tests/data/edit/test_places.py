@@ -224,3 +224,12 @@ def test_targets_below_links_and_files(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     with pytest.raises(ConflictError, match="is a file"):
         collect(tiny_manifest(), tmp_path / "f")
+
+
+def test_what_fails_leaves_no_folder_on_the_way_to_its_target(collected: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for target in ("a/b/x.zarr", "mine/c/x.zarr"):
+        with pytest.raises(ClwmError, match="no episode passes"):
+            select(collected, tmp_path / target, min_return=1e9)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert list((tmp_path / "mine").iterdir()) == []

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clwm_train.evaluation import ModelBelief, evaluate
-from clwm_train.settings import EvaluationSettings, Inference
+from clwm_train.settings import EvaluationSettings, Execution, Inference
 from tests.train.acting.test_model_belief import FAMILY, agent_of, noise
 from tests.train.helpers import point_robot_tasks
 
@@ -113,7 +113,9 @@ def test_evaluations_with_it(inference: Inference) -> None:
     agent, tasks = agent_of("spc"), point_robot_tasks([6, 7, 12, 13], episodes=1)
     settings = EvaluationSettings(protocols=("zero-shot",), splits=("id",), episodes=2, inference=inference)
     found = evaluate(agent, FAMILY, tasks, settings)
-    assert found == evaluate(agent, FAMILY, tasks, settings, max_lanes=4)  # whatever runs beside it
+    assert found == evaluate(
+        agent, FAMILY, tasks, settings, execution=Execution(lanes=4)
+    )  # whatever runs beside it
     assert found != evaluate(agent, FAMILY, tasks, settings.model_copy(update={"inference": "model"}))
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from clwm_data import references
 from clwm_data.errors import ClwmError
 from clwm_data.families import SPLITS, Task, TaskFamily, get_family
 from clwm_data.families.point_robot.family import PointRobot
 from clwm_train.evaluation import (
     PROTOCOLS,
     EvaluationSettings,
-    FixedBelief,
     Gathering,
     PolicyActor,
     Protocol,
@@ -31,31 +31,15 @@ from clwm_train.evaluation import (
 )
 from clwm_train.evaluation.curve import context_curves
 from clwm_train.evaluation.lanes import Lanes
+from clwm_train.evaluation.protocols import Callbacks
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent
 from clwm_train.report.curve_figure import curve_figure
-from clwm_train.settings import PlannerConfig
-from tests.train.helpers import MemoryTask, point_robot_tasks, random_task, small_config
+from clwm_train.settings import Execution, PlannerConfig
+from tests.train.evaluation.test_lanes import LastingFamily
+from tests.train.helpers import MemoryTask, small_config
 
 FAMILY = get_family("point-robot")
-
-
-@pytest.fixture(scope="module")
-def tasks() -> dict[int, MemoryTask]:
-    return dict(point_robot_tasks([0, 6, 12, 13], episodes=2))
-
-
-@pytest.fixture(scope="module")
-def agent() -> Agent:
-    """An untrained agent of two seeds whose actions depend on z, with a scaling that is not the identity."""
-    made = Agent(small_config("spc", "tiny", "context.next_observation=true"), [0, 1], 2, 2)
-    made.normaliser.mean.copy_(torch.tensor([0.1, -0.3]))
-    made.normaliser.std.copy_(torch.tensor([0.7, 1.9]))
-    made.normaliser.reward_scale.fill_(0.5)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
-    return made
 
 
 def single_seed(agent: Agent, row: int) -> Agent:
@@ -211,7 +195,7 @@ def test_normalised_returns_are_those_of_the_references(
         random, expert = FAMILY.reference_returns(index)
         assert train["task_normalised"][index] == pytest.approx((value - random) / (expert - random))
     assert train["normalised_mean"] == pytest.approx(np.mean(list(train["task_normalised"].values())))
-    monkeypatch.setattr(protocols, "has_references", lambda family: False)  # an installation without any
+    monkeypatch.setattr(references, "has_references", lambda family: False)  # an installation without any
     (result, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(protocols=("few-shot",), episodes=1))
     assert not {"normalised_mean", "task_normalised"} & set(result["few-shot"]["train"])
 
@@ -237,7 +221,9 @@ def test_curves_hold_every_size(agent: Agent, tasks: dict[int, MemoryTask], tmp_
 
 def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
     warnings: list[str] = []
-    (result, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(episodes=1), warn=warnings.append)
+    (result, _) = evaluate(
+        agent, FAMILY, tasks, EvaluationSettings(episodes=1), callbacks=Callbacks(warnings.append)
+    )
     assert list(result) == ["few-shot", "zero-shot"]
     assert {split: list(part["tasks"]) for split, part in result["few-shot"].items()} == {
         "train": [12, 13],
@@ -292,7 +278,7 @@ def test_tasks_in_groups_have_the_results_of_all_at_once(
     agent: Agent, tasks: dict[int, MemoryTask], monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
     settings = EvaluationSettings(protocols=PROTOCOLS, episodes=2, context_size=7)
-    together = evaluate(agent, FAMILY, tasks, settings, max_lanes=10_000)
+    together = evaluate(agent, FAMILY, tasks, settings, execution=Execution(lanes=10_000))
     counts = []
 
     def counted(agent: Agent, family: TaskFamily, of: Sequence[int], *, threads: int = 1) -> Lanes:
@@ -301,7 +287,7 @@ def test_tasks_in_groups_have_the_results_of_all_at_once(
 
     for module in ("rollout", "gathering"):
         monkeypatch.setattr(f"clwm_train.evaluation.{module}.Lanes", counted)
-    apart = evaluate(agent, FAMILY, tasks, settings, max_lanes=limit)
+    apart = evaluate(agent, FAMILY, tasks, settings, execution=Execution(lanes=limit))
     assert max(counts) <= most
     for one, other in zip(apart, together, strict=True):
         assert one.keys() == other.keys() == set(PROTOCOLS)
@@ -329,92 +315,6 @@ def test_a_task_does_not_depend_on_its_companions(
         for protocol in PROTOCOLS:
             one, other = (found[row][protocol]["id"]["tasks"] for found in (alone, whole))
             assert one[6] == pytest.approx(other[6], rel=1e-4), (row, protocol)
-
-
-def test_contexts_are_drawn_without_replacement(agent: Agent) -> None:
-    """A context as large as the dataset is the whole dataset, whatever the seed."""
-    task = random_task(3, [4, 5])
-    whole = [infer_from_data(agent, task, size, seed) for size, seed in ((9, 0), (9, 1), (600, 2))]
-    torch.testing.assert_close(whole[0], whole[1])
-    torch.testing.assert_close(whole[0], whole[2])
-    assert not torch.allclose(infer_from_data(agent, task, 3, 0), whole[0])
-
-
-def test_context_holds_aligned_transitions(agent: Agent) -> None:
-    task = random_task(3, [4, 5])
-    arrays = task.arrays
-    rows = []
-    for episode in arrays:
-        for t in range(len(episode.reward)):
-            rows.append(
-                [episode.observation[t], episode.action[t], episode.reward[t], episode.observation[t + 1]]
-            )
-    columns = [torch.from_numpy(np.stack([row[i] for row in rows])) for i in range(4)]
-    x = agent.transition(*columns)
-    with torch.no_grad():
-        expected = torch.stack([torch.tanh(agent.context_encoder.network(x.expand(2, -1, -1)))]).mean((0, 2))
-    torch.testing.assert_close(infer_from_data(agent, task, 9, 0), expected)
-
-
-class LastingEpisodes:
-    """A vector environment whose lanes end after as many steps as their task's index."""
-
-    def __init__(self, tasks: list[int]) -> None:
-        self.lengths = np.array(tasks)
-        self.active = np.zeros(len(tasks), np.bool_)
-        self.step_number = np.zeros(len(tasks), np.int64)
-
-    def reset(self, seed: Any, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        mask = np.ones_like(self.active) if options is None else options["reset_mask"]
-        self.active = self.active | mask
-        self.step_number[mask] = 0
-        return self.observation(), {}
-
-    def observation(self) -> Any:
-        return np.repeat(self.step_number[:, None], 2, 1).astype(np.float32)
-
-    def step(self, action: Any) -> tuple[Any, ...]:
-        was = self.active.copy()
-        self.step_number += was
-        self.active = self.step_number < self.lengths
-        observation = self.observation()
-        success = was & (self.step_number == 2)
-        return observation, was * 1.0, was & ~self.active, np.zeros_like(was), {"success": success}
-
-    def close(self) -> None:
-        return
-
-
-class LastingFamily:
-    horizon = 6
-    has_success = True
-
-    def make_vec_env(self, tasks: list[int], threads: int = 1) -> LastingEpisodes:
-        return LastingEpisodes(tasks)
-
-    def executed(self, action: np.ndarray) -> np.ndarray:
-        return action
-
-
-def test_ended_episodes_add_nothing(agent: Agent) -> None:
-    """Lanes that end after 1, 3 and 5 steps: returns, successes, and z stops with its episode."""
-    belief = RunningBelief(agent, 3)
-    episodes = roll_out(PolicyActor(agent), LastingFamily(), [1, 3, 5], belief, [0, 0, 0])  # type: ignore[arg-type]
-    assert episodes.returns.tolist() == [[1.0, 3.0, 5.0]] * 2
-    assert episodes.lengths.tolist() == [[1, 3, 5]] * 2
-    assert episodes.success is not None
-    assert episodes.success.tolist() == [[False, True, True]] * 2
-    assert episodes.observations.shape == (2, 3, 7, 2)
-    shorter = RunningBelief(agent, 1)
-    roll_out(PolicyActor(agent), LastingFamily(), [3], shorter, [0])  # type: ignore[arg-type]
-    torch.testing.assert_close(belief.z[:, 1], shorter.z[:, 0])
-
-
-def test_a_fixed_belief_stays(agent: Agent) -> None:
-    z = torch.randn(2, 2, 3)
-    belief = FixedBelief(z)
-    roll_out(PolicyActor(agent), FAMILY, [0, 1], belief, [0, 0])
-    assert belief.z is z
 
 
 def test_success_is_reported_where_the_family_has_it(agent: Agent) -> None:

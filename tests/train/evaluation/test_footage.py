@@ -15,6 +15,7 @@ from clwm_data.opening import open_store
 from clwm_train import EvaluationSettings, train
 from clwm_train.evaluation import Episodes, evaluate
 from clwm_train.evaluation.footage import Footage, film_run
+from clwm_train.evaluation.protocols import Callbacks
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run
 from tests.train.helpers import SMALL
@@ -42,7 +43,17 @@ def test_clips_are_the_first_counted_episodes_and_change_nothing(run: Run, colle
             counted.setdefault(protocol, []).append(episodes)
             footage.keep(protocol, episodes)  # type: ignore[arg-type]
 
-        assert evaluate(agent, FAMILY, tasks, SETTINGS, max_lanes=12, on_episodes=keep) == plain
+        assert (
+            evaluate(
+                agent,
+                FAMILY,
+                tasks,
+                SETTINGS,
+                execution=Execution(lanes=12),
+                callbacks=Callbacks(on_episodes=keep),
+            )
+            == plain
+        )
         assert footage.protocols == ["few-shot", "zero-shot"]
         for protocol, expected in (("few-shot", [12, 6]), ("zero-shot", [12, 6, 20])):
             clips = footage.clips(protocol)  # type: ignore[arg-type]
@@ -77,7 +88,7 @@ def test_the_film_of_a_run_shows_what_its_evaluation_counts(run: Run, collected:
             counted.setdefault(task, float(episodes.returns[1, lane]))
 
     settings = SETTINGS.model_copy(update={"protocols": ("few-shot",)})
-    evaluate(load_agent(run), FAMILY, store.tasks, settings, on_episodes=keep)
+    evaluate(load_agent(run), FAMILY, store.tasks, settings, callbacks=Callbacks(on_episodes=keep))
     clips = film_run(run, store, settings, row=1, still=True)
     assert [clip.task.index for clip in clips] == [12, 6, 0], "train, id, ood; only those with data"
     assert [clip.episode_return for clip in clips] == pytest.approx([counted[12], counted[6], counted[0]])
@@ -93,7 +104,9 @@ def test_an_episode_that_does_not_repeat_is_told(run: Run, collected: Path) -> N
         footage.keep(protocol, episodes)  # type: ignore[arg-type]
 
     settings = SETTINGS.model_copy(update={"protocols": ("zero-shot",)})
-    evaluate(load_agent(run), FAMILY, open_store(collected).tasks, settings, on_episodes=alter)
+    evaluate(
+        load_agent(run), FAMILY, open_store(collected).tasks, settings, callbacks=Callbacks(on_episodes=alter)
+    )
     assert [clip.faithful for clip in footage.clips("zero-shot")] == [False]
 
 
