@@ -18,6 +18,7 @@ from clwm_train.evaluation.footage import Footage, film_run
 from clwm_train.evaluation.protocols import Callbacks
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run
+from clwm_train.settings import Execution
 from tests.train.helpers import SMALL
 
 pytest.importorskip("PIL.Image")
