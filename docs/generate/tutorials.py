@@ -103,11 +103,13 @@ def generate(path: Path) -> None:
     """Run a tutorial, and write its outputs and pictures."""
     page = path.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        outputs = run(page, Path(folder))
+        path.write_text(with_outputs(page, run(page, Path(folder))), encoding="utf-8")
         PICTURES.mkdir(parents=True, exist_ok=True)
         for name in pictures(page):
-            shutil.copyfile(next(Path(folder).rglob(name)), PICTURES / name)
-    path.write_text(with_outputs(page, outputs), encoding="utf-8")
+            made = sorted(Path(folder).rglob(name))
+            if not made:
+                raise FileNotFoundError(f"{path}: shows {name}, which its commands do not make")
+            shutil.copyfile(made[0], PICTURES / name)
 
 
 if __name__ == "__main__":
