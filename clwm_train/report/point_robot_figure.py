@@ -26,8 +26,8 @@ Floats = NDArray[np.floating[Any]]
 
 TITLES = {
     "train": "train: goals of the training data",
-    "id": "id: held-out goals, next to the train arc",
-    "ood": "ood: held-out goals, farther along the arc",
+    "id": "id: held-out goals beside the arc",
+    "ood": "ood: held-out goals farther away",
 }
 SHAPES: dict[str, Shape] = {"train": "dot", "id": "square", "ood": "triangle"}
 #: Bounds of the part of the world that is drawn.
@@ -80,7 +80,7 @@ def point_robot_figure(
         ),
         *marks,
     ]
-    chart = Chart(panels, "Trajectories and task representations of a point-robot agent", legend, columns=4)
+    chart = Chart(panels, "Trajectories and task representations of a point-robot agent", legend, columns=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(chart.svg(), encoding="utf-8")
