@@ -24,6 +24,6 @@ def test_names_are_those_that_users_import() -> None:
     assert "heading: clwm_data.open_store" in text
 
 
-def test_roles_leave_the_name_alone() -> None:
-    html = "<p>as :class:<code>~a.B</code> and :func:<code>f</code>, <code>g</code></p>"
-    assert on_page_content(html) == "<p>as <code>a.B</code> and <code>f</code>, <code>g</code></p>"
+def test_markup_of_docstrings_that_markdown_does_not_know() -> None:
+    html = "<p>as :class:<code>~a.B</code> and :func:<code>f</code>, <code>g</code>::</p>"
+    assert on_page_content(html) == "<p>as <code>a.B</code> and <code>f</code>, <code>g</code>:</p>"
