@@ -50,7 +50,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """mkdocs' hook: the rendered page. Of roles in docstrings (``:class:``) the name stays, of ``::`` a colon."""
+    """mkdocs' hook: the rendered page. Of roles in docstrings (``:class:``) the name stays, of ``::`` one."""
     html = re.sub(r":(?:class|func|meth|mod|attr|data):<code>~?([^<]*)</code>", r"<code>\1</code>", html)
     return html.replace("::</p>", ":</p>")
 
