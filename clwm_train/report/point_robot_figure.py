@@ -37,7 +37,7 @@ PANEL = 300.0  # pixels
 
 
 def point_robot_figure(
-    agent: Agent, family: TaskFamily, tasks: Mapping[int, DataTask], path: Path, *, seed: int = 0
+    agent: Agent, family: TaskFamily, tasks: Mapping[int, DataTask], path: Path | str, *, seed: int = 0
 ) -> None:
     """Draw few-shot trajectories of all tasks by split, and the representations z in their principal plane.
 
@@ -81,8 +81,9 @@ def point_robot_figure(
         *marks,
     ]
     chart = Chart(panels, "Trajectories and task representations of a point-robot agent", legend, columns=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as temporary:
         temporary.write_text(chart.svg(), encoding="utf-8")
 
 
