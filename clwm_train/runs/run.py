@@ -343,7 +343,7 @@ def _is_leftover(path: Path) -> bool:
     return path.name == CONFIG or path.name.endswith(".partial")
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path | str) -> Run:
     """An existing run.
 
     Raises:
@@ -351,6 +351,7 @@ def open_run(path: Path) -> Run:
         InvalidInputError: it was made by an incompatible version of clwm.
         ClwmError: its files are damaged.
     """
+    path = Path(path)
     if not (path / RECORD).is_file():
         what = "is not a run: it has no run.yaml" if path.exists() else "does not exist"
         raise NotFoundError(f"{path}: run {what}; `clwm train` makes one")
