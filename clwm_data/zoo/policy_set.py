@@ -28,40 +28,47 @@ class PolicySet:
     """
 
     def __init__(self, tensors: Tensors) -> None:
-        """Build the policies from a file's tensors.
-
-        A single policy's tensors have their own names; of several policies, the tensors of the i-th are
-        prefixed with ``<i>/``, and ``member`` [T] integer assigns a policy to each task; ``shared`` is
-        described beside its name.
+        """Build the policies from a file's tensors, see :func:`unpack`.
 
         Raises:
             ValueError: the tensors are not those of such policies.
         """
-        self.member: NDArray[np.int64] | None = None
-        if MEMBER not in tensors:
-            self.policies = [LearnedPolicy(_single(tensors))]
-            return
-        member = tensors[MEMBER]
-        if member.ndim != 1 or member.dtype.kind not in "iu" or not member.size:
-            raise ValueError(f"{MEMBER} must be a vector of integers, not {member.dtype}{member.shape}")
-        grouped: dict[str, dict[str, NDArray[Any]]] = {}
-        for name, tensor in tensors.items():
-            if name not in (MEMBER, SHARED):
-                prefix, _, rest = name.partition("/")
-                grouped.setdefault(prefix, {})[rest] = tensor
-        if SHARED in tensors:
-            _complete(grouped, tensors[SHARED])
-        names = [str(index) for index in range(len(grouped))]
-        if sorted(grouped) != sorted(names) or member.min() < 0 or member.max() >= len(names):
-            raise ValueError(f"{MEMBER} names policies that are missing: the file has {sorted(grouped)}")
-        self.policies = [LearnedPolicy(_single(grouped[name])) for name in names]
+        parts, self.member = unpack(tensors)
+        self.policies = [LearnedPolicy(part) for part in parts]
         if len({(policy.input_size, policy.action_size) for policy in self.policies}) > 1:
             raise ValueError("the policies are of different sizes")
-        self.member = member.astype(np.int64)
 
     def for_task(self, task: int) -> LearnedPolicy:
         """The policy that plays a task."""
         return self.policies[0 if self.member is None else int(self.member[task])]
+
+
+def unpack(tensors: Tensors) -> tuple[list[dict[str, NDArray[np.float32]]], NDArray[np.int64] | None]:
+    """The inverse of :func:`pack`: the tensors of each policy, in single precision, and ``member``.
+
+    A single policy's tensors have their own names; of several policies, the tensors of the i-th are prefixed
+    with ``<i>/``, and ``member`` [T] integer assigns a policy to each task; ``shared`` is described beside
+    its name.
+
+    Raises:
+        ValueError: the tensors are not those of such policies.
+    """
+    if MEMBER not in tensors:
+        return [_single(tensors)], None
+    member = tensors[MEMBER]
+    if member.ndim != 1 or member.dtype.kind not in "iu" or not member.size:
+        raise ValueError(f"{MEMBER} must be a vector of integers, not {member.dtype}{member.shape}")
+    grouped: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, tensor in tensors.items():
+        if name not in (MEMBER, SHARED):
+            prefix, _, rest = name.partition("/")
+            grouped.setdefault(prefix, {})[rest] = tensor
+    if SHARED in tensors:
+        _complete(grouped, tensors[SHARED])
+    names = [str(index) for index in range(len(grouped))]
+    if sorted(grouped) != sorted(names) or member.min() < 0 or member.max() >= len(names):
+        raise ValueError(f"{MEMBER} names policies that are missing: the file has {sorted(grouped)}")
+    return [_single(grouped[name]) for name in names], member.astype(np.int64)
 
 
 def pack(policies: Sequence[Tensors], member: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,9 @@ import pytest
 from safetensors.numpy import load
 
 from clwm_data.zoo.card import tensors_bytes
+from clwm_data.zoo.policy import LearnedPolicy
 from clwm_data.zoo.policy_set import SHARED, PolicySet, pack
+from docs.generate.transferred import blind
 
 INPUTS, HIDDEN = 5, 64
 
@@ -58,3 +60,16 @@ def test_what_is_shared_must_come_from_an_earlier_policy(shared: np.ndarray) -> 
     packed = pack([random_tensors(0), turned(random_tensors(0))], np.arange(2))
     with pytest.raises(ValueError, match="shared"):
         PolicySet({**packed, SHARED: shared})
+
+
+def test_a_blind_policy_acts_as_at_the_fixed_number() -> None:
+    tensors = random_tensors(3)
+    tensors["input.mean"][:] = np.arange(INPUTS)
+    tensors["input.scale"][:] = 0.5
+    rng = np.random.default_rng(4)
+    observation = rng.normal(size=(6, INPUTS - 1)).astype(np.float32)
+    at = np.full((6, 1), 0.25, np.float32)
+    other = LearnedPolicy(blind(tensors, INPUTS - 1, 0.25, 7))
+    expected = LearnedPolicy(tensors).act(observation, at)
+    for anything in (np.zeros((6, 7)), rng.normal(size=(6, 7))):
+        np.testing.assert_allclose(other.act(observation, anything.astype(np.float32)), expected, atol=1e-5)
