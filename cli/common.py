@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clwm_data.pages.numbers import MINUS, plural
-from clwm_data.store import Store
 from clwm_data.suggestions import suggestion
 
 from .progress import ProgressBar
+
+if TYPE_CHECKING:
+    from clwm_data.store import Store
 
 
 @contextmanager

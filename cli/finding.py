@@ -1,4 +1,7 @@
-"""Finding the store or the run that a user names: a path, a name under data/ or runs/, or a published one."""
+"""Finding the store or the run that a user names: a path, a name under data/ or runs/, or a published one.
+
+Stores are imported where they are needed: the options of a command that finds one are shown without them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from clwm_data.errors import ClwmError, NotFoundError
 from clwm_data.hub.reference import is_address
-from clwm_data.opening import DATA, RUNS, Located, download_located, locate, locate_here, open_located
 from clwm_data.paths import store_file
 
 from .transfers import bytes_bar, quiet_hub
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 def default_store(name: str) -> Path:
     """The default path of a dataset's store."""
+    from clwm_data.opening import DATA
+
     return DATA / store_file(name)
 
 
@@ -28,6 +32,8 @@ def find_store(text: str) -> Path:
     Raises:
         ClwmError: there is none, or it cannot be downloaded.
     """
+    from clwm_data.opening import DATA, download_located, locate
+
     located = locate(text, DATA)
     if isinstance(located, Path):
         return located
@@ -42,6 +48,8 @@ def find_local_store(text: str) -> Path:
     Raises:
         NotFoundError: there is none.
     """
+    from clwm_data.opening import DATA, locate_here
+
     return locate_here(text, DATA)
 
 
@@ -51,7 +59,9 @@ def look_at_store(text: str) -> Store:
     Raises:
         ClwmError: there is no such store.
     """
-    located: Located = locate(text, DATA)
+    from clwm_data.opening import DATA, locate, open_located
+
+    located = locate(text, DATA)
     if not isinstance(located, Path):
         quiet_hub()
     return open_located(located, text)
@@ -63,6 +73,7 @@ def find_run(text: str) -> Path:
     Raises:
         ClwmError: there is none, or it cannot be downloaded.
     """
+    from clwm_data.opening import RUNS
     from clwm_train.runs import finding
 
     located = finding.locate_run(text, RUNS)
@@ -74,6 +85,7 @@ def find_run(text: str) -> Path:
 
 def is_own(text: str) -> bool:
     """Whether the run that a user means is one of their own, not a cached download."""
+    from clwm_data.opening import RUNS
     from clwm_train.runs.finding import locate_run
 
     return isinstance(locate_run(text, RUNS), Path)
@@ -84,6 +96,7 @@ def is_run(text: str) -> bool:
 
     Text that could name a dataset or an agent on the Hub names the dataset if there is one.
     """
+    from clwm_data.opening import RUNS
     from clwm_train.runs.finding import locate_run
     from clwm_train.runs.run import RECORD
 

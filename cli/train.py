@@ -17,7 +17,6 @@ from click.core import ParameterSource
 
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
-from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 
@@ -171,6 +170,7 @@ def train(
     if store is None and not show_config:
         raise click.UsageError("Missing argument 'STORE'.")
     require("torch", "train", "training")
+    from clwm_data.opening import open_store
     from clwm_train.train_store import TrainingRequest
 
     chosen = _seeds(ctx, seed, seeds)

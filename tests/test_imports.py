@@ -46,6 +46,15 @@ def test_importing_the_package_imports_neither_gymnasium_nor_zarr() -> None:
     }
 
 
+def test_the_options_of_training_are_shown_without_reading_a_store() -> None:
+    shown = imported_by(
+        "from contextlib import suppress; from clwm_cli.main import main\n"
+        "with suppress(SystemExit): main(['train', '--help'])"
+    )
+    assert "click" in shown
+    assert not shown & {"pydantic", "zarr", "torch"}
+
+
 def test_the_data_package_does_not_know_the_trainer() -> None:
     assert "clwm_train" not in imported_by("import clwm_data.collection.collector, clwm_data.store.validate")
 
