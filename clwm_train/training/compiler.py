@@ -27,6 +27,9 @@ WORTHWHILE = 10_000
 #: A backend of torch.compile: a name, such as eager, which only traces, or a function.
 Backend = str | Callable[..., Any]
 BACKEND: Backend = "inductor"
+#: Lets torch keep graphs with gradients that are written by hand, too, and not only their kernels. Their code
+#: is a part of the graph, and so of the cache's key (tests/train/training/test_compiler.py).
+CACHE_OWN_GRADIENTS = {"autograd_cache_allow_custom_autograd_functions": True}
 #: Compiled versions of a function in a process, such as for several trainings; torch's own limit is 8.
 MOST_VERSIONS = 1000
 
@@ -85,13 +88,17 @@ def compiled(
     A call raises UnavailableError where the compiler fails.
     """
     import torch._dynamo  # takes a second
+    import torch._functorch.config
 
     graph = with_sound_cache(torch.compile(function, backend=backend, dynamic=False, fullgraph=True))
 
     @wraps(function)
     def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
-        with torch._dynamo.config.patch(
-            recompile_limit=MOST_VERSIONS, accumulated_recompile_limit=MOST_VERSIONS
+        with (
+            torch._dynamo.config.patch(
+                recompile_limit=MOST_VERSIONS, accumulated_recompile_limit=MOST_VERSIONS
+            ),
+            torch._functorch.config.patch(CACHE_OWN_GRADIENTS),
         ):
             try:
                 return graph(*arguments, **options)

@@ -198,6 +198,47 @@ kill -9 $$
     assert done.returncode == 0, done.stderr
 
 
+@COMPILER
+@pytest.mark.slow
+def test_a_cached_gradient_is_that_of_its_code(tmp_path: Path) -> None:
+    """Not of another one with the same forward pass, which was compiled before."""
+    code = """
+import torch
+from torch._dynamo.utils import counters
+from clwm_train.training.compiler import compiled
+
+def gradient(inner, factor):
+    class Scaled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * inner(*ctx.saved_tensors) * factor
+
+    torch._dynamo.reset()  # what remains is on the disk
+    x = torch.ones(5, requires_grad=True)
+    compiled(lambda x: Scaled.apply(x).sum())(x).backward()
+    return float(x.grad[0])
+
+print(gradient(torch.exp2, 2.0), gradient(torch.exp2, 3.0), gradient(torch.neg, 3.0), end=" ")
+hits = counters["aot_autograd"]["autograd_cache_hit"]
+print(hits, gradient(torch.exp2, 2.0), counters["aot_autograd"]["autograd_cache_hit"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4.0", "6.0", "-3.0", "0", "4.0", "1"]
+
+
 def test_the_cause_is_named_where_compiling_fails() -> None:
     def fails(*_: Any) -> Any:
         raise RuntimeError("C++ compile error\n\nOutput:\nx.cpp:1: fatal error: omp.h: No such file\nmore")
