@@ -75,8 +75,8 @@ def main() -> None:
             store.root.verify(str(path))
             verified.append(time.process_time() - since)
         print(
-            f"in processor time: opened in {statistics.median(opened):.2f} s, with the metadata of all tasks checked in "
-            f"{statistics.median(listed):.2f} s, its digest compared in {statistics.median(verified):.2f} s"
+            f"in processor time: opened in {statistics.median(opened):.2f} s, with the metadata of all tasks "
+            f"checked in {statistics.median(listed):.2f} s, its digest compared in {statistics.median(verified):.2f} s"
         )
 
 
