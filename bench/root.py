@@ -76,8 +76,8 @@ def main() -> None:
             verified.append(time.process_time() - since)
         whole, each, digest = (statistics.median(times) for times in (opened, listed, verified))
         print(
-            f"in processor time: opened in {whole:.2f} s, with the metadata of all tasks checked in {each:.2f} s, "
-            f"its digest compared in {digest:.2f} s"
+            f"in processor time: opened in {whole:.2f} s, with the metadata of all tasks checked in "
+            f"{each:.2f} s, its digest compared in {digest:.2f} s"
         )
 
 
