@@ -173,7 +173,7 @@ def _film_run(source: str, tasks: str | None, out: Path | None, given: Mapping[s
     run = open_run(find_run(source))
     protocol = given.get("protocol", "few-shot")
     target = check_format(out or Path(f"{run.path.name}-{protocol}.gif"))
-    chosen = None if tasks is None else parse_indices(tasks, range(len(run.task_family.tasks)))
+    chosen = None if tasks is None else parse_indices(tasks, range(run.task_family.tasks[-1].index + 1))
     settings = EvaluationSettings(
         protocols=(protocol,),
         **{name: given[name] for name in ("context_size", "noise", "seed") if name in given},

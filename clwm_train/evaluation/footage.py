@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import SPLITS, TaskFamily
+from clwm_data.families.provided import ProvidedFamily
 from clwm_data.preview import Acted, Clip, check_drawable, clip_of_actions, typical_tasks
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
@@ -30,6 +31,7 @@ class Footage:
         row: position of the seed whose agent is filmed.
 
     Raises:
+        NotFoundError: the family is known from its data alone.
         UnavailableError: pictures of the family cannot be made here.
     """
 
@@ -107,6 +109,9 @@ def film_run(
         ClwmError: no such task, or the checkpoint is damaged.
     """
     family, protocol = run.task_family, settings.protocols[0]
+    if settings.env is not None:
+        family = ProvidedFamily(family, settings.env)
+    family.require_gymnasium()
     if store is not None and store.family != family.name:
         raise InvalidInputError(
             f"{store.path}: holds tasks of {store.family}, the run's are of {family.name}"
