@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.bounded import read_bounded
 from clwm_data.convert.columns import read_columns, schema, texts
 from clwm_data.convert.source import (
     ForeignTask,
@@ -222,9 +223,7 @@ def _rows(values: NDArray[Any]) -> NDArray[Any]:
 
 def _info(file: Path) -> dict[str, Any]:
     with reading(file):
-        if file.stat().st_size > MAX_INFO_BYTES:
-            raise InvalidInputError(f"{file}: has more than {MAX_INFO_BYTES} bytes")
-        info = json.loads(file.read_text(encoding="utf-8"))
+        info = json.loads(read_bounded(file, MAX_INFO_BYTES))
     return info if isinstance(info, dict) else {}
 
 

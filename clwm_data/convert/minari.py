@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from clwm_data.bounded import read_bounded
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -48,6 +49,8 @@ from clwm_data.store.writer import write_task
 
 #: Key of Minari's metadata that holds clwm's own.
 KEY = "clwm"
+#: The metadata of a store lie in that of its datasets.
+MAX_METADATA_BYTES = 2**28
 
 
 def to_minari(
@@ -349,7 +352,7 @@ def _is_dataset(file: Path) -> bool:
 
 def _raw_metadata(folder: Path) -> dict[str, Any]:
     try:
-        metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        metadata = json.loads(read_bounded(folder / "metadata.json", MAX_METADATA_BYTES))
     except (ValueError, OSError, RecursionError) as error:
         raise DamagedDataError(
             f"{folder}/metadata.json: cannot be read: {plain_text(error)[:200]}"

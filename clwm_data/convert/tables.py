@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from clwm_data.bounded import read_csv
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families import Task
 from clwm_data.families.base import Parameters, Split
@@ -20,7 +20,6 @@ from clwm_data.suggestions import suggestion
 
 SPLITS = get_args(Split)
 MAX_TASKS = 100_000
-MAX_TABLE_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,7 @@ def read_parameters(path: Path) -> dict[int, dict[str, float]]:
         NotFoundError: there is no such file.
         InvalidInputError: any other content; the line is named.
     """
-    try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise InvalidInputError(f"{path}: has more than {MAX_TABLE_BYTES} bytes")
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except OSError as error:
-        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
+    lines = read_csv(path)
     header = [name.strip() for name in lines[0]] if lines else []
     names = [name for name in header if name != "task"]
     if header.count("task") != 1 or len(set(header)) != len(header) or not names:

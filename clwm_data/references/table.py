@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from clwm_data.bounded import read_csv
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.references import read_references
 
 #: Task -> mean returns of random actions and of the expert.
 References = Mapping[int, tuple[float, float]]
 HEADER = ["task", "random", "expert"]
-MAX_BYTES = 2**24
 
 
 def read_reference_file(path: Path) -> References:
@@ -26,14 +25,7 @@ def read_reference_file(path: Path) -> References:
     if path.suffix in (".yaml", ".yml"):
         record = read_references(path)
         return dict(enumerate(zip(record.random, record.expert, strict=False)))
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InvalidInputError(f"{path}: has more than {MAX_BYTES} bytes")
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except OSError as error:
-        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
+    rows = read_csv(path)
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
         raise InvalidInputError(f"{path}: line 1: expected the columns {','.join(HEADER)}")
     table: dict[int, tuple[float, float]] = {}
