@@ -24,7 +24,8 @@ SLOW = (
     ),
     *("data/edit/test_replacement.py", "data/edit/test_places.py", "data/edit/test_relabel.py"),
     *("data/store/test_verified.py", "data/store/test_replay.py", "data/store/test_torch_dataset.py"),
-    *("data/convert/test_convert.py", "data/convert/test_border.py", "data/zoo/test_image.py"),
+    *("data/convert/test_convert.py", "data/convert/test_border.py", "data/convert/test_dense_rewards.py"),
+    "data/zoo/test_image.py",
     *("data/families", "data/preview", "train/evaluation", "train/acting/test_planning.py"),
     *("train/training/test_compiler.py", "train/training/test_fast_path.py", "train/data/test_mapped.py"),
     *(
