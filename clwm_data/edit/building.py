@@ -22,7 +22,7 @@ from clwm_data.store.format import METADATA, STAGING, TASKS, Edit, Operation, So
 from clwm_data.store.litter import carry_over
 from clwm_data.store.lock import locked
 from clwm_data.store.provenance import current_provenance
-from clwm_data.store.reader import Store, open_local
+from clwm_data.store.reader import Store
 from clwm_data.store.replacement import (
     beside,
     clear,
@@ -141,7 +141,8 @@ def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = Fal
 
 def _changed(source: Store, file: Path) -> ClwmError:
     """Why a file is not what the store said when it was opened."""
-    if open_local(source.path).root.text != source.root.text:
+    root = source.path / METADATA  # a store in the cache has none until all of it is there
+    if root.is_file() and root.read_bytes() != source.root.text:
         return ConflictError(f"{source.path}: was replaced while it was being read: run the command again")
     return DamagedDataError(
         f"{file}: was altered: it differs from its digest: `clwm validate` shows all that is wrong"

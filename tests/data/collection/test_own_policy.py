@@ -217,6 +217,18 @@ def test_a_function_that_a_store_names_is_not_run_unless_it_was_used_or_is_allow
     assert again.record.content_sha256 == store.record.content_sha256
 
 
+def test_a_file_that_may_hold_a_pickle_is_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a store's manifest; it is allowed by its digest, not by its name."""
+    monkeypatch.setenv("CLWM_CACHE", str(tmp_path / "cache"))
+    entry = BehaviourEntry.model_validate({"policy": {"sb3": "model.zip"}, "episodes": 1, "sha256": "a" * 64})
+    theirs = Manifest(name="x", family="point-robot", tasks=[3], behaviours=[entry]).from_data()
+    with pytest.raises(UnavailableError, match='CLWM_ALLOW_CODE="sb3:a{64}"$'):
+        theirs.resolved()
+    monkeypatch.setenv("CLWM_ALLOW_CODE", "sb3:" + "a" * 64)
+    with pytest.raises(ClwmError, match=r"model\.zip"):  # allowed, but not here
+        theirs.resolved()
+
+
 def test_a_pinned_file_must_be_that_one() -> None:
     pinned = manifest("seeking", sha256="0" * 64)
     with pytest.raises(ConflictError, match="has the sha256"):
