@@ -222,7 +222,7 @@ def test_a_file_that_may_hold_a_pickle_is_code_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CLWM_CACHE", str(tmp_path / "cache"))
     entry = BehaviourEntry.model_validate({"policy": {"sb3": "model.zip"}, "episodes": 1, "sha256": "a" * 64})
     theirs = Manifest(name="x", family="point-robot", tasks=[3], behaviours=[entry]).from_data()
-    with pytest.raises(UnavailableError, match='CLWM_ALLOW_CODE="sb3:a{64}"$'):
+    with pytest.raises(UnavailableError, match=r'CLWM_ALLOW_CODE="sb3:a{64}"$'):
         theirs.resolved()
     monkeypatch.setenv("CLWM_ALLOW_CODE", "sb3:" + "a" * 64)
     with pytest.raises(ClwmError, match=r"model\.zip"):  # allowed, but not here

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from clwm_data.cache import cache_root
+from clwm_data.edit import select
 from clwm_data.errors import ClwmError
 from clwm_data.hub.cache import cached_store
 from clwm_data.hub.reference import parse_reference
@@ -102,3 +103,14 @@ def test_what_is_damaged_in_the_cache_is_downloaded_again(
         if file.suffix not in (".txt", ""):  # notes and locks
             assert file.read_bytes() == before, file
         file.write_bytes(before)
+
+
+def test_a_part_of_a_published_store_is_selected(
+    published: Repository, collected: Path, tmp_path: Path
+) -> None:
+    """Its files are downloaded to be copied, and only those."""
+    part = select("user/data", tmp_path / "part.zarr", tasks=[6])
+    assert validate(part.path) == []
+    whole = open_store(collected)
+    assert part[6].record.arrays == whole[6].record.arrays
+    assert list(part.tasks) == [6]
