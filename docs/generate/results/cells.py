@@ -12,7 +12,7 @@ from clwm_train.methods.resolve import resolve
 from clwm_train.report.scores import Score, gather_scores
 from clwm_train.runs.run import RECORD, Run, open_run, resolve_for
 from clwm_train.sweep import Experiment, Job, list_jobs
-from docs.generate.results.record import NUMBERS, configuration_digest, read_result
+from docs.generate.results.record import NUMBERS, file_digests, read_result
 
 #: A dataset and a method.
 Key = tuple[str, str]
@@ -137,7 +137,7 @@ def _outdated(job: Job, run: Run) -> str | None:
     result = read_result(run)
     if result.numbers != NUMBERS:
         return f"made by numbers {result.numbers}, now {NUMBERS}"
-    if result.configuration != configuration_digest(run):
+    if result.files != file_digests(run.path):
         return "its files were changed by hand"
     config = resolve_for(run.task_family, resolve(job.method, job.preset, job.overrides))
     if job.minutes is not None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from clwm_data.errors import ConflictError
-from clwm_data.store.digest import json_sha256
+from clwm_data.store.digest import file_sha256
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.analysis.results import ANALYSES, read_analyses
 from clwm_train.evaluation.results import EVALUATIONS, read_evaluations
@@ -46,17 +46,18 @@ class Result(StrictModel):
     Attributes:
         numbers: ``NUMBERS`` of then.
         revision: commit.
-        configuration: digest of the configuration of the training.
+        files: SHA-256 of every other file.
     """
 
     numbers: int
     revision: Text
-    configuration: Text
+    files: dict[Text, Text]
 
 
-def configuration_digest(run: Run) -> str:
-    """Digest of everything that determines a training, apart from data and seeds."""
-    return json_sha256(run.config.model_dump(mode="json"))
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a run in results/ but that of its ``Result``, by its path in the folder."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RESULT)
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
 def read_result(run: Run) -> Result:
@@ -113,7 +114,7 @@ def add_run(run: Run, folder: Path, revision: str) -> Path | None:
     if (run.path / METRICS).is_file():
         lines = [json.dumps(_rounded(row)) for row in _thinned(list(read_metrics(run.path / METRICS)), steps)]
         (copy / METRICS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    made_with = Result(numbers=NUMBERS, revision=revision, configuration=configuration_digest(run))
+    made_with = Result(numbers=NUMBERS, revision=revision, files=file_digests(copy))
     write_model(copy / RESULT, made_with)
     return copy
 
