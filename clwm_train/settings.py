@@ -197,7 +197,7 @@ def describe(settings: StrictModel) -> str:
     return "; ".join(
         f"{name.replace('_', ' ')} {shown(value)}"
         for name, value in settings
-        if (name, value) != ("env", None)
+        if name not in SELDOM or value != SELDOM[name]
     )
 
 

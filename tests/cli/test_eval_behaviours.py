@@ -23,7 +23,7 @@ def test_contexts_of_one_behaviour_and_of_each(call: Call, store_path: Path, tmp
     assert "context behaviour random" in out
     code, out, err = call("eval", run, "--context-behaviour", "all", *options)
     assert code == 0, err
-    assert [line.split()[0] for line in out.splitlines()[2:]] == ["(all", SCRIPTED, RANDOM]
+    assert [line.split()[0] for line in out.splitlines()[3:]] == ["(all", SCRIPTED, RANDOM]
     kept = {one.settings.context_behaviour: one for one in read_evaluations(open_run(run))}
     assert set(kept) == {None, SCRIPTED, RANDOM}
     assert kept[None].settings.protocols == ("few-shot",)

@@ -115,9 +115,9 @@ def test_evaluations_with_it(inference: Inference) -> None:
     found = evaluate(agent, FAMILY, tasks, settings)
     assert found == evaluate(agent, FAMILY, tasks, settings)
     # A lane's numbers are its own, whatever runs beside it; products of other sizes round differently.
-    returns = found[0]["zero-shot"]["id"]["tasks"]
-    beside = evaluate(agent, FAMILY, tasks, settings, execution=Execution(lanes=4))[0]["zero-shot"]["id"]["tasks"]
-    assert beside == pytest.approx(returns, rel=0.01)
+    beside = evaluate(agent, FAMILY, tasks, settings, execution=Execution(lanes=4))
+    few, all_at_once = (results[0]["zero-shot"]["id"]["tasks"] for results in (beside, found))
+    assert few == pytest.approx(all_at_once, rel=0.01)
     assert found != evaluate(agent, FAMILY, tasks, settings.model_copy(update={"inference": "model"}))
 
 

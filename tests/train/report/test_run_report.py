@@ -283,6 +283,9 @@ def test_what_learned_otherwise_is_not_pooled(tmp_path: Path) -> None:
     assert first.config.learning_rate_decay > 0.0  # over the steps
     with pytest.raises(ConflictError, match="differ in steps"):
         choose_evaluations([first, longer])
+    (evaluation,) = read_evaluations(longer)
+    shutil.rmtree(longer.path / "evaluations")
+    save_evaluation(longer, evaluation.model_copy(update={"step": 40_000, "checkpoint": "step-000040000"}))
     constant = [
         Run(run.path, run.config.model_copy(update={"learning_rate_decay": 0.0}), run.record)
         for run in (first, longer)
