@@ -99,13 +99,13 @@ class BcConfig(BackboneConfig):
 
 class Tdmpc2Config(ActorCriticConfig):
     """Policy prior and critics of TD-MPC2 (Hansen et al. 2024); the defaults are the paper's, except for the
-    discount and the imitation of the data, which the paper does not need.
+    discount, rho and the imitation of the data, which the paper does not need.
 
     Attributes:
         transitions: the critics learn on roll-outs of whole windows.
         critics: size of the ensemble.
         bins: bins of the critics' two-hot regression.
-        rho: step t of a window has weight rho^t in the policy's loss.
+        rho: step t of a window has weight rho^t in the policy's loss; 1, since it learns on encoded states.
         entropy_weight: weight of the policy's entropy, times the entries of an action.
         scale_tau: EMA rate of the range of Q by which the policy's objective is divided.
         imitation_weight: weight of the likelihood of the data's actions; 0: none, as in the paper.
@@ -118,7 +118,7 @@ class Tdmpc2Config(ActorCriticConfig):
     target_tau: Share = 0.01
     critics: Annotated[int, Field(ge=2, le=100)] = 5
     bins: Bins = 101
-    rho: Share = 0.5
+    rho: Share = 1.0
     entropy_weight: Weight = 1e-4
     scale_tau: Share = 0.01
     imitation_weight: Weight = 1.0
