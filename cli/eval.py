@@ -21,6 +21,7 @@ from .options import TargetPath, checkpoint_option, json_option, run_store_optio
 from .settings_options import evaluation_options, execution_options
 
 if TYPE_CHECKING:
+    from clwm_data.store import Store
     from clwm_train.evaluation import Episodes, Protocol, Results
     from clwm_train.evaluation.footage import Footage
     from clwm_train.evaluation.results import Evaluation
@@ -132,7 +133,7 @@ def eval(
         raise click.UsageError(f"--context-sizes excludes {'--track' if video is None else '--video'}")
     if track and not is_own(run):
         raise InvalidInputError(f"{run}: was downloaded, so nothing tracks it: drop --track")
-    footage = None if video is None else _footage(opened, settings, video, video_format)
+    footage = None if video is None else _footage(opened, data, settings, video, video_format)
     warned: set[str] = set()
 
     def warn(message: str) -> None:
@@ -193,7 +194,7 @@ def _nothing(protocol: Protocol, episodes: Episodes) -> None:
     """Where nothing is filmed."""
 
 
-def _footage(run: Run, settings: EvaluationSettings, folder: Path, suffix: str) -> Footage:
+def _footage(run: Run, store: Store, settings: EvaluationSettings, folder: Path, suffix: str) -> Footage:
     """What will be filmed; everything that would prevent it is found now."""
     from clwm_data.families.provided import ProvidedFamily
     from clwm_data.preview import check_format, typical_tasks
@@ -204,8 +205,11 @@ def _footage(run: Run, settings: EvaluationSettings, folder: Path, suffix: str) 
     family = run.task_family
     if settings.env is not None:
         family = ProvidedFamily(family, settings.env)
-    evaluated = [task for split in settings.splits for task in family.split(split)]
-    return Footage(family, typical_tasks(family, evaluated))
+    shown: list[int] = []
+    for split in settings.splits:  # every protocol shows the same tasks: those with data, if there are any
+        members = family.split(split)
+        shown += typical_tasks(family, [task for task in members if task in store.tasks] or members)
+    return Footage(family, shown)
 
 
 def _write_films(footage: Footage, folder: Path, suffix: str, title: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from clwm_data.colours import Colour
 from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.extras import require
-from clwm_data.families.base import Split
+from clwm_data.families.base import SPLITS, Split
 from clwm_data.listing import format_parameters
 from clwm_data.preview.film import Clip, frames
 from clwm_data.store.atomic import replacing
@@ -23,6 +24,7 @@ FORMATS = (".gif", ".mp4", ".png")
 MARGIN, HEADING, CAPTION = 12, 26, 38  # pixels
 TILE_WIDTH, FILM_WIDTH = 320, 1320  # maximum width of a tile and of the whole film, in pixels
 FRAMES_PER_SECOND = 12
+MOST_IN_ROW = 4  # tasks of a split that are shown in a row of their own
 ENCODER = "libx264"  # of .mp4
 
 PAPER: Colour = (255, 255, 255)
@@ -90,18 +92,18 @@ class _Grid:
         self._font = require("PIL.ImageFont", "sim", "a preview").load_default
         self._clips = clips
         height, width = clips[0].pictures[0].shape[:2]
-        columns = _columns(len(clips))
+        places, columns = _places(clips)
         self._width = min(TILE_WIDTH, (FILM_WIDTH - MARGIN) // columns - MARGIN)
         self._height = round(self._width * height / width)
         self._corners = [
             (
-                MARGIN + (number % columns) * (self._width + MARGIN),
-                HEADING + MARGIN + (number // columns) * (self._height + CAPTION + MARGIN),
+                MARGIN + column * (self._width + MARGIN),
+                HEADING + MARGIN + row * (self._height + CAPTION + MARGIN),
             )
-            for number in range(len(clips))
+            for row, column in places
         ]
         right = max(left for left, _ in self._corners) + self._width + MARGIN
-        bottom = self._corners[-1][1] + self._height + CAPTION + MARGIN
+        bottom = max(top for _, top in self._corners) + self._height + CAPTION + MARGIN
         # Video codecs want even sizes.
         self._paper = self._image.new("RGB", (right + right % 2, bottom + bottom % 2), PAPER)
         self._heading(title)
@@ -136,7 +138,8 @@ class _Grid:
         pen.text((MARGIN, MARGIN), title, fill=INK, font=self._font(16))
 
     def _caption(self, clip: Clip, corner: tuple[int, int]) -> None:
-        """Write below the tile: task, split and return; in smaller type, parameters and outcome."""
+        """Write below the tile: task, split and return; in smaller type, parameters, normalised return and
+        outcome."""
         pen = self._draw.Draw(self._paper)
         left, top = corner[0], corner[1] + self._height + 4
         right = left + self._width
@@ -150,10 +153,10 @@ class _Grid:
             font=large,
         )
         score = f"return {clip.episode_return:.1f}"
-        if clip.normalised_return is not None:
-            score += f" ({clip.normalised_return:.2f} of expert)"
         pen.text((right - pen.textlength(score, font=large), top), score, fill=INK, font=large)
-        outcome = "" if clip.success is None else "solved" if clip.success else "not solved"
+        scaled = "" if clip.normalised_return is None else f"normalised {clip.normalised_return:.2f}"
+        solved = "" if clip.success is None else "solved" if clip.success else "not solved"
+        outcome = ", ".join(filter(None, (scaled, solved)))
         space = self._width - pen.textlength(outcome + "  ", font=small)
         details = _shortened(pen, format_parameters(clip.task.parameters), small, space)
         pen.text((left, top + 19), details, fill=PALE, font=small)
@@ -161,9 +164,19 @@ class _Grid:
         pen.text((right - pen.textlength(outcome, font=small), top + 19), outcome, fill=colour, font=small)
 
 
-def _columns(clips: int) -> int:
-    """Three if the clips look like three tasks per split (one split per row); else a square grid."""
-    return 3 if clips in (3, 6, 9) else math.ceil(math.sqrt(clips))
+def _places(clips: Sequence[Clip]) -> tuple[list[tuple[int, int]], int]:
+    """(row, column) of each clip, and the number of columns: a row per split, or else a square grid."""
+    counts = Counter(clip.task.split for clip in clips)
+    if len(counts) > 1 and 2 <= max(counts.values()) <= MOST_IN_ROW:
+        rows = {split: row for row, split in enumerate(split for split in SPLITS if split in counts)}
+        seen: Counter[str] = Counter()
+        places = []
+        for clip in clips:
+            places.append((rows[clip.task.split], seen[clip.task.split]))
+            seen[clip.task.split] += 1
+        return places, max(counts.values())
+    columns = 3 if len(clips) in (3, 6, 9) else math.ceil(math.sqrt(len(clips)))
+    return [divmod(number, columns) for number in range(len(clips))], columns
 
 
 def _shortened(pen: Any, text: str, font: Any, space: float) -> str:

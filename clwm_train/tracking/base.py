@@ -69,7 +69,7 @@ class Tracked:
     def tags(self) -> list[str]:
         """Family, dataset, method and preset: the same for all seeds."""
         record = self.run.record
-        words = (record.family, record.store_name, self.run.label, Path(record.preset).stem)
+        words = (record.family, record.store_name, Path(record.method).stem, Path(record.preset).stem)
         return list(dict.fromkeys(word[:LONGEST_TAG] for word in words))
 
     def name(self, seed: int) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError
 from clwm_data.families import TaskFamily, get_family
-from clwm_data.families.base import Task
+from clwm_data.families.base import Split, Task
 from clwm_data.families.point_robot.family import PointRobotSimulator
 from clwm_data.families.simulation.simulator import Simulator
 from clwm_data.opening import open_store
@@ -187,3 +187,21 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_preview([plain(1)], tmp_path / "file" / "new" / "a.gif", title="")
     write_preview([plain(1)], tmp_path / "new" / "er" / "a.gif", title="")
     assert (tmp_path / "new" / "er" / "a.gif").is_file()
+
+
+def test_each_split_has_a_row(tmp_path: Path) -> None:
+    """Three train tasks, one id, two ood; what is below a row's last tile is blank."""
+    splits: list[Split] = ["train", "train", "train", "id", "ood", "ood"]
+    clips = [
+        replace(plain(20 * n), task=Task(n, split, {}), normalised_return=0.5 * n)
+        for n, split in enumerate(splits)
+    ]
+    write_preview(clips, tmp_path / "a.png", title="rows")
+    grid = pixels(tmp_path / "a.png")
+    assert grid.shape[:2] == (HEADING + 3 * (240 + CAPTION) + 4 * MARGIN, 3 * 320 + 4 * MARGIN)
+    for (row, column), clip in zip(((0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1)), clips, strict=True):
+        left, top = MARGIN + column * (320 + MARGIN), HEADING + MARGIN + row * (240 + CAPTION + MARGIN)
+        np.testing.assert_array_equal(grid[top : top + 240, left : left + 320], clip.pictures[-1])
+        assert (grid[top + 259 : top + 275, left + 200 : left + 320] < 200).any(), "the normalised return"
+    empty = grid[HEADING + MARGIN + 240 + CAPTION + MARGIN :, 2 * MARGIN + 320 + 320 + MARGIN :]
+    assert (empty == 255).all()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from clwm_data.errors import DamagedDataError
 from clwm_train.runs.metrics_log import MetricsLog, read_metrics
@@ -14,6 +15,12 @@ from clwm_train.tracking.base import Tracked
 from clwm_train.tracking.tensorboard import TensorBoard
 
 Curve = list[tuple[int, float]]
+
+
+@pytest.fixture(autouse=True)
+def _files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard reads the files of one second in the order of their numbers as text: 10 before 9."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 def write(folder: Path, step: int, rows: list[tuple[int, int, dict[str, float]]]) -> list[str]:
