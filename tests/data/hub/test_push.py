@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from clwm_data.errors import ClwmError
+from clwm_data.hub.install import install_line
 from clwm_data.hub.publication import Publication, Pushed
 from clwm_data.hub.published import find_one, find_published
 from clwm_data.hub.pull import download
@@ -157,6 +158,8 @@ def test_several_stores_in_one_repository(
     card = hub.dataset().files()["README.md"].decode()
     for words in ("## other", "## tiny", "other.svg", "tiny.svg", "tasks 6"):
         assert words in card
+    assert f"import clwm_data  # {install_line()}\n" in card
+    assert "# pip install clwm" not in card, "the package index does not have it yet"
     front = yaml.safe_load(card.split("---")[1])
     assert front["license"] == ["cc0-1.0", "mit"]
 

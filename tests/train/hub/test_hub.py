@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from clwm_data.errors import ClwmError
 from clwm_data.hub.cache import cached_store
+from clwm_data.hub.install import install_line
 from clwm_data.hub.push import publish_store
 from clwm_data.hub.reference import parse_reference
 from clwm_data.opening import open_store
@@ -182,6 +183,8 @@ def test_model_card(hub: HubServer, run: Path) -> None:
     assert "tiny (not published)" in card
     assert "clwm eval user/agent" in card
     compile(card.split("```python\n")[1].split("```")[0], "card", "exec")
+    assert f"import clwm_train  # {install_line('train')}\n" in card
+    assert "# pip install 'clwm" not in card, "the package index does not have it yet"
     assert "Not as published: episodes, context size." in card
 
 
