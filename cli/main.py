@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -124,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # Not standalone: click's own handling exits with 1 on Ctrl-C, which here means an error.
         sys.exit(clwm.main(args=arguments, prog_name="clwm", standalone_mode=False) or 0)
     except click.ClickException as error:
+        _suggest(error)
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
@@ -136,6 +138,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {_message(error)}")
         click.echo(line, err=True)
         sys.exit(1)
+
+
+def _suggest(error: click.ClickException) -> None:
+    """Add to an error about one of a few choices what may have been meant."""
+    given = re.match(r"'(.*?)' is not one of ", error.message)
+    choices = getattr(getattr(error, "param", None), "type", None)
+    if given is not None and isinstance(choices, click.Choice):
+        from clwm_data.suggestions import suggestion  # the package takes time to import
+
+        if meant := suggestion(given[1], map(str, choices.choices)):
+            error.message += f" {meant.capitalize()}"
 
 
 def _message(error: Exception) -> str:

@@ -33,7 +33,7 @@ def offered(clwm: Clwm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offe
         monkeypatch.setenv("_CLWM_COMPLETE", "bash_complete")
         done = clwm()
         assert done.stderr == ""
-        return [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+        return [line.removeprefix("plain,") for line in done.stdout.split()]
 
     return complete
 
