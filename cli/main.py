@@ -125,8 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # Not standalone: click's own handling exits with 1 on Ctrl-C, which here means an error.
         sys.exit(clwm.main(args=arguments, prog_name="clwm", standalone_mode=False) or 0)
     except click.ClickException as error:
-        _suggest(error)
-        error.show()
+        _with_suggestion(error).show()
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("clwm: interrupted", err=True)
@@ -140,15 +139,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
 
 
-def _suggest(error: click.ClickException) -> None:
-    """Add to an error about one of a few choices what may have been meant."""
+def _with_suggestion(error: click.ClickException) -> click.ClickException:
+    """The error; one about a value that is none of a few choices also says what may have been meant."""
     given = re.match(r"'(.*?)' is not one of ", error.message)
-    choices = getattr(getattr(error, "param", None), "type", None)
-    if given is not None and isinstance(choices, click.Choice):
-        from clwm_data.suggestions import suggestion  # the package takes time to import
+    if given is None or not isinstance(error, click.BadParameter) or error.param is None:
+        return error
+    if not isinstance(error.param.type, click.Choice):
+        return error
+    from clwm_data.suggestions import suggestion  # the package takes time to import
 
-        if meant := suggestion(given[1], map(str, choices.choices)):
-            error.message += f" {meant.capitalize()}"
+    meant = suggestion(given[1], map(str, error.param.type.choices)).capitalize()
+    return click.BadParameter(
+        f"{error.message} {meant}".rstrip(), ctx=error.ctx, param=error.param, param_hint=error.param_hint
+    )
 
 
 def _message(error: Exception) -> str:
