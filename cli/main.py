@@ -47,6 +47,8 @@ SECTIONS = {
     },
 }
 VERBS = [verb for section in SECTIONS.values() for verb in section]
+#: Characters of an error line; paths of most file systems have up to 4,096.
+LONGEST_LINE = 1000
 ALIASES = {
     "analyze": "analyse",
     "behavior": "behaviour",
@@ -135,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         # A single line without control characters, whatever the message quotes from files.
         line = "".join(c if c.isprintable() else " " for c in f"clwm: error: {_message(error)}")
-        click.echo(line, err=True)
+        click.echo(_shortened(line), err=True)
         sys.exit(1)
 
 
@@ -152,6 +154,13 @@ def _with_suggestion(error: click.ClickException) -> click.ClickException:
     return click.BadParameter(
         f"{error.message} {meant}".rstrip(), ctx=error.ctx, param=error.param, param_hint=error.param_hint
     )
+
+
+def _shortened(line: str) -> str:
+    """A line without the middle of what is very long, such as a path of thousands of characters: it begins
+    with what is wrong and ends with what to do."""
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 def _message(error: Exception) -> str:

@@ -122,3 +122,13 @@ def test_a_reader_that_stops_early_ends_the_command_quietly() -> None:
         ["sh", "-c", f"{sys.executable} -m clwm_cli families | head -1"], capture_output=True, text=True
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["info", "validate", "eval"])
+def test_a_path_of_thousands_of_characters_is_told_in_a_line_that_can_be_read(clwm: Clwm, verb: str) -> None:
+    done = clwm(verb, "a/" * 2500 + "end.zarr")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("clwm: error: ")
+    assert "end.zarr" in line
+    assert len(line) < 1100
