@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
+from contextlib import suppress
+from types import FrameType
+
+#: Sent by batch systems before they kill; by a terminal or an ssh connection that closes.
+TERMINATING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def run() -> None:
-    """Run ``clwm``. Ctrl-C ends it with exit code 130, even during imports."""
+    """Run ``clwm``. Ctrl-C ends it with exit code 130, even during imports; SIGTERM with 143, SIGHUP 129.
+
+    What the command had begun to write is removed first, or left so that the same command resumes.
+    """
     _occupy_standard_streams()
     # A command that was started in the background ignores the signal, and must continue to do so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -16,7 +25,20 @@ def run() -> None:
 
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Calls of zarr that are interrupted leave one.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    for number in TERMINATING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
     main()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave by the same way as Ctrl-C: through everything that cleans up behind itself."""
+    signal.signal(number, signal.SIG_IGN)  # it may come twice, and cleaning up is not to be interrupted
+    with suppress(OSError):  # the terminal may be closed
+        os.write(2, f"clwm: stopped by {signal.Signals(number).name}\n".encode())
+    raise SystemExit(128 + number)
 
 
 def _occupy_standard_streams() -> None:

@@ -1,0 +1,49 @@
+"""Commands that are told to stop: one line, the exit code of shells, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REWARD = """
+import pathlib, time
+
+def reward(observation, action, next_observation, parameters):
+    pathlib.Path("ready").touch()
+    time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_command_that_is_stopped_cleans_up(
+    store_path: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """In the middle of building a store."""
+    (tmp_path / "slow.py").write_text(REWARD)
+    command = [sys.executable, "-c", "from clwm_cli.entry import run; run()"]
+    process = subprocess.Popen(
+        [*command, "relabel", store_path, "new/other.zarr", "--reward", "slow:reward"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    assert list((tmp_path / "new").iterdir())  # it has begun
+    os.kill(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("clwm: ")
+    assert not (tmp_path / "new").exists()
