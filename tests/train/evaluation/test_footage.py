@@ -36,7 +36,7 @@ def test_clips_are_the_first_counted_episodes_and_change_nothing(run: Run, colle
     tasks = open_store(collected).tasks
     agent = load_agent(run)
     counted: dict[str, list[Episodes]] = {}
-    plain = evaluate(agent, FAMILY, tasks, SETTINGS, max_lanes=12)
+    plain = evaluate(agent, FAMILY, tasks, SETTINGS, execution=Execution(lanes=12))
     for row in (0, 1):
         footage = Footage(FAMILY, [12, 6, 20], row)
 
