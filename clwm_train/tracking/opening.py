@@ -166,10 +166,8 @@ class _Guarded:
         except Exception as error:  # whatever it is, the training is worth more
             self._tracker = None
             reason = str(error) if isinstance(error, ClwmError) else f"{type(error).__name__}: {error}"
-            self._warn(
-                f"{self._name} {what}: {' '.join(reason.split())}: going on without it; metrics.jsonl has "
-                "everything"
-            )
+            line = " ".join(reason.split()).rstrip(".")
+            self._warn(f"{self._name} {what}: {line}: going on without it; metrics.jsonl has everything")
 
 
 def _make(name: str, tracked: Tracked) -> Tracker:
