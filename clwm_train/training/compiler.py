@@ -7,6 +7,7 @@ compiler can fuse (``torch.compiler.is_compiling()``).
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,9 @@ BACKEND: Backend = "inductor"
 CACHE_OWN_GRADIENTS = {"autograd_cache_allow_custom_autograd_functions": True}
 #: Compiled versions of a function in a process, such as for several trainings; torch's own limit is 8.
 MOST_VERSIONS = 1000
+#: Of an ELF file's header: magic and class; where the section headers are, the size of one, their number.
+ELF_HEADER = struct.Struct("<5s35xQ10xHH2x")
+ELF_64 = b"\x7fELF\x02"
 
 
 @cache
@@ -112,7 +116,7 @@ def compiled(
 
 @cache
 def remove_unfinished_libraries() -> None:
-    """Remove empty libraries from torch's cache, which a killed compilation left.
+    """Remove libraries from torch's cache that are empty or cut short, which a killed compilation left.
 
     Where torch only tries what the processor can do, it takes them for an answer and compiles for
     another processor from then on. Those that another process is writing stay: it holds torch's lock on them.
@@ -121,11 +125,24 @@ def remove_unfinished_libraries() -> None:
 
     for path in _cache_folder().rglob("*.so"):
         with suppress(OSError, Timeout):
-            if path.stat().st_size == 0:
+            if is_cut_short(path):
                 key = path.name.partition(".")[0]
                 with FileLock(Path(get_lock_dir()) / f"{key}.lock", timeout=0):
-                    if path.stat().st_size == 0:
+                    if is_cut_short(path):
                         path.unlink()
+
+
+def is_cut_short(library: Path) -> bool:
+    """Whether a shared library is empty, or is an ELF file without its end: linkers put the section headers
+    there, and the file's own header says where (System V ABI, "ELF Header", 64 bit).
+    """
+    size = library.stat().st_size
+    with library.open("rb") as stream:
+        header = stream.read(ELF_HEADER.size)
+    if len(header) < ELF_HEADER.size:
+        return True
+    magic, sections, section_size, count = ELF_HEADER.unpack(header)
+    return magic == ELF_64 and size < sections + section_size * count
 
 
 def with_sound_cache(graph: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
