@@ -142,7 +142,7 @@ def is_cut_short(library: Path) -> bool:
     if len(header) < ELF_HEADER.size:
         return True
     magic, sections, section_size, count = ELF_HEADER.unpack(header)
-    return magic == ELF_64 and size < sections + section_size * count
+    return bool(magic == ELF_64 and size < sections + section_size * count)
 
 
 def with_sound_cache(graph: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
