@@ -194,7 +194,7 @@ def test_a_run_that_diverges_is_the_failure_of_its_run(folder: Path, call: Call,
     write(folder, {**SHORT, **updates, "methods": {"focal": wild, "spc": TINY["methods"]["spc"]}})
     code, out, err = call("--threads", "1", "--jobs", jobs)
     assert code == 1
-    failed = [line for line in err.splitlines() if "six-focal-s0-1" in line]
+    failed = [line for line in out.splitlines() if "six-focal-s0-1" in line]
     assert len(failed) >= 1
     assert "not finite" in failed[0]
     assert "Traceback" not in err
