@@ -92,13 +92,13 @@ def test_nothing_that_is_pushed_tells_of_this_machine(hub: HubServer, run: Path,
     assert "| method | mine.yaml, preset small.yaml," in repository.files()["README.md"].decode()
 
 
-def test_a_published_agent_is_filmed(hub: HubServer, clwm: Clwm, run: Path) -> None:
+def test_a_published_agent_is_filmed(hub: HubServer, clwm: Clwm, run: Path, collected: Path) -> None:
     """By its name, which could be a dataset's, too; one that is neither is told in a line."""
     pytest.importorskip("PIL.Image")
     publish_run(run, "user/agent").push()
-    done = clwm("preview", "user/agent", "--task", 0, "--context-size", 5, "--out", "a.png")
+    done = clwm("preview", "user/agent", "--task", 0, "--store", collected, "--out", "a.png")
     assert (done.returncode, done.stdout) == (0, "a.png: 1 episode\n"), done.stderr
-    done = clwm("preview", "user/agent", "--task", 0, "--out", "b.png")
+    done = clwm("preview", "user/agent", "--task", 7, "--protocol", "zero-shot", "--out", "b.png")
     assert (done.returncode, done.stdout) == (0, "b.png: 1 episode\n"), done.stderr
     done = clwm("preview", "user/nobody", "--out", "c.png")
     assert (done.returncode, done.stdout) == (1, "")
