@@ -29,7 +29,20 @@ Seeds = Annotated[list[Seed], Field(min_length=1)]
 Stores = Annotated[list[Text], Field(min_length=1)]
 
 
-class MethodEntry(StrictModel):
+class Budgeted(StrictModel):
+    """Something that is trained for a budget."""
+
+    budget: Budget | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_are_a_budget(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "steps" in data:
+            raise ValueError("there is no key steps: write budget: {updates: ...}")
+        return data
+
+
+class MethodEntry(Budgeted):
     """One row of the results: a method, and where it differs from the experiment.
 
     Attributes:
@@ -44,14 +57,13 @@ class MethodEntry(StrictModel):
 
     method: Text | None = None
     preset: Text | None = None
-    budget: Budget | None = None
     stores: Stores | None = None
     seeds: Seeds | None = None
     set: dict[Text, Any] = Field(default={})
     evaluations: tuple[EvaluationSettings, ...] = Field(default=(), strict=False)
 
 
-class Experiment(StrictModel):
+class Experiment(Budgeted):
     """An experiment file, as ``clwm sweep`` reads it.
 
     Attributes:
@@ -75,7 +87,6 @@ class Experiment(StrictModel):
     seeds: Seeds = Field(default=[0])
     stacked: bool = True
     preset: Text = "small"
-    budget: Budget | None = None
     set: dict[Text, Any] = Field(default={})
     methods: Annotated[dict[Label, MethodEntry | None], Field(min_length=1)]
     evaluation: EvaluationSettings = DEFAULT_EVALUATION

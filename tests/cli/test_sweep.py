@@ -327,6 +327,8 @@ def test_another_configuration_is_refused(folder: Path, call: Call) -> None:
             {"methods": {"spc": {"stores": ["x"]}}},
             "methods.spc.stores: x is not one of the experiment's stores",
         ),
+        ({"steps": 100}, "there is no key steps: write budget: {updates: ...}"),
+        ({"methods": {"spc": {"steps": 1}}}, "methods.spc: there is no key steps: write budget"),
         ({"methods": {"spcc": None}}, "no method is called 'spcc': did you mean spc?"),
         ({"budget": {"updates": 4, "minutes": 1.0}}, "budget: give either updates or minutes"),
         ({"budget": {}}, "budget: give either updates or minutes"),
