@@ -88,8 +88,8 @@ class Setting:
     device: str
 
     @staticmethod
-    def of_size(size: str, device: str) -> Setting:
-        config = resolve("spc", size, ["context.next_observation=false"])
+    def of_size(size: str, device: str, method: str = "spc") -> Setting:
+        config = resolve(method, size, ["context.next_observation=false"])
         tasks = {
             index: synthetic_task(index, EPISODES, LENGTH, OBSERVATION, ACTION) for index in range(TASKS)
         }

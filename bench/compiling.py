@@ -1,6 +1,6 @@
 """What a compiled training costs before its first update: processor seconds, cold and with a warm cache.
 
-Usage: OMP_NUM_THREADS=1 python bench/compiling.py [--size tiny] [--rounds 3]
+Usage: OMP_NUM_THREADS=1 python bench/compiling.py [--size tiny] [--method spc] [--rounds 3]
 
 Every start is a process of its own. The first one finds torch's cache empty; its compiler's processes count.
 """
@@ -21,11 +21,11 @@ from bench_update import Setting, Way, ours
 from clwm_train.training.compiler import check_compiler
 
 
-def start(size: str, compiles: bool) -> None:
+def start(size: str, method: str, compiles: bool) -> None:
     """Two updates, one of each kind."""
     if compiles:
         check_compiler(torch.device("cpu"))
-    contestant = ours(Setting.of_size(size, "cpu"), Way("fp32", compiles))
+    contestant = ours(Setting.of_size(size, "cpu", method), Way("fp32", compiles))
     for step in range(2):
         contestant.update(step)
 
@@ -42,14 +42,15 @@ def spent(arguments: list[str], cache: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", default="tiny")
+    parser.add_argument("--method", default="spc")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--start", choices=("eager", "compiled"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.start:
         torch.set_num_threads(1)
-        start(options.size, options.start == "compiled")
+        start(options.size, options.method, options.start == "compiled")
         return
-    size = ["--size", options.size, "--start"]
+    size = ["--size", options.size, "--method", options.method, "--start"]
     with tempfile.TemporaryDirectory() as cache:
         eager = statistics.median(spent([*size, "eager"], cache) for _ in range(options.rounds))
         cold = spent([*size, "compiled"], cache) - eager

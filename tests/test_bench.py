@@ -17,7 +17,7 @@ SMALLEST = {
     "bench_families.py": "--rounds 1 --lanes 2 --families cheetah-vel,finger-speed --tables one,many",
     "bench_update.py": "--smallest",
     "collection.py": "hopper-mass --repeats 1 --episodes 2",
-    "compiling.py": "--rounds 1",
+    "compiling.py": "--method bc --rounds 1",
     "contexts.py": "--rounds 1 --steps 2",
     "evaluation.py": "--family point-robot --preset tiny --rounds 1",
     "many_tasks.py": "--tasks 3 5 --size tiny --methods spc --rounds 1",

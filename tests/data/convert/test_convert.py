@@ -142,7 +142,7 @@ def test_minari_datasets_of_others(tmp_path: Path) -> None:
     write(tmp_path / "m/x/data", Box(-2.0, 4.0, (1,), np.float64))
     with pytest.raises(ClwmError, match="--family"):
         from_minari(tmp_path / "m", tmp_path / "s.zarr")
-    with pytest.raises(ClwmError, match="holds 1 datasets, 2 tasks"):
+    with pytest.raises(ClwmError, match="holds 1 dataset, but --tasks names 2 tasks"):
         from_minari(tmp_path / "m", tmp_path / "s.zarr", "elsewhere", [1, 2])
     store = from_minari(tmp_path / "m", tmp_path / "s.zarr", "elsewhere").store
     assert validate(store.path) == []

@@ -20,6 +20,7 @@ from clwm_data.store import Store
 from clwm_data.store.arrays import TaskArrays
 from clwm_train.acting.context import infer_from_data
 from clwm_train.evaluation import evaluate
+from clwm_train.evaluation.protocols import Callbacks
 from clwm_train.evaluation.results import read_evaluations, save_evaluation
 from clwm_train.metrics.aggregate import iqm
 from clwm_train.model.agent import Agent
@@ -88,7 +89,9 @@ def test_tasks_without_the_behaviour_are_left_out_or_refused(store: Store, agent
     )
     alone = MemoryTask(7, "id", only(store.tasks[7].load(), 0), (SCRIPTED,))
     notes: list[str] = []
-    (first, _) = evaluate(agent, family, {6: store.tasks[6], 7: alone}, settings, warn=notes.append)
+    (first, _) = evaluate(
+        agent, family, {6: store.tasks[6], 7: alone}, settings, callbacks=Callbacks(warn=notes.append)
+    )
     assert list(first["few-shot"]["id"]["tasks"]) == [6]
     assert "the store holds no data of the behaviour random" in notes[0]
     message = "no task has episodes of the behaviour learned-25: the data have scripted-noise-0.3, random"
