@@ -19,6 +19,7 @@ from clwm_train.acting.context import infer_from_data
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import open_run
 from clwm_train.settings import CONTEXT_SIZE
+from clwm_train.training.threads import cpu_threads
 
 
 class AgentBehaviour(NormalNoise):
@@ -61,17 +62,13 @@ class AgentBehaviour(NormalNoise):
     ) -> NDArray[np.float64]:
         """The agent's actions plus noise [L, act]."""
         actions = np.zeros(noise.shape)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # several would round differently from one machine to another
-        try:
+        with cpu_threads(1):  # several would round differently from one machine to another
             for lane, policy in self._policies.items():
                 if self._draws[lane]:  # else the lane has no episode any more
                     drawn = self._draws[lane].pop()
                     actions[lane] = policy.act(
                         observation[lane], noise=None if self._deterministic else drawn
                     )
-        finally:
-            torch.set_num_threads(threads)
         return actions + noise
 
     def observe(

@@ -16,16 +16,11 @@ from clwm_data.collection.collector import collect
 from clwm_train.runs.run import open_run
 from clwm_train.sweep import budget
 from clwm_train.sweep.budget import Timing, read_timing
+from tests.cli.test_sweep import SETTINGS
 from tests.conftest import tiny_manifest
-from tests.train.helpers import SMALL
 
 Call = Callable[..., tuple[int, str, str]]
 
-SETTINGS = {
-    key: yaml.safe_load(value)
-    for key, value in (text.split("=") for text in SMALL)
-    if "world_model" not in key
-}
 SHORT: dict[str, Any] = {
     "name": "tiny",
     "stores": ["six.zarr"],
