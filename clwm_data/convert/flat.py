@@ -86,7 +86,8 @@ def flat_episodes(
         )
     ends = terminated | truncated
     if following is not None:
-        ends[:-1] |= (following[:-1] != parts["observation"][1:]).reshape(rows - 1, -1).any(axis=1)
+        differs = following[:-1] != parts["observation"][1:]
+        ends[:-1] |= differs.any(axis=tuple(range(1, differs.ndim)))
     ends[-1] = True
     start = 0
     for last in np.flatnonzero(ends).tolist():

@@ -24,7 +24,12 @@ def read_reference_file(path: Path) -> References:
     """
     if path.suffix in (".yaml", ".yml"):
         record = read_references(path)
-        return dict(enumerate(zip(record.random, record.expert, strict=False)))
+        if len(record.random) != len(record.expert):
+            raise InvalidInputError(
+                f"{path}: random has {len(record.random)} returns, expert {len(record.expert)}: expected one "
+                "of each per task"
+            )
+        return dict(enumerate(zip(record.random, record.expert, strict=True)))
     rows = read_csv(path)
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
         raise InvalidInputError(f"{path}: line 1: expected the columns {','.join(HEADER)}")

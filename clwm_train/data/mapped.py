@@ -112,7 +112,7 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
                 if not folder.is_dir():
                     _build(folder, store, config)
     try:
-        columns, normaliser = _open(folder)
+        columns, normaliser = _open(folder, config)
     except (OSError, ValueError, RuntimeError) as error:
         raise DamagedDataError(f"{folder}: is damaged: delete it and run the same command again") from error
     records = [store.tasks[index].record for index in indices]
@@ -169,7 +169,7 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
             first += arrays.transitions
 
 
-def _open(folder: Path) -> tuple[dict[str, Tensor], Normaliser]:
+def _open(folder: Path, config: DataConfig) -> tuple[dict[str, Tensor], Normaliser]:
     size = sum(path.stat().st_size for path in folder.iterdir())
     # Windows are random: reading ahead is useful only if all of the file stays in memory.
     advice = mmap.MADV_WILLNEED if size < available_memory() else mmap.MADV_RANDOM
@@ -179,7 +179,7 @@ def _open(folder: Path) -> tuple[dict[str, Tensor], Normaliser]:
         else _mapped(folder / f"{name}.npy", advice)
         for name in COLUMNS
     }
-    normaliser = Normaliser(columns["observation"].shape[1])
+    normaliser = Normaliser(columns["observation"].shape[1], config.clip_observation)
     normaliser.load_state_dict({name: _loaded(folder / f"{name}.npy") for name in NORMALISER})
     return columns, normaliser
 

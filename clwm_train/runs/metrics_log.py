@@ -143,6 +143,8 @@ def _parse(line: bytes) -> Row | None:
         return None
     if not isinstance(row, dict) or not all(type(row.get(key)) is int for key in ("step", "seed")):
         return None
+    if row["step"] < 1:  # a row is a mean over updates
+        return None
     return row if all(isinstance(value, int | float) for value in row.values()) else None
 
 

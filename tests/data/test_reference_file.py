@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from clwm_data.errors import ClwmError
 from clwm_data.references import FOLDER
@@ -20,6 +21,14 @@ def test_a_table_and_a_file_of_clwm(tmp_path: Path) -> None:
     assert all(random < expert for random, expert in shipped.values())
     with pytest.raises(ClwmError, match="say nothing about task 1"):
         reference_of(read_reference_file(table), 1)
+
+
+def test_a_file_of_clwm_that_lacks_returns_is_refused(tmp_path: Path) -> None:
+    record = yaml.safe_load((FOLDER / "point-robot.yaml").read_text())
+    record["expert"].pop()
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(record))
+    with pytest.raises(ClwmError, match="random has 40 returns, expert 39"):
+        read_reference_file(tmp_path / "x.yaml")
 
 
 @pytest.mark.parametrize(

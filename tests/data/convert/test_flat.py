@@ -66,6 +66,20 @@ def test_without_them_unknown_last_steps_are_dropped_and_terminal_ones_kept() ->
     assert np.asarray(episodes[1].terminated).tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_episodes_of_one_step_are_episodes(rows: int) -> None:
+    data = {
+        "observations": np.zeros((rows, 3)),
+        "next_observations": np.ones((rows, 3)),
+        "actions": np.zeros((rows, 2)),
+        "rewards": np.arange(rows),
+    }
+    episodes = list(flat_episodes(data, find_columns(data, "x"), "x"))
+    assert [len(e.reward) for e in episodes] == [1] * rows
+    for episode in episodes:
+        np.testing.assert_array_equal(episode.observation, [[0.0] * 3, [1.0] * 3])
+
+
 def test_d4rl_files_become_tasks(tmp_path: Path, clwm: Clwm) -> None:
     h5py = pytest.importorskip("h5py")
     (tmp_path / "d").mkdir()

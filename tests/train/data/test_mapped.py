@@ -60,6 +60,7 @@ def assert_equal(left: TaskData, right: TaskData) -> None:
         elif field.name == "normaliser":
             for name, value in a.state_dict().items():
                 assert torch.equal(value, b.state_dict()[name]), name
+            assert a.clip == b.clip
         else:
             assert a == b
 
@@ -69,6 +70,7 @@ def assert_equal(left: TaskData, right: TaskData) -> None:
     [
         DataConfig(standardise_observation=True, reward_scale="auto"),
         DataConfig(standardise_observation=False),
+        DataConfig(standardise_observation=True, clip_observation=1.0),
     ],
 )
 def test_mapped_data_is_the_loaded_data(store: Store, config: DataConfig) -> None:

@@ -106,6 +106,7 @@ def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
         b'{"step": 20, "seed": 3, "iql/q": 1.0',
         b'{"stfp": 20, "seed": 3, "iql/q": 1.0}',
         b'{"step": "20", "seed": 3, "iql/q": 1.0}',
+        b'{"step": 0, "seed": 3, "iql/q": 1.0}',
         b'{"step": 20, "seed": 3, "iql/q": "1.0"}',
         b"[" * 5000,
         b"20",
