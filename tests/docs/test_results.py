@@ -18,12 +18,26 @@ from clwm_train.sweep import Experiment, list_jobs, read_experiment
 from docs.generate.results import record
 from docs.generate.results.cells import Cell, Measured, borrow, measure
 from docs.generate.results.claims import CONFIRMED, CONTRADICTED, UNDECIDED, verdict
-from docs.generate.results.page import FIGURE_TITLES, FIGURES, MARK, blocks, fill, make, read_all
+from docs.generate.results.page import (
+    FIGURE_TITLES,
+    FIGURES,
+    MARK,
+    PAGES,
+    SINGLE,
+    blocks,
+    fill,
+    make,
+    read_all,
+)
 from docs.generate.results.record import RESULT, add_run
 from tests.conftest import ROOT
 from tests.train.invented_runs import invent_run
 
 DATASETS = ("ant-dir-small", "cheetah-ls-small")
+#: Nothing was measured of the experiments with one table.
+SINGLES = {
+    name: measure(read_experiment(ROOT / f"experiments/{name}.yaml"), ROOT / "nothing") for name in SINGLE
+}
 LEVELS = {"spc": 0.95, "focal-ln": 0.6, "oracle": 0.99, "no-context": 0.1}
 
 
@@ -107,7 +121,7 @@ def test_a_copied_run_says_the_same_in_a_few_kilobytes(benchmark: Measured) -> N
 
 
 def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured) -> None:
-    made = blocks(benchmark, formulations)
+    made = blocks(benchmark, formulations, SINGLES)
     rows = {row["dataset"]: row for row in cells(made["few-shot"]())}
     family = get_family("cheetah-ls")
     (run,) = benchmark.runs["cheetah-ls-small", "focal-ln"]
@@ -144,6 +158,12 @@ def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured
         "spc-discrete-mse": ("discrete", "mse"),
         "spc": ("discrete", "cross-entropy"),
     }
+    each = {(row["dataset"], row["method"]): row for row in cells(made["each-dataset"]())}
+    assert ("ant-dir-small", "no-context") not in each
+    assert each["cheetah-ls-small", "focal-ln"]["few-shot id"] == rows["cheetah-ls-small"]["focal-ln"]
+    assert each["ant-dir-small", "oracle †"]["few-shot id"] == rows["ant-dir-small"]["oracle"].removesuffix(
+        " †"
+    )
     assert {row["dataset"] for row in cells(made["disentanglement"]())} == {"cheetah-ls-small"}
     budgets = {row["method"]: row for row in cells(made["budgets"]())}
     assert budgets["spc"]["transitions per update"] == budgets["focal-ln"]["transitions per update"] == "640"
@@ -152,8 +172,49 @@ def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured
         assert "nan" not in made[name]().lower().split(), name
 
 
+def test_the_table_of_policies_and_one_with_successes(tmp_path: Path) -> None:
+    described = {name: read_experiment(ROOT / f"experiments/{name}.yaml") for name in SINGLE}
+    for name, method, data in (("policies", "spc-mixture-1", "hopper-mass"), ("ml10", "oracle", "ml10")):
+        stores = {store: Path(f"{store}.zarr") for store in described[name].stores}
+        jobs = list_jobs(described[name], stores, tmp_path / name)
+        (job,) = (job for job in jobs if (job.store.stem, job.label) == (f"{data}-small", method))
+        run = invent_run(
+            tmp_path / name,
+            data,
+            job.label,
+            0.8,
+            method=job.method,
+            seeds=job.seeds,
+            overrides=job.overrides,
+            store=job.store.stem,
+            settings=job.evaluations,
+        )
+        if name == "ml10":  # half of the first four tasks' episodes, and none of the others', were solved
+            (file,) = (run.path / "evaluations").glob("*.json")
+            evaluation = json.loads(file.read_text())
+            result = evaluation["results"][0]["few-shot"]["id"]
+            result["task_success"] = {
+                task: 0.5 * (place < 4) for place, task in enumerate(list(result["tasks"]))
+            }
+            file.write_text(json.dumps(evaluation))
+        add_run(run, tmp_path / "results" / name, "abc1234")
+    measured = {name: measure(one, tmp_path / "results" / name) for name, one in described.items()}
+    made = blocks(measured["policies"], measured["policies"], measured)
+    table, said = made["policies"]().split("\n\n")
+    (row,) = cells(table)
+    assert row["method"] == "spc-mixture-1"
+    assert 0.7 < float(row["hopper-mass-small id"].split()[0]) < 0.9
+    assert row["ant-dir-small ood"] == "–"
+    assert "`policies`: 1 of 48 cells" in said
+    assert "abc1234" in said
+    (row,) = cells(made["ml10"]().split("\n\n")[0])
+    assert row["few-shot id: success"] == "0.02"  # four halves in a hundred tasks
+    assert row["zero-shot id: success"] == "–"
+    assert made["observations"]().startswith("*Not measured yet.*")
+
+
 def test_what_is_missing_or_outdated_is_said(benchmark: Measured, formulations: Measured) -> None:
-    said = blocks(benchmark, formulations)["coverage"]()
+    said = blocks(benchmark, formulations, SINGLES)["coverage"]()
     assert "`benchmark`: 7 of 8 cells" in said
     assert "abc1234" in said
     assert "missing on ant-dir-small: no-context." in said
@@ -186,7 +247,9 @@ def test_missing_seeds_are_said(benchmark: Measured) -> None:
     more["oracle"] = more["spc"].model_copy(update={"seeds": [0, 1, 2, 7], "evaluations": ()})  # type: ignore[union-attr]
     measured = measure(benchmark.experiment.model_copy(update={"methods": more}), folder)
     assert measured.missing["cheetah-ls-small", "oracle"] == (7,)
-    assert "missing on cheetah-ls-small, seeds 7: oracle." in blocks(measured, measured)["coverage"]()
+    assert (
+        "missing on cheetah-ls-small, seeds 7: oracle." in blocks(measured, measured, SINGLES)["coverage"]()
+    )
 
 
 def test_a_run_that_was_not_evaluated_is_left_out(tmp_path: Path) -> None:
@@ -211,7 +274,7 @@ def test_verdicts(intervals: dict[str, Interval | None], expected: str) -> None:
 
 
 def test_claims_follow_the_numbers(benchmark: Measured, formulations: Measured) -> None:
-    rows: list[dict[str, Any]] = cells(blocks(benchmark, formulations)["claims"]())
+    rows: list[dict[str, Any]] = cells(blocks(benchmark, formulations, SINGLES)["claims"]())
     few, losses = rows[0], rows[1]
     assert few["here"] == losses["here"] == f"**{CONFIRMED}**"
     assert "no-context" not in few["P(SPC better) over each"]
@@ -231,5 +294,5 @@ def test_the_committed_page_is_what_make_results_makes() -> None:
         assert (docs / path).read_text(encoding="utf-8") == text, f"docs/{path}: run `make results`"
     kept = {FIGURES / f"{name}.svg" for name in FIGURE_TITLES if (docs / FIGURES / f"{name}.svg").exists()}
     assert kept == set(made) & {FIGURES / f"{name}.svg" for name in FIGURE_TITLES}
-    marks = {match[2] for match in MARK.finditer((docs / "results.md").read_text(encoding="utf-8"))}
-    assert marks == set(blocks(*read_all()))
+    marks = [match[2] for page in PAGES for match in MARK.finditer((docs / page).read_text(encoding="utf-8"))]
+    assert sorted(marks) == sorted(blocks(*read_all()))

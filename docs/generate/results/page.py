@@ -1,9 +1,9 @@
-"""docs/results.md: what stands between its marks is made from results/, the rest is written by hand."""
+"""Pages that quote results/: what stands between their marks is made, the rest is written by hand."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from clwm_data.pages.numbers import plural
@@ -14,24 +14,37 @@ from docs.generate.results.claims import SPC, claims
 from docs.generate.results.record import read_result
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = Path("results.md")
+#: Pages with marks.
+PAGES = (Path("results.md"), Path("lab-notebook.md"), Path("training.md"))
 FIGURES = Path("figures")
-MARK = re.compile(r"(<!-- results: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- results: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOTHING = "*Not measured yet.*"
 
 
-def read_all(root: Path = ROOT) -> tuple[Measured, Measured]:
-    """The results of the benchmark, and of the formulations (SPC's from the benchmark if need be)."""
-    benchmark, formulations = (
-        measure(read_experiment(root / f"experiments/{name}.yaml"), root / "results" / name)
-        for name in ("benchmark", "formulations")
-    )
-    return benchmark, borrow(formulations, SPC, benchmark)
+#: Experiments beside the reference, each with one table of its own.
+SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
+    "policies": (tables.each_method, 1),
+    "ml10": (tables.each_dataset, 2),
+    "observations": (tables.each_dataset, 2),
+}
 
 
-def blocks(benchmark: Measured, formulations: Measured) -> dict[str, Callable[[], str]]:
+def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measured]]:
+    """Results of the benchmark, the formulations (SPC's from the benchmark if need be) and the others."""
+
+    def read(name: str) -> Measured:
+        return measure(read_experiment(root / f"experiments/{name}.yaml"), root / "results" / name)
+
+    benchmark = read("benchmark")
+    formulations = borrow(read("formulations"), SPC, benchmark)
+    return benchmark, formulations, {name: read(name) for name in SINGLE}
+
+
+def blocks(
+    benchmark: Measured, formulations: Measured, others: Mapping[str, Measured]
+) -> dict[str, Callable[[], str]]:
     """Name of a mark -> what stands there."""
-    some, others = bool(benchmark.runs), bool(formulations.runs)
+    any_measured = bool(benchmark.runs or formulations.runs)
 
     def table(make: Callable[[Measured], tables.Table], measured: Measured, names: int = 1) -> str:
         made = make(measured) if measured.runs else None
@@ -39,8 +52,9 @@ def blocks(benchmark: Measured, formulations: Measured) -> dict[str, Callable[[]
 
     return {
         "coverage": lambda: f"{coverage(benchmark)}\n{coverage(formulations)}",
-        "claims": lambda: claims(benchmark, formulations).markdown(4) if some or others else NOTHING,
+        "claims": lambda: claims(benchmark, formulations).markdown(4) if any_measured else NOTHING,
         "few-shot": lambda: table(tables.few_shot, benchmark),
+        "each-dataset": lambda: table(tables.each_dataset, benchmark, 2),
         "protocols": lambda: table(tables.protocols, benchmark),
         "by-model": lambda: table(tables.by_model, benchmark, 3),
         "improvement": lambda: table(tables.improvement, benchmark),
@@ -49,6 +63,12 @@ def blocks(benchmark: Measured, formulations: Measured) -> dict[str, Callable[[]
         "disentanglement": lambda: table(tables.disentangled, benchmark, 2),
         "probe": lambda: table(tables.probes, benchmark),
         "budgets": lambda: table(tables.budgets, benchmark),
+        **{
+            name: lambda name=name, make=make, names=names: (  # type: ignore[misc]
+                f"{table(make, others[name], names)}\n\n{coverage(others[name])}"
+            )
+            for name, (make, names) in SINGLE.items()
+        },
         **{
             name: lambda name=name, title=title: _figure(name, title, benchmark, formulations)  # type: ignore[misc]
             for name, title in FIGURE_TITLES.items()
@@ -113,9 +133,9 @@ def fill(page: str, made: dict[str, Callable[[], str]]) -> str:
 
 def make(docs: Path, root: Path = ROOT) -> dict[Path, str]:
     """Path below docs/ -> content of the page and its figures."""
-    benchmark, formulations = read_all(root)
-    page = (docs / PAGE).read_text(encoding="utf-8")
-    made = {PAGE: fill(page, blocks(benchmark, formulations))}
+    benchmark, formulations, others = read_all(root)
+    made_blocks = blocks(benchmark, formulations, others)
+    made = {page: fill((docs / page).read_text(encoding="utf-8"), made_blocks) for page in PAGES}
     for name, chart in drawings.drawings(benchmark, formulations):
         made[FIGURES / f"{name}.svg"] = chart.svg()
     return made

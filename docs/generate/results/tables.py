@@ -59,6 +59,43 @@ def few_shot(measured: Measured) -> Table:
     return Table(["dataset", *measured.methods], [*rows, [f"**{_all(datasets)}**", *total]])
 
 
+def each_dataset(measured: Measured) -> Table:
+    """A row for each dataset and method: IQM of every protocol and split, success where there is one."""
+    solved = any(score.success is not None for score in measured.scores.values())
+    successes = [part for part in PARTS if solved]
+    rows = []
+    for key in ((dataset, method) for dataset in measured.datasets for method in measured.methods):
+        scores = {part: measured.scores.get(Cell(*key, *part)) for part in PARTS}
+        if not any(scores.values()):
+            continue
+        returns = [_iqm(score) for score in scores.values()]
+        rows.append(
+            [
+                key[0],
+                _marked(measured, key, key[1]),
+                *returns,
+                *(_success(scores[part]) for part in successes),
+            ]
+        )
+    header = [*PARTS.values(), *(f"{PARTS[part]}: success" for part in successes)]
+    return Table(["dataset", "method", *header], rows)
+
+
+def each_method(measured: Measured) -> Table:
+    """IQM of few-shot returns: a row for each method, a column for each dataset and split."""
+    columns = [(dataset, split) for dataset in measured.datasets for split in ("id", "ood")]
+    rows = []
+    for method in measured.methods:
+        scores = {
+            (dataset, split): measured.scores.get(Cell(dataset, method, "few-shot", split))
+            for dataset, split in columns
+        }
+        if any(scores.values()):
+            cells = (_marked(measured, (column[0], method), _iqm(score)) for column, score in scores.items())
+            rows.append([method, *cells])
+    return Table(["method", *(f"{dataset} {split}" for dataset, split in columns)], rows)
+
+
 def protocols(measured: Measured) -> Table:
     """IQM over the common datasets: a row for each method, a column for each protocol and split."""
     columns = {part: over_datasets(measured, part)[0] for part in PARTS}
@@ -234,6 +271,11 @@ def _all(datasets: Iterable[str]) -> str:
 
 def _iqm(score: Score | None) -> str:
     return _estimate(None if score is None else score.normalised)
+
+
+def _success(score: Score | None) -> str:
+    """Mean share of solved episodes over tasks and seeds."""
+    return ABSENT if score is None or score.success is None else number(float(score.success.mean()), 2)
 
 
 def _estimate(scores: np.ndarray | None, statistic: Callable[[np.ndarray], np.ndarray] = iqm) -> str:
