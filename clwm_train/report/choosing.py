@@ -10,7 +10,7 @@ from clwm_data.errors import ConflictError, NotFoundError
 from clwm_train.analysis.results import read_analysis
 from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.evaluation.results import Evaluation, read_evaluations
-from clwm_train.report.fairness import unequal
+from clwm_train.report.fairness import missing_bounds, unequal
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.run import Run
 from clwm_train.settings import (
@@ -75,6 +75,7 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
     if missing := [run.path.name for run in runs if not kept[run.path]]:
         notes.append(f"not evaluated: {', '.join(missing)}")
     notes += unequal(chosen)
+    notes += missing_bounds(chosen)
     return Chosen(settings, tuple(chosen), tuple(notes))
 
 

@@ -1,4 +1,4 @@
-"""What methods of one table do not share: data, networks, batches, budgets."""
+"""What a table of methods lacks: equal data, networks, batches and budgets; a floor and a ceiling."""
 
 from __future__ import annotations
 
@@ -60,6 +60,29 @@ def unequal(evaluations: Iterable[Evaluated]) -> list[str]:
         for note in (*_differences(group), *_budgets(group)):
             notes.setdefault(note, []).append(dataset)
     return [f"{note}, on {', '.join(datasets)}" for note, datasets in notes.items()]
+
+
+def missing_bounds(evaluations: Iterable[Evaluated]) -> list[str]:
+    """Notes on datasets where methods are compared without a floor or without a ceiling of the returns."""
+    datasets: dict[str, list[Run]] = {}
+    for run, _ in evaluations:
+        datasets.setdefault(run.record.store_name, []).append(run)
+    notes: dict[str, list[str]] = {}
+    for dataset, runs in datasets.items():
+        if len({run.label for run in runs}) < 2:
+            continue
+        sources = {run.config.context.source for run in runs}
+        lacking = [
+            bound
+            for bound, source in (("no floor (no-context)", "none"), ("no ceiling (oracle)", "parameters"))
+            if source not in sources
+        ]
+        if lacking:
+            notes.setdefault(" and ".join(lacking), []).append(dataset)
+    return [
+        f"{note} to compare with on {', '.join(names)}: what inferring the task brings at all is not seen"
+        for note, names in notes.items()
+    ]
 
 
 def _differences(group: Sequence[Evaluated]) -> list[str]:

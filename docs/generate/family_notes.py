@@ -6,7 +6,7 @@ NOTES = {
     "ant-dir": """\
 40 directions at equal distances; [CSRO](https://github.com/MoreanP/CSRO)'s code has them so, too.
 [PEARL](https://github.com/katerakelly/oyster)'s draws them uniformly from the whole circle, with the same
-reward.""",
+reward: other points of the same circle, so there is no family of its own for them.""",
     "cheetah-dir": """\
 Reward: direction x velocity - 0.05 sum a^2, as in PEARL's code
 ([oyster](https://github.com/katerakelly/oyster/blob/HEAD/rlkit/envs/half_cheetah_dir.py)), which has

@@ -10,7 +10,7 @@ import pytest
 
 from clwm_train.evaluation.results import Evaluation, read_evaluations
 from clwm_train.report.choosing import choose_evaluations
-from clwm_train.report.fairness import unequal
+from clwm_train.report.fairness import missing_bounds, unequal
 from clwm_train.runs.run import METRICS, Run
 from tests.train.invented_runs import invent_run
 
@@ -40,7 +40,26 @@ def evaluated(
 def test_methods_that_share_everything(tmp_path: Path) -> None:
     spc, focal = evaluated(tmp_path, "spc", method="spc"), evaluated(tmp_path, "focal")
     assert unequal([spc, focal]) == []
-    assert choose_evaluations([spc[0], focal[0]]).notes == ()
+    bounds = [
+        evaluated(tmp_path, name, method=name, family="point-robot")[0] for name in ("no-context", "oracle")
+    ]
+    assert choose_evaluations([spc[0], focal[0], *bounds]).notes == ()
+
+
+def test_floor_and_ceiling(tmp_path: Path) -> None:
+    one, other = evaluated(tmp_path, "spc", method="spc"), evaluated(tmp_path, "focal")
+    assert missing_bounds([one]) == []  # nothing is compared
+    (note,) = missing_bounds([one, other])
+    assert note.startswith("no floor (no-context) and no ceiling (oracle) to compare with on point-robot: ")
+    assert note in choose_evaluations([one[0], other[0]]).notes
+    floor = evaluated(tmp_path, "nothing told", method="no-context")
+    (note,) = missing_bounds([one, other, floor])
+    assert note.startswith("no ceiling (oracle) to compare with on point-robot: ")
+    ceiling = evaluated(tmp_path, "everything told", method="oracle")
+    assert missing_bounds([one, floor, ceiling]) == []
+    elsewhere = [evaluated(tmp_path, name, family="cheetah-vel") for name in ("a", "b")]
+    (note,) = missing_bounds([one, floor, ceiling, *elsewhere])
+    assert "on cheetah-vel: " in note
 
 
 @pytest.mark.parametrize(
