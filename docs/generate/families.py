@@ -37,8 +37,8 @@ envs = family.make_vec_env(family.split("train"))  # a Gymnasium vector environm
 
 `gymnasium.make("clwm/point-robot-v0", task=3)` gives the same environment.
 
-Not here: *humanoid-dir*. An hour on one core is about 120,000 updates of its behaviour policy (29 ms each, measured), and
-published learning curves of Humanoid take a million steps and more; it will come with a policy trained on a GPU.
+Not among them: *humanoid-dir*. An hour on one core is about 120,000 updates of its behaviour policy (29 ms
+each, measured); published learning curves of Humanoid take a million steps and more.
 """
 
 _LISTED = 10  # values of a parameter that are listed one by one
