@@ -65,7 +65,7 @@ def blocks(
         "budgets": lambda: table(tables.budgets, benchmark),
         **{
             name: lambda name=name, make=make, names=names: (  # type: ignore[misc]
-                f"{table(make, others[name], names)}\n\n{coverage(others[name])}"
+                f"{table(make, others[name], names)}\n\n{source(others[name])}"
             )
             for name, (make, names) in SINGLE.items()
         },
@@ -90,9 +90,8 @@ def coverage(measured: Measured) -> str:
     name = measured.experiment.name
     total = len(measured.datasets) * len(measured.methods)
     lines = [f"- `{name}`: {len(measured.runs)} of {total} cells (a method on a dataset) were measured"]
-    revisions = sorted({read_result(run).revision for runs in measured.runs.values() for run in runs})
-    if revisions:
-        lines[0] += f", at {'revision' if len(revisions) == 1 else 'revisions'} {', '.join(revisions)}"
+    if measured.runs:
+        lines[0] += f", at {_revisions(measured)}"
     lines[0] += "."
     absent: dict[str, list[str]] = {}
     fewer: dict[str, list[str]] = {}
@@ -105,15 +104,35 @@ def coverage(measured: Measured) -> str:
         every = len(methods) == len(measured.methods)
         lines.append(f"    - missing on {dataset}: {'every method' if every else ', '.join(methods)}.")
     lines += [f"    - missing on {where}: {', '.join(methods)}." for where, methods in fewer.items()]
+    lines += [f"    - {note}" for note in _outdated(measured)]
+    return "\n".join(lines)
+
+
+def source(measured: Measured) -> str:
+    """How a table was made: the command, the revisions; what is missing altogether, or outdated."""
+    command = f"`clwm sweep experiments/{measured.experiment.name}.yaml`"
+    if not measured.runs:
+        return f"{command}."
+    parts = [f"{command}, {_revisions(measured)}."]
+    absent = [method for method in measured.methods if all(key[1] != method for key in measured.runs)]
+    if absent:
+        parts.append(f"Not measured: {', '.join(absent)}.")
+    return " ".join([*parts, *_outdated(measured)])
+
+
+def _revisions(measured: Measured) -> str:
+    revisions = sorted({read_result(run).revision for runs in measured.runs.values() for run in runs})
+    return f"{'revision' if len(revisions) == 1 else 'revisions'} {', '.join(revisions)}"
+
+
+def _outdated(measured: Measured) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for (dataset, method), reason in measured.outdated.items():
         reasons.setdefault(reason, []).append(f"{method} on {dataset}")
-    for reason, cells in reasons.items():
-        lines.append(
-            f"    - **outdated {tables.OUTDATED}** ({reason}), {plural(len(cells), 'cell')}: "
-            f"{', '.join(cells)}."
-        )
-    return "\n".join(lines)
+    return [
+        f"**outdated {tables.OUTDATED}** ({reason}), {plural(len(cells), 'cell')}: {', '.join(cells)}."
+        for reason, cells in reasons.items()
+    ]
 
 
 def fill(page: str, made: dict[str, Callable[[], str]]) -> str:
