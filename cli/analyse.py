@@ -10,14 +10,14 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
-from .common import echo_json, echo_table, parse_list, progress_bar
+from .common import echo_json, echo_table, progress_bar
 from .completion import names, runs
 from .finding import find_run, is_own, store_of_run
-from .options import checkpoint_option, json_option, run_store_option
+from .options import checkpoint_option, json_option, list_option, run_store_option
 from .settings_options import analysis_options, execution_options
 
 if TYPE_CHECKING:
-    from clwm_train.analysis.results import SeedAnalysis
+    from clwm_train.analysis.results import Part, SeedAnalysis
     from clwm_train.settings import AnalysisSettings, Execution
 
 
@@ -30,15 +30,13 @@ OFF_POLICY = {
     "action_error": "squared distance of the actions",
 }
 
+#: Those of ``clwm_train.analysis``, which takes time to import.
+PART_NAMES = ("probe", "disentanglement", "open-loop", "off-policy")
+
 
 @click.command()
 @click.argument("run", shell_complete=names(runs))
-@click.option(
-    "--metrics",
-    default="probe,disentanglement,open-loop,off-policy",
-    show_default=True,
-    help="Which to compute, separated by commas.",
-)
+@list_option("--metrics", "parts", *PART_NAMES, default=PART_NAMES, help="Which to compute")
 @analysis_options
 @checkpoint_option
 @run_store_option
@@ -46,7 +44,7 @@ OFF_POLICY = {
 @json_option
 def analyse(
     run: str,
-    metrics: str,
+    parts: tuple[Part, ...],
     settings: AnalysisSettings,
     checkpoint: Path | None,
     store: str | None,
@@ -74,7 +72,7 @@ def analyse(
       clwm analyse runs/cheetah-vel-spc-s0 --metrics open-loop --horizon 50
     """
     require("torch", "train", "analysing")
-    from clwm_train.analysis.results import PARTS, save_analysis
+    from clwm_train.analysis.results import save_analysis
     from clwm_train.analysis.run import analyse as analyse_run
     from clwm_train.execution import pick_device
     from clwm_train.runs.checkpoint import choose_checkpoint
@@ -93,7 +91,7 @@ def analyse(
             opened,
             open_store(store_of_run(opened, store)),
             settings,
-            parts=parse_list("--metrics", metrics, PARTS),
+            parts=parts,
             checkpoint=choose_checkpoint(opened.checkpoints, checkpoint),
             device=pick_device(execution.device),
             warn=lambda message: click.echo(f"clwm: {message}", err=True),
@@ -105,7 +103,7 @@ def analyse(
         click.echo(f"{run}: {opened.record.method} on {opened.record.store_name}, update {analysis.step:,}")
         click.echo(describe(settings))
         columns = [_rows(seed) for seed in analysis.seeds]
-        rows = [(*parts[0][:2], *(value for _, _, value in parts)) for parts in zip(*columns, strict=True)]
+        rows = [(*row[0][:2], *(value for _, _, value in row)) for row in zip(*columns, strict=True)]
         echo_table(("metric", "of", *(f"seed {number}" for number in opened.record.seeds)), rows)
     if is_own(run):  # a downloaded run is not changed
         try:

@@ -18,6 +18,7 @@ from clwm_data.ranges import parse_indices
 
 from .common import progress_bar
 from .completion import families, names
+from .options import TargetPath
 
 if TYPE_CHECKING:
     from clwm_data.behaviour_training.export import Measured
@@ -46,7 +47,7 @@ def behaviour() -> None:
 
 @behaviour.command()
 @click.argument("family", shell_complete=names(families))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--out", type=TargetPath(), required=True, help="Folder of the run.")
 @click.option(
     "--steps",
     type=click.IntRange(1),
@@ -133,9 +134,7 @@ def train(
 
 @behaviour.command(short_help="Choose checkpoints from several training runs together.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the combined policies."
-)
+@click.option("--out", type=TargetPath(), required=True, help="Folder of the combined policies.")
 @CHECKPOINTS
 @click.option(
     "--policies",
@@ -205,7 +204,7 @@ def _report(zoo: Path, card: Card) -> None:
 @click.argument("family", shell_complete=names(families))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=TargetPath(),
     help="Folder of FAMILY.yaml.  [default: CLWM_REFERENCES, or ~/.config/clwm/references]",
 )
 @click.option(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clwm_data.pages.numbers import MINUS, plural
-from clwm_data.suggestions import suggestion
 
 from .progress import ProgressBar
 
@@ -79,15 +78,3 @@ def echo_store(store: Store) -> None:
     click.echo(
         f"{shown_path(store.path)}: {plural(len(store.tasks), 'task')}, {plural(transitions, 'transition')}"
     )
-
-
-def parse_list(option: str, text: str, allowed: Any) -> list[Any]:
-    """The comma-separated values of an option, in the order of ``allowed``."""
-    chosen = [part.strip() for part in text.split(",")]
-    for part in chosen:
-        if part not in allowed:
-            hint = suggestion(part, allowed)
-            raise click.BadParameter(
-                f"{part!r} is not one of {', '.join(allowed)}{f': {hint}' if hint else ''}", param_hint=option
-            )
-    return [part for part in allowed if part in chosen]

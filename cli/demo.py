@@ -15,6 +15,7 @@ from clwm_data.pages.numbers import plural
 
 from .common import progress_bar
 from .eval import echo_results
+from .options import Seed, TargetPath
 
 NAME = "point-robot"
 
@@ -22,12 +23,12 @@ NAME = "point-robot"
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=TargetPath(),
     default=Path("demo"),
     show_default=True,
     help="Folder of everything that it makes.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the training.")
+@click.option("--seed", type=Seed(), default=0, show_default=True, help="Seed of the training.")
 @click.option("--steps", type=click.IntRange(1), help="Updates of the training.  [default: the preset's]")
 def demo(out: Path, seed: int, steps: int | None) -> None:
     """Collect point-robot, validate it, train SPC, evaluate it, and draw what it does.

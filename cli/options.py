@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from clwm_data.suggestions import suggestion
+
 from .completion import parts
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+#: Largest seed that random number generators and file formats can hold.
+LARGEST_SEED = 2**63 - 1
 
 checkpoint_option: Decorator = click.option(
     "--checkpoint",
@@ -21,6 +25,54 @@ run_store_option: Decorator = click.option("--store", help="Where the run's data
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document instead."
 )
+
+
+def list_option(
+    option: str,
+    name: str,
+    *known: str,
+    help: str,
+    default: Sequence[str] = (),
+    shown_default: str | None = None,
+    as_given: bool = False,
+) -> Decorator:
+    """An option of one or several names: ``--split train,id``, or ``--split train --split id``.
+
+    It is passed as a tuple.
+
+    Args:
+        option: the option.
+        name: the command's argument.
+        known: all names that it takes.
+        help: what the names are; how to give several is added.
+        default: names that are meant where the option is not given.
+        shown_default: what its help says of that, if it is not those names.
+        as_given: keep the order in which the names were given, rather than that of ``known``.
+    """
+
+    def parse(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        chosen = [part.strip() for value in values for part in value.split(",")]
+        for part in chosen:
+            if part not in known:
+                hint = suggestion(part, known)
+                raise click.BadParameter(
+                    f"{part!r} is not one of {', '.join(known)}{f': {hint}' if hint else ''}",
+                    ctx=ctx,
+                    param=parameter,
+                )
+        return tuple(dict.fromkeys(chosen)) if as_given else tuple(part for part in known if part in chosen)
+
+    shown = shown_default or ",".join(default)
+    return click.option(
+        option,
+        name,
+        multiple=True,
+        metavar="NAMES",
+        default=tuple(default),
+        callback=parse,
+        shell_complete=parts(*known),
+        help=f"{help}; several with commas, or repeat the option.{shown and f'  [default: {shown}]'}",
+    )
 
 
 def track_option(what: str, default: str) -> Decorator:
@@ -48,6 +100,23 @@ def track_option(what: str, default: str) -> Decorator:
         shell_complete=parts("tensorboard", "wandb", "trackio", "none"),
         help=f"{what}, separated by commas: tensorboard, wandb, trackio; or none.  [default: {default}]",
     )
+
+
+class Seed(click.ParamType):
+    """A seed: a whole number from 0 that fits into 63 bits."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The seed.
+
+        Raises:
+            click.BadParameter: it is no such number.
+        """
+        number = click.INT.convert(value, param, ctx)
+        if not 0 <= number <= LARGEST_SEED:
+            self.fail(f"{value} is not a seed: it must lie between 0 and 2^63 - 1", param, ctx)
+        return int(number)
 
 
 class TargetPath(click.Path):

@@ -21,7 +21,8 @@ from clwm_data.ranges import parse_indices
 from .common import progress_bar
 from .completion import families, names, runs, stores
 from .finding import find_run, find_store, is_run, store_of_run
-from .options import TargetPath
+from .options import Seed, TargetPath
+from .settings_options import PROTOCOL_NAMES
 
 if TYPE_CHECKING:
     from clwm_train.runs.run import Run
@@ -57,13 +58,13 @@ Kind = Literal["family", "store", "run"]
     help="Noise on the actions: FAMILY: standard deviation; RUN: in standard deviations of the policy.  "
     "[default: 0]",
 )
-@click.option("--seed", type=click.IntRange(0), help="FAMILY, RUN: seed of the episodes.  [default: 0]")
+@click.option("--seed", type=Seed(), help="FAMILY, RUN: seed of the episodes.  [default: 0]")
 @click.option(
     "--episode", help="STORE: which episode of each task: best, worst or a number.  [default: best]"
 )
 @click.option(
     "--protocol",
-    type=click.Choice(["few-shot", "online-context", "non-prior", "zero-shot"]),
+    type=click.Choice(PROTOCOL_NAMES),
     help="RUN: what the agent infers its task from, as in `clwm eval`.  [default: few-shot]",
 )
 @click.option("--context-size", type=click.IntRange(0), help="RUN: transitions in a context.  [default: 600]")

@@ -19,7 +19,7 @@ from clwm_data.store.overview import human_bytes
 
 from .common import echo_json, resumable
 from .finding import default_store
-from .options import json_option
+from .options import TargetPath, json_option, list_option
 from .transfers import bytes_bar, quiet_hub
 
 if TYPE_CHECKING:
@@ -29,17 +29,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("repo_id")
 @click.option("--tasks", help="Only these tasks, e.g. 0-4,7; others can be added later.")
-@click.option(
-    "--split",
-    "splits",
-    multiple=True,
-    type=click.Choice(SPLITS),
-    help="Only the tasks of this split; may be given several times.",
-)
+@list_option("--split", "splits", *SPLITS, help="Only the tasks of this split")
 @click.option("--revision", help="Tag, branch or commit to download.  [default: the newest]")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=TargetPath(),
     help="Folder of the store or the agent.  [default: data/NAME.zarr, runs/NAME]",
 )
 @json_option

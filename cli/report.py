@@ -15,11 +15,12 @@ from clwm_data.report import write_report
 from .common import progress_bar
 from .completion import names, runs, stores
 from .finding import find_store
+from .options import TargetPath
 
 
 @click.command()
 @click.argument("what", metavar="STORE | RUN...", nargs=-1, required=True, shell_complete=names(stores, runs))
-@click.option("--out", type=click.Path(path_type=Path), help="HTML file.  [default: NAME.html]")
+@click.option("--out", type=TargetPath(), help="HTML file.  [default: NAME.html]")
 @click.option(
     "--evaluation",
     "asked",

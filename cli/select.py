@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import click
 
 from clwm_data.edit import select as select_store
-from clwm_data.families.base import Split
+from clwm_data.families.base import SPLITS, Split
 from clwm_data.opening import open_store
 from clwm_data.ranges import parse_indices
 
 from .common import counting_bar, echo_store
 from .completion import names, stores
 from .finding import find_store
-from .options import TargetPath
+from .options import TargetPath, list_option
 
 
 @click.command()
 @click.argument("source", shell_complete=names(stores))
 @click.argument("target", type=TargetPath())
 @click.option("--tasks", help="Only these tasks, e.g. 0-4,7.")
-@click.option(
-    "--split",
-    "splits",
-    type=click.Choice(get_args(Split)),
-    multiple=True,
-    help="Only this split; repeatable.",
-)
+@list_option("--split", "splits", *SPLITS, help="Only the tasks of this split")
 @click.option("--behaviour", "behaviours", multiple=True, help="Only episodes by this policy; repeatable.")
 @click.option("--min-return", type=float, help="Only episodes with at least this undiscounted return.")
 @click.option("--episodes", help="Only these episodes of each task, from 0, e.g. 0-9.")

@@ -13,13 +13,13 @@ import click
 
 from clwm_data.families import SPLITS
 
-from .common import parse_list
-from .completion import parts
-from .options import Decorator
+from .options import Decorator, Seed, list_option
 
 if TYPE_CHECKING:
     from clwm_train.settings import AnalysisSettings, EvaluationSettings, Execution
 
+#: Those of ``clwm_train.settings``, which takes time to import.
+PROTOCOL_NAMES = ("few-shot", "online-context", "non-prior", "zero-shot")
 _DEVICE = "cpu, cuda, cuda:1, ...; auto: a GPU if there is one."
 _THREADS = "CPU threads of a run.  [default: 1 if networks are small]"
 
@@ -69,22 +69,14 @@ def _execution_settings(values: dict[str, Any]) -> Execution:
 
 
 _EVALUATION = (
-    click.option(
+    list_option(
         "--protocol",
         "protocols",
-        default="few-shot,zero-shot",
-        show_default=True,
-        shell_complete=parts("few-shot", "online-context", "non-prior", "zero-shot"),
-        help="Where contexts come from, separated by commas: few-shot, online-context, non-prior, zero-shot.",
+        *PROTOCOL_NAMES,
+        default=("few-shot", "zero-shot"),
+        help=f"Where contexts come from: {', '.join(PROTOCOL_NAMES)}",
     ),
-    click.option(
-        "--split",
-        "splits",
-        default="train,id,ood",
-        show_default=True,
-        shell_complete=parts(*SPLITS),
-        help="Which tasks, by their split; separated by commas.",
-    ),
+    list_option("--split", "splits", *SPLITS, default=SPLITS, help="Which tasks, by their split"),
     click.option(
         "--episodes", type=click.IntRange(1), default=3, show_default=True, help="Episodes per task."
     ),
@@ -143,9 +135,7 @@ _EVALUATION = (
         metavar="KEY=VALUE",
         help="Set a constant of MPPI, e.g. samples=128; repeatable.",
     ),
-    click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and episodes."
-    ),
+    click.option("--seed", type=Seed(), default=0, show_default=True, help="Seed of contexts and episodes."),
     click.option(
         "--env",
         metavar="MODULE:FUNCTION",
@@ -158,7 +148,7 @@ def _evaluation_settings(values: dict[str, Any]) -> EvaluationSettings:
     from clwm_data.strict import YamlDocument, build_model
     from clwm_train.methods.method_file import merge
     from clwm_train.methods.resolve import parse_override
-    from clwm_train.settings import PROTOCOLS, EvaluationSettings, PlannerConfig
+    from clwm_train.settings import EvaluationSettings, PlannerConfig
 
     overrides = values.pop("planner_set")
     planner = None
@@ -170,8 +160,6 @@ def _evaluation_settings(values: dict[str, Any]) -> EvaluationSettings:
     elif overrides:
         raise click.UsageError("--planner-set needs --planner mppi")
     values["planner"] = planner
-    values["protocols"] = tuple(parse_list("--protocol", values["protocols"], PROTOCOLS))
-    values["splits"] = tuple(parse_list("--split", values["splits"], SPLITS))
     settings: EvaluationSettings = _built(EvaluationSettings, values)
     return settings
 
@@ -198,9 +186,7 @@ _ANALYSIS = (
         show_default=True,
         help="Steps of the open-loop prediction.",
     ),
-    click.option(
-        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of contexts and windows."
-    ),
+    click.option("--seed", type=Seed(), default=0, show_default=True, help="Seed of contexts and windows."),
 )
 
 

@@ -18,7 +18,7 @@ from clwm_data.pages.numbers import plural
 
 from .common import echo_table, progress_bar
 from .finding import find_store
-from .options import track_option
+from .options import TargetPath, track_option
 from .settings_options import execution_options
 from .signals import StopOnSignal
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("experiment", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/NAME]")
+@click.option("--out", type=TargetPath(), help="Folder of the runs.  [default: runs/NAME]")
 @click.option(
     "--engine",
     default="local",

@@ -17,14 +17,15 @@ from click.core import ParameterSource
 
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
+from clwm_data.families import SPLITS
 from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 
 from .common import echo_table, progress_bar
 from .completion import methods, names, presets, stores
 from .finding import find_store
-from .options import track_option
-from .settings_options import execution_options
+from .options import Seed, TargetPath, list_option, track_option
+from .settings_options import PROTOCOL_NAMES, execution_options
 from .signals import StopOnSignal
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from clwm_train.settings import Execution
     from clwm_train.train_store import TrainingRequest
     from clwm_train.training.profile import Shares
-
-#: Largest seed that random number generators and file formats can hold.
-LARGEST_SEED = 2**63 - 1
 
 
 def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> None:
@@ -54,7 +52,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
 @click.argument("store", required=False, shell_complete=names(stores))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=TargetPath(),
     help="Folder of the run.  [default: runs/STORE-NAME-sSEEDS]",
 )
 @click.option(
@@ -78,7 +76,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
 @click.option("--steps", type=click.IntRange(1), help="Updates in all.  [default: the preset's]")
 @click.option(
     "--seed",
-    type=click.IntRange(0, LARGEST_SEED),
+    type=Seed(),
     default=0,
     show_default=True,
     help="Seed of everything random.",
@@ -106,12 +104,22 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
 @click.option(
     "--eval-every", type=click.IntRange(1), metavar="N", help="Evaluate the agent after every N updates."
 )
-@click.option(
+@list_option(
     "--eval-protocol",
-    help="Protocols of --eval-every, separated by commas; checkpoints/best is chosen by the first.  "
-    "[default: few-shot]",
+    "eval_protocols",
+    *PROTOCOL_NAMES,
+    shown_default="few-shot",
+    as_given=True,
+    help="Protocols of --eval-every, as of `clwm eval`; checkpoints/best is chosen by the first",
 )
-@click.option("--eval-split", help="Splits of --eval-every, separated by commas.  [default: id]")
+@list_option(
+    "--eval-split",
+    "eval_splits",
+    *SPLITS,
+    shown_default="id",
+    as_given=True,
+    help="Splits of --eval-every; checkpoints/best is chosen by the first",
+)
 @track_option("Who shows the metrics", "tensorboard; with --resume, as the run began")
 @click.option(
     "--show-config", is_flag=True, help="Print every key of the configuration with its value, and exit."
@@ -141,8 +149,8 @@ def train(
     profile: bool,
     overrides: tuple[str, ...],
     eval_every: int | None,
-    eval_protocol: str | None,
-    eval_split: str | None,
+    eval_protocols: tuple[str, ...],
+    eval_splits: tuple[str, ...],
     track: tuple[str, ...] | None,
     show_config: bool,
     resume: bool,
@@ -176,7 +184,7 @@ def train(
     chosen = _seeds(ctx, seed, seeds)
     if precision is not None:
         overrides = (*overrides, f"precision={precision}")
-    overrides = (*overrides, *_evaluation_overrides(eval_every, eval_protocol, eval_split))
+    overrides = (*overrides, *_evaluation_overrides(eval_every, eval_protocols, eval_splits))
     changes = overrides if steps is None else (*overrides, f"steps={steps}")
     if store is None:
         _echo_config(method, preset, changes)
@@ -309,16 +317,16 @@ def _seeds(ctx: click.Context, seed: int, seeds: str | None) -> tuple[int, ...]:
     return tuple(sorted({seed for seeds in ranges for seed in seeds}))
 
 
-def _evaluation_overrides(every: int | None, protocols: str | None, splits: str | None) -> list[str]:
+def _evaluation_overrides(every: int | None, protocols: Sequence[str], splits: Sequence[str]) -> list[str]:
     """The options ``--eval-...`` as values of ``--set``."""
     if every is None:
-        if protocols is not None or splits is not None:
+        if protocols or splits:
             raise click.UsageError("--eval-protocol and --eval-split need --eval-every")
         return []
     lists = {"protocols": protocols, "splits": splits}
     return [
         f"evaluation.every={every}",
-        *(f"evaluation.{key}=[{text}]" for key, text in lists.items() if text is not None),
+        *(f"evaluation.{key}=[{', '.join(names)}]" for key, names in lists.items() if names),
     ]
 
 

@@ -20,7 +20,7 @@ from clwm_data.store.validate import validate as validate_store
 from .common import echo_json, progress_bar, shown_path
 from .completion import names, stores
 from .finding import find_store
-from .options import json_option
+from .options import Seed, json_option
 
 
 def _episodes(ctx: click.Context, option: click.Parameter, text: str | None) -> int | str | None:
@@ -39,7 +39,7 @@ def _episodes(ctx: click.Context, option: click.Parameter, text: str | None) -> 
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=Seed(),
     help="Seed of --replay: draws the same episodes again.  [default: random; it is printed]",
 )
 @json_option

@@ -44,11 +44,12 @@ parameters.) The learner is CrossQ (Bhatt et al. 2024) of sb3-contrib: 8 environ
 all of them, learning rate 1e-3, networks of 256 x 256.
 
 ```sh
-clwm behaviour train FAMILY --out RUN [--steps N] [--checkpoints N] [--seed S] [--tasks 7]
-                           [--relabelled SHARE] [--resume]
+clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 200000
+clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 400000 --resume   # goes on
+clwm behaviour train cheetah-vel --out runs/seventh --tasks 7                               # a single-task agent
 ```
 
-needs `pip install "clwm[behaviour]"`. Collecting with trained policies needs neither torch nor that
+need `pip install "clwm[behaviour]"`. Collecting with trained policies needs neither torch nor that
 library: NumPy computes them, with the same bits whatever other episodes are simulated beside
 (`clwm_data/zoo/network.py`).
 

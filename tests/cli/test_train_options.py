@@ -32,7 +32,6 @@ from tests.cli.conftest import SMALL_OPTIONS, Call
         (("--seeds", "0-90000"), "more than the 1,000 seeds"),
         (("--set", "data.reward_scale=1e300"), "data.reward_scale"),
         (("--name", "\x1b[31m"), "cannot be called"),
-        (("--eval-every", 2, "--eval-split", "nowhere"), "evaluation.splits"),
     ],
 )
 def test_a_failed_start_leaves_nothing(
