@@ -45,8 +45,8 @@ all of them, learning rate 1e-3, networks of 256 x 256.
 
 ```sh
 clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 200000
-clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 400000 --resume   # goes on
-clwm behaviour train cheetah-vel --out runs/seventh --tasks 7                               # a single-task agent
+clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 400000 --resume
+clwm behaviour train cheetah-vel --out runs/seventh --tasks 7   # a single-task agent
 ```
 
 need `pip install "clwm[behaviour]"`. Collecting with trained policies needs neither torch nor that
