@@ -5,6 +5,7 @@ Only what is cheap is looked up: names under ``data/`` and ``runs/``, and those 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,16 +15,11 @@ from click.shell_completion import CompletionItem, get_completion_class
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 #: Environment variable by which the script asks for completions; click derives it from the program's name.
 VARIABLE = "_CLWM_COMPLETE"
-#: What to do with the script of each shell.
-USES = {
-    "bash": 'add to ~/.bashrc: eval "$(clwm completion bash)"',
-    "zsh": 'add to ~/.zshrc: eval "$(clwm completion zsh)"',
-    "fish": "clwm completion fish > ~/.config/fish/completions/clwm.fish",
-}
+SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(list(USES)))
+@click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script that lets a SHELL complete verbs, options and names when Tab is pressed.
 
@@ -37,7 +33,19 @@ def completion(shell: str) -> None:
 
     script = get_completion_class(shell)
     assert script is not None  # click has all three
-    click.echo(script(clwm, {}, "clwm", VARIABLE).source())
+    click.echo(_mended(shell, script(clwm, {}, "clwm", VARIABLE).source()))
+
+
+def _mended(shell: str, script: str) -> str:
+    """Click's script of a shell, with what it lacks.
+
+    zsh knows ``compdef`` only where its completion is switched on. fish would cut names and help at their
+    first comma.
+    """
+    if shell == "zsh":
+        first, rest = script.lstrip().split("\n", 1)  # `#compdef` has to stand on the first line
+        return f"{first}\n(( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit -i }}\n{rest}"
+    return re.sub(r'string split (?=",")', "string split --max 1 ", script) if shell == "fish" else script
 
 
 def names(*sources: Callable[[], Iterable[str]]) -> Complete:

@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         _with_suggestion(error).show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):  # a bare one: during completion
         click.echo("clwm: interrupted", err=True)
         sys.exit(130)
     except Exception as error:

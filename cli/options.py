@@ -102,10 +102,8 @@ def track_option(what: str, default: str) -> Decorator:
     )
 
 
-class Seed(click.ParamType):
+class Seed(click.types.IntParamType):
     """A seed: a whole number from 0 that fits into 63 bits."""
-
-    name = "integer"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The seed.
@@ -113,10 +111,10 @@ class Seed(click.ParamType):
         Raises:
             click.BadParameter: it is no such number.
         """
-        number = click.INT.convert(value, param, ctx)
+        number = int(super().convert(value, param, ctx))
         if not 0 <= number <= LARGEST_SEED:
             self.fail(f"{value} is not a seed: it must lie between 0 and 2^63 - 1", param, ctx)
-        return int(number)
+        return number
 
 
 class TargetPath(click.Path):

@@ -58,30 +58,60 @@ def test_names_are_offered_where_they_are_looked_up(offered: Offered) -> None:
     assert offered("train", "./da") == ["file,./da"], "a path: the shell's own completion"
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes_with_the_printed_script(clwm: Clwm, tmp_path: Path) -> None:
+#: Shell -> a session in which its script is read, and that prints what is offered for one line after another.
+SESSIONS = {
+    "bash": """{script}
+for line in "clwm info m" "clwm dele" "clwm eval x --protocol few-shot,z"; do
+    COMP_WORDS=($line) COMPREPLY=(); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+    _clwm_completion clwm; echo "${{COMPREPLY[@]}}"
+done""",
+    "zsh": """{script}
+[[ $_comps[clwm] == _clwm_completion ]] || exit 3
+compadd() {{ print -- $completions }}
+_describe() {{ print -- ${{completions_with_descriptions%%:*}} }}
+for line in "clwm info m" "clwm dele" "clwm eval x --protocol few-shot,z"; do
+    words=(${{=line}}); CURRENT=$#words; _clwm_completion
+done""",
+    "fish": """{script}
+for line in "clwm info m" "clwm dele" "clwm eval x --protocol few-shot,z"
+    complete --do-complete $line | string split --fields 1 \\t
+end""",
+}
+
+
+@pytest.mark.parametrize("shell", SESSIONS)
+def test_a_shell_completes_with_the_printed_script(clwm: Clwm, tmp_path: Path, shell: str) -> None:
+    """In a shell without any configuration, as it comes."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
     (tmp_path / "data" / "mine.zarr").mkdir(parents=True)
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "clwm"
     program.write_text(f"#!{sys.executable}\nfrom clwm_cli.entry import run\nrun()\n")
     program.chmod(0o755)
-    done = clwm("completion", "bash")
+    done = clwm("completion", shell)
     assert (done.returncode, done.stderr) == (0, "")
-    ask = 'COMP_WORDS=(clwm info m); COMP_CWORD=2; _clwm_completion clwm; echo "${COMPREPLY[@]}"'
-    shell = subprocess.run(
-        ["bash", "-c", f"{done.stdout}\n{ask}"],
+    assert shell != "zsh" or done.stdout.startswith("#compdef clwm\n")
+    bare = {"bash": "--norc", "zsh": "--no-rcs", "fish": "--no-config"}[shell]
+    session = subprocess.run(
+        [shell, bare, "-c", SESSIONS[shell].format(script=done.stdout)],
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (shell.stdout, shell.stderr) == ("mine\n", "")
+    assert (session.stdout.split(), session.stderr) == (["mine", "delete-episodes", "few-shot,zero-shot"], "")
 
 
-@pytest.mark.parametrize(("shell", "word"), [("zsh", "#compdef clwm"), ("fish", "complete --no-files")])
-def test_the_scripts_of_other_shells(clwm: Clwm, shell: str, word: str) -> None:
-    done = clwm("completion", shell)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert word in done.stdout
-    assert "_CLWM_COMPLETE" in done.stdout
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_help_with_a_comma_is_whole_in_fish(clwm: Clwm) -> None:
+    script = clwm("completion", "fish").stdout
+    reply = "plain,list\tStores, and runs"
+    session = subprocess.run(
+        ["fish", "--no-config", "-c", f"{script}\nfunction env; echo '{reply}'; end; _clwm_completion"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert session.stdout == "list\tStores, and runs\n"
