@@ -77,7 +77,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
             overrides={} if steps is None else {"steps": steps},
             out=folder,
             resume=True,
-            execution=clwm_train.Execution(),
+            execution=clwm_train.Execution(compile=False),  # it may well be the only training here
             on_progress=on_update,
         )
 

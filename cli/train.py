@@ -241,12 +241,16 @@ def _train(
             f"{target}: has {plural(before, 'update')}, no more than {steps:,} are asked for: nothing to do"
         )
         return
-    decided = decide_execution(execution, store, run.config.steps, note=warn)
+    decided = decide_execution(execution, store, run.config.steps, note=warn, begun=run.record.compiled)
     click.echo(
         f"{target}: {run.record.method} on {store.name}, {plural(len(run.record.train_tasks), 'train task')}"
     )
-    if decided.compile:
-        click.echo(f"{target}: the update is compiled first, which may take a minute or two", err=True)
+    compiled = (
+        "compiled first, which takes a minute or two where it never was before"
+        if decided.compile
+        else "not compiled"
+    )
+    click.echo(f"{target}: the update is {compiled}", err=True)
     if decided.memory == "mmap":
         click.echo(f"{target}: the data is mapped from files in {cache_folder('mapped')}", err=True)
     shares = partial(_echo_shares, target / TRACE) if profile else None

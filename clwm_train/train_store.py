@@ -112,7 +112,7 @@ def train(
         trackers=[track] if isinstance(track, str) else track,
         warn=warn,
     )
-    return run
+    return open_run(run.path)
 
 
 @dataclass(frozen=True)

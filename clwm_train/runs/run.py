@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,6 +99,8 @@ class RunRecord(StrictModel):
         declared_family: the family's declaration, if the store contained one.
         described_family: what the data say of a family that neither comes with clwm nor is declared.
         label: name in tables and figures; ``None``: that of the method.
+        compiled: whether the update was compiled when the run was begun, which decides how sums round;
+            ``None``: it has not been begun, or by an earlier revision.
     """
 
     layout: int
@@ -120,6 +122,7 @@ class RunRecord(StrictModel):
     label: Text | None = None
     declared_family: FamilyDeclaration | None = None
     described_family: DescribedFamily | None = None
+    compiled: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,10 @@ class Run:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / CHECKPOINTS
+
+    def begun(self, *, compiled: bool) -> Run:
+        """The run as it is written when its training begins."""
+        return replace(self, record=self.record.model_copy(update={"compiled": compiled}))
 
     @property
     def task_family(self) -> TaskFamily:

@@ -6,8 +6,11 @@ compiler can fuse (``torch.compiler.is_compiling()``).
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import struct
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,12 +22,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from clwm_data.errors import UnavailableError
+from clwm_data.file_state import file_state
+from clwm_data.store.digest import json_sha256
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-#: Number of updates from which a compiled run finishes sooner than another, for networks of any size.
-WORTHWHILE = 10_000
+#: Number of updates from which runs are compiled. At `tiny`, the size that gains least, the first run of a
+#: configuration is not much longer with it, and all later ones take little more than half as long.
+WORTHWHILE = 5_000
 #: A backend of torch.compile: a name, such as eager, which only traces, or a function.
 Backend = str | Callable[..., Any]
 BACKEND: Backend = "inductor"
@@ -40,11 +46,14 @@ ELF_64 = b"\x7fELF\x02"
 
 @cache
 def check_compiler(device: torch.device) -> None:
-    """Compile a trivial function; once that has worked, it is not repeated.
+    """Compile a trivial function; once that has worked with a compiler, it is not repeated.
 
     Raises:
         UnavailableError: it fails: there is no compiler for this device.
     """
+    marker = kept_folder() / f"compiler-{_compiler_sha256()}" if device.type == "cpu" else None
+    if marker is not None and marker.exists():
+        return
     try:
         with_sound_cache(torch.compile(torch.neg))(torch.zeros(2, device=device))
     except Exception as error:  # torch passes on any error of its compiler and the system's
@@ -55,22 +64,48 @@ def check_compiler(device: torch.device) -> None:
         elif device.type != "cpu" and "triton" in reason.lower():
             remedy = "install triton, or "
         raise UnavailableError(f"nothing can be compiled here: {reason}: {remedy}say --no-compile") from error
+    if marker is not None:
+        with suppress(OSError):  # then it is checked again
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+
+
+def _compiler_sha256() -> str:
+    """Digest of what decides which C++ compiler torch calls."""
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    path = shutil.which(name)
+    return json_sha256([torch.__version__, name, path, path and file_state(Path(path).resolve())])
 
 
 def decide(
-    requested: bool | None, steps: int, device: torch.device, note: Callable[[str], object] = warnings.warn
+    requested: bool | None,
+    steps: int,
+    device: torch.device,
+    note: Callable[[str], object] = warnings.warn,
+    begun: bool | None = None,
 ) -> bool:
-    """Whether the update of a run is compiled.
+    """Whether the update of a run is compiled. What has been compiled before has no say, so that the same
+    command gives the same result.
 
     Args:
-        requested: yes or no; ``None``: if it pays off and is possible.
-        steps: total number of updates of the run, so that a resumed run decides as before.
+        requested: yes or no; ``None``: as the run was begun, or else if it pays off and is possible.
+        steps: total number of updates of the run.
         device: device to train on.
-        note: called with a message if it would pay off but is not possible.
+        note: called with a message if it would pay off but is not possible, and if a run goes on otherwise
+            than it was begun.
+        begun: whether it was compiled when the run was begun; ``None``: a new run.
 
     Raises:
-        UnavailableError: it is requested but not possible.
+        UnavailableError: it is requested, or the run was begun with it, but it is not possible.
     """
+    if begun is not None and requested is not None and requested != begun:
+        states = "not compiled", "compiled"
+        note(
+            f"the run was begun {states[begun]} and goes on {states[requested]}: its sums round differently "
+            "from here on"
+        )
+    if requested is None:
+        requested = begun
     if requested is None and steps >= WORTHWHILE:
         try:
             check_compiler(device)
@@ -123,7 +158,7 @@ def remove_unfinished_libraries() -> None:
     """
     from torch._inductor.codecache import get_lock_dir
 
-    for path in _cache_folder().rglob("*.so"):
+    for path in cache_folder().rglob("*.so"):
         with suppress(OSError, Timeout):
             if is_cut_short(path):
                 key = path.name.partition(".")[0]
@@ -175,17 +210,22 @@ def _unfinished_library(error: BaseException | None) -> Path | None:
             r"(/\S+\.so): (?:file too short|invalid ELF header|cannot read)", str(error)
         ):
             path = Path(match[1])
-            if path.is_relative_to(_cache_folder()):
+            if path.is_relative_to(cache_folder()):
                 return path
         error = getattr(error, "inner_exception", None) or error.__cause__
     return None
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     """Where torch keeps what it compiled."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes long
 
     return Path(cache_dir())
+
+
+def kept_folder() -> Path:
+    """Where clwm keeps what belongs to it: it is deleted together with it."""
+    return cache_folder() / "clwm"
 
 
 def _reason(error: BaseException) -> str:

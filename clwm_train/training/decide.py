@@ -21,7 +21,11 @@ class DecidedExecution(Execution):
 
 
 def decide_execution(
-    requested: Execution, store: Store, steps: int, note: Callable[[str], object] = warnings.warn
+    requested: Execution,
+    store: Store,
+    steps: int,
+    note: Callable[[str], object] = warnings.warn,
+    begun: bool | None = None,
 ) -> DecidedExecution:
     """Decide device, compilation and memory; an execution that is already decided is returned as it is.
 
@@ -30,8 +34,9 @@ def decide_execution(
     Args:
         requested: the execution that the user requests.
         store: the store to train on.
-        steps: total number of updates of the run, so that a resumed run decides as before.
-        note: called with a message if compiling would pay off but is not possible.
+        steps: total number of updates of the run.
+        note: called with messages about the decision to compile.
+        begun: whether the run was compiled when it was begun; ``None``: a new run.
 
     Raises:
         ClwmError: the device cannot be used, or nothing can be compiled for it.
@@ -41,7 +46,7 @@ def decide_execution(
     device = pick_device(requested.device)
     return DecidedExecution(
         device=str(device),
-        compile=decide(requested.compile, steps, device, note),
+        compile=decide(requested.compile, steps, device, note, begun),
         memory=choose_memory(store, device, requested.memory),
         threads=requested.threads,
     )

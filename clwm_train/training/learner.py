@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.config import TrainConfig, WorldModelConfig
+from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.data.sampler import TaskBatch
 from clwm_train.kernels.streams import Drawn, Noise, Purpose, Streams
 from clwm_train.model.agent import Agent
@@ -17,7 +18,8 @@ from clwm_train.model.backbones import RolloutActorCritic, Transitions
 from clwm_train.model.world_model import WorldModel
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.training.clipping import clip_by_seed
-from clwm_train.training.compiler import BACKEND, Backend, compiled
+from clwm_train.training.compiler import BACKEND, Backend
+from clwm_train.training.graph_function import GraphFunction
 from clwm_train.training.precision import use_bf16
 from clwm_train.training.profile import part
 
@@ -68,8 +70,14 @@ class Learner(nn.Module):
         self.optimisers = self._make_optimisers(objectives)
         self.compiles = compiles
 
+        settings = [
+            config.model_dump(mode="json", exclude={"steps", "learning_rate_decay", *LOGGING_KEYS}),
+            len(agent.seeds),
+            *(agent.observation_size, agent.action_size, len(tasks)),
+        ]
+
         def prepare(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-            return compiled(function, backend) if compiles else function
+            return GraphFunction(self, function, settings, backend) if compiles else function
 
         self._representation = prepare(self._representation_losses)
         self._features = prepare(self._features_and_z)
@@ -175,8 +183,10 @@ class Learner(nn.Module):
     def _latent_noise(self, batch: TaskBatch, draws: Noise) -> Noise:
         """Noise of the world model's roll-outs; drawn beforehand for a compiled graph, which cannot draw."""
         world_model = self.agent.world_model
-        if world_model is None or not self.compiles:
+        if not self.compiles:
             return draws
+        if world_model is None:
+            return Drawn([])
         _, tasks, windows, horizon, _ = batch.action.shape
         shape = world_model.prediction.noise_shape(tasks * windows)
         return Drawn([draws.uniform(*shape) for _ in range(horizon - 1)] if shape else [])

@@ -50,8 +50,8 @@ def train_run(
         store: the data that the run began with.
         execution: where and how. Memory-mapped data give bit-identical results. A compiled update
             (:mod:`.compiler`) pays off after a minute or two, and its sums round differently; left open, it
-            is used in runs of 10,000 updates or more if there is a compiler (else with a warning). Threads
-            left open: one for small networks, all cores for large ones.
+            is used as the run was begun, or in new runs of 5,000 updates or more if there is a compiler (else
+            with a warning). Threads left open: one for small networks, all cores for large ones.
         steps: total number of updates, the configuration's by default; a run that has as many is unchanged.
         stop: called after every update; returns whether to stop (with a checkpoint).
         on_progress: called after every update.
@@ -80,7 +80,7 @@ def train_run(
             f"cannot go on to {steps:,}: train a new run with --steps {steps}"
         )
     check_trackers(trackers or ())
-    decided = decide_execution(execution, store, most, warn)
+    decided = decide_execution(execution, store, most, warn, run.record.compiled)
     device = torch.device(decided.device)
     with run_lock(run.path), _memory_errors(run):
         check_fits(run, device)
@@ -101,7 +101,7 @@ def train_run(
         if (run.path / RECORD).exists():
             keep_config(run)
         else:
-            write_run(run)
+            write_run(run.begun(compiled=decided.compile))
         agent, batch = trainer.learner.agent, run.config.batch
         if device.type == "cpu" and is_large(agent, batch):
             keep_freed_memory()

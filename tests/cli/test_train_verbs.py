@@ -14,6 +14,7 @@ import torch
 
 from clwm_data.errors import UnavailableError
 from clwm_train.runs.metrics_log import THROUGHPUT
+from clwm_train.runs.run import open_run
 from clwm_train.settings import Execution
 from clwm_train.training import compiler
 from clwm_train.training import train as api
@@ -25,7 +26,8 @@ from tests.train.helpers import COMPILER
 def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
     trained = clwm("train", store_path, "--out", "run", *SMALL_OPTIONS)
     assert trained.returncode == 0, trained.stderr
-    assert trained.stderr == ""  # the progress bar is silent when stderr is not a terminal
+    # The progress bar is silent when stderr is not a terminal.
+    assert trained.stderr == "run: the update is not compiled\n"
     done = clwm("eval", "run", "--json", "--episodes", 1, "--context-size", 20)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -155,12 +157,14 @@ def test_long_runs_are_compiled_unless_told_otherwise(
     monkeypatch.setattr(compiler, "check_compiler", check)
     monkeypatch.setattr(api, "train_run", train_run)
     for number, options in enumerate(
-        [("--steps", 10_000), ("--steps", 9_999), ("--steps", 10_000, "--no-compile")]
+        [("--steps", 5_000), ("--steps", 4_999), ("--steps", 5_000, "--no-compile")]
     ):
         code, _, err = call("train", store_path, "--out", tmp_path / str(number), *SMALL_OPTIONS, *options)
         assert code == 0
         assert ("slower than it could: no compiler" in err) == (number == 0 and not there_is_a_compiler)
-        assert ("the update is compiled first" in err) == (number == 0 and there_is_a_compiler)
+        compiled = number == 0 and there_is_a_compiler
+        assert ("the update is compiled first" in err) == compiled
+        assert ("the update is not compiled" in err) != compiled
     assert asked == [there_is_a_compiler, False, False]
 
 
@@ -173,9 +177,15 @@ def test_compiled_training_is_the_same_but_for_rounding(call: Call, store_path: 
         assert code == 0, err
         found.append([json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()])
     interrupted = tmp_path / "interrupted"
-    for options in (("--steps", 5), ("--steps", 8, "--resume")):
-        code, _, err = call("train", store_path, "--out", interrupted, *SMALL_OPTIONS, "--compile", *options)
+    for options in (("--steps", 5, "--compile"), ("--steps", 8, "--resume")):
+        code, _, err = call("train", store_path, "--out", interrupted, *SMALL_OPTIONS, *options)
         assert code == 0, err
+        assert "the update is compiled first" in err
+    assert [open_run(tmp_path / name).record.compiled for name in ("run0", "run1", "interrupted")] == [
+        False,
+        True,
+        True,
+    ]
     name = "checkpoints/step-000000008/agent.safetensors"
     assert (interrupted / name).read_bytes() == (tmp_path / "run1" / name).read_bytes()
     plain, compiled = found

@@ -21,6 +21,7 @@ from clwm_train.kernels.norm_mish import EPSILON, norm_mish_graph
 from clwm_train.methods.listing import list_methods
 from clwm_train.model.fsq import FSQ
 from clwm_train.training import compiler
+from clwm_train.training.graph_function import GraphFunction
 from tests.conftest import ROOT
 from tests.train.helpers import COMPILER, small_config
 from tests.train.training.test_learner import make
@@ -75,7 +76,10 @@ def test_a_compiled_run_is_the_other_one(method: str) -> None:
     found = []
     for compiles in (False, True):
         learner, sampler, streams = make(small_config(method), [3, 4], compiles=compiles, backend="eager")
-        found.append([learner.update(sampler.batch(step), step, streams) for step in range(2)])
+        found.append([learner.update(sampler.batch(step), step, streams) for step in range(4)])
+    for function in (learner._representation, learner._features, learner._backbone):
+        assert isinstance(function, GraphFunction)
+        assert all(graph is not None for graph in function._graphs.values())
     for plain, graph in zip(*found, strict=True):
         assert plain.keys() == graph.keys()
         for name, value in plain.items():
@@ -115,19 +119,30 @@ def test_who_decides_to_compile(there_is_a_compiler: bool, monkeypatch: pytest.M
     monkeypatch.setattr(compiler, "check_compiler", check)  # stands for what this machine has installed
     notes: list[str] = []
 
-    def decided(wanted: bool | None, steps: int) -> bool:
-        return compiler.decide(wanted, steps, torch.device("cpu"), notes.append)
+    def decided(wanted: bool | None, steps: int, begun: bool | None = None) -> bool:
+        return compiler.decide(wanted, steps, torch.device("cpu"), notes.append, begun)
 
     assert not decided(False, 10**6)
-    assert not decided(None, 9_999)
+    assert not decided(None, 4_999)
+    assert not decided(None, 10**6, begun=False)
+    assert not decided(False, 10**6, begun=False)
     assert notes == []
-    assert decided(None, 10_000) == there_is_a_compiler
+    assert decided(None, 5_000) == there_is_a_compiler
     assert len(notes) == (not there_is_a_compiler)
+    notes.clear()
+    assert not decided(False, 1, begun=True)
+    (note,) = notes
+    assert "begun compiled and goes on not compiled" in note
     if there_is_a_compiler:
         assert decided(True, 1)
+        assert decided(None, 1, begun=True)
+        assert len(notes) == 1
+        assert decided(True, 1, begun=False)
+        assert "begun not compiled and goes on compiled" in notes[1]
     else:
-        with pytest.raises(ClwmError, match="no compiler"):
-            decided(True, 1)
+        for requested in (True, None):
+            with pytest.raises(ClwmError, match="no compiler"):
+                decided(requested, 1, begun=True)
 
 
 def test_a_compiler_that_fails_is_one_line() -> None:

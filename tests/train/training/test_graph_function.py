@@ -1,0 +1,174 @@
+"""Functions that are compiled once, kept on disk, and called as graphs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from clwm_train.kernels.streams import Drawn
+from clwm_train.training import kept_graph
+from clwm_train.training.graph_function import GraphFunction
+from clwm_train.training.kept_graph import flatten, key, signature
+from tests.conftest import ROOT
+from tests.train.helpers import COMPILER
+
+
+class Counting(nn.Module):
+    """A function with an effect on a buffer, and results of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+        self.register_buffer("count", torch.zeros(()))
+
+    def run(self, x: Tensor, y: Tensor, noise: Drawn) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        self.count.add_(1)
+        z = x * self.weight + noise.uniform(2)
+        return z, y, {"difference": x - y, "again": z}
+
+
+def made() -> tuple[Counting, Callable[..., Any], list[int]]:
+    module, traces = Counting(), [0]
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        traces[0] += 1
+        return graph
+
+    return module, GraphFunction(module, module.run, {}, backend), traces
+
+
+def test_a_graph_is_the_function() -> None:
+    module, function, traces = made()
+    for number in range(4):
+        x, y, noise = torch.rand(2), torch.rand(2), torch.rand(1, 2)
+        z, same, more = function(x, y, Drawn([noise]))
+        torch.testing.assert_close(z, x * module.weight + noise)
+        assert same is y
+        assert more["again"] is z
+        torch.testing.assert_close(more["difference"], x - y)
+        assert module.count == number + 1
+        module.weight.grad = None
+        z.sum().backward()
+        torch.testing.assert_close(module.weight.grad, x)
+        if number == 1:
+            module.load_state_dict({"weight": torch.tensor([3.0, 5.0]), "count": module.count})
+        if number == 2:
+            module.weight = nn.Parameter(torch.tensor([-1.0, 1.0]))
+    assert traces == [1]
+
+
+def test_arguments_that_are_one_tensor_make_a_graph_of_their_own() -> None:
+    _, function, traces = made()
+    x, y = torch.rand(2), torch.rand(2)
+    for first, second in ((x, x), (x, y), (y, x), (y, y)):
+        *_, more = function(first, second, Drawn([torch.rand(1, 2)]))
+        torch.testing.assert_close(more["difference"], first - second)
+    assert traces == [2]
+
+
+def test_other_sizes_make_a_graph_of_their_own() -> None:
+    module = Counting()
+    function = GraphFunction(module, lambda x: (x.sum(), module.weight * 2), {}, "eager")
+    for size in (3, 4, 3, 4):
+        assert function(torch.ones(size))[0] == size
+
+
+def test_arguments_are_taken_apart_in_order() -> None:
+    x, y, z = (torch.full((), float(number)) for number in range(3))
+    tensors, others = flatten((x, None, Drawn([y, z]), 3))
+    assert [float(tensor) for tensor in tensors] == [0.0, 1.0, 2.0]
+    assert others == [4, None, "Drawn", 2, 0, 3]
+    with pytest.raises(TypeError, match="cannot depend on dtype"):
+        flatten((x, torch.float32))
+
+
+def test_what_a_graph_depends_on_is_part_of_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Counting()
+    x = torch.rand(4, 4)
+
+    def called(*tensors: Tensor, others: list[object] | None = None) -> kept_graph.Signature:
+        return signature(tensors, others or [])
+
+    names = [key("run", {}, module, called(x, x.clone()))]
+    names.append(key("other", {}, module, called(x, x.clone())))
+    names.append(key("run", {"rate": 1}, module, called(x, x.clone())))
+    names.append(key("run", {}, nn.Linear(1, 1), called(x, x.clone())))
+    names.append(key("run", {}, module, called(x, x)))
+    names.append(key("run", {}, module, called(x, x.t())))
+    names.append(key("run", {}, module, called(x, x[:2])))
+    names.append(key("run", {}, module, called(x, x.double())))
+    names.append(key("run", {}, module, called(x, x.clone().requires_grad_())))
+    names.append(key("run", {}, module, called(x, x.clone(), others=[1])))
+    with torch.no_grad():
+        names.append(key("run", {}, module, called(x, x.clone())))
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    names.append(key("run", {}, module, called(x, x.clone())))
+    torch.set_num_threads(before)
+    module.count = torch.zeros(2)
+    names.append(key("run", {}, module, called(x, x.clone())))
+    environment = kept_graph._environment()
+    monkeypatch.setattr(kept_graph, "_environment", lambda: [*environment[:-1], "other sources"])
+    names.append(key("run", {}, Counting(), called(x, x.clone())))
+    assert len(set(names)) == len(names)
+    monkeypatch.setattr(kept_graph, "_environment", lambda: environment)
+    assert key("run", {}, Counting(), called(torch.rand(4, 4), torch.rand(4, 4))) == names[0]
+
+
+KEPT = """
+import logging, torch
+from clwm_train.kernels.streams import Drawn
+from clwm_train.training.graph_function import GraphFunction
+from tests.train.training.test_graph_function import Counting
+from torch._dynamo.utils import counters
+
+logging.basicConfig(format="%(message)s")
+torch.manual_seed(0)
+module = Counting()
+function = GraphFunction(module, module.run, {})
+total = torch.zeros(())
+for _ in range(3):
+    x, y = torch.rand(2), torch.rand(2)
+    z, same, more = function(x, y, Drawn([torch.rand(1, 2)]))
+    assert same is y
+    total = total + z.exp().sum() + more["difference"].sum()
+total.backward()
+print(total.item().hex(), module.weight.grad.tolist(), module.count.item(), len(counters["stats"]))
+"""
+
+
+@COMPILER
+def test_a_kept_graph_is_found_without_tracing(tmp_path: Path) -> None:
+    def run() -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", KEPT],
+            env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip(), done.stderr.strip()
+
+    first, _ = run()
+    (kept,) = (tmp_path / "clwm").iterdir()
+    content = kept.read_bytes()
+    second, err = run()
+    assert not first.endswith(" 0")
+    assert second == first.rpartition(" ")[0] + " 0"
+    assert err == ""
+    for damaged in (content[:-1], content[:40], b""):
+        kept.write_bytes(damaged)
+        again, err = run()
+        assert again == first
+        assert err == f"{kept} is damaged: its graph is compiled anew"
+        assert kept.read_bytes() != damaged
