@@ -76,9 +76,10 @@ class GraphFunction:
         called = signature(tensors, others)
         if called not in self._graphs:
             kept = self._file(called) if self._backend == BACKEND else None
-            self._graphs[called] = kept and with_sound_cache(kept_graph.load)(kept, _restored)
-            if self._graphs[called] is None:
+            found = None if kept is None else with_sound_cache(kept_graph.load)(kept, _restored)
+            if found is None:
                 return self._trace(arguments, tensors, called, kept)
+            self._graphs[called] = found
         graph = self._graphs[called]
         return self._traced(*arguments) if graph is None else graph(self._tensor, tensors)
 

@@ -211,7 +211,7 @@ def _environment() -> list[str]:
     return [
         torch.__version__,
         str(torch.version.git_version),
-        *(config.get_hash().hex() for config in settings),  # type: ignore[attr-defined]
+        *(config.get_hash().hex() for config in settings),
         repr(sorted(torch.cpu.get_capabilities().items())),
         os.environ.get("ATEN_CPU_CAPABILITY", ""),
         _sources(),

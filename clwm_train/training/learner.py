@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,9 @@ class Learner(nn.Module):
         ]
 
         def prepare(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-            return GraphFunction(self, function, settings, backend) if compiles else function
+            if not compiles:
+                return function
+            return cast(Callable[Arguments, Result], GraphFunction(self, function, settings, backend))
 
         self._representation = prepare(self._representation_losses)
         self._features = prepare(self._features_and_z)
