@@ -1,13 +1,16 @@
 """Aggregates over tasks and seeds, with stratified bootstrap intervals (Agarwal et al. 2021, 2108.13264).
 
-Scores are [runs, tasks]: one row per seed, one column per task. A bootstrap replicate draws, independently
-for every task, as many seeds as there are, with replacement: the tasks are the fixed strata, and the
-uncertainty is that of the seeds.
+Scores are [runs, tasks]: one row per seed, one column per task. A bootstrap replicate draws as many seeds as
+there are, with replacement: the tasks are fixed, and the uncertainty is that of the seeds. Seeds are drawn
+independently for every task, as published, where every task has trainings of its own. The tasks of one
+dataset do not: the same agents play all of them, so their scores rise and fall together. :class:`Grouped`
+scores say which tasks share their agents, and the seeds are drawn once for all of these (a cluster
+bootstrap); drawn task by task, the intervals would be much too narrow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +21,22 @@ from clwm_data.errors import InvalidInputError
 Floats = NDArray[np.float64]
 #: Scores [..., runs, tasks] -> [...].
 Statistic = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Scores of agents, each of which played several tasks.
+
+    Attributes:
+        scores: [runs, tasks].
+        groups: for each task, the number of its group, from 0; the tasks of a group share their agents.
+    """
+
+    scores: ArrayLike
+    groups: Sequence[int]
+
+
+Scores = ArrayLike | Grouped
 
 #: Maximum number of resampled scores in memory, unless another is given; results do not depend on it.
 CHUNK = 4_000_000
@@ -76,7 +95,7 @@ AGGREGATES: dict[str, Statistic] = {
 
 
 def aggregate(
-    scores: ArrayLike,
+    scores: Scores,
     statistic: Statistic = iqm,
     *,
     replicates: int = 10_000,
@@ -86,24 +105,32 @@ def aggregate(
 ) -> Interval:
     """A statistic of scores [runs, tasks] with its stratified bootstrap interval.
 
+    Args:
+        scores: the scores; of agents that played several tasks each, as :class:`Grouped`.
+        statistic: the statistic.
+        replicates: bootstrap replicates.
+        confidence: confidence level of the interval.
+        seed: seed of the bootstrap.
+        chunk: maximum number of resampled scores in memory; the result does not depend on it.
+
     Raises:
         InvalidInputError: no scores, the wrong shape, or a score that is not finite.
     """
-    array = _checked(scores)
+    array, groups = _checked(scores)
     point = float(statistic(array))
     if len(array) == 1:
         return Interval(point)
     rng = np.random.default_rng(seed)
     values = np.concatenate(
-        [statistic(_resample(array, count, rng)) for count in _chunks(replicates, array.size, chunk)]
+        [statistic(_resample(array, groups, count, rng)) for count in _chunks(replicates, array.size, chunk)]
     )
     low, high = _percentiles(values, confidence)
     return Interval(point, float(low), float(high))
 
 
 def probability_of_improvement(
-    scores: ArrayLike,
-    over: ArrayLike,
+    scores: Scores,
+    over: Scores,
     *,
     replicates: int = 2_000,
     confidence: float = 0.95,
@@ -115,7 +142,7 @@ def probability_of_improvement(
     For each task this is the Mann-Whitney U statistic divided by the number of pairs.
 
     Args:
-        scores: scores of X [runs, tasks].
+        scores: scores of X [runs, tasks], as for :func:`aggregate`.
         over: scores of Y [other runs, tasks], with the same tasks as columns.
         replicates: bootstrap replicates; X and Y are resampled independently.
         confidence: confidence level of the interval.
@@ -125,7 +152,7 @@ def probability_of_improvement(
     Raises:
         InvalidInputError: as :func:`aggregate`, or the number of tasks differs.
     """
-    x, y = _checked(scores), _checked(over)
+    (x, x_groups), (y, y_groups) = _checked(scores), _checked(over)
     if x.shape[1] != y.shape[1]:
         raise InvalidInputError(
             f"scores of {x.shape[1]} and of {y.shape[1]} tasks cannot be compared: give the same"
@@ -133,10 +160,10 @@ def probability_of_improvement(
     point = float(_wins(x, y))
     if len(x) == 1 or len(y) == 1:
         return Interval(point)
-    rng = np.random.default_rng(seed)
+    rng, other_rng = np.random.default_rng(seed).spawn(2)  # so that chunks do not change what is drawn
     values = np.concatenate(
         [
-            _wins(_resample(x, count, rng), _resample(y, count, rng))
+            _wins(_resample(x, x_groups, count, rng), _resample(y, y_groups, count, other_rng))
             for count in _chunks(replicates, x.size * len(y), chunk)
         ]
     )
@@ -162,7 +189,7 @@ class Profile:
 
 
 def performance_profile(
-    scores: ArrayLike,
+    scores: Scores,
     thresholds: ArrayLike,
     *,
     replicates: int = 2_000,
@@ -175,20 +202,21 @@ def performance_profile(
     Raises:
         InvalidInputError: as :func:`aggregate`.
     """
-    array, at = _checked(scores), np.asarray(thresholds, np.float64)
+    (array, groups), at = _checked(scores), np.asarray(thresholds, np.float64)
     share = _above(array, at)
     if len(array) == 1:
         return Profile(at, share)
     rng = np.random.default_rng(seed)
     values = np.concatenate(
-        [_above(_resample(array, count, rng), at) for count in _chunks(replicates, array.size, chunk)]
+        [_above(_resample(array, groups, count, rng), at) for count in _chunks(replicates, array.size, chunk)]
     )
     low, high = _percentiles(values, confidence)
     return Profile(at, share, low, high)
 
 
-def _checked(scores: ArrayLike) -> Floats:
-    array = np.asarray(scores, np.float64)
+def _checked(scores: Scores) -> tuple[Floats, NDArray[np.int64]]:
+    """The scores [runs, tasks], and the group of each task; of its own unless they are :class:`Grouped`."""
+    array = np.asarray(scores.scores if isinstance(scores, Grouped) else scores, np.float64)
     if array.ndim != 2 or array.size == 0:
         raise InvalidInputError(
             f"scores have shape {array.shape}: expected runs x tasks, at least one of each"
@@ -198,14 +226,18 @@ def _checked(scores: ArrayLike) -> Floats:
         raise InvalidInputError(
             f"the score of run {run} on task {task} is {array[run, task]}: correct it or leave it out"
         )
-    return array
+    tasks = array.shape[1]
+    groups = np.asarray(scores.groups if isinstance(scores, Grouped) else range(tasks), np.int64)
+    if groups.shape != (tasks,):
+        raise InvalidInputError(f"there are groups of {groups.size} tasks for scores of {tasks}")
+    return array, groups
 
 
-def _resample(scores: Floats, count: int, rng: np.random.Generator) -> Floats:
+def _resample(scores: Floats, groups: NDArray[np.int64], count: int, rng: np.random.Generator) -> Floats:
     """Bootstrap replicates [count, runs, tasks]."""
     runs, tasks = scores.shape
-    drawn = rng.integers(runs, size=(count, runs, tasks))
-    return scores[drawn, np.arange(tasks)]
+    drawn = rng.integers(runs, size=(count, runs, int(groups.max()) + 1))
+    return scores[drawn[..., groups], np.arange(tasks)]
 
 
 def _wins(x: Floats, y: Floats) -> Floats:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from clwm_data.pages.charts import Chart
 from clwm_train.evaluation.results import Evaluation, read_evaluations
-from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.report.figure import THIRD, Figure, common_axis, estimates, method_classes
 from clwm_train.report.scores import Score, gather_scores
 from clwm_train.runs.run import Run
@@ -63,7 +62,7 @@ def _alike(one: EvaluationSettings, other: EvaluationSettings) -> bool:
 def _figure(matrix: Matrix, methods: Sequence[str]) -> Figure:
     css = method_classes(methods)
     values = {
-        (*part, method): {name: _value(scores[method]) for name, scores in by.items() if method in scores}
+        (*part, method): {name: scores[method].estimate for name, scores in by.items() if method in scores}
         for part, by in matrix.items()
         for method in methods
     }
@@ -94,9 +93,3 @@ def _figure(matrix: Matrix, methods: Sequence[str]) -> Figure:
         ("dataset", "method", "split", "context", "point", "low", "high"),
         rows,
     )
-
-
-def _value(score: Score) -> Interval:
-    if score.normalised is None:
-        return aggregate(score.returns, mean)
-    return aggregate(score.normalised, iqm)

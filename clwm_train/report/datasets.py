@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clwm_data.pages.charts import Chart
-from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
 from clwm_train.report.figure import QUARTER, Figure, common_axis, estimates, method_classes, present
 from clwm_train.report.returns import PARTS
 from clwm_train.report.scores import Score
@@ -22,7 +21,7 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
     shown = present(methods, [{score.method for score in scores}])
     if not parts or (len(datasets) == 1 and all(score.normalised is not None for score in scores)):
         return None
-    summaries = {key: summary(score) for key, score in by_key.items() if key[1:3] in parts}
+    summaries = {key: score.estimate for key, score in by_key.items() if key[1:3] in parts}
     normalised = common_axis(
         [value for key, value in summaries.items() if by_key[key].normalised is not None],
         "normalised return",
@@ -54,8 +53,3 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
         ("dataset", "protocol", "split", "method", "scale", "point", "low", "high"),
         rows,
     )
-
-
-def summary(score: Score) -> Interval:
-    """The IQM of the normalised returns, or the mean return if there are no reference returns."""
-    return aggregate(score.returns, mean) if score.normalised is None else aggregate(score.normalised, iqm)

@@ -15,7 +15,7 @@ from clwm_data.references import normalised_return
 from clwm_data.references.table import References, reference_of
 from clwm_train.analysis.results import Analysis, read_analyses
 from clwm_train.evaluation.results import Evaluation
-from clwm_train.metrics.aggregate import Interval, aggregate, iqm, mean
+from clwm_train.metrics.aggregate import Grouped, Interval, aggregate, iqm, mean
 from clwm_train.runs.metrics_log import PROCESSOR_SECONDS, read_metrics
 from clwm_train.runs.run import METRICS, Run
 
@@ -61,6 +61,18 @@ class Score:
     processor_seconds: float | None
     probe: float | None = None
     group_success: Mapping[str, Floats] = field(default_factory=dict)
+
+    @property
+    def estimate(self) -> Interval:
+        """The IQM of the normalised returns, or the mean return if there are no reference returns."""
+        if self.normalised is None:
+            return aggregate(same_agents(self.returns), mean)
+        return aggregate(same_agents(self.normalised), iqm)
+
+
+def same_agents(values: Floats) -> Grouped:
+    """Scores [S, T] of the agents of one dataset, each of which played all T tasks."""
+    return Grouped(values, (0,) * values.shape[1])
 
 
 def gather_scores(
@@ -209,8 +221,8 @@ def known_family(run: Run) -> TaskFamily | None:
 
 
 Part = tuple[str, str]
-#: method -> normalised scores [S, tasks of all datasets].
-Pooled = dict[str, Floats]
+#: method -> normalised scores [S, tasks of all datasets], grouped by dataset.
+Pooled = dict[str, Grouped]
 
 
 @dataclass(frozen=True)
@@ -252,22 +264,23 @@ def compare(scores: Sequence[Score], methods: Sequence[str], parts: Sequence[Par
             for method in methods
             if method in by_method
         }
-        kept = {method: array for method, array in joined.items() if array is not None}
+        kept = {method: scored for method, scored in joined.items() if scored is not None}
         if kept:
             pooled[part] = kept
             datasets |= dict.fromkeys(names)
     return Comparison(pooled, tuple(datasets))
 
 
-def _side_by_side(scores: Sequence[Score]) -> Floats | None:
-    """[common seeds, all tasks]; ``None`` if there are none."""
+def _side_by_side(scores: Sequence[Score]) -> Grouped | None:
+    """[common seeds, all tasks] of several datasets; ``None`` if there are none."""
     seeds = sorted(set.intersection(*(set(score.seeds) for score in scores))) if scores else []
     parts = [
         score.normalised[[score.seeds.index(seed) for seed in seeds]]
         for score in scores
         if score.normalised is not None
     ]
-    return np.concatenate(parts, 1) if seeds else None
+    groups = [dataset for dataset, part in enumerate(parts) for _ in range(part.shape[1])]
+    return Grouped(np.concatenate(parts, 1), groups) if seeds else None
 
 
 #: Columns of the table of results, for people and for programs.
@@ -339,9 +352,9 @@ def _counts(score: Score) -> tuple[str, ...]:
 def _aggregates(score: Score) -> tuple[tuple[Interval | None, int], ...]:
     """Mean return, IQM of the normalised returns, mean success, and how to write them."""
     return (
-        (aggregate(score.returns, mean), 1),
-        (None if score.normalised is None else aggregate(score.normalised, iqm), 3),
-        (None if score.success is None else aggregate(score.success, mean), 2),
+        (aggregate(same_agents(score.returns), mean), 1),
+        (None if score.normalised is None else aggregate(same_agents(score.normalised), iqm), 3),
+        (None if score.success is None else aggregate(same_agents(score.success), mean), 2),
     )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from clwm_data.pages.charts import Chart
-from clwm_train.metrics.aggregate import Interval, aggregate, iqm, optimality_gap
+from clwm_train.metrics.aggregate import Interval, Scores, aggregate, iqm, optimality_gap
 from clwm_train.report.figure import THIRD, common_axis, estimates, method_classes, spread
 from clwm_train.report.learned import DISENTANGLEMENT, REPRESENTATION
+from clwm_train.report.scores import same_agents
 from docs.generate.results.cells import Cell, Measured
 from docs.generate.results.learned import disentanglement, final_representation
 from docs.generate.results.tables import PARTS, REPLICATES, over_datasets
@@ -118,8 +119,10 @@ def _panels(
 
 def _returns(measured: Measured, cell: Cell) -> Interval | None:
     score = measured.scores.get(cell)
-    return None if score is None else _aggregate(score.normalised, iqm)
+    if score is None or score.normalised is None:
+        return None
+    return _aggregate(same_agents(score.normalised), iqm)
 
 
-def _aggregate(scores: np.ndarray | None, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval | None:
+def _aggregate(scores: Scores | None, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval | None:
     return None if scores is None else aggregate(scores, statistic, replicates=REPLICATES)

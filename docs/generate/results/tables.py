@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from clwm_data.pages.numbers import number
-from clwm_train.metrics.aggregate import Interval, aggregate, iqm, optimality_gap, probability_of_improvement
+from clwm_train.metrics.aggregate import (
+    Interval,
+    Scores,
+    aggregate,
+    iqm,
+    optimality_gap,
+    probability_of_improvement,
+)
 from clwm_train.report.figure import spread
 from clwm_train.report.learned import DISENTANGLEMENT, REPRESENTATION
-from clwm_train.report.scores import Score, compare, shown
+from clwm_train.report.scores import Pooled, Score, compare, same_agents, shown
 from docs.generate.results.cells import Cell, Key, Measured
 from docs.generate.results.learned import disentanglement, final_representation, probe
 
@@ -245,9 +252,7 @@ def budgets(measured: Measured) -> Table:
     return Table(header, rows)
 
 
-def over_datasets(
-    measured: Measured, part: tuple[str, str]
-) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
+def over_datasets(measured: Measured, part: tuple[str, str]) -> tuple[Pooled, tuple[str, ...]]:
     """Normalised scores [seeds, tasks] of each method on the datasets that all methods were measured on.
 
     Methods without any result are left out; so is a dataset on which another one is missing.
@@ -257,7 +262,7 @@ def over_datasets(
     return compared.parts.get(part, {}), compared.datasets
 
 
-def improves(first: np.ndarray | None, other: np.ndarray | None) -> Interval | None:
+def improves(first: Scores | None, other: Scores | None) -> Interval | None:
     """Probability of improvement; ``None`` if one of both is missing."""
     if first is None or other is None:
         return None
@@ -270,7 +275,7 @@ def _all(datasets: Iterable[str]) -> str:
 
 
 def _iqm(score: Score | None) -> str:
-    return _estimate(None if score is None else score.normalised)
+    return _estimate(None if score is None or score.normalised is None else same_agents(score.normalised))
 
 
 def _success(score: Score | None) -> str:
@@ -278,7 +283,7 @@ def _success(score: Score | None) -> str:
     return ABSENT if score is None or score.success is None else number(float(score.success.mean()), 2)
 
 
-def _estimate(scores: np.ndarray | None, statistic: Callable[[np.ndarray], np.ndarray] = iqm) -> str:
+def _estimate(scores: Scores | None, statistic: Callable[[np.ndarray], np.ndarray] = iqm) -> str:
     if scores is None:
         return ABSENT
     return shown(aggregate(scores, statistic, replicates=REPLICATES), 2)

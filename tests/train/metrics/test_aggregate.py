@@ -13,6 +13,7 @@ from scipy import stats
 from clwm_data.errors import ClwmError
 from clwm_train.metrics.aggregate import (
     AGGREGATES,
+    Grouped,
     aggregate,
     iqm,
     mean,
@@ -140,7 +141,59 @@ def test_seeds_are_drawn_task_by_task() -> None:
     assert found.low < -0.5
 
 
+def test_agents_of_several_tasks_are_drawn_whole() -> None:
+    """Two agents, the one better on both tasks of a dataset: the mean is 0, 1/2 or 1, as for one task."""
+    shared = [[0.0, 0.0], [1.0, 1.0]]
+    found = aggregate(Grouped(shared, [0, 0]), mean, confidence=0.4)
+    assert (found.low, found.high) == (0.5, 0.5)
+    found = aggregate(Grouped(shared, [0, 0]), mean)
+    assert (found.low, found.high) == (0.0, 1.0)
+    cancel = [[1.0, -1.0], [-1.0, 1.0]]
+    found = aggregate(Grouped(cancel, [0, 0]), mean)
+    assert (found.low, found.high) == (0.0, 0.0)
+    profile = performance_profile(Grouped(shared, [0, 0]), [0.5], confidence=0.4)
+    np.testing.assert_allclose([profile.low, profile.high], 0.5)
+    better = probability_of_improvement(Grouped([[1.0, 0.0], [0.0, 1.0]], [0, 0]), [[0.5, 0.5]] * 2)
+    assert (better.low, better.high) == (0.5, 0.5)
+
+
+def test_groups_of_one_task_are_no_groups() -> None:
+    assert aggregate(Grouped(X, range(7))) == aggregate(X)
+    assert probability_of_improvement(Grouped(X, range(7)), Grouped(Y, range(7))) == (
+        probability_of_improvement(X, Y)
+    )
+
+
+def test_grouped_bootstrap_against_a_loop() -> None:
+    """Five tasks of one dataset and two of another, whose agents are others."""
+    groups = [0, 0, 0, 0, 0, 1, 1]
+    found = aggregate(Grouped(X, groups), iqm, replicates=20_000)
+    rng = np.random.default_rng(5)
+    replicates = []
+    for _ in range(20_000):
+        first, second = rng.integers(5, size=5), rng.integers(5, size=5)
+        replicates.append(stats.trim_mean(np.hstack([X[first, :5], X[second, 5:]]), 0.25, axis=None))
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(replicates, [2.5, 97.5])), abs=0.006)
+
+
+@pytest.mark.parametrize(("grouped", "least"), [(True, 160), (False, 0)])
+def test_intervals_cover_the_mean_of_agents_that_differ(grouped: bool, least: int) -> None:
+    """Agents differ on all tasks of a dataset at once: drawn task by task, intervals are far too narrow."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for number in range(200):
+        scores = rng.normal(0.3, 0.2, (6, 1)) + rng.normal(0.0, 0.1, (6, 10))
+        found = aggregate(Grouped(scores, [0] * 10) if grouped else scores, mean, replicates=300, seed=number)
+        assert found.low is not None
+        assert found.high is not None
+        hits += found.low <= 0.3 <= found.high
+    assert hits >= least
+    assert grouped or hits <= 120
+
+
 def test_chunks_change_nothing() -> None:
+    improvement = probability_of_improvement(X, Y, replicates=99)
+    assert probability_of_improvement(X, Y, replicates=99, chunk=X.size * 40) == improvement
     whole = aggregate(X, iqm, replicates=999, seed=3)
     assert aggregate(X, iqm, replicates=999, seed=3, chunk=X.size * 100) == whole
     assert aggregate(X, iqm, replicates=999, seed=4, chunk=X.size * 100) != whole
@@ -172,6 +225,8 @@ def test_mistakes() -> None:
     ):
         with pytest.raises(ClwmError, match=message):
             aggregate(scores)
+    with pytest.raises(ClwmError, match="groups of 1 tasks for scores of 2"):
+        aggregate(Grouped([[1.0, 2.0]], [0]))
     with pytest.raises(ClwmError, match="of 2 and of 1 tasks"):
         probability_of_improvement([[1.0, 2.0]], [[1.0]])
 

@@ -101,14 +101,14 @@ def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
     part = ("few-shot", "id")
     all_three = compare(scores, ["spc", "<b>sim", "focal"], [part])
     assert all_three.datasets == ("cheetah-vel",)
-    assert {name: array.shape for name, array in all_three.parts[part].items()} == {
+    assert {name: np.shape(pooled.scores) for name, pooled in all_three.parts[part].items()} == {
         "spc": (3, 10),
         "<b>sim": (2, 10),
         "focal": (3, 10),
     }
     two = compare(scores, ["spc", "<b>sim"], [part])
     assert set(two.datasets) == {"cheetah-vel", "point-robot"}
-    assert {name: array.shape for name, array in two.parts[part].items()} == {
+    assert {name: np.shape(pooled.scores) for name, pooled in two.parts[part].items()} == {
         "spc": (3, 20),
         "<b>sim": (2, 20),
     }
@@ -116,7 +116,9 @@ def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
         s for s in scores if (s.method, s.dataset, s.protocol, s.split) == ("<b>sim", "cheetah-vel", *part)
     )
     assert one_seed.normalised is not None
-    np.testing.assert_array_equal(two.parts[part]["<b>sim"][:, :10], one_seed.normalised)
+    pooled = two.parts[part]["<b>sim"]
+    np.testing.assert_array_equal(np.asarray(pooled.scores)[:, :10], one_seed.normalised)
+    assert list(pooled.groups) == [0] * 10 + [1] * 10  # the agents of each dataset are drawn whole
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +156,8 @@ def test_the_numbers_in_the_figures(runs: Path, written: list[Path]) -> None:
     found = find_runs([runs])
     part = ("few-shot", "id")
     methods = ["spc", "<b>sim", "focal"]
-    compared = compare(scores_of(found), methods, [part]).parts[part]
+    pooled = compare(scores_of(found), methods, [part]).parts[part]
+    compared = {method: np.asarray(scores.scores) for method, scores in pooled.items()}
 
     def rows(name: str) -> list[dict[str, str]]:
         with (written[0].parent / "study_files" / f"{name}.csv").open() as stream:
