@@ -10,7 +10,7 @@ import click
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
-from .common import echo_json, echo_table, progress_bar
+from .common import counting_bar, echo_json, echo_table
 from .completion import names, runs
 from .finding import find_run, is_own, store_of_run
 from .options import checkpoint_option, json_option, list_option, run_store_option
@@ -81,12 +81,7 @@ def analyse(
 
     path = find_run(run)
     opened = open_run(path)
-    with progress_bar(None, "part", "analysing") as bar:
-
-        def on_progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with counting_bar("analysing", "part") as on_progress:
         analysis = analyse_run(
             opened,
             open_store(store_of_run(opened, store)),

@@ -13,7 +13,7 @@ import clwm_train
 from clwm_data.extras import require
 from clwm_data.pages.numbers import plural
 
-from .common import progress_bar
+from .common import counting_bar, progress_bar
 from .eval import echo_results
 from .options import Seed, TargetPath
 
@@ -46,13 +46,8 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     path, folder = out / f"{NAME}.zarr", out / f"{NAME}-spc-s{seed}"
 
     _headline(1, f"collect {path}")
-    with progress_bar(None, "episode", "collecting") as bar:
-
-        def on_episodes(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        store = clwm_data.collect(NAME, path, on_progress=on_episodes)
+    with counting_bar("collecting", "episode") as on_progress:
+        store = clwm_data.collect(NAME, path, on_progress=on_progress)
     click.echo(
         f"{plural(len(store), 'task')}, "
         f"{plural(sum(task.record.transitions for task in store), 'transition')}",

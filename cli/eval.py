@@ -13,7 +13,7 @@ from clwm_data.extras import require
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 
-from .common import echo_json, echo_table, progress_bar
+from .common import counting_bar, echo_json, echo_table, progress_bar
 from .completion import names, runs
 from .eval_behaviours import EACH, evaluate_behaviours
 from .finding import find_run, is_own, store_of_run
@@ -142,12 +142,7 @@ def eval(
         warned.add(message)
 
     def evaluate_with(settings: EvaluationSettings) -> Evaluation:
-        with progress_bar(None, "step", "evaluating") as bar:
-
-            def on_progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
+        with counting_bar("evaluating", "step") as on_progress:
             return evaluate_run(
                 opened,
                 data,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clwm_data.families.base import SPLITS, TaskFamily
+from clwm_data.families.base import SPLITS, TaskFamily, with_lists
 from clwm_data.families.metaworld.family import MetaWorld
 from clwm_data.families.placement import placements
 from clwm_data.zoo.shipped import shipped_folder
@@ -63,13 +63,11 @@ def describe_tasks(family: TaskFamily) -> list[dict[str, Any]]:
     """Every task of a family, ready for JSON: ``task, split, parameters``, and ``group`` where it has one."""
     tasks = []
     for task in family.tasks:
-        parameters = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in task.parameters.items()
-        }
         group = family.group(task.index)
         named = {} if group is None else {"group": group}
-        tasks.append({"task": task.index, "split": task.split, **named, "parameters": parameters})
+        tasks.append(
+            {"task": task.index, "split": task.split, **named, "parameters": with_lists(task.parameters)}
+        )
     return tasks
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clwm_data.behaviours.noise import NormalNoise
+from clwm_data.behaviours.noise import Floats, NormalNoise, Observations
 from clwm_data.errors import InvalidInputError
 from clwm_data.families.base import TaskFamily
 from clwm_data.manifest import BehaviourEntry
@@ -46,7 +46,7 @@ class AgentBehaviour(NormalNoise):
         self._policies: dict[int, AdaptedPolicy] = {}
         self._draws: dict[int, list[NDArray[np.float32]]] = {}
 
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> Floats:
         """Noise of an episode [horizon, act], which begins; what the policy draws is drawn, too."""
         self._policies[lane] = AdaptedPolicy(self._agent, 0, self._z)
         size = 0 if self._deterministic else self._agent.policy.noise_size
@@ -54,12 +54,7 @@ class AgentBehaviour(NormalNoise):
         self._draws[lane] = list(drawn[::-1])
         return super().draw(generator, lane)
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The agent's actions plus noise [L, act]."""
         actions = np.zeros(noise.shape)
         with cpu_threads(1):  # several would round differently from one machine to another

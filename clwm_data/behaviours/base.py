@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviours.learned import LearnedBehaviour, deterministic
-from clwm_data.behaviours.noise import NormalNoise
+from clwm_data.behaviours.noise import Floats, NormalNoise, Observations
 from clwm_data.behaviours.own import make_own_behaviour
 from clwm_data.extras import require
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
@@ -27,15 +27,10 @@ class Behaviour(Protocol):
     depend on which others run beside it.
     """
 
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> Floats:
         """The noise [horizon, act] of one whole episode, which begins in a lane now."""
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """Actions [L, act] for observations [L, obs] and the noise of this step [L, act], not yet clipped."""
 
 
@@ -60,16 +55,11 @@ class RandomBehaviour:
     def __init__(self, family: TaskFamily) -> None:
         self._shape = (family.horizon, family.action_size)
 
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> Floats:
         """The actions themselves [horizon, act]."""
         return generator.uniform(-1.0, 1.0, self._shape)
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The actions that were drawn [L, act]."""
         return noise
 
@@ -81,12 +71,7 @@ class NoisyBehaviour(NormalNoise):
         super().__init__(family, noise)
         self._policy = policy
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The policy's actions plus noise [L, act]."""
         # Clipped before the noise is added: a saturated policy would otherwise hide the noise.
         return np.clip(self._policy(observation, privileged), -1.0, 1.0) + noise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.behaviours.noise import NormalNoise
+from clwm_data.behaviours.noise import Floats, NormalNoise, Observations
 from clwm_data.families.base import ScriptedPolicy, TaskFamily
 from clwm_data.zoo.policy import LearnedPolicy
 
@@ -18,12 +18,7 @@ class LearnedBehaviour(NormalNoise):
         self._policy = policy
         self._conditioning = family.conditioning.vectors[task]
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """tanh(mean + std * noise) [L, act]."""
         return self._policy.act(observation, tiled(self._conditioning, len(observation)), noise)
 
@@ -32,7 +27,7 @@ def deterministic(family: TaskFamily, policy: LearnedPolicy, task: int) -> Scrip
     """A trained policy without its own noise, on one task."""
     conditioning = family.conditioning.vectors[task]
 
-    def act(observation: NDArray[np.float32], privileged: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def act(observation: NDArray[np.float32], privileged: Floats | None) -> Floats:
         return policy.act(observation, tiled(conditioning, len(observation)))
 
     return act

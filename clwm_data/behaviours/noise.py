@@ -7,6 +7,11 @@ from numpy.typing import NDArray
 
 from clwm_data.families.base import TaskFamily
 
+#: Observations [L, obs] of L lanes, as behaviours see them.
+Observations = NDArray[np.float32]
+#: Actions and noise, in double precision.
+Floats = NDArray[np.float64]
+
 
 class NormalNoise:
     """The part of a behaviour that draws its noise.
@@ -20,6 +25,6 @@ class NormalNoise:
         self._shape = (family.horizon, family.action_size)
         self._scale = scale
 
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> Floats:
         """Gaussian noise [horizon, act] of an episode, which begins in a lane now."""
         return self._scale * generator.standard_normal(self._shape)

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clwm_data.behaviours.noise import NormalNoise
+from clwm_data.behaviours.noise import Floats, NormalNoise, Observations
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import TaskFamily
 from clwm_data.functions import find_function, in_short
@@ -56,7 +55,7 @@ class OwnBehaviour(NormalNoise):
         checked: Callable[..., Any] = policy
         return checked
 
-    def _actions(self, actions: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    def _actions(self, actions: Any, shape: tuple[int, ...]) -> Floats:
         try:
             array = np.asarray(actions, np.float64)
         except (TypeError, ValueError) as error:
@@ -79,18 +78,13 @@ class EpisodeBehaviour(OwnBehaviour):
         super().__init__(family, task, entry, entry.noise)
         self._policies: dict[int, Callable[..., Any]] = {}
 
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> Floats:
         """Noise of an episode [horizon, act]; its policy begins."""
         noise = super().draw(generator, lane)
         self._policies[lane] = self._policy(self._task, generator)
         return noise
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The policies' actions plus noise [L, act]."""
         actions = np.zeros(noise.shape)
         for lane, policy in self._policies.items():
@@ -106,12 +100,7 @@ class BatchedBehaviour(OwnBehaviour):
         super().__init__(family, task, entry, 1.0)
         self._act = self._policy(self._task)
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The policy's actions [L, act]."""
         return self._actions(self._called(self._act, observation.copy(), noise.copy()), noise.shape)
 

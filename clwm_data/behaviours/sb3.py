@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clwm_data.behaviours.noise import NormalNoise
+from clwm_data.behaviours.noise import Floats, NormalNoise, Observations
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
@@ -50,17 +50,12 @@ class Sb3Behaviour(NormalNoise):
                 f"{self._where}: gives actions of {action}, {family.name} has {kind} {family.action_size}"
             )
 
-    def draw(self, generator: np.random.Generator, lane: int = 0) -> NDArray[np.float64]:
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> Floats:
         """Noise of an episode [horizon, act]; its seeds are drawn, too."""
         self._seeds[lane] = generator.integers(2**31, size=self._shape[0]).tolist()[::-1]
         return super().draw(generator, lane)
 
-    def act(
-        self,
-        observation: NDArray[np.float32],
-        privileged: NDArray[np.float64] | None,
-        noise: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The policy's actions plus noise [L, act]."""
         actions = np.zeros(noise.shape)
         # What this process draws elsewhere must not change.
@@ -76,7 +71,7 @@ class Sb3Behaviour(NormalNoise):
             torch.set_num_threads(threads)
         return actions + noise
 
-    def _action(self, observation: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    def _action(self, observation: NDArray[np.float32], seed: int) -> Floats:
         """One action [act] in [-1, 1]."""
         space = self._policy.action_space
         if not self._deterministic:  # some policies draw with torch, some with NumPy
@@ -88,7 +83,7 @@ class Sb3Behaviour(NormalNoise):
         except Exception as error:  # of a policy of others
             raise InvalidInputError(f"{self._where}: {in_short(error)}") from error
         if isinstance(space, gymnasium.spaces.Discrete):
-            one_hot: NDArray[np.float64] = np.eye(int(space.n))[int(action) - int(space.start)]
+            one_hot: Floats = np.eye(int(space.n))[int(action) - int(space.start)]
             return one_hot
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
         return np.asarray((2.0 * (action - low) / (high - low) - 1.0).reshape(-1), np.float64)

@@ -36,6 +36,7 @@ from clwm_data.edit.building import building
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families import Task, family_names
+from clwm_data.families.base import with_tuples
 from clwm_data.opening import open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
@@ -233,7 +234,7 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
                     f"{folder.parent}: its data is not what was written there: convert with --family and "
                     "--tasks as any other Minari dataset"
                 )
-            described = Task(index, task.split, {k: _parameter(v) for k, v in task.parameters.items()})
+            described = Task(index, task.split, with_tuples(task.parameters))
             write_task(aside, described, task.behaviours, arrays, record.manifest.storage)
         write_root(aside, record.manifest, record.provenance, record.origin, record.edited)
         check_valid(aside, target, folders[0].parent.parent)
@@ -362,10 +363,6 @@ def _raw_metadata(folder: Path) -> dict[str, Any]:
 
 def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _parameter(value: float | list[float]) -> float | tuple[float, ...]:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _minari(purpose: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -206,6 +206,11 @@ def description(name: str, first: Manifest, mixtures: Mapping[int, list[Behaviou
     values["hub"] = None
     values["behaviours"] = [entry.model_dump() for entry in entries.values()]
     return Manifest.model_validate(values)
+
+
+def distinct(texts: Iterable[str | None]) -> list[str]:
+    """Each text once, in order, without empty and missing ones."""
+    return list(dict.fromkeys(text for text in texts if text))
 
 
 def policy_key(entry: BehaviourEntry) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from clwm_data.edit.building import (
     building,
     copy_task,
     description,
+    distinct,
     edit,
     policy_key,
     present,
@@ -151,8 +152,8 @@ def _credits(manifest: Manifest, stores: Sequence[Store]) -> Manifest:
         licences = [f"({licence})" if licence and " " in licence else licence for licence in licences]
     return manifest.model_copy(
         update={
-            "description": "\n".join(_distinct(manifest.description.strip() for manifest in manifests)),
-            "authors": _distinct(author for manifest in manifests for author in manifest.authors),
+            "description": "\n".join(distinct(manifest.description.strip() for manifest in manifests)),
+            "authors": distinct(author for manifest in manifests for author in manifest.authors),
             # If one store has no licence, the merged one has none.
             "licence": " AND ".join(map(str, licences)) if all(licences) else None,
         }
@@ -164,14 +165,10 @@ def _provenance(provenances: Sequence[Provenance]) -> Provenance:
     packages = {name for provenance in provenances for name in provenance.packages}
     return Provenance(
         created=min(provenance.created for provenance in provenances),
-        command="; ".join(_distinct(provenance.command for provenance in provenances)),
+        command="; ".join(distinct(provenance.command for provenance in provenances)),
         packages={
-            name: " and ".join(_distinct(provenance.packages.get(name, "none") for provenance in provenances))
+            name: " and ".join(distinct(provenance.packages.get(name, "none") for provenance in provenances))
             for name in sorted(packages)
         },
-        platform=" and ".join(_distinct(provenance.platform for provenance in provenances)),
+        platform=" and ".join(distinct(provenance.platform for provenance in provenances)),
     )
-
-
-def _distinct(values: Iterable[str | None]) -> list[str]:
-    return list(dict.fromkeys(value for value in values if value))

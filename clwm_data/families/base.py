@@ -149,8 +149,14 @@ class TaskFamily(ABC):
         )
 
     def executed(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The actions [..., act] that a step executes when given actions [..., act]; datasets store these."""
-        return action
+        """The actions [..., act] that a step executes when given actions [..., act]; datasets store these.
+
+        Discrete actions are one-hot; others are executed as they are.
+        """
+        if not self.discrete:
+            return action
+        one_hot: NDArray[np.float32] = np.eye(self.action_size, dtype=np.float32)[np.argmax(action, axis=-1)]
+        return one_hot
 
     def conditioning_parameters(self, task: Task) -> Parameters:
         """Numbers that identify a task, and on which a good policy depends smoothly.
@@ -305,6 +311,16 @@ class TaskFamily(ABC):
             NotFoundError: the family is known from its data alone.
         """
         require("gymnasium", "sim", f"simulating {self.name}")
+
+
+def with_lists(parameters: Parameters) -> dict[str, float | list[float]]:
+    """Parameters as JSON and YAML hold them: lists in place of tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()}
+
+
+def with_tuples(parameters: Mapping[str, float | list[float]]) -> dict[str, float | tuple[float, ...]]:
+    """The inverse of :func:`with_lists`."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()}
 
 
 def splits_of(train: Iterable[int], in_distribution: Iterable[int], ood: Iterable[int]) -> dict[int, Split]:

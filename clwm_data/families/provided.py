@@ -7,11 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
-from clwm_data.families.base import Task, TaskFamily
+from clwm_data.families.base import Task, TaskFamily, with_lists
 from clwm_data.families.simulation.process_lanes import ProcessLanes
 from clwm_data.families.simulation.simulator import Simulator
 from clwm_data.families.stored import FamilyDescription, FamilyFacts, StoredFamily, TaskDescription
@@ -85,13 +82,6 @@ class ProvidedFamily(StoredFamily):
                 )
         return simulator
 
-    def executed(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Discrete actions one-hot; others as they are."""
-        if not self.discrete:
-            return action
-        one_hot: NDArray[np.float32] = np.eye(self.action_size, dtype=np.float32)[np.argmax(action, axis=-1)]
-        return one_hot
-
     def require_gymnasium(self) -> None:
         """As of families that are installed."""
         TaskFamily.require_gymnasium(self)
@@ -107,10 +97,7 @@ def described(family: TaskFamily) -> FamilyDescription:
             TaskDescription(
                 index=task.index,
                 split=task.split,
-                parameters={
-                    name: list(value) if isinstance(value, tuple) else value
-                    for name, value in task.parameters.items()
-                },
+                parameters=with_lists(task.parameters),
             )
             for task in family.tasks
         ],

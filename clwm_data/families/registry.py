@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.builtin import BUILTIN
+from clwm_data.functions import in_short
 from clwm_data.suggestions import suggestion
 
 ENTRY_POINT_GROUP = "clwm.families"
@@ -70,13 +71,9 @@ def broken_plugins() -> tuple[str, ...]:
         except (Exception, SystemExit) as error:  # a broken package must not affect other families
             package = entry_point.dist.name if entry_point.dist is not None else entry_point.value
             lines.append(
-                f"families of the package {package} ({entry_point.value}) are left out: {_in_short(error)}"
+                f"families of the package {package} ({entry_point.value}) are left out: {in_short(error)}"
             )
     return tuple(lines)
-
-
-def _in_short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def family_names() -> list[str]:
@@ -102,7 +99,7 @@ def get_family(name: str) -> TaskFamily:
     except ClwmError:
         raise
     except Exception as error:
-        raise UnavailableError(f"family {name} does not work: {_in_short(error)}") from error
+        raise UnavailableError(f"family {name} does not work: {in_short(error)}") from error
 
 
 def is_registered(family: TaskFamily) -> bool:
@@ -125,7 +122,7 @@ def working_families() -> tuple[list[TaskFamily], list[str]]:
         except ClwmError as error:
             lines.append(str(error))
         except Exception as error:
-            lines.append(f"family {name} does not work: {_in_short(error)}")
+            lines.append(f"family {name} does not work: {in_short(error)}")
         else:
             families.append(family)
     return families, lines

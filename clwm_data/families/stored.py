@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from clwm_data.errors import NotFoundError
-from clwm_data.families.base import Parameters, Split, Task, TaskFamily
+from clwm_data.families.base import Split, Task, TaskFamily, with_tuples
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.conditioning import Conditioning, conditioning_of, flattened
 from clwm_data.strict import Finite, StrictModel, Text
@@ -102,7 +102,7 @@ class StoredFamily(TaskFamily):
         self.has_success = description.has_success
         self.discrete = description.discrete
         self._longest = longest
-        tasks = [Task(task.index, task.split, _tuples(task.parameters)) for task in description.tasks]
+        tasks = [Task(task.index, task.split, with_tuples(task.parameters)) for task in description.tasks]
         self._tasks = {task.index: task for task in _comparable(tasks)}
 
     @cached_property
@@ -177,10 +177,6 @@ def _nothing_to_act_in(name: str) -> str:
         "that brings it, or evaluate with one of your own (`clwm eval RUN --env package.module:function`, "
         "called with a task's index and parameters)"
     )
-
-
-def _tuples(parameters: Mapping[str, float | list[float]]) -> Parameters:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()}
 
 
 def _comparable(tasks: Sequence[Task]) -> list[Task]:

@@ -68,7 +68,6 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     numeric: Sequence[int] = (),
-    wide: Sequence[int] = (),
     tall: bool = False,
 ) -> str:
     """A table that scrolls if the window is too narrow; cells are HTML.
@@ -77,10 +76,9 @@ def table(
         head: titles of the columns.
         rows: rows of the same length as ``head``.
         numeric: columns that are aligned to the right.
-        wide: columns of running text, which may be broken into lines.
         tall: limit the height of a long table, and let it scroll.
     """
-    css = ["n" if column in numeric else "wide" if column in wide else "" for column in range(len(head))]
+    css = ["n" if column in numeric else "" for column in range(len(head))]
     titles = "".join(f'<th class="{name}">{title}</th>' for name, title in zip(css, head, strict=True))
     lines = []
     for row in rows:

@@ -189,9 +189,9 @@ class Panel:
         if path:
             self.marks.append(f'<path class="cell {css}" fill-opacity="{opacity:.2f}" d="{path}"/>')
 
-    def note(self, point: Point, content: str, css: str = "tick") -> None:
+    def note(self, point: Point, content: str) -> None:
         """Text at a point."""
-        self.marks.append(svg.text(self.place_x(point[0]), self.place_y(point[1]), content, css))
+        self.marks.append(svg.text(self.place_x(point[0]), self.place_y(point[1]), content, "tick"))
 
     def svg(self, description: str, number: str) -> str:
         """The whole element. ``number`` distinguishes its clipping area from others in the same document."""

@@ -28,10 +28,10 @@ def line(x1: float, y1: float, x2: float, y2: float, css: str = "") -> str:
     return f'<line{name} x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
 
 
-def rectangle(x: float, y: float, width: float, height: float, css: str, inside: str = "") -> str:
-    """A rectangle; ``inside`` is SVG."""
+def rectangle(x: float, y: float, width: float, height: float, css: str) -> str:
+    """A rectangle."""
     size = f'x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"'
-    return f'<rect class="{css}" {size}>{inside}</rect>' if inside else f'<rect class="{css}" {size}/>'
+    return f'<rect class="{css}" {size}/>'
 
 
 def text(x: float, y: float, content: str, css: str) -> str:

@@ -21,7 +21,7 @@ from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families import TaskFamily, family_names, get_family
-from clwm_data.families.base import Parameters, Split
+from clwm_data.families.base import Parameters, Split, with_lists
 from clwm_data.paths import dataset_name, target_path
 from clwm_data.recording.session import Session, SessionFolder
 from clwm_data.recording.taking_in import (
@@ -256,10 +256,7 @@ class Recorder:
                 family=family,
                 task=self._task,
                 split=split,
-                parameters={
-                    name: list(value) if isinstance(value, tuple) else value
-                    for name, value in parameters.items()
-                },
+                parameters=with_lists(parameters),
                 policy=self._policy,
                 notes=self._notes,
                 provenance=current_provenance(),

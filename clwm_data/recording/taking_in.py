@@ -12,9 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clwm_data.disk import disk_errors
-from clwm_data.edit.building import building, copy_task, description, edit, policy_key, present, rebuilding
+from clwm_data.edit.building import (
+    building,
+    copy_task,
+    description,
+    distinct,
+    edit,
+    policy_key,
+    present,
+    rebuilding,
+)
 from clwm_data.errors import ConflictError, InvalidInputError
-from clwm_data.families.base import Task
+from clwm_data.families.base import Task, with_tuples
 from clwm_data.locks import exclusive
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
@@ -223,10 +232,7 @@ def difference(first: Episode, other: Episode) -> str | None:
 
 
 def _task(session: Session) -> Task:
-    parameters = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in session.parameters.items()
-    }
-    return Task(session.task, session.split, parameters)
+    return Task(session.task, session.split, with_tuples(session.parameters))
 
 
 def _template(place: Path, session: Session) -> Manifest:
@@ -249,7 +255,7 @@ def _credited(manifest: Manifest, taken: Sequence[_Taken]) -> Manifest:
     what = [manifest.description, *(note.get("what", "") for note in notes)]
     who = [*manifest.authors, *(note.get("who", "") for note in notes)]
     return manifest.model_copy(
-        update={"description": "\n".join(_distinct(what)), "authors": _distinct(who)},
+        update={"description": "\n".join(distinct(what)), "authors": distinct(who)},
     )
 
 
@@ -274,10 +280,6 @@ def _edited(store: Store | None, taken: Sequence[_Taken]) -> Edit:
             provenance=part.session.provenance,
         )
     return begun.model_copy(update={"options": options, "sources": list(sources.values())})
-
-
-def _distinct(values: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(value for value in values if value))
 
 
 def check_family_name(place: Path, session: Session) -> None:

@@ -230,19 +230,20 @@ def store_record(attributes: Mapping[str, Any], where: str) -> StoreRecord:
         raise DamagedDataError(f"{where}/{METADATA}: {first_mistake(error)}") from error
 
 
-def parse_json(text: bytes, where: str, most_values: int = MAX_METADATA_VALUES) -> dict[str, Any]:
+def parse_json(text: bytes, where: str) -> dict[str, Any]:
     """Parse one JSON object of finite numbers.
 
     Args:
         text: UTF-8.
         where: how to name it in messages.
-        most_values: a text with more keys and values is refused before it is parsed.
 
     Raises:
         DamagedDataError: the text is anything else.
     """
-    if count_values(text) > most_values:
-        raise DamagedDataError(f"{where}: holds more than {most_values:,} values: it was not written by clwm")
+    if count_values(text) > MAX_METADATA_VALUES:  # before it is parsed, which would take much memory
+        raise DamagedDataError(
+            f"{where}: holds more than {MAX_METADATA_VALUES:,} values: it was not written by clwm"
+        )
     try:
         document = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:

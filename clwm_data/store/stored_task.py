@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clwm_data.behaviour_name import behaviour_name
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
-from clwm_data.families.base import Parameters, Split
+from clwm_data.families.base import Parameters, Split, with_tuples
 from clwm_data.memory import TooLargeError, available_memory
 from clwm_data.pages.numbers import plural
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
@@ -85,10 +85,7 @@ class StoredTask:
     @property
     def parameters(self) -> Parameters:
         """The task's parameters."""
-        return {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in self.record.parameters.items()
-        }
+        return with_tuples(self.record.parameters)
 
     @cached_property
     def arrays(self) -> Mapping[str, ArrayMetadata]:

@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, ZstdCodec
 
-from clwm_data.families.base import Task
+from clwm_data.families.base import Task, with_lists
 from clwm_data.manifest import BehaviourEntry, Storage
 from clwm_data.store.arrays import DIMENSIONS, TaskArrays
 from clwm_data.store.atomic import move_folder, write_json
@@ -59,9 +59,7 @@ def write_task(
     record = TaskRecord(
         index=task.index,
         split=task.split,
-        parameters={
-            key: list(value) if isinstance(value, tuple) else value for key, value in task.parameters.items()
-        },
+        parameters=with_lists(task.parameters),
         behaviours=list(behaviours),
         episodes=arrays.episodes,
         transitions=arrays.transitions,

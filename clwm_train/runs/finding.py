@@ -23,19 +23,18 @@ TENSORS = ".safetensors"
 MAX_TEXT_BYTES = 10**7
 
 
-def find_run(text: str | Path, folder: Path | None = None) -> Path:
+def find_run(text: str | Path) -> Path:
     """The folder of a run; one on the Hub is downloaded into the cache.
 
     Args:
         text: as for :func:`locate_run`.
-        folder: as for :func:`locate_run`.
 
     Raises:
         NotFoundError: there is no such run.
         DamagedDataError: the repository holds no run, or differs from what was published.
         UnavailableError: the Hub cannot be reached, and the run was not downloaded before.
     """
-    located = locate_run(text, folder)
+    located = locate_run(text)
     if isinstance(located, Path):
         return located
     from clwm_data.hub.snapshot import cached_files  # the Hub's client takes half a second to import

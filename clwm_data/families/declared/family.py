@@ -6,9 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clwm_data.families.base import Task, TaskFamily
 from clwm_data.families.declared.batched import batched_simulator, can_batch
 from clwm_data.families.declared.declaration import FamilyDeclaration, ProbedFacts
@@ -120,13 +117,6 @@ class DeclaredFamily(TaskFamily):
         if threads > 1 and len(tasks) > 1:
             return ProcessLanes(self.name, make, tasks, workers=threads)
         return make(tasks)
-
-    def executed(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Discrete actions one-hot; others as they are."""
-        if not self.discrete:
-            return action
-        one_hot: NDArray[np.float32] = np.eye(self.action_size, dtype=np.float32)[np.argmax(action, axis=-1)]
-        return one_hot
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickles as its declaration."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from clwm_data.families.base import SPLITS, Parameters, Split, Task
+from clwm_data.families.base import SPLITS, Split, Task, with_tuples
 from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text
 
@@ -157,7 +157,7 @@ def listed_tasks(tasks: list[ListedTask] | GridTasks | SampledTasks) -> tuple[Ta
         result = tuple(_sampled(tasks))
     else:
         result = tuple(
-            Task(index, task.split, _parameters(task.parameters)) for index, task in enumerate(tasks)
+            Task(index, task.split, with_tuples(task.parameters)) for index, task in enumerate(tasks)
         )
     if not any(task.split == "train" for task in result):
         raise ValueError("there is no train task")
@@ -200,7 +200,3 @@ def _sampled(tasks: SampledTasks) -> Iterator[Task]:
         for _ in range(getattr(tasks.sample, split)):
             drawn = {name: where.draw(generators[name], split) for name, where in tasks.parameters.items()}
             yield Task(next(index), split, drawn)
-
-
-def _parameters(parameters: Mapping[str, float | list[float]]) -> Parameters:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()}

@@ -11,6 +11,7 @@ from clwm_data.colours import Colour
 
 WIDTH, HEIGHT = 320, 240
 SCALE = 100.0  # pixels per unit of length; the origin is in the middle of the picture
+MARGIN = 0.05  # beyond the thickest line, in units of length
 
 FLOOR: Colour = (250, 250, 247)
 WALL: Colour = (196, 199, 204)
@@ -74,11 +75,11 @@ def _distance_to_line(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return nearest
 
 
-def _window(x0: float, x1: float, y0: float, y1: float, margin: float = 0.05) -> tuple[slice, slice]:
-    """The pixels around a rectangle."""
+def _window(x0: float, x1: float, y0: float, y1: float) -> tuple[slice, slice]:
+    """The pixels of a rectangle and of ``MARGIN`` around it."""
 
     def span(low: float, high: float, size: int) -> slice:
-        ends = np.array([low - margin, high + margin]) * SCALE + size / 2
+        ends = np.array([low - MARGIN, high + MARGIN]) * SCALE + size / 2
         first, last = np.clip(ends, 0, size).astype(int)
         return slice(int(first), int(last) + 1)
 

@@ -25,7 +25,7 @@ from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_train.analysis.results import ANALYSES, read_analyses
 from clwm_train.evaluation.results import EVALUATIONS, read_evaluations
 from clwm_train.report.scores import known_family
-from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SPENT, read_metrics
+from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SPENT, evaluates, read_metrics
 from clwm_train.runs.run import CONFIG, METRICS, RECORD, Run, write_model
 
 #: Raised by hand by a change that makes the numbers of a training, an evaluation or an analysis other ones
@@ -121,22 +121,18 @@ def add_run(run: Run, folder: Path, revision: str) -> Path | None:
 
 def _thinned(rows: list[dict[str, Any]], steps: int) -> Iterator[dict[str, Any]]:
     """Rows of about ``UPDATES`` updates, and of all evaluations while training."""
-    logged = sorted({row["step"] for row in rows if row["step"] <= steps and not _evaluates(row)})
+    logged = sorted({row["step"] for row in rows if row["step"] <= steps and not evaluates(row)})
     every = max(1, len(logged) // UPDATES)
     kept = {*logged[every - 1 :: every], *logged[-1:]}
     for row in rows:
-        if row["step"] > steps or not (row["step"] in kept or _evaluates(row)):
+        if row["step"] > steps or not (row["step"] in kept or evaluates(row)):
             continue
-        whole = row["step"] == logged[-1] and not _evaluates(row)
+        whole = row["step"] == logged[-1] and not evaluates(row)
         yield {
             name: value
             for name, value in row.items()
             if whole or name in ("step", "seed", *SPENT) or name.startswith(KEPT)
         }
-
-
-def _evaluates(row: dict[str, Any]) -> bool:
-    return any(name.startswith(EVALUATION_PREFIX) for name in row)
 
 
 def _write_json(path: Path, value: Any) -> None:
