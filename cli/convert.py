@@ -199,7 +199,9 @@ def _bounds(text: str) -> tuple[float, float]:
     except ValueError:
         low = high = 0.0
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise click.BadParameter(f"{text!r} is no pair of bounds such as -2,2", param_hint="--action-bounds")
+        raise click.BadParameter(
+            f"{text!r} is not a pair of bounds such as -2,2", param_hint="--action-bounds"
+        )
     return low, high
 
 

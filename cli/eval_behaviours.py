@@ -40,24 +40,24 @@ def evaluate_behaviours(
         keep: keeps an evaluation.
         as_json: print all results as JSON, by behaviour.
     """
-    found: dict[str, Evaluation] = {}
+    evaluations: dict[str, Evaluation] = {}
     for name in (None, *behaviours(data, settings)):
         changed = settings.model_copy(update={"protocols": ("few-shot",), "context_behaviour": name})
         evaluation = evaluate_with(changed)
-        found[name or WHOLE] = evaluation
+        evaluations[name or WHOLE] = evaluation
         if keep is not None:
             keep(run, evaluation)
     if as_json:
-        echo_json({name: evaluation.plain_results() for name, evaluation in found.items()})
+        echo_json({name: evaluation.plain_results() for name, evaluation in evaluations.items()})
         return
     click.echo(f"{run.path}: {run.record.method} on {run.record.store_name}, mean over seeds")
     splits = [
         split
         for split in settings.splits
-        if any(split in seed["few-shot"] for one in found.values() for seed in one.results)
+        if any(split in seed["few-shot"] for one in evaluations.values() for seed in one.results)
     ]
-    entries: dict[str, list[Any]] = {name: [] for name in found}
-    for name, evaluation in found.items():
+    entries: dict[str, list[Any]] = {name: [] for name in evaluations}
+    for name, evaluation in evaluations.items():
         for split in splits:
             parts = [seed["few-shot"][split] for seed in evaluation.results if split in seed["few-shot"]]
             scaled = [part.normalised_mean for part in parts if part.normalised_mean is not None]

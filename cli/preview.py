@@ -217,7 +217,7 @@ def _find(source: str) -> Path:
 def _quality(text: str) -> int:
     if text.isdecimal() and int(text) <= 100:
         return int(text)
-    raise click.BadParameter(f"{text!r} is no quality in per cent, 0 to 100", param_hint="--checkpoint")
+    raise click.BadParameter(f"{text!r} is not a quality in per cent, 0 to 100", param_hint="--checkpoint")
 
 
 def _choice(text: str) -> Choice:

@@ -159,4 +159,4 @@ def _models_in(annotation: Any, step: str = "") -> list[tuple[type[BaseModel], s
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [(annotation, step)]
     step += STEPS.get(get_origin(annotation), "")
-    return [found for argument in get_args(annotation) for found in _models_in(argument, step)]
+    return [pair for argument in get_args(annotation) for pair in _models_in(argument, step)]

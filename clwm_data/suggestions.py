@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-#: Longer texts are no names, and comparing them takes long.
+#: Longer texts are not names, and comparing them takes long.
 LONGEST = 200
 
 
@@ -17,13 +17,13 @@ def close_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
         known: the names that there are.
         most: maximum number of names.
     """
-    wanted = name[:LONGEST].strip().lower().replace("_", "-")
+    normalised = name[:LONGEST].strip().lower().replace("_", "-")
     spellings: dict[str, str] = {}
     for one in known:
         spellings.setdefault(one.lower().replace("_", "-"), one)
-    close = difflib.get_close_matches(wanted, spellings, n=most)
-    begins = [one for one in spellings if len(wanted) > 2 and one.startswith(wanted)]
-    return [spellings[one] for one in dict.fromkeys([*close, *begins])][:most]
+    close = difflib.get_close_matches(normalised, spellings, n=most)
+    completions = [one for one in spellings if len(normalised) > 2 and one.startswith(normalised)]
+    return [spellings[one] for one in dict.fromkeys([*close, *completions])][:most]
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "", most: int = 1) -> str:

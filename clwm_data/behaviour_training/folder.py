@@ -72,7 +72,7 @@ class RunFolder:
         """The description of the run.
 
         Raises:
-            ClwmError: the folder is no run, its file is damaged, or its family has changed.
+            ClwmError: the folder is not a run, its file is damaged, or its family has changed.
         """
         if not self.description.is_file():
             raise NotFoundError(

@@ -33,7 +33,7 @@ class TaskConditionedVecEnv(VecEnv):
     for every task underneath, of which ``num_envs`` are inside an episode. The step that ends an episode
     returns the first observation of the next one, as SB3 wants it; the last observation of the old one is in
     ``infos[i]["terminal_observation"]``, and ``infos[i]["TimeLimit.truncated"]`` says whether a time limit
-    ended it, which is no termination.
+    ended it, which is not a termination.
 
     Attributes:
         conditioning: [L, c] conditioning vector of each lane.

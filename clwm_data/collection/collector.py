@@ -72,25 +72,25 @@ def collect(
         UnavailableError: a package is missing, a worker died, or the disk is full.
     """
     manifest = (manifest if isinstance(manifest, Manifest) else load_manifest(str(manifest))).resolved()
-    place = target_path(DATA / f"{manifest.name}.zarr" if out is None else out)
+    target = target_path(DATA / f"{manifest.name}.zarr" if out is None else out)
     chosen = _chosen_tasks(manifest, tasks)
     if workers is not None and workers < 1:
         raise InvalidInputError(f"workers must be at least 1, not {workers}")
     require("gymnasium", "sim", f"collecting {manifest.name}")
     if engine == "ray":
         require("ray", "ray", "--engine ray")
-    with disk_errors(place, "it resumes"):
-        settle(place)
-        if place.exists():
-            _check_existing(place, None if overwrite else manifest)
+    with disk_errors(target, "it resumes"):
+        settle(target)
+        if target.exists():
+            _check_existing(target, None if overwrite else manifest)
             if overwrite and tasks is not None:
-                _refuse_losing_tasks(place, chosen)
-        if overwrite and (place / METADATA).is_file():
-            _overwrite(place, manifest, chosen, engine, workers, on_progress)
+                _refuse_losing_tasks(target, chosen)
+        if overwrite and (target / METADATA).is_file():
+            _overwrite(target, manifest, chosen, engine, workers, on_progress)
         else:
-            with locked(place):
-                _collect_into(place, manifest, chosen, engine, workers, on_progress)
-    return open_store(place)
+            with locked(target):
+                _collect_into(target, manifest, chosen, engine, workers, on_progress)
+    return open_store(target)
 
 
 def _overwrite(

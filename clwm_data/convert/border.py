@@ -244,10 +244,10 @@ def _scaled(
     if wrong.any():
         step = int(np.argmax(wrong.any(axis=1)))
         entry = int(np.argmax(wrong[step]))
-        mend = ": --action-bounds says from where they are scaled" if bounds is None else ""
+        hint = ": --action-bounds says from where they are scaled" if bounds is None else ""
         raise InvalidInputError(
             f"{where}: step {step}: action entry {entry} is {action[step, entry]:g}, outside its bounds "
-            f"[{low[entry]:g}, {high[entry]:g}]{mend}"
+            f"[{low[entry]:g}, {high[entry]:g}]{hint}"
         )
     extent = np.where(high > low, high - low, 1.0)
     scaled = np.where(high > low, (action.astype(np.float64) - low) / extent * 2.0 - 1.0, 0.0)

@@ -84,5 +84,5 @@ def texts(file: Path, name: str) -> list[str]:
     with reading(file):
         values = pq.read_table(file, columns=[name])[name].to_pylist()
     if not all(isinstance(value, str) for value in values):
-        raise DamagedDataError(f"{file}: {name}: holds something that is no text")
+        raise DamagedDataError(f"{file}: {name}: holds something that is not text")
     return [plain_text(value) for value in values]

@@ -90,16 +90,18 @@ def _of_clwm(
     splits: dict[int, Split] = {}
     parameters: dict[int, Parameters] = {}
     policies: dict[int, set[str]] = {}
-    for file, its_schema in zip(files, schemas, strict=True):
-        kinds = [n for n in its_schema.names if n.startswith(PARAMETER)]
+    for file, file_schema in zip(files, schemas, strict=True):
+        kinds = [n for n in file_schema.names if n.startswith(PARAMETER)]
         values = read_columns(file, ["task", *kinds])
         split = next((split for split in SPLITS if file.name.startswith(f"{split}-")), None)
         named = (
-            texts(file, "behaviour") if "behaviour" in its_schema.names else ["unknown"] * len(values["task"])
+            texts(file, "behaviour")
+            if "behaviour" in file_schema.names
+            else ["unknown"] * len(values["task"])
         )
         for index in np.unique(values["task"]).tolist():
             if index != int(index) or index < 0:
-                raise InvalidInputError(f"{file}: task: holds {index}, which is no index")
+                raise InvalidInputError(f"{file}: task: holds {index}, which is not an index")
             rows = np.flatnonzero(values["task"] == index)
             holders.setdefault(int(index), []).append(file)
             policies.setdefault(int(index), set()).update(named[row] for row in rows)
@@ -134,9 +136,9 @@ def _value(value: Any) -> float | tuple[float, ...]:
     return tuple(float(part) for part in value) if np.ndim(value) else float(value)
 
 
-def _episode(its_schema: Any) -> str | None:
+def _episode(file_schema: Any) -> str | None:
     """The column that numbers episodes, if there is one."""
-    return next((name for name in EPISODE if name in its_schema.names), None)
+    return next((name for name in EPISODE if name in file_schema.names), None)
 
 
 def _episodes(

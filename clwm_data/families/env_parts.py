@@ -63,7 +63,7 @@ def action_check(family: TaskFamily, shape: tuple[int, ...]) -> ActionCheck:
             array = np.asarray(action, dtype=np.float32)  # actions are stored as float32: execute the same
         except (TypeError, ValueError) as error:
             raise InvalidInputError(
-                f"{family.name}: action is no array of numbers of shape {shape}: {error}"
+                f"{family.name}: action is not an array of numbers of shape {shape}: {error}"
             ) from error
         if array.shape != shape:
             raise InvalidInputError(f"{family.name}: action has shape {array.shape}, expected {shape}")

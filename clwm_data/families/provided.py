@@ -56,7 +56,7 @@ class ProvidedFamily(StoredFamily):
         """A loop over environments, in worker processes given several threads and lanes.
 
         Raises:
-            InvalidInputError: what the function makes is no environment, or its sizes are not the data's.
+            InvalidInputError: what the function makes is not an environment, or its sizes are not the data's.
             UnavailableError: the function raises an error.
         """
         if threads == 1 or len(tasks) == 1:

@@ -36,7 +36,7 @@ class SignedPermutation:
         """The signed permutation that a function of vectors of length ``size`` computes.
 
         Raises:
-            ValueError: the function is no signed permutation.
+            ValueError: the function is not a signed permutation.
         """
         marked = np.asarray(list(function(np.arange(1, size + 1))), np.int64)
         return cls(tuple((np.abs(marked) - 1).tolist()), tuple(np.sign(marked).tolist()))

@@ -41,15 +41,15 @@ class Axis:
         """Ticks and their texts, about ``count`` of them."""
         if self.marks is not None:
             return self.marks
-        found = ticks(min(self.low, self.high), max(self.low, self.high), max(2, count))
-        return dict(zip(found, tick_labels(found), strict=True))
+        labels = ticks(min(self.low, self.high), max(self.low, self.high), max(2, count))
+        return dict(zip(labels, tick_labels(labels), strict=True))
 
     def labelled_within(self, characters: float) -> dict[float, str]:
         """Ticks and their texts, as many as fit side by side, at most about seven."""
         for count in range(6, 2, -1):
-            found = self.labelled(count)
-            if sum(len(label) + 2.5 for label in found.values()) <= characters:
-                return found
+            labels = self.labelled(count)
+            if sum(len(label) + 2.5 for label in labels.values()) <= characters:
+                return labels
         return self.labelled(2)
 
 

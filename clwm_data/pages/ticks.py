@@ -38,9 +38,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     best: list[float] = []
     for power in (exponent, exponent - 1, exponent - 2):
         for factor in _FACTORS:
-            found = _multiples(start, end, Decimal(factor).scaleb(power), limit=count + 8)
-            if len(found) >= 2 and (not best or abs(len(found) - count) < abs(len(best) - count)):
-                best = found
+            multiples = _multiples(start, end, Decimal(factor).scaleb(power), limit=count + 8)
+            if len(multiples) >= 2 and (not best or abs(len(multiples) - count) < abs(len(best) - count)):
+                best = multiples
     return best or [low, high]
 
 

@@ -26,6 +26,9 @@ Choice = int | Literal["best", "worst"]
 #: Quality of the best trained policy, per cent.
 BEST = 100
 
+#: Tasks of each split that are filmed unless others are named.
+TASKS_PER_SPLIT = 3
+
 
 @dataclass(frozen=True)
 class Acted:
@@ -169,7 +172,8 @@ def clip_of_episode(
     """A stored episode, re-simulated; ``faithful`` is false if the observations differ from the stored ones.
 
     Raises:
-        ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is no state of the family.
+        ClwmError: no such task, pictures cannot be made here, or ``initial_state`` is not a state of the
+            family.
     """
     env = family.make_env(task, render_mode="rgb_array")
     film = Film(env, still)
@@ -217,12 +221,12 @@ def clip_of_actions(family: TaskFamily, task: int, acted: Acted, label: str, *, 
     )
 
 
-def typical_tasks(family: TaskFamily, among: Sequence[int] | None = None, each: int = 3) -> list[int]:
-    """Up to ``each`` tasks of each split, evenly spread, in the order of the splits."""
+def typical_tasks(family: TaskFamily, among: Sequence[int] | None = None) -> list[int]:
+    """Up to three tasks of each split, evenly spread, in the order of the splits."""
     chosen: list[int] = []
     for split in SPLITS:
         members = [index for index in family.split(split) if among is None or index in among]
-        places = np.linspace(0, len(members) - 1, min(each, len(members)))
+        places = np.linspace(0, len(members) - 1, min(TASKS_PER_SPLIT, len(members)))
         chosen += [members[round(place)] for place in places]
     return chosen
 

@@ -34,9 +34,9 @@ def returns_chart(family: str, records: Sequence[TaskRecord], sample: Sample) ->
         for behaviour, returns in sample.returns[record.index].items():
             if len(returns):
                 panels.setdefault(record.behaviours[behaviour].label, []).append((record, returns))
-    every = np.concatenate([returns for entries in panels.values() for _, returns in entries])
+    all_values = np.concatenate([returns for entries in panels.values() for _, returns in entries])
     tasks = task_axis(family, {record.index: record.parameters for record in records})
-    y = Axis(*span(every.tolist()), "return", grid=True)
+    y = Axis(*span(all_values.tolist()), "return", grid=True)
     drawn = []
     for label, entries in panels.items():
         panel = Panel(tasks.axis, y, label, width=WIDE, height=190.0)
@@ -82,10 +82,10 @@ def trajectories_chart(sample: Sample, series: Mapping[str, int]) -> Chart:
         series: label of a behaviour -> number of its colour.
     """
     shown = sample.trajectories
-    every = np.concatenate([reward for task in shown for _, reward in task.rewards])
+    all_values = np.concatenate([reward for task in shown for _, reward in task.rewards])
     longest = max(len(reward) for task in shown for _, reward in task.rewards)
     x = Axis(0.0, float(longest), "step")
-    y = Axis(*span(np.quantile(every, [0.002, 0.998]).tolist()), "reward", grid=True)
+    y = Axis(*span(np.quantile(all_values, [0.002, 0.998]).tolist()), "reward", grid=True)
     panels = []
     for task in shown:
         panel = Panel(x, y, f"task {task.record.index}, {task.record.split}", height=140.0)

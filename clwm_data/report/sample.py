@@ -76,8 +76,8 @@ def spread(items: range | tuple[int, ...], most: int) -> list[int]:
     """At most ``most`` of the items, evenly spread from the first to the last."""
     if not items:
         return []
-    places = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
-    return [items[place] for place in places]
+    positions = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
+    return [items[position] for position in positions]
 
 
 def _trajectories(arrays: TaskArrays) -> list[tuple[int, NDArray[np.float32]]]:

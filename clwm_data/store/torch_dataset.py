@@ -74,9 +74,9 @@ class TorchDataset:
         if not -len(self) <= position < len(self):
             raise IndexError(f"item {position} of a dataset of {len(self)}")
         position %= len(self)
-        place = int(np.searchsorted(self._ends, position, side="right"))
-        arrays = self._arrays(self._tasks[place])
-        position -= int(self._ends[place - 1]) if place else 0
+        task = int(np.searchsorted(self._ends, position, side="right"))
+        arrays = self._arrays(self._tasks[task])
+        position -= int(self._ends[task - 1]) if task else 0
         # The last item of each episode of the task tells which one the item is of.
         ends = np.cumsum(np.maximum(arrays.episode_length - (self.horizon or 1) + 1, 0))
         number = int(np.searchsorted(ends, position, side="right"))
@@ -95,7 +95,7 @@ class TorchDataset:
             values = {name: getattr(episode, name)[rows] for name in names}
             values["observation"] = episode.observation[step : step + self.horizon + 1]
         values["action"] = stored_action(values["action"], episode.discrete)
-        values |= {"task": np.int64(self._tasks[place]), "episode": np.int64(number), "step": np.int64(step)}
+        values |= {"task": np.int64(self._tasks[task]), "episode": np.int64(number), "step": np.int64(step)}
         return {name: torch.tensor(value) for name, value in values.items()}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class AdaptedPolicy:
         try:
             array = np.ascontiguousarray(value, np.float32)
         except (TypeError, ValueError) as error:
-            raise InvalidInputError(f"{name}: is no array of numbers: {error}") from error
+            raise InvalidInputError(f"{name}: is not an array of numbers: {error}") from error
         inner = array.shape if size is None else array.shape[:-1]
         if len(inner) > 1 or (size is not None and array.shape[-1:] != (size,)):
             shape = "a number or [n]" if size is None else f"[{size}] or [n, {size}]"

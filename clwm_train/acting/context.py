@@ -49,15 +49,15 @@ def infer_from_data(
         return known[:, 0]
     arrays = task.load()
     generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, task.index))
-    drawn_from = _transitions_of(task, arrays, behaviour)
-    count = min(size, len(drawn_from))
-    rows = drawn_from[np.sort(generator.choice(len(drawn_from), count, replace=False))]
-    before = arrays.observation_row()[rows]
+    candidates = _transitions_of(task, arrays, behaviour)
+    count = min(size, len(candidates))
+    rows = candidates[np.sort(generator.choice(len(candidates), count, replace=False))]
+    observation_rows = arrays.observation_row()[rows]
     parts = (
-        arrays.observation[before],
+        arrays.observation[observation_rows],
         arrays.action[rows],
         arrays.reward[rows],
-        arrays.observation[before + 1],
+        arrays.observation[observation_rows + 1],
     )
     device = agent.normaliser.mean.device
     context = agent.transition(*(torch.from_numpy(part).to(device) for part in parts))
@@ -68,12 +68,12 @@ def infer_from_data(
 
 def _transitions_of(task: DataTask, arrays: TaskArrays, behaviour: str | None) -> NDArray[np.int64]:
     """Rows of the task's transitions, of one behaviour if it is given."""
-    every = np.arange(arrays.transitions)
+    all_rows = np.arange(arrays.transitions)
     if behaviour is None:
-        return every
+        return all_rows
     numbers = [number for number, name in enumerate(task.behaviours) if name == behaviour]
-    by = np.repeat(arrays.episode_behaviour, arrays.episode_length)
-    rows = every[np.isin(by, numbers)]
+    collected_by = np.repeat(arrays.episode_behaviour, arrays.episode_length)
+    rows = all_rows[np.isin(collected_by, numbers)]
     if not len(rows):
         raise InvalidInputError(
             f"task {task.index}: holds no episode of the behaviour {behaviour}; it has "

@@ -101,8 +101,8 @@ class ModelBelief(Belief):
         z = self._candidates.unsqueeze(1).expand(*shape, -1)
         output, predicted = world_model.predict(code, spread(action), z)
         consistency = world_model.prediction.loss(output, code, target)
-        of_reward = (predicted - spread(scaled.reward(reward))).square()
-        self._errors = self._errors + torch.stack([consistency, of_reward]) * spread(active)
+        reward_error = (predicted - spread(scaled.reward(reward))).square()
+        self._errors = self._errors + torch.stack([consistency, reward_error]) * spread(active)
         self._steps = self._steps + active
         score = self._errors.clamp(min=SMALLEST_ERROR).log().sum(0)
         self.z = torch.where(active.unsqueeze(-1), self._acted_on(score), self.z)
@@ -143,5 +143,5 @@ def candidate_tasks(
     first, second = (
         known.gather(1, pair[:, side].unsqueeze(-1).expand(-1, -1, known.shape[-1])) for side in (0, 1)
     )
-    place = draws.uniform(count).mul(1.0 + 2.0 * REACH).sub(REACH).unsqueeze(-1)
-    return torch.cat([known, torch.lerp(first, second, place).clamp(-1.0, 1.0)], 1)
+    position = draws.uniform(count).mul(1.0 + 2.0 * REACH).sub(REACH).unsqueeze(-1)
+    return torch.cat([known, torch.lerp(first, second, position).clamp(-1.0, 1.0)], 1)

@@ -65,8 +65,8 @@ def entangled_codes(codes: Codes, values: Floats, seed: int) -> Codes:
         seed: seed of the noise.
     """
     generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, 2))
-    known = values[list(codes.tasks)]
-    unit = (known - known.mean(0)) / known.std(0)
+    factors = values[list(codes.tasks)]
+    unit = (factors - factors.mean(0)) / factors.std(0)
     _, tasks, contexts, entries = codes.z.shape
     count = unit.shape[1]
     signs = [[(-1.0) ** (entry & factor).bit_count() for entry in range(entries)] for factor in range(count)]

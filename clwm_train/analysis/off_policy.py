@@ -77,10 +77,10 @@ def returns_to_go(data: TaskData, transitions: NDArray[np.int64], discount: floa
     starts = data.episode_start.cpu().numpy()
     ends = starts + data.episode_length.cpu().numpy()
     sums = np.empty(transitions.shape)
-    for place in np.ndindex(transitions.shape):
-        first = int(transitions[place])
+    for index in np.ndindex(transitions.shape):
+        first = int(transitions[index])
         end = int(ends[np.searchsorted(starts, first, side="right") - 1])
-        sums[place] = reward[first:end].astype(np.float64) @ discount ** np.arange(end - first)
+        sums[index] = reward[first:end].astype(np.float64) @ discount ** np.arange(end - first)
     return sums
 
 

@@ -109,19 +109,19 @@ def _draw(
     if not positions:
         raise InvalidInputError(f"the store holds no task of the split {split}")
     start, length = data.episode_start.cpu().numpy(), data.episode_length.cpu().numpy()
-    places = np.maximum(length - horizon + 1, 0)
+    counts = np.maximum(length - horizon + 1, 0)
     starts, contexts, longest = [], [], 0
     for position in positions:
         low, high = data.first_episode[position : position + 2].tolist()
-        ends = np.cumsum(places[low:high])
+        ends = np.cumsum(counts[low:high])
         if ends[-1] == 0:
             longest = max(longest, int(length[low:high].max()))
             continue
         # A stream per task: its windows do not depend on the other tasks.
         generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, horizon, data.tasks[position]))
-        place = generator.integers(ends[-1], size=windows)
-        episode = np.searchsorted(ends, place, side="right")
-        starts.append(start[low + episode] + ends[episode] - 1 - place)
+        window = generator.integers(ends[-1], size=windows)
+        episode = np.searchsorted(ends, window, side="right")
+        starts.append(start[low + episode] + ends[episode] - 1 - window)
         first, last = data.first_transition[position : position + 2].tolist()
         contexts.append(generator.integers(first, last, CONTEXT))
     if not starts:
@@ -148,13 +148,13 @@ def _roll(
     def copies(tensor: Tensor) -> Tensor:
         return tensor.unsqueeze(3).expand(-1, -1, -1, SAMPLES, -1)
 
-    now, seen = copies(code), copies(z)
+    rolled, representation = copies(code), copies(z)
     codes, rewards = [], []
     for step in range(action.shape[2]):
-        done = copies(action[:, :, step].expand(len(code), -1, -1, -1))
-        output, reward = model.predict(now, done, seen)
-        now = model.prediction.advance(output, now, streams.at(Purpose.EVALUATION, step))
-        codes.append(now.mean(3))
+        executed = copies(action[:, :, step].expand(len(code), -1, -1, -1))
+        output, reward = model.predict(rolled, executed, representation)
+        rolled = model.prediction.advance(output, rolled, streams.at(Purpose.EVALUATION, step))
+        codes.append(rolled.mean(3))
         rewards.append(reward.mean(3))
     return torch.stack(codes, 3), torch.stack(rewards, 3)
 

@@ -180,7 +180,7 @@ def _read(file: Path, run: Run) -> Analysis:
     try:
         analysis = Analysis.model_validate(_of_now(document) if file.name == EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        what = first_mistake(error) if isinstance(error, ValidationError) else "is no analysis"
+        what = first_mistake(error) if isinstance(error, ValidationError) else "is not an analysis"
         raise DamagedDataError(f"{file}: {what}: delete it and run `clwm analyse` again") from error
     if analysis.checkpoint == BEST:  # as it was stored before
         analysis = analysis.model_copy(update={"checkpoint": checkpoint_name(analysis.step)})

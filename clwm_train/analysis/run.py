@@ -74,8 +74,8 @@ def analyse(
     with_factors = disentangles(run.config.context.dim, family, data.tasks)
     from_codes = [part for part in ("probe", "disentanglement") if part in parts]
     splits = [split for split in SPLITS if "open-loop" in parts and agent.world_model is not None]
-    looked_at = [split for split in SPLITS if "off-policy" in parts and data.positions(split)]
-    total = len(from_codes) * len(seeds) + len(splits) + len(looked_at)
+    off_policy_splits = [split for split in SPLITS if "off-policy" in parts and data.positions(split)]
+    total = len(from_codes) * len(seeds) + len(splits) + len(off_policy_splits)
     done = count(1)
     if from_codes:
         codes = sample_codes(
@@ -107,11 +107,11 @@ def analyse(
                 for split, error in by_split.items()
             }
             seeds[row] = seeds[row].model_copy(update={"open_loop": errors})
-    for split in looked_at:
-        looks = look_off_policy(agent, data, split, seed=settings.seed)
-        for row, look in enumerate(looks):
-            before = seeds[row].off_policy or {}
-            seeds[row] = seeds[row].model_copy(update={"off_policy": {**before, split: look}})
+    for split in off_policy_splits:
+        metrics = look_off_policy(agent, data, split, seed=settings.seed)
+        for row, seed_metrics in enumerate(metrics):
+            other_splits = seeds[row].off_policy or {}
+            seeds[row] = seeds[row].model_copy(update={"off_policy": {**other_splits, split: seed_metrics}})
         on_progress(next(done), total)
     return Analysis(
         checkpoint=checkpoint_name(read_record(folder).step),

@@ -114,15 +114,15 @@ def evaluate(
         for protocol, _, groups in plan
     )
     results: list[Results] = [{} for _ in agent.seeds]
-    before = 0
+    steps_before = 0
     for protocol, chosen, groups in plan:
         done = []
         for group in groups:
-            evaluator.on_step = _counting(before, total, callbacks.on_progress)
+            evaluator.on_step = _counting(steps_before, total, callbacks.on_progress)
             done.append(evaluator.episodes(protocol, group))
             callbacks.on_episodes(protocol, done[-1])
-            before += family.horizon + settings.context_size * (protocol in GATHERED)
-            callbacks.on_progress(before, total)  # episodes may have ended early
+            steps_before += family.horizon + settings.context_size * (protocol in GATHERED)
+            callbacks.on_progress(steps_before, total)  # episodes may have ended early
         for row, result in enumerate(results):
             result[protocol] = _summary(family, chosen, settings.splits, done, row, settings.episodes)
     if family.has_references:

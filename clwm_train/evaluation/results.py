@@ -170,7 +170,7 @@ def _read(file: Path, run: Run) -> Evaluation:
     try:
         evaluation = Evaluation.model_validate(_of_now(document) if file.name in EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        what = first_mistake(error) if isinstance(error, ValidationError) else "is no evaluation"
+        what = first_mistake(error) if isinstance(error, ValidationError) else "is not an evaluation"
         raise DamagedDataError(f"{file}: {what}: delete it and run `clwm eval` again") from error
     if evaluation.checkpoint == BEST:  # as it was stored before
         evaluation = evaluation.model_copy(update={"checkpoint": checkpoint_name(evaluation.step)})

@@ -138,17 +138,21 @@ def infomec(
         _labels(column, test, number) for number, (column, test) in enumerate(zip(y.T, y_test.T, strict=True))
     ]
     selection = require("sklearn.feature_selection", "metrics", "InfoMEC")
-    every = np.concatenate([x, x_test])
-    spread = np.ptp(every, axis=0)
+    all_codes = np.concatenate([x, x_test])
+    spread = np.ptp(all_codes, axis=0)
     active = spread > ACTIVE_SHARE * spread.max()
     information = np.zeros((y.shape[1], x.shape[1]))
     for row, (label, test) in enumerate(labels):
         joined = np.concatenate([label, test])
         if active.any():
-            found = selection.mutual_info_classif(
-                every[:, active], joined, discrete_features=False, n_neighbors=NEIGHBOURS, random_state=seed
+            estimates = selection.mutual_info_classif(
+                all_codes[:, active],
+                joined,
+                discrete_features=False,
+                n_neighbors=NEIGHBOURS,
+                random_state=seed,
             )
-            information[row, active] = found / _entropy(joined)
+            information[row, active] = estimates / _entropy(joined)
     kept = information[:, active]
     return InfoMEC(
         modularity=_peakedness(kept.T),

@@ -83,9 +83,9 @@ class TwoHot(Scalar):
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """See :meth:`Scalar.error`."""
         last = self.outputs - 1
-        place = ((symlog(target).clamp(-LIMIT, LIMIT) + LIMIT) * (last / (2.0 * LIMIT))).unsqueeze(-1)
-        low = place.nan_to_num(0.0).floor().clamp(0.0, last - 1)  # the error of a NaN is NaN
-        share = place - low
+        position = ((symlog(target).clamp(-LIMIT, LIMIT) + LIMIT) * (last / (2.0 * LIMIT))).unsqueeze(-1)
+        low = position.nan_to_num(0.0).floor().clamp(0.0, last - 1)  # the error of a NaN is NaN
+        share = position - low
         output = output.float()
         index = low.long().expand(*output.shape[:-1], 1)
         logit = (1.0 - share) * output.gather(-1, index) + share * output.gather(-1, index + 1)

@@ -64,6 +64,6 @@ class Club(Objective):
         over = (2,) if self.config.negatives == "task" else (1, 2)
         first, second = votes.mean(over, keepdim=True), votes.square().mean(over, keepdim=True)
         # mean over j of (z_j - m)^2 = E[z^2] - 2 m E[z] + m^2; m^2 cancels in the difference.
-        apart = second - 2.0 * mean * first
-        own = votes.square() - 2.0 * mean * votes
-        return ((apart - own) / variance).mean((1, 2, 3))
+        negatives = second - 2.0 * mean * first
+        positive = votes.square() - 2.0 * mean * votes
+        return ((negatives - positive) / variance).mean((1, 2, 3))

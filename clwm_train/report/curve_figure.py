@@ -47,7 +47,9 @@ def curve_figure(curves: Sequence[Curve], path: Path, *, title: str) -> None:
         for value in curve[protocol][split][measure]
     ]
     x = Axis(
-        *span(map(_place, sizes), 0.06), "transitions in the context", {_place(k): str(k) for k in sizes}
+        *span(map(_position, sizes), 0.06),
+        "transitions in the context",
+        {_position(k): str(k) for k in sizes},
     )
     y = Axis(*span([*drawn, *levels.values()]), MEASURES[measure], grid=True)
     panels = []
@@ -72,16 +74,16 @@ def _measure(splits: dict[str, dict[str, Any]]) -> str:
     return next(name for name in MEASURES if name in known)
 
 
-def _place(size: int) -> float:
+def _position(size: int) -> float:
     """Position of a context size on the axis: linear for short contexts, logarithmic for long ones."""
     return math.asinh(size / LINEAR_BELOW)
 
 
 def _draw(panel: Panel, sizes: Sequence[int], lines: Sequence[Sequence[float]], split: str) -> None:
-    places = [_place(size) for size in sizes]
+    positions = [_position(size) for size in sizes]
     for values in lines if len(lines) > 1 else ():
-        panel.line(zip(places, values, strict=True), f"thin {split}")
+        panel.line(zip(positions, values, strict=True), f"thin {split}")
     means = [fmean(at) for at in zip(*lines, strict=True)]
-    panel.line(zip(places, means, strict=True), split)
-    for place, size, value in zip(places, sizes, means, strict=True):
-        panel.symbol((place, value), split, title=f"{split}, {size} transitions: {value:.4g}")
+    panel.line(zip(positions, means, strict=True), split)
+    for position, size, value in zip(positions, sizes, means, strict=True):
+        panel.symbol((position, value), split, title=f"{split}, {size} transitions: {value:.4g}")

@@ -119,7 +119,7 @@ def _budgets(group: Sequence[Evaluated]) -> list[str]:
             value = value_of(run, evaluation.step)
             if value is not None:
                 values.setdefault(run.label, []).append(value)
-        means = {label: sum(every) / len(every) for label, every in values.items()}
+        means = {label: sum(measured) / len(measured) for label, measured in values.items()}
         if means and max(means.values()) > (1.0 + TOLERANCE) * min(means.values()):
             least, most = (
                 f"{text(value)} ({', '.join(label for label in means if means[label] == value)})"

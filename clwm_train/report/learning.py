@@ -54,7 +54,7 @@ Curves = dict[tuple[str, str], dict[Part, list[CurvePoint]]]
 
 def learning_figures(groups: Groups, methods: Sequence[str]) -> list[Figure]:
     """Returns against updates and, if logged, against time; no figures without evaluations."""
-    curves = {key: found for key, runs in groups.items() if (found := learning_curves(runs))}
+    curves = {key: by_part for key, runs in groups.items() if (by_part := learning_curves(runs))}
     if not curves:
         return []
     points = [point for parts in curves.values() for line in parts.values() for point in line]
@@ -93,7 +93,7 @@ def learning_curves(runs: Sequence[Run]) -> dict[Part, list[CurvePoint]]:
 def _evaluations(run: Run) -> dict[int, dict[int, Evaluated]]:
     """seed -> update -> logged evaluation; empty if nothing was evaluated while training."""
     file = run.path / METRICS
-    found: dict[int, dict[int, Evaluated]] = {}
+    by_seed: dict[int, dict[int, Evaluated]] = {}
     for row in read_metrics(file) if file.is_file() else ():
         returns = {
             (match["protocol"], match["split"]): float(value)
@@ -102,27 +102,27 @@ def _evaluations(run: Run) -> dict[int, dict[int, Evaluated]]:
         }
         if returns:
             seconds = row.get(SECONDS)
-            found.setdefault(row["seed"], {})[row["step"]] = Evaluated(row["step"], seconds, returns)
-    return found
+            by_seed.setdefault(row["seed"], {})[row["step"]] = Evaluated(row["step"], seconds, returns)
+    return by_seed
 
 
 def _figure(curves: Curves, methods: Sequence[str], name: str, along: str) -> Figure:
     css = method_classes(methods)
     datasets = list(dict.fromkeys(dataset for dataset, _ in curves))
-    parts = list(dict.fromkeys(part for found in curves.values() for part in found))
+    parts = list(dict.fromkeys(part for by_part in curves.values() for part in by_part))
     lines = {
-        (dataset, part, method): [(_along(point, along), point.value) for point in found[part]]
-        for (dataset, method), found in curves.items()
+        (dataset, part, method): [(_along(point, along), point.value) for point in by_part[part]]
+        for (dataset, method), by_part in curves.items()
         for part in parts
-        if part in found
+        if part in by_part
     }
-    x = Axis(0.0, max(place for line in lines.values() for place, _ in line) or 1.0, along)
+    x = Axis(0.0, max(x_value for line in lines.values() for x_value, _ in line) or 1.0, along)
     panels = []
     for dataset in datasets:
-        here = {key: line for key, line in lines.items() if key[0] == dataset}
+        dataset_lines = {key: line for key, line in lines.items() if key[0] == dataset}
         ends = [
             end
-            for line in here.values()
+            for line in dataset_lines.values()
             for _, value in line
             for end in (value.low, value.point, value.high)
             if end is not None
@@ -131,7 +131,7 @@ def _figure(curves: Curves, methods: Sequence[str], name: str, along: str) -> Fi
         for part in parts:
             panel = Panel(x, y, f"{dataset}: {part[0]}, {part[1]}", width=THIRD)
             for method in methods:
-                if line := here.get((dataset, part, method), []):
+                if line := dataset_lines.get((dataset, part, method), []):
                     add_curve(panel, line, css[method])
             panels.append(panel)
     shown = present(methods, [{method for _, method in curves}])
@@ -145,8 +145,8 @@ def _figure(curves: Curves, methods: Sequence[str], name: str, along: str) -> Fi
         ("dataset", "method", "protocol", "split", "updates", "seconds", "return", "low", "high"),
         [
             (dataset, method, *part, point.step, point.seconds, *_ends(point.value))
-            for (dataset, method), found in curves.items()
-            for part, points in found.items()
+            for (dataset, method), by_part in curves.items()
+            for part, points in by_part.items()
             for point in points
         ],
     )

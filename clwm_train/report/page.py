@@ -49,13 +49,15 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs in these folders, or in their subfolders (as for a sweep), oldest run first.
 
     Raises:
-        NotFoundError: a path is no run and contains none.
+        NotFoundError: a path is not a run and contains none.
     """
     runs: dict[Path, Run] = {}
     for path in paths:
         inside = [path] if (path / RECORD).is_file() else [file.parent for file in path.glob(f"*/{RECORD}")]
         if not inside:
-            raise NotFoundError(f"{path}: is no run and holds none: `clwm train` and `clwm sweep` make runs")
+            raise NotFoundError(
+                f"{path}: is not a run and holds none: `clwm train` and `clwm sweep` make runs"
+            )
         opened = [open_run(folder) for folder in inside]
         opened.sort(key=lambda run: (run.record.created, run.path.name))
         runs |= {run.path.resolve(): run for run in opened}

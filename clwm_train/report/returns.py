@@ -42,7 +42,7 @@ THRESHOLDS = np.linspace(0.0, 1.1, 111)
 def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure:
     """Median, IQM, mean and optimality gap of normalised returns."""
     shown = present(methods, parts.values())
-    found = {
+    intervals = {
         (part, name): {
             method: aggregate(scores[method], statistic) if method in scores else None for method in shown
         }
@@ -51,13 +51,13 @@ def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figu
     }
     axes = {}
     for gap, title in ((False, "normalised return"), (True, "optimality gap")):
-        every = [
+        drawn = [
             value
-            for (_, name), values in found.items()
+            for (_, name), values in intervals.items()
             if (name == "optimality_gap") is gap
             for value in values.values()
         ]
-        axes[gap] = common_axis(every, title, low=0.0, high=1.0)
+        axes[gap] = common_axis(drawn, title, low=0.0, high=1.0)
     css = method_classes(methods)
     panels = [
         estimates(
@@ -67,11 +67,11 @@ def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figu
             f"{TITLES[name]}: {protocol}, {split}",
             width=QUARTER,
         )
-        for ((protocol, split), name), values in found.items()
+        for ((protocol, split), name), values in intervals.items()
     ]
     rows = [
         (protocol, split, method, name, value.point, value.low, value.high)
-        for ((protocol, split), name), values in found.items()
+        for ((protocol, split), name), values in intervals.items()
         for method, value in values.items()
         if value is not None
     ]
@@ -164,12 +164,12 @@ def formulations_figure(
     shown = [method for method in present(methods, parts.values()) if method in formulation]
     if len({formulation[method] for method in shown}) < 2:
         return None
-    found = {
+    intervals = {
         part: {method: aggregate(pooled[method]) if method in pooled else None for method in shown}
         for part, pooled in parts.items()
     }
-    every = [value for values in found.values() for value in values.values()]
-    axis = common_axis(every, "IQM of normalised returns", low=0.0, high=1.0)
+    drawn = [value for values in intervals.values() for value in values.values()]
+    axis = common_axis(drawn, "IQM of normalised returns", low=0.0, high=1.0)
     css = method_classes(methods)
     names = {method: _formulation_name(method, formulation[method], shown, formulation) for method in shown}
     panels = [
@@ -180,11 +180,11 @@ def formulations_figure(
             f"{protocol}, {split}",
             width=THIRD,
         )
-        for (protocol, split), values in found.items()
+        for (protocol, split), values in intervals.items()
     ]
     rows = [
         (protocol, split, method, formulation[method], value.point, value.low, value.high)
-        for (protocol, split), values in found.items()
+        for (protocol, split), values in intervals.items()
         for method, value in values.items()
         if value is not None
     ]

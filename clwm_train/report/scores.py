@@ -95,7 +95,7 @@ def gather_scores(
         spent = processor_seconds(run, evaluation.step)
         analyses = (one for one in read_analyses(run) if one.step == evaluation.step)
         analysis = next(analyses, None)
-        for place, (seed, results) in enumerate(zip(run.record.seeds, evaluation.results, strict=True)):
+        for row, (seed, results) in enumerate(zip(run.record.seeds, evaluation.results, strict=True)):
             for protocol, splits in results.items():
                 for split, result in splits.items():
                     key = (run.record.store_name, run.label, protocol, split)
@@ -115,7 +115,7 @@ def gather_scores(
                             },
                             spent,
                             result.task_normalised,
-                            _probe(analysis, place, split),
+                            _probe(analysis, row, split),
                         )
                     )
     return [_joined(key, group, references) for key, group in rows.items()]

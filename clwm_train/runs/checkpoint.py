@@ -104,7 +104,9 @@ def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
     for path in (folder / name, Path(choice)):
         if (path / INDEX).is_file():
             if path.resolve().parent != folder.resolve():
-                raise InvalidInputError(f"{choice}: is no checkpoint of {folder.parent}: name one of its own")
+                raise InvalidInputError(
+                    f"{choice}: is not a checkpoint of {folder.parent}: name one of its own"
+                )
             return path
     paths = [*list_checkpoints(folder), *folder.glob(BEST)]
     known = [path.name for path in paths]

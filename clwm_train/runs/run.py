@@ -277,7 +277,8 @@ def check_free(run: Run) -> None:
     others = [entry.name for entry in path.iterdir() if not _is_leftover(entry)] if path.exists() else []
     if others:
         raise ConflictError(
-            f"{path}: holds {min(others)} but is no run: move it away, or choose another folder for the run"
+            f"{path}: holds {min(others)} but is not a run: move it away, or choose another folder for the "
+            "run"
         )
 
 

@@ -220,8 +220,8 @@ def _evaluate(job: Job, run: Run, store: Store) -> None:
 def _analyse(job: Job, run: Run, store: Store) -> None:
     if job.analysis is not None:
         device = pick_device(job.execution.device)
-        found = analyse(run, store, job.analysis, checkpoint=final_checkpoint(run), device=device)
-        save_analysis(run, found)
+        analysis = analyse(run, store, job.analysis, checkpoint=final_checkpoint(run), device=device)
+        save_analysis(run, analysis)
 
 
 def _next_evaluation(job: Job, run: Run, store: Store) -> EvaluationSettings | None:

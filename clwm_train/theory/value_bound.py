@@ -153,5 +153,5 @@ def _step(one: TabularMdp, other: TabularMdp, encoder: NDArray[np.int64], discou
 def _check_probabilities(array: Floats, what: str) -> None:
     if (array < -TOLERANCE).any() or np.abs(array.sum(-1) - 1.0).max() > TOLERANCE:
         raise InvalidInputError(
-            f"{what}: a row is no probability distribution: it must be >= 0 and add up to 1"
+            f"{what}: a row is not a probability distribution: it must be >= 0 and add up to 1"
         )

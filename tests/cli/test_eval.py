@@ -120,7 +120,7 @@ def test_a_checkpoint_has_a_name_and_belongs_to_its_run(call: Call, run_path: Pa
     for verb in ("eval", "analyse"):
         code, _, err = call(verb, run_path, "--checkpoint", other / "checkpoints/step-000000008")
         assert code == 1
-        assert "step-000000008: is no checkpoint of" in err
+        assert "step-000000008: is not a checkpoint of" in err
     assert [one.step for one in read_evaluations(open_run(run_path))] == [4]
 
 
@@ -178,4 +178,4 @@ def test_an_evaluation_of_an_earlier_clwm_is_read(call: Call, run_path: Path) ->
     (run_path / "evaluation.json").write_text("{}")
     code, _, err = call("report", run_path)
     assert code == 1
-    assert "evaluation.json: is no evaluation: delete it and run `clwm eval` again" in err
+    assert "evaluation.json: is not an evaluation: delete it and run `clwm eval` again" in err

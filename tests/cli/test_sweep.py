@@ -182,7 +182,7 @@ def test_pool_and_a_run_that_fails(folder: Path, call: Call) -> None:
     code, out, err = call("--jobs", "2")
     assert code == 1
     assert "six-focal-s0: done" in out
-    assert "holds thesis.tex but is no run: move it away" in out
+    assert "holds thesis.tex but is not a run: move it away" in out
     assert "1 of 2 runs failed" in err
     assert (taken / "thesis.tex").read_text() == "precious"
 

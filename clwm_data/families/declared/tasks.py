@@ -92,7 +92,9 @@ class Range(StrictModel):
         for low, high in (self.range, *self.ood):
             if low > high or (self.log and low <= 0.0):
                 above = " and above 0 (log: true)" if self.log else ""
-                raise ValueError(f"[{low:g}, {high:g}] is no range: the first number is the lower one{above}")
+                raise ValueError(
+                    f"[{low:g}, {high:g}] is not a range: the first number is the lower one{above}"
+                )
         return self
 
     def draw(self, generator: np.random.Generator, split: Split) -> float:

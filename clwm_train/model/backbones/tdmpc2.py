@@ -79,8 +79,8 @@ class TDMPC2(RolloutActorCritic):
         following = transitions.state[..., 1:, :]
         action = self.policy.sample(following, action_noise)
         q = self.scalar.value(self.target_critics(torch.cat([following, action], -1)))
-        two = critic_noise.topk(2, dim=-1).indices
-        lower = q.movedim(1, -1).gather(-1, two).amin(-1)
+        pair = critic_noise.topk(2, dim=-1).indices
+        lower = q.movedim(1, -1).gather(-1, pair).amin(-1)
         return transitions.reward + self.discount * (1.0 - transitions.terminated) * lower
 
     def losses(
@@ -125,7 +125,7 @@ class TDMPC2(RolloutActorCritic):
 
 def percentile(values: Tensor, share: float) -> Tensor:
     """The value [S] below which a share of values [S, N] lies, interpolated linearly."""
-    place = share * (values.shape[1] - 1)
-    low = int(place)
-    around = values.sort(1).values[:, low : low + 2]
-    return torch.lerp(around[:, 0], around[:, -1], place - low)
+    position = share * (values.shape[1] - 1)
+    low = int(position)
+    neighbours = values.sort(1).values[:, low : low + 2]
+    return torch.lerp(neighbours[:, 0], neighbours[:, -1], position - low)

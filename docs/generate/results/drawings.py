@@ -65,12 +65,12 @@ def representation(measured: Measured) -> Chart | None:
     for name, title in REPRESENTATION.items():
         by_method = {}
         for method in measured.methods:
-            every = [
+            measured_values = [
                 value
                 for dataset in measured.datasets
                 for value in final_representation(measured.runs.get((dataset, method), ()), name)
             ]
-            by_method[method] = spread(every) if every else None
+            by_method[method] = spread(measured_values) if measured_values else None
         values[title] = by_method
     return _panels(values, measured.methods, None)
 
@@ -85,8 +85,8 @@ def disentangled(measured: Measured) -> Chart | None:
         if any(scores.values()):
             for name, title in DISENTANGLEMENT.items():
                 values[f"{dataset}: {title}"] = {
-                    method: spread(found[name]) if found.get(name) else None
-                    for method, found in scores.items()
+                    method: spread(of_method[name]) if of_method.get(name) else None
+                    for method, of_method in scores.items()
                 }
     return _panels(values, measured.methods, "score")
 
@@ -103,12 +103,14 @@ def _panels(
     if not kept:
         return None
     css = method_classes(methods)
-    every = [interval for by in kept.values() for interval in by.values()]
+    intervals = [interval for by in kept.values() for interval in by.values()]
     panels = [
         estimates(
             {method: by.get(method) for method in shown},
             css,
-            common_axis(every if along else by.values(), along or title, low=0.0, high=1.0 if along else 0.1),
+            common_axis(
+                intervals if along else by.values(), along or title, low=0.0, high=1.0 if along else 0.1
+            ),
             title,
             width=THIRD,
         )

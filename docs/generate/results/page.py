@@ -101,8 +101,8 @@ def coverage(measured: Measured) -> str:
         else:
             absent.setdefault(dataset, []).append(method)
     for dataset, methods in absent.items():
-        every = len(methods) == len(measured.methods)
-        lines.append(f"    - missing on {dataset}: {'every method' if every else ', '.join(methods)}.")
+        all_absent = len(methods) == len(measured.methods)
+        lines.append(f"    - missing on {dataset}: {'every method' if all_absent else ', '.join(methods)}.")
     lines += [f"    - missing on {where}: {', '.join(methods)}." for where, methods in fewer.items()]
     lines += [f"    - {note}" for note in _outdated(measured)]
     return "\n".join(lines)

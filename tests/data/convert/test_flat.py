@@ -251,4 +251,4 @@ def test_actions_are_scaled_from_bounds_that_are_named(clwm: Clwm, tmp_path: Pat
             "convert", "a.npz", "b.zarr", "--from", "npz", "--family", "arm", f"--action-bounds={text}"
         )
         assert done.returncode == 2
-        assert "is no pair of bounds such as -2,2" in done.stderr
+        assert "is not a pair of bounds such as -2,2" in done.stderr

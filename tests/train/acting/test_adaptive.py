@@ -112,7 +112,7 @@ def test_one_observation_or_a_batch(agent: AdaptiveAgent) -> None:
         (lambda agent: agent.adapt().act([1.0]), r"observation: has the shape \[1\]"),
         (lambda agent: agent.adapt().act(np.zeros((2, 2, 2))), r"\[2, 2, 2\]"),
         (lambda agent: agent.adapt().act([np.nan, 0.0]), "observation: holds a value that is not finite"),
-        (lambda agent: agent.adapt().act("left"), "observation: is no array of numbers"),
+        (lambda agent: agent.adapt().act("left"), "observation: is not an array of numbers"),
         (
             lambda agent: agent.adapt().observe(
                 np.zeros((3, 2)), np.zeros((3, 2)), np.zeros(2), np.zeros((3, 2))

@@ -261,7 +261,7 @@ def test_command_and_mistakes(
     assert code == 0, err
     assert out.splitlines()[0] == f"{spc.name}.html"
     for arguments, message in (
-        ((spc, tmp_path), "is no run and holds none"),
+        ((spc, tmp_path), "is not a run and holds none"),
         (("nothing",), "no store 'nothing'"),
         (("nothing", "neither"), "name one store at a time"),
     ):

@@ -92,7 +92,7 @@ def test_a_checkpoint_is_found_by_what_people_call_it(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"it has step-000000004, step-000000008, best$"):
         choose_checkpoint(folder, "nope")
     other = save(tmp_path / "other" / "checkpoints", 4)
-    with pytest.raises(InvalidInputError, match="is no checkpoint of"):
+    with pytest.raises(InvalidInputError, match="is not a checkpoint of"):
         choose_checkpoint(folder, other)
 
 
