@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import clwm_train
 from tests.conftest import ROOT
 
 BENCH = ROOT / "bench"
@@ -26,6 +27,7 @@ SMALLEST = {
     "other_trainers.py": "--rounds 1 --workers 1",
     "root.py": "--tasks 3",
     "validation.py": "--tasks 1 --transitions 400 --rounds 1",
+    "settled_codes.py": "RUN STORE --steps 2 --episodes 1 --no-compile",
     "sampling.py": "--size tiny --episodes 1 --rounds 1 --batches 2",
     "store.py": "--tasks 2 --episodes 2 --megabytes 2 --rounds 1 "  # without the start of workers and of Ray
     "--only collection --only memory --only write --only read --only windows",
@@ -42,8 +44,12 @@ def test_every_script_is_run() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SMALLEST)
-def test_a_script_runs(script: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCH / script), *SMALLEST[script].split()]
+def test_a_script_runs(script: str, tmp_path: Path, collected: Path) -> None:
+    arguments = SMALLEST[script]
+    if "RUN" in arguments:
+        run = clwm_train.train(collected, overrides={"steps": 2}, out=tmp_path / "run")
+        arguments = arguments.replace("RUN", str(run.path)).replace("STORE", str(collected))
+    command = [sys.executable, str(BENCH / script), *arguments.split()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLWM_CACHE": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
