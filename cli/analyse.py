@@ -9,6 +9,7 @@ import click
 
 from clwm_data.extras import require
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 
 from .common import counting_bar, echo_json, echo_table
 from .completion import names, runs
@@ -128,7 +129,8 @@ def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
         last = len(errors.code)
         for name, curve in (("code error", errors.code), ("reward error", errors.reward)):
             rows += [
-                (name, f"{split}, after {step} steps", f"{curve[step - 1]:.3f}") for step in sorted({1, last})
+                (name, f"{split}, after {plural(step, 'step')}", f"{curve[step - 1]:.3f}")
+                for step in sorted({1, last})
             ]
     for split, look in (analysis.off_policy or {}).items():
         for name, what in OFF_POLICY.items():

@@ -18,7 +18,7 @@ from clwm_data.ranges import parse_indices
 
 from .common import progress_bar
 from .completion import families, names
-from .options import TargetPath
+from .options import Count, FiniteFloat, TargetPath
 
 if TYPE_CHECKING:
     from clwm_data.behaviour_training.export import Measured
@@ -50,7 +50,7 @@ def behaviour() -> None:
 @click.option("--out", type=TargetPath(), required=True, help="Folder of the run.")
 @click.option(
     "--steps",
-    type=click.IntRange(1),
+    type=Count(),
     default=100_000,
     show_default=True,
     help="Environment steps in all, over all tasks.",
@@ -64,7 +64,7 @@ def behaviour() -> None:
 )
 @click.option(
     "--relabelled",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteFloat(0.0, 1.0),
     help="Share of the transitions that are relabelled as another task's, with its reward.  [default: 0.5 "
     "where tasks differ in the reward alone, else 0]",
 )
@@ -212,9 +212,7 @@ def _report(zoo: Path, card: Card) -> None:
     type=click.Path(path_type=Path),
     help="RUN/zoo of `clwm behaviour train`, whose best policy is the expert.",
 )
-@click.option(
-    "--episodes", type=click.IntRange(1), default=20, show_default=True, help="Episodes per task and policy."
-)
+@click.option("--episodes", type=Count(), default=20, show_default=True, help="Episodes per task and policy.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of the episodes."
 )

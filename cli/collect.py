@@ -10,12 +10,12 @@ import click
 from clwm_data.collection.collector import collect as collect_store
 from clwm_data.collection.engine import Engine
 from clwm_data.manifest import load_manifest
-from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.ranges import parse_indices, task_list
 
 from .common import echo_store, progress_bar
 from .completion import manifests, names
 from .finding import default_store
-from .options import TargetPath
+from .options import MOST_PROCESSES, Count, TargetPath
 
 
 @click.command()
@@ -26,7 +26,7 @@ from .options import TargetPath
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=Count(most=MOST_PROCESSES),
     help="Processes that simulate.  [default: 1, or all CPUs of a cluster]",
 )
 @click.option(
@@ -90,4 +90,4 @@ def collect(
         click.echo("already complete: nothing was left to collect", err=True)
     echo_store(store)
     if store.missing_tasks:
-        click.echo(f"not collected yet: tasks {format_indices(store.missing_tasks)}", err=True)
+        click.echo(f"not collected yet: {task_list(store.missing_tasks)}", err=True)

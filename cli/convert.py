@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +59,9 @@ SOURCES: dict[str, Callable[[str, Collection[int] | None], Source]] = {
 @click.option(
     "--action-bounds",
     metavar="LOW,HIGH",
-    help="With --from: scale every action entry from these bounds.  [default: -1,1]",
+    multiple=True,
+    help="With --from: scale action entries from these bounds; given once, all entries; else once for each."
+    "  [default: -1,1]",
 )
 @click.option(
     "--discrete-actions",
@@ -105,7 +107,7 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
         raise click.UsageError("give either --from or --to")
     if goal is not None:
         for name, value in options.items():
-            if value is not None:
+            if value is not None and value != ():
                 raise click.UsageError(f"--{name.replace('_', '-')} is for --from")
         written = _export(find_store(source), target, goal)
         if as_json:
@@ -159,12 +161,12 @@ def _import(
     varies: Literal["dynamics", "reward"] | None,
     references: Path | None,
     discrete_actions: int | None,
-    action_bounds: str | None,
+    action_bounds: Sequence[str],
 ) -> Conversion:
     """Make a store. (Eleven parameters: the options of ``--from``.)"""
     if family is None and origin != "minari":
         raise click.UsageError(f"--from {origin} needs --family")
-    bounds = None if action_bounds is None else _bounds(action_bounds)
+    bounds = [_bounds(text) for text in action_bounds]
     if origin not in SOURCES and (discrete_actions or bounds):
         raise click.UsageError(f"--from {origin} knows by itself what actions there are")
     if discrete_actions and bounds:
@@ -188,8 +190,8 @@ def _import(
         data = SOURCES[origin](source, chosen)
         if discrete_actions is not None:
             data = data.with_discrete_actions(discrete_actions)
-        if bounds is not None:
-            data = data.with_action_bounds(*bounds)
+        if bounds:
+            data = data.with_action_bounds(bounds)
         return write_converted(data, target, str(family), table=table, on_progress=on_progress)
 
 

@@ -15,7 +15,7 @@ from clwm_data.pages.numbers import plural
 
 from .common import counting_bar, progress_bar
 from .eval import echo_results
-from .options import Seed, TargetPath
+from .options import Count, Seed, TargetPath
 
 NAME = "point-robot"
 
@@ -29,7 +29,7 @@ NAME = "point-robot"
     help="Folder of everything that it makes.",
 )
 @click.option("--seed", type=Seed(), default=0, show_default=True, help="Seed of the training.")
-@click.option("--steps", type=click.IntRange(1), help="Updates of the training.  [default: the preset's]")
+@click.option("--steps", type=Count(), help="Updates of the training.  [default: the preset's]")
 def demo(out: Path, seed: int, steps: int | None) -> None:
     """Collect point-robot, validate it, train SPC, evaluate it, and draw what it does.
 
@@ -81,7 +81,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     family = clwm_data.get_family(NAME)
     results = clwm_train.evaluate(agent, family, store.tasks)[0]
     echo_results(results)
-    (out / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    (out / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8", newline="\n")
 
     picture = out / "demo.svg"
     clwm_train.point_robot_figure(agent, family, store.tasks, picture)

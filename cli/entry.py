@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import warnings
@@ -18,6 +19,7 @@ def run() -> None:
     What the command had begun to write is removed first, or left so that the same command resumes.
     """
     _occupy_standard_streams()
+    _print_anything()
     # A command that was started in the background ignores the signal, and must continue to do so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -39,6 +41,15 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     with suppress(OSError):  # the terminal may be closed
         os.write(2, f"clwm: stopped by {signal.Signals(number).name}\n".encode())
     raise SystemExit(128 + number)
+
+
+def _print_anything() -> None:
+    """Escape characters that the terminal's encoding does not have, instead of failing at them."""
+    import sys
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _occupy_standard_streams() -> None:

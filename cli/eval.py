@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
+from clwm_data.yaml_text import printable
 
 from .common import counting_bar, echo_json, echo_table, progress_bar
 from .completion import names, runs
@@ -181,7 +183,7 @@ def eval(
     if track:
         track_evaluation(opened, evaluation, track, warn)
     if footage is not None and video is not None:
-        title = f"{opened.label} on {opened.record.store_name}, {evaluation.step:,} updates"
+        title = f"{opened.label} on {opened.record.store_name}, {plural(evaluation.step, 'update')}"
         _write_films(footage, video, video_format, title)
 
 
@@ -288,15 +290,12 @@ def _by_seed(run: Run, results: Sequence[Any]) -> Any:
 
 
 def _sizes(text: str) -> list[int]:
-    try:
-        sizes = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        sizes = [-1]
-    if sizes[0] < 0:
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*(,\s*[0-9]{1,9}\s*)*", text):
         raise click.BadParameter(
-            f"{text!r} is not a list of sizes such as 0,10,50,200,600", param_hint="--context-sizes"
+            f"{printable(text)!r} is not a list of sizes such as 0,10,50,200,600",
+            param_hint="--context-sizes",
         )
-    return sizes
+    return sorted({int(part) for part in text.split(",")})
 
 
 def echo_results(results: Results) -> None:

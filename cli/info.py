@@ -51,7 +51,7 @@ def info(store: str, as_json: bool) -> None:
             )
         ),
         "behaviours": "per task: " + "; ".join(mixture),
-        "missing": f"tasks {summary['missing_tasks']}" if summary["missing_tasks"] else "",
+        "missing": summary["missing_tasks"] and f"tasks {summary['missing_tasks']}",
         "seed": str(manifest["seed"]),
         "licence": manifest["licence"] or "not stated",
         "authors": ", ".join(manifest["authors"]) or "not stated",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ from clwm_data.opening import RUNS, open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.preview import Choice, Clip, check_format, preview_family, preview_store, write_preview
 from clwm_data.ranges import parse_indices
+from clwm_data.yaml_text import printable
 
 from .common import progress_bar
 from .completion import families, names, runs, stores
 from .finding import find_run, find_store, is_run, store_of_run
-from .options import Seed, TargetPath
+from .options import Count, FiniteFloat, Seed, TargetPath
 from .settings_options import PROTOCOL_NAMES
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ Kind = Literal["family", "store", "run"]
 )
 @click.option(
     "--noise",
-    type=click.FloatRange(0.0, 10.0),
+    type=FiniteFloat(0.0, 10.0),
     help="Noise on the actions: FAMILY: standard deviation; RUN: in standard deviations of the policy.  "
     "[default: 0]",
 )
@@ -67,10 +69,8 @@ Kind = Literal["family", "store", "run"]
     type=click.Choice(PROTOCOL_NAMES),
     help="RUN: what the agent infers its task from, as in `clwm eval`.  [default: few-shot]",
 )
-@click.option("--context-size", type=click.IntRange(0), help="RUN: transitions in a context.  [default: 600]")
-@click.option(
-    "--agent-seed", type=click.IntRange(0), help="RUN: which of its seeds acts.  [default: the first]"
-)
+@click.option("--context-size", type=Count(0), help="RUN: transitions in a context.  [default: 600]")
+@click.option("--agent-seed", type=Count(0), help="RUN: which of its seeds acts.  [default: the first]")
 @click.option("--store", help="RUN: where its data is now, if it has moved.")
 def preview(source: str, tasks: str | None, out: Path | None, **options: Any) -> None:
     """Film one episode of each task: of a FAMILY, of a STORE, or acted by the agent of a RUN.
@@ -193,7 +193,9 @@ def _film_run(source: str, tasks: str | None, out: Path | None, given: Mapping[s
             on_progress=bar.update,
         )
     step = read_record(checkpoint).step
-    return _Film(clips, target, f"{run.label} on {run.record.store_name}, {step:,} updates, {protocol}")
+    return _Film(
+        clips, target, f"{run.label} on {run.record.store_name}, {plural(step, 'update')}, {protocol}"
+    )
 
 
 def _row(run: Run, seed: int | None) -> int:
@@ -215,9 +217,11 @@ def _find(source: str) -> Path:
 
 
 def _quality(text: str) -> int:
-    if text.isdecimal() and int(text) <= 100:
+    if re.fullmatch("[0-9]{1,3}", text) and int(text) <= 100:
         return int(text)
-    raise click.BadParameter(f"{text!r} is not a quality in per cent, 0 to 100", param_hint="--checkpoint")
+    raise click.BadParameter(
+        f"{printable(text)!r} is not a quality in per cent, 0 to 100", param_hint="--checkpoint"
+    )
 
 
 def _choice(text: str) -> Choice:
@@ -225,6 +229,6 @@ def _choice(text: str) -> Choice:
         return "best"
     if text == "worst":
         return "worst"
-    if text.isdecimal():
+    if re.fullmatch("[0-9]{1,9}", text):
         return int(text)
-    raise click.BadParameter(f"{text!r} is not best, worst or a number", param_hint="--episode")
+    raise click.BadParameter(f"{printable(text)!r} is not best, worst or a number", param_hint="--episode")

@@ -14,7 +14,7 @@ from clwm_data.hub.reference import HubReference, parse_reference
 from clwm_data.opening import RUNS
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import real_path
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import task_list
 from clwm_data.store.overview import human_bytes
 
 from .common import echo_json, resumable
@@ -119,7 +119,7 @@ def _pull(
         what = f"{human_bytes(arrived)} downloaded and checked" if arrived else "nothing new to download"
         click.echo(f"{out}: {plural(len(store.tasks), 'task')}, {what}; commit {published.commit[:12]}")
     if store.missing_tasks:
-        click.echo(f"not in the store: tasks {format_indices(store.missing_tasks)}", err=True)
+        click.echo(f"not in the store: {task_list(store.missing_tasks)}", err=True)
     return {
         "path": str(out),
         "commit": published.commit,

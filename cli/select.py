@@ -14,7 +14,7 @@ from clwm_data.ranges import parse_indices
 from .common import counting_bar, echo_store
 from .completion import names, stores
 from .finding import find_store
-from .options import TargetPath, list_option
+from .options import FiniteFloat, TargetPath, list_option
 
 
 @click.command()
@@ -23,7 +23,9 @@ from .options import TargetPath, list_option
 @click.option("--tasks", help="Only these tasks, e.g. 0-4,7.")
 @list_option("--split", "splits", *SPLITS, help="Only the tasks of this split")
 @click.option("--behaviour", "behaviours", multiple=True, help="Only episodes by this policy; repeatable.")
-@click.option("--min-return", type=float, help="Only episodes with at least this undiscounted return.")
+@click.option(
+    "--min-return", type=FiniteFloat(), help="Only episodes with at least this undiscounted return."
+)
 @click.option("--episodes", help="Only these episodes of each task, from 0, e.g. 0-9.")
 def select(
     source: str,

@@ -13,7 +13,7 @@ import click
 
 from clwm_data.families import SPLITS
 
-from .options import Decorator, Seed, list_option
+from .options import MOST_PROCESSES, Count, Decorator, FiniteFloat, Seed, list_option
 
 if TYPE_CHECKING:
     from clwm_train.settings import AnalysisSettings, EvaluationSettings, Execution
@@ -25,7 +25,7 @@ _THREADS = "CPU threads of a run.  [default: 1 if networks are small]"
 
 #: Name of an option -> its flags and its settings.
 _EXECUTION: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "threads": (("--threads",), {"type": click.IntRange(1), "help": _THREADS}),
+    "threads": (("--threads",), {"type": Count(most=MOST_PROCESSES), "help": _THREADS}),
     "compile": (
         ("--compile/--no-compile", "compile"),
         {
@@ -66,7 +66,8 @@ def execution_options(device: str, *names: str, **texts: str) -> Decorator:
 def _execution_settings(values: dict[str, Any]) -> Execution:
     from clwm_train.settings import Execution
 
-    return Execution(**values)
+    execution: Execution = _built(Execution, values)
+    return execution
 
 
 _EVALUATION = (
@@ -78,12 +79,10 @@ _EVALUATION = (
         help=f"Where contexts come from: {', '.join(PROTOCOL_NAMES)}",
     ),
     list_option("--split", "splits", *SPLITS, default=SPLITS, help="Which tasks, by their split"),
-    click.option(
-        "--episodes", type=click.IntRange(1), default=3, show_default=True, help="Episodes per task."
-    ),
+    click.option("--episodes", type=Count(), default=3, show_default=True, help="Episodes per task."),
     click.option(
         "--context-size",
-        type=click.IntRange(0),
+        type=Count(0),
         default=600,
         show_default=True,
         help="Transitions in a context.",
@@ -103,7 +102,7 @@ _EVALUATION = (
     ),
     click.option(
         "--prior-weight",
-        type=click.FloatRange(0.0),
+        type=FiniteFloat(0.0),
         default=0.0,
         show_default=True,
         help="How many transitions the prior counts as; 0: the first one replaces it.",
@@ -118,7 +117,7 @@ _EVALUATION = (
     ),
     click.option(
         "--noise",
-        type=click.FloatRange(0.0),
+        type=FiniteFloat(0.0),
         default=0.0,
         show_default=True,
         help="Noise of the policy's actions, in its standard deviations; 0: its mean action (published).",
@@ -168,21 +167,21 @@ def _evaluation_settings(values: dict[str, Any]) -> EvaluationSettings:
 _ANALYSIS = (
     click.option(
         "--contexts",
-        type=click.IntRange(2),
+        type=Count(2),
         default=32,
         show_default=True,
         help="Contexts drawn from every task.",
     ),
     click.option(
         "--context-size",
-        type=click.IntRange(1),
+        type=Count(),
         default=64,
         show_default=True,
         help="Transitions in each context.",
     ),
     click.option(
         "--horizon",
-        type=click.IntRange(1),
+        type=Count(),
         default=20,
         show_default=True,
         help="Steps of the open-loop prediction.",

@@ -18,7 +18,7 @@ from clwm_data.pages.numbers import plural
 
 from .common import echo_table, progress_bar
 from .finding import find_store
-from .options import TargetPath, track_option
+from .options import MOST_PROCESSES, Count, FiniteFloat, TargetPath, track_option
 from .settings_options import execution_options
 from .signals import StopOnSignal
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(1),
+    type=Count(most=MOST_PROCESSES),
     default=1,
     show_default=True,
     help="Number of runs that are trained at once.",
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @execution_options("auto", "threads", "compile")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteFloat(0, min_open=True),
     help="Stop after so many minutes; the same command continues.",
 )
 @click.option(

@@ -24,7 +24,7 @@ from clwm_data.ranges import format_indices
 from .common import echo_table, progress_bar
 from .completion import methods, names, presets, stores
 from .finding import find_store
-from .options import Seed, TargetPath, list_option, track_option
+from .options import Count, Seed, TargetPath, list_option, track_option
 from .settings_options import PROTOCOL_NAMES, execution_options
 from .signals import StopOnSignal
 
@@ -73,7 +73,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
     shell_complete=names(presets),
     help="Sizes of networks and batches: tiny, small or paper, or the path of a YAML file.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Updates in all.  [default: the preset's]")
+@click.option("--steps", type=Count(), help="Updates in all.  [default: the preset's]")
 @click.option(
     "--seed",
     type=Seed(),
@@ -101,9 +101,7 @@ def _list_methods(ctx: click.Context, option: click.Parameter, value: bool) -> N
     metavar="KEY=VALUE",
     help="Override a key of the configuration; repeatable.",
 )
-@click.option(
-    "--eval-every", type=click.IntRange(1), metavar="N", help="Evaluate the agent after every N updates."
-)
+@click.option("--eval-every", type=Count(), metavar="N", help="Evaluate the agent after every N updates.")
 @list_option(
     "--eval-protocol",
     "eval_protocols",

@@ -9,7 +9,7 @@ import click
 
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import task_list
 from clwm_data.store.litter import foreign_entries
 from clwm_data.store.replay import ReplayReport
 from clwm_data.store.replay import replay as replay_store
@@ -20,12 +20,12 @@ from clwm_data.store.validate import validate as validate_store
 from .common import echo_json, progress_bar, shown_path
 from .completion import names, stores
 from .finding import find_store
-from .options import Seed, json_option
+from .options import Count, Seed, json_option
 
 
 def _episodes(ctx: click.Context, option: click.Parameter, text: str | None) -> int | str | None:
     """A number of episodes, or ``all``."""
-    return text if text is None or text == "all" else int(click.IntRange(1)(text, option, ctx))
+    return text if text is None or text == "all" else int(Count()(text, option, ctx))
 
 
 @click.command()
@@ -86,7 +86,7 @@ def validate(store: str, replay: int | str | None, seed: int | None, as_json: bo
         if replay and report is None:
             click.echo("not re-simulated: fix the findings first", err=True)
         if opened.missing_tasks:
-            click.echo(f"not in the store: tasks {format_indices(opened.missing_tasks)}", err=True)
+            click.echo(f"not in the store: {task_list(opened.missing_tasks)}", err=True)
     if findings:
         sys.exit(1)
 

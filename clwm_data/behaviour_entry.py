@@ -14,7 +14,7 @@ from clwm_data.functions import is_code
 from clwm_data.own_policy import policy_mistake, policy_sha256
 from clwm_data.pages.numbers import plural
 from clwm_data.policy_file import MAKERS, file_sha256
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import format_indices, task_list
 from clwm_data.strict import StrictModel, Text
 from clwm_data.suggestions import suggestion
 from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo
@@ -170,7 +170,7 @@ class BehaviourEntry(StrictModel):
         if not set(tasks) <= set(trained):
             return (
                 "zoo",
-                f"its policies were trained on the tasks {format_indices(trained)} alone: "
+                f"its policies were trained on {task_list(trained)} alone: "
                 f'set `tasks: "{format_indices(trained)}"`, or name others',
             )
         return None

@@ -59,7 +59,7 @@ def waiting_lock(file: Path, purpose: str, *, seconds: float = WAIT_SECONDS) -> 
         ConflictError: the other process does not end.
         UnavailableError: the cache cannot be written.
     """
-    minutes = f"{seconds / 60:.0f} minutes"
+    minutes = f"{seconds / 60:.0f} min"
     holder = exclusive(
         file,
         f"{purpose}: another process has been doing that for {minutes} ({file} is its lock): end it first",

@@ -11,7 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import NotFoundError, UnavailableError
+
+#: What code of others may raise. An exit would end the process without a word, with any status.
+FOREIGN_ERRORS = (Exception, SystemExit)
 
 
 def is_code(reference: str) -> bool:
@@ -41,7 +45,7 @@ def find_function(reference: str, where: str) -> Callable[..., Any]:
         raise UnavailableError(
             f"{where}: {module_name} needs the package {error.name}: install it"
         ) from error
-    except Exception as error:
+    except FOREIGN_ERRORS as error:
         raise UnavailableError(f"{where}: {module_name} cannot be imported: {in_short(error)}") from error
     finally:
         if added:
@@ -63,5 +67,5 @@ def source_sha256(function: Any) -> str | None:
     with suppress(TypeError, OSError, ValueError):
         file = inspect.getsourcefile(inspect.unwrap(function))
         if file is not None:
-            return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+            return hashlib.sha256(read_bounded(Path(file))).hexdigest()
     return None

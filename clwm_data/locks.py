@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -66,11 +67,15 @@ class Lock:
     def release(self, *, remove: bool = False) -> None:
         """Release the lock, and delete its file if asked to."""
         if self._descriptor is not None:
-            if remove and _is_same_file(self.path, self._descriptor):
+            removable = remove and _is_same_file(self.path, self._descriptor)
+            if removable and sys.platform != "win32":
                 with suppress(OSError):
                     self.path.unlink()
             os.close(self._descriptor)
             self._descriptor = None
+            if removable and sys.platform == "win32":  # which does not remove what is open
+                with suppress(OSError):
+                    self.path.unlink()
         if self._marker is not None:
             self._marker.release()
             self._marker = None

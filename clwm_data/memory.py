@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,17 +16,19 @@ CONTROL_GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-#: Limits of ``ulimit -d`` and ``ulimit -v``, and what counts towards them.
-PROCESS_LIMITS = ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize"))
+#: Limits of ``ulimit -d`` and ``ulimit -v``, and what counts towards them; none on Windows.
+PROCESS_LIMITS: tuple[tuple[int, str], ...] = ()
+if sys.platform != "win32":
+    import resource
+
+    PROCESS_LIMITS = ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize"))
 
 
 class TooLargeError(UnavailableError, MemoryError):
     """Data does not fit into the memory that this process may use."""
 
 
-def available_memory(
-    system: Path = Path("/"), limits: Callable[[int], tuple[int, int]] = resource.getrlimit
-) -> int:
+def available_memory(system: Path = Path("/"), limits: Callable[[int], tuple[int, int]] | None = None) -> int:
     """Bytes that this process can still use before it swaps or is killed, as far as the system tells.
 
     The least of: what the machine has left, what the container (each control group of the process, and those
@@ -34,15 +36,15 @@ def available_memory(
 
     Args:
         system: root of the file system that the numbers are read from.
-        limits: the process's limits, soft and hard, as :func:`resource.getrlimit` gives them.
+        limits: gives the process's limits, soft and hard; by default :func:`resource.getrlimit`.
     """
     candidates = [_kibibytes(system / "proc/meminfo", "MemAvailable"), *_left_by_control_groups(system)]
     for limit, counted in PROCESS_LIMITS:
-        most = limits(limit)[0]
+        most = (limits or resource.getrlimit)(limit)[0]
         if most != resource.RLIM_INFINITY:
             candidates.append(max(0, most - (_kibibytes(system / "proc/self/status", counted) or 0)))
     known = [candidate for candidate in candidates if candidate is not None]
-    return min(known, default=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(known) if known else _machine_memory()
 
 
 def return_freed_memory() -> None:
@@ -50,9 +52,31 @@ def return_freed_memory() -> None:
 
     The allocator keeps large blocks that were freed, and may not reuse them for others of another size.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    if sys.platform != "win32":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _machine_memory() -> int:
+    """Bytes of memory of a machine without ``/proc``; on Windows, those that are available."""
+    if sys.platform == "win32":
+        status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return int(status.available)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("total", ctypes.c_uint64),
+        ("available", ctypes.c_uint64),
+        ("others", ctypes.c_uint64 * 5),
+    )
 
 
 def _left_by_control_groups(system: Path) -> Iterator[int]:
@@ -76,19 +100,19 @@ def _left_by_control_groups(system: Path) -> Iterator[int]:
 def _own_groups(system: Path) -> list[str]:
     """Paths of the control groups of this process below their mounts; empty if unknown."""
     file = system / "proc/self/cgroup"  # one line per hierarchy: number:controllers:path
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
     return [path.lstrip("/") for path in paths if ".." not in path.split("/")]
 
 
 def _number(path: Path) -> int | None:
-    text = path.read_text().strip() if path.is_file() else ""
+    text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
     return int(text) if text.isdigit() else None
 
 
 def _entry(path: Path, key: str) -> int | None:
     if path.is_file():
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             words = line.split()
             if words[:1] == [key]:
                 return int(words[1])

@@ -1,7 +1,7 @@
-"""How slowly a download may arrive before it is given up.
+"""How slowly a transfer may go before it is given up.
 
-A timeout bounds the silence between two bytes. A server that sends one byte after another keeps within it for
-ever, so what arrives in a minute is counted, too.
+A timeout bounds the silence between two bytes. A server that sends or takes one byte after another keeps
+within it for ever, so what is transferred in a minute is counted, too.
 """
 
 from __future__ import annotations
@@ -11,29 +11,43 @@ from time import monotonic
 
 from clwm_data.errors import UnavailableError
 
-#: Bytes per second that must arrive.
+#: Bytes per second that must be transferred.
 SLOWEST = 1000.0
 #: Seconds over which they are counted.
 WINDOW_SECONDS = 60.0
 
 
 class TooSlowError(UnavailableError):
-    """A download arrives too slowly to go on with."""
+    """A transfer is too slow to go on with."""
 
-    def __init__(self) -> None:
-        super().__init__(f"arrives at less than {SLOWEST / 1000:g} kB/s: run the same command later")
+    def __init__(self, verb: str = "arrives") -> None:
+        super().__init__(f"{verb} at less than {SLOWEST / 1000:g} kB/s: run the same command later")
 
 
 class Pace:
-    """Counts what arrives on a connection.
+    """Counts what arrives on a connection, or what is sent.
 
     The wait for the first bytes of an answer does not count: the timeout bounds it, and a server may have to
     think before it answers.
+
+    Args:
+        window: seconds over which bytes are counted; ``WINDOW_SECONDS`` by default.
+        clock: tells the seconds.
+        verb: of the message about what is too slow.
+
+    Attributes:
+        window: as given.
     """
 
-    def __init__(self, window: float | None = None, clock: Callable[[], float] = monotonic) -> None:
-        self._window = WINDOW_SECONDS if window is None else window
+    def __init__(
+        self,
+        window: float | None = None,
+        clock: Callable[[], float] = monotonic,
+        verb: str = "arrives",
+    ) -> None:
+        self.window = WINDOW_SECONDS if window is None else window
         self._clock = clock
+        self._verb = verb
         self._since: float | None = None
         self._bytes = 0
 
@@ -41,8 +55,8 @@ class Pace:
         """A new request is sent."""
         self._since = None
 
-    def received(self, count: int) -> None:
-        """Some bytes have arrived.
+    def count(self, count: int) -> None:
+        """Some bytes have been transferred; the first call after :meth:`begin` starts the clock.
 
         Raises:
             TooSlowError: too few in this window.
@@ -53,7 +67,7 @@ class Pace:
             return
         self._bytes += count
         seconds = now - self._since
-        if seconds >= self._window:
+        if seconds >= self.window:
             if self._bytes < SLOWEST * seconds:
-                raise TooSlowError
+                raise TooSlowError(self._verb)
             self._since, self._bytes = now, 0

@@ -12,6 +12,9 @@ from clwm_data.errors import InvalidInputError
 
 SUFFIX = ".zarr"
 
+#: Longest name of a folder in bytes: file systems allow 255, and names of what lies beside it are longer.
+LONGEST_NAME = 120
+
 
 def real_path(path: Path | str) -> Path:
     """An absolute path without symbolic links, so that whatever is created beside it is on the same disk.
@@ -49,6 +52,15 @@ def target_path(path: Path | str) -> Path:
                 raise InvalidInputError(f"{path}: {parent} is a file, not a folder: choose another place")
             break
     return resolved
+
+
+def fitting_name(name: str, digest: str) -> str:
+    """A folder's name that file systems can hold: the name itself, or its beginning and that of a digest,
+    which tells it from other names with the same beginning."""
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}-{digest[:8]}"
 
 
 def store_file(name: str) -> str:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from clwm_data.bounded import open_file
 from clwm_data.errors import ConflictError, NotFoundError
 
 #: Kind of a policy -> what makes the behaviour, from (family, task, entry).
@@ -34,12 +35,17 @@ def file_sha256(policy: str, file: str, expected: str | None) -> str:
         files = [*(path / name for name in RUN_FILES), *agents[-1:]]
         if not agents or not all(part.is_file() for part in files):
             raise NotFoundError(f"{path}: is not the folder of a trained run (`clwm train` makes one)")
-        digests = [hashlib.sha256(part.read_bytes()).hexdigest() for part in files]
+        digests = [_digest(part) for part in files]
         sha256 = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
     elif path.is_file():
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = _digest(path)
     else:
         raise NotFoundError(f"{path}: there is no such file")
     if expected is not None and sha256 != expected:
         raise ConflictError(f"{path}: has the sha256 {sha256}, expected {expected}")
     return sha256
+
+
+def _digest(file: Path) -> str:
+    with open_file(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

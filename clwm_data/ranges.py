@@ -36,6 +36,12 @@ def parse_indices(text: str, allowed: Sequence[int], what: str = "task") -> tupl
     return tuple(sorted(chosen))
 
 
+def task_list(indices: Iterable[int]) -> str:
+    """``task 7`` or ``tasks 0-4,7``."""
+    chosen = set(indices)
+    return f"{'task' if len(chosen) == 1 else 'tasks'} {format_indices(chosen)}"
+
+
 def format_indices(indices: Iterable[int]) -> str:
     """The shortest selection text for some indices: ``0-4,7``; ``none`` for none."""
     parts: list[list[int]] = []

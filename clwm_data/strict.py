@@ -74,7 +74,13 @@ def build_model(model: type[Model], document: YamlDocument) -> Model:
         errors = error.errors(include_url=False)
         first = min(errors, key=lambda mistake: mistake["type"] != "extra_forbidden")
         path: Path_ = tuple(first["loc"])
-        more = "" if len(errors) == 1 else f" (and {len(errors) - 1} more)"
+        others = len(errors) - 1
+        if first["type"] not in ("extra_forbidden", "missing") and (place := document.known_part(path)):
+            # A value that may be of several kinds has a mistake for each: the one of the kind that fits.
+            here = [e for e in errors if document.known_part(tuple(e["loc"])) == place]
+            first, path = min(here, key=lambda mistake: mistake["type"].endswith("_type")), place
+            others = len(errors) - len(here)
+        more = "" if others == 0 else f" (and {others} more)"
         message = _message(model, path, first) + more
         foreign = [key for key in KINDS if key in document.data and key not in model.model_fields]
         if foreign:

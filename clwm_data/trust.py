@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from clwm_data.bounded import read_bounded
 from clwm_data.cache import cache_root
 from clwm_data.errors import UnavailableError
 
@@ -46,7 +47,7 @@ def remember(names: Sequence[str]) -> None:
     try:
         path = _file()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as stream:
+        with path.open("a", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{name}\n" for name in new)
     except (OSError, UnavailableError):
         return
@@ -54,7 +55,7 @@ def remember(names: Sequence[str]) -> None:
 
 def _remembered() -> frozenset[str]:
     try:
-        return frozenset(_file().read_text(encoding="utf-8").split())
+        return frozenset(read_bounded(_file()).decode().split())
     except (OSError, ValueError, UnavailableError):
         return frozenset()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from clwm_data.bounded import open_file
 from clwm_data.errors import InvalidInputError, NotFoundError
 
 Path_ = tuple[str | int, ...]
@@ -55,9 +56,14 @@ class YamlDocument:
 
     def where(self, path: Path_) -> str:
         """``file:line`` of a key path, or of its nearest ancestor that is in the file."""
+        known = self.known_part(path)
+        return f"{self.source}:{self.lines[known]}" if known else self.source
+
+    def known_part(self, path: Path_) -> Path_:
+        """A key path, or the nearest of its ancestors that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
-        return f"{self.source}:{self.lines[path]}" if path else self.source
+        return path
 
 
 def parse_yaml(text: str, source: str) -> YamlDocument:
@@ -92,8 +98,8 @@ def read_yaml(path: Path) -> YamlDocument:
         InvalidInputError: as :func:`parse_yaml`, or the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_YAML_BYTES + 1)  # the file may be endless
+        with open_file(path) as stream:
+            content = stream.read(MAX_YAML_BYTES + 1)
         text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error

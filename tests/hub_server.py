@@ -58,6 +58,8 @@ class HubServer(ThreadingHTTPServer):
         log: (method, path) of all requests.
         sent: bytes of file content that were sent, by path in the repository.
         page: entries per page of a listing.
+        renamed: former name of a repository -> the one that requests are redirected to.
+        card_mistakes: what is wrong with the front matter of every card.
     """
 
     daemon_threads = True
@@ -71,6 +73,8 @@ class HubServer(ThreadingHTTPServer):
         self.log: list[tuple[str, str]] = []
         self.sent: dict[str, int] = {}
         self.page = 50
+        self.renamed: dict[str, str] = {}
+        self.card_mistakes: list[str] = []
         self.lock = threading.RLock()
 
     @property
@@ -143,6 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.status is not None:
             self._answer(fault.status, b'{"error": "made to fail"}', fault.headers)
             return
+        for old, new in self.server.renamed.items():
+            if f"/{old}" in url.path:
+                self._answer(307, b"", {"Location": self.path.replace(f"/{old}", f"/{new}", 1)})
+                return
         try:
             with self.server.lock:
                 status, value, headers = self._route(unquote(url.path))
@@ -223,7 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {"type": "user", "name": "user", "fullname": "Ada Example"}, {}
         if path == "/api/validate-yaml":
             self._need_token(write=False)
-            return 200, {"errors": [], "warnings": []}, {}
+            mistakes = [{"message": mistake} for mistake in self.server.card_mistakes]
+            return 400 if mistakes else 200, {"errors": mistakes, "warnings": []}, {}
         if match := re.fullmatch(r"/large/(\w+)", path):
             if sha256(self.body or b"") != match[1]:
                 raise _AnswerError(400, message="content does not match its oid")

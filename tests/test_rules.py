@@ -150,3 +150,22 @@ def test_many_parameters_have_a_reason(module: str) -> None:
                 f"{MODULES[module]}:{node.lineno}: {node.name} has {len(parameters(node))} parameters: group "
                 "them, or say why in the docstring"
             )
+
+
+#: Modules that may read files by other means, and beginnings of calls that read something else.
+READERS = {"clwm_data.bounded", "clwm_data.memory", "clwm_data.store.decode"}
+NO_FILES = ("files(", "entry.", "fsspec.")
+
+
+def test_files_are_read_through_one_door() -> None:
+    """``clwm_data.bounded`` refuses pipes and devices, for which ``open`` and ``Path`` wait."""
+    others = []
+    for module in sorted(MODULES.keys() - READERS):
+        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or ast.unparse(node).startswith(NO_FILES):
+                continue
+            name = ast.unparse(node.func).rpartition(".")[2]
+            modes = {part.value for part in node.args if isinstance(part, ast.Constant)}
+            if name in ("read_bytes", "read_text") or (name == "open" and modes & {"r", "rb"}):
+                others.append(f"{MODULES[module]}:{node.lineno}")
+    assert not others, "use clwm_data.bounded"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from clwm_data.behaviour_training.settings import CurvePoint, RunDescription
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families import TaskFamily, get_family
@@ -66,7 +67,7 @@ class RunFolder:
         """Create the folder and write the description of the run."""
         self.candidate(0).parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.description) as temporary:
-            temporary.write_text(description.model_dump_json(indent=1), encoding="utf-8")
+            temporary.write_text(description.model_dump_json(indent=1), encoding="utf-8", newline="\n")
 
     def read_description(self) -> RunDescription:
         """The description of the run.
@@ -78,7 +79,7 @@ class RunFolder:
             raise NotFoundError(
                 f"{self.path}: holds no training run: name a folder that `clwm behaviour train --out` made"
             )
-        description = _parse(RunDescription, self.description.read_bytes(), f"{self.description}")
+        description = _parse(RunDescription, read_bounded(self.description), f"{self.description}")
         try:
             family = get_family(description.settings.family)
         except ClwmError as error:
@@ -97,7 +98,7 @@ class RunFolder:
         """
         if not self.curve.is_file():
             return []
-        lines = self.curve.read_bytes().split(b"\n")[:-1]
+        lines = read_bounded(self.curve).split(b"\n")[:-1]
         return [_parse(CurvePoint, line, f"{self.curve}:{number}") for number, line in enumerate(lines, 1)]
 
     def drop_after(self, environment_steps: int) -> None:
@@ -105,13 +106,13 @@ class RunFolder:
         points = [point for point in self.read_curve() if point.environment_steps <= environment_steps]
         with replacing(self.curve) as temporary:
             lines = "".join(point.model_dump_json() + "\n" for point in points)
-            temporary.write_text(lines, encoding="utf-8")
+            temporary.write_text(lines, encoding="utf-8", newline="\n")
 
     def add(self, point: CurvePoint, tensors: Mapping[str, NDArray[np.float32]]) -> None:
         """Store an evaluation and its policy."""
         with replacing(self.candidate(point.environment_steps)) as temporary:
             temporary.write_bytes(tensors_bytes(tensors))
-        with self.curve.open("a", encoding="utf-8") as stream:
+        with self.curve.open("a", encoding="utf-8", newline="\n") as stream:
             stream.write(point.model_dump_json() + "\n")
 
     def read_candidate(self, environment_steps: int) -> dict[str, NDArray[np.float32]]:
@@ -126,7 +127,7 @@ class RunFolder:
         if not path.is_file():
             raise NotFoundError(f"{path}: is missing: restore it, or train again")
         try:
-            policy: dict[str, NDArray[np.float32]] = tensors.load(path.read_bytes())
+            policy: dict[str, NDArray[np.float32]] = tensors.load(read_bounded(path))
         except safetensors.SafetensorError as error:
             raise DamagedDataError(f"{path}: is not a policy: {error}: restore it, or train again") from error
         return policy

@@ -18,7 +18,7 @@ import numpy as np
 from clwm_data.behaviours.noise import Floats, NormalNoise, Observations
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import TaskFamily
-from clwm_data.functions import find_function, in_short
+from clwm_data.functions import FOREIGN_ERRORS, find_function, in_short
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.own_policy import takes_generator
 
@@ -43,7 +43,7 @@ class OwnBehaviour(NormalNoise):
             return function(*arguments)
         except ClwmError:
             raise
-        except Exception as error:
+        except FOREIGN_ERRORS as error:
             raise UnavailableError(f"{self._where}: {in_short(error)}") from error
 
     def _policy(self, *arguments: Any) -> Callable[..., Any]:
@@ -58,7 +58,7 @@ class OwnBehaviour(NormalNoise):
     def _actions(self, actions: Any, shape: tuple[int, ...]) -> Floats:
         try:
             array = np.asarray(actions, np.float64)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # of whatever kind of array it is
             raise InvalidInputError(f"{self._where}: gives no numbers as an action") from error
         if self._discrete and array.shape == shape[:-1] and np.isin(array, range(shape[-1])).all():
             array = np.eye(shape[-1])[array.astype(np.int64)]  # numbers of discrete actions

@@ -19,7 +19,7 @@ from clwm_data.behaviours.noise import Floats, NormalNoise, Observations
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
-from clwm_data.functions import in_short
+from clwm_data.functions import FOREIGN_ERRORS, in_short
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.pages.numbers import plural
 
@@ -80,7 +80,7 @@ class Sb3Behaviour(NormalNoise):
         given = gymnasium.spaces.unflatten(self._policy.observation_space, observation)
         try:
             action, _ = self._policy.predict(given, deterministic=self._deterministic)
-        except Exception as error:  # of a policy of others
+        except FOREIGN_ERRORS as error:
             raise InvalidInputError(f"{self._where}: {in_short(error)}") from error
         if isinstance(space, gymnasium.spaces.Discrete):
             one_hot: Floats = np.eye(int(space.n))[int(action) - int(space.start)]
@@ -114,7 +114,7 @@ def _load(path: Path, sha256: str | None) -> Any:
         policy.set_training_mode(False)
     except ClwmError:
         raise
-    except Exception as error:  # a file of anything
+    except FOREIGN_ERRORS as error:  # a file of anything
         raise DamagedDataError(f"{path}: holds no policy of Stable-Baselines3: {in_short(error)}") from error
     if hasattr(policy, "lstm_actor"):
         raise InvalidInputError(f"{path}: is a recurrent policy: record it instead (`clwm_data.Recorder`)")

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from clwm_data.bounded import read_bounded
 from clwm_data.collection.engine import Engine, run_segments
 from clwm_data.collection.plan import Segment
 from clwm_data.collection.repeat import check_repeats
@@ -19,7 +20,7 @@ from clwm_data.manifest import Manifest, load_manifest
 from clwm_data.opening import DATA, open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import task_list
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import remove, remove_tree
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
@@ -208,7 +209,7 @@ def _refuse_losing_tasks(out: Path, chosen: Sequence[int]) -> None:
     lost = sorted(set(open_store(out).tasks) - set(chosen))
     if lost:
         raise ConflictError(
-            f"{out}: --overwrite with --tasks would lose tasks {format_indices(lost)}: leave --tasks out, "
+            f"{out}: --overwrite with --tasks would lose {task_list(lost)}: leave --tasks out, "
             "or choose another --out (`clwm merge` joins stores)"
         )
 
@@ -228,7 +229,7 @@ def _discard_unless_resumable(replacement: Path, manifest: Manifest) -> None:
 
 def _first_provenance(store: Path) -> Provenance:
     if (store / METADATA).is_file():
-        root = json.loads((store / METADATA).read_text(encoding="utf-8"))
+        root = json.loads(read_bounded(store / METADATA))
         return Provenance.model_validate(root["attributes"]["provenance"])
     return current_provenance()
 

@@ -7,6 +7,7 @@ run again.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -106,7 +107,7 @@ def _collect_on_node(
     manifest: Manifest, store: Path, segment: Segment, versions: Mapping[str, str], machine: str
 ) -> Segment:
     """Collect a segment, unless this machine would give other bytes or write them elsewhere."""
-    node = os.uname().nodename
+    node = platform.node()
     if machine_type() != machine:
         raise UnavailableError(f"Ray node {node} is a {machine_type()}, not a {machine}: bits could differ")
     for package in sorted({*package_versions(), *versions} - {"python"}):

@@ -12,7 +12,7 @@ from clwm_data.collection.rollout import roll_out
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily
 from clwm_data.manifest import LEARNED, BehaviourEntry, Manifest
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import task_list
 from clwm_data.references import ReferenceRecord
 from clwm_data.store.atomic import replacing
 from clwm_data.store.provenance import current_provenance
@@ -40,7 +40,7 @@ def expert_entry(family: TaskFamily, episodes: int, zoo: str | None = None) -> B
         played = read_card(Path(zoo), family).tasks
         if missing := sorted(set(range(len(family.tasks))) - set(played)):
             raise InvalidInputError(
-                f"{zoo}: plays no tasks {format_indices(missing)}: name policies trained on all tasks"
+                f"{zoo}: does not play {task_list(missing)}: name policies trained on all tasks"
             )
     entry = BehaviourEntry(policy=LEARNED, checkpoint=100, deterministic=True, zoo=zoo, episodes=episodes)
     if (mistake := entry.mistake(family, range(len(family.tasks)))) is not None:
@@ -110,7 +110,7 @@ def check_scale(record: ReferenceRecord) -> None:
     if without:
         raise InvalidInputError(
             f"{record.family}: the expert ({record.expert_policy}) gets no more reward than random actions "
-            f"on tasks {format_indices(without)}: there is no scale; compare success rates, or name a better "
+            f"on {task_list(without)}: there is no scale; compare success rates, or name a better "
             "expert with --zoo"
         )
 
@@ -121,5 +121,5 @@ def write_references(folder: Path, record: ReferenceRecord) -> Path:
     path = folder / f"{record.family}.yaml"
     text = dump_yaml(record.model_dump(mode="json"), default_flow_style=None, width=110)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     return path

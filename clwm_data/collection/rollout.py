@@ -153,5 +153,6 @@ def roll_out(manifest: Manifest, segment: Segment) -> list[Episode]:
         MissingExtraError: the simulator is not installed.
         InvalidInputError: a behaviour gave an invalid action, or the simulation diverged.
     """
-    with single_threaded():
+    # Numbers too large for float32 become infinite, which ends the episode with a line.
+    with single_threaded(), np.errstate(over="ignore"):
         return _Rollout(manifest, segment).run()

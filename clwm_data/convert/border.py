@@ -12,7 +12,9 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
 from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import Episode, TaskArrays, one_hot
+from clwm_data.store.format import MOST_ACTIONS
 from clwm_data.store.stored_task import StoredTask
+from clwm_data.yaml_text import shown
 
 #: Actions may exceed their bounds by this share of the range: bounds are float64, actions float32.
 ROUNDING = 1e-5
@@ -79,6 +81,7 @@ class Border:
         Raises:
             InvalidInputError: something is wrong with it.
         """
+        bounds = _checked_bounds(where, bounds)
         observation = self._rows(where, "observation", raw.observation)
         discrete = self._is_discrete(where, bounds)
         action = self._rows(where, "action", _vectors(where, raw.action, bounds))
@@ -159,6 +162,26 @@ class Border:
         return values
 
 
+def _checked_bounds(
+    where: str, bounds: tuple[ArrayLike, ArrayLike] | int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | int | None:
+    if bounds is None:
+        return None
+    if isinstance(bounds, int | np.integer | np.bool_):
+        if isinstance(bounds, bool | np.bool_) or not 1 <= bounds <= MOST_ACTIONS:
+            raise InvalidInputError(
+                f"{where}: action: there can be 1 to {MOST_ACTIONS:,} discrete actions, not {bounds}"
+            )
+        return int(bounds)
+    try:
+        low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in bounds)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{where}: action: its bounds are {shown(bounds)}, not lowest and highest values"
+        ) from error
+    return low, high
+
+
 def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] | int | None) -> ArrayLike:
     """Actions [n, act]; numbers [n] of ``bounds`` discrete actions become one-hot."""
     array = np.asarray(action)
@@ -228,16 +251,18 @@ def _finite(where: str, name: str, array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _scaled(
-    where: str, action: NDArray[np.float32], bounds: tuple[ArrayLike, ArrayLike] | None
+    where: str, action: NDArray[np.float32], bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 ) -> NDArray[np.float32]:
     """Actions scaled from their bounds to [-1, 1]; an entry whose bounds are equal becomes 0."""
     ones = np.ones(action.shape[1])
-    low, high = (-ones, ones) if bounds is None else (np.asarray(b, np.float64).reshape(-1) for b in bounds)
+    low, high = (-ones, ones) if bounds is None else bounds
     if low.size == high.size == 1:  # the same for all entries
         low, high = low * ones, high * ones
     if low.shape != ones.shape or high.shape != ones.shape:
         raise InvalidInputError(f"{where}: action: has {plural(len(ones), 'entry')}, its bounds {len(low)}")
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
+    with np.errstate(over="ignore", invalid="ignore"):
+        extents = high - low
+    if not (np.isfinite(extents).all() and (low <= high).all()):
         raise InvalidInputError(f"{where}: action: has no finite bounds: they cannot be scaled to [-1, 1]")
     slack = ROUNDING * np.maximum(high - low, np.abs(high))
     wrong = (action < low - slack) | (action > high + slack)

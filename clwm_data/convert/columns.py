@@ -41,10 +41,11 @@ def read_columns(file: Path, names: list[str], rows: Any = None) -> dict[str, ND
     import pyarrow.parquet as pq
 
     with reading(file):
-        size = sum(
-            pq.read_metadata(file).row_group(number).total_byte_size
-            for number in range(pq.read_metadata(file).num_row_groups)
-        )
+        stated = pq.read_metadata(file)
+        groups = [stated.row_group(number) for number in range(stated.num_row_groups)]
+        # A run of equal values takes next to nothing in the file, whatever its length.
+        values = sum(group.column(c).num_values for group in groups for c in range(group.num_columns))
+        size = max(8 * values, sum(group.total_byte_size for group in groups))
         if size > available_memory():
             raise TooLargeError(f"{file}: decodes to {size} bytes, more than this process may use")
         table = pq.read_table(file, columns=names, filters=rows)

@@ -120,6 +120,8 @@ def last_observations(columns: Mapping[str, str]) -> str:
 def _flags(array: NDArray[Any] | None, rows: int, where: str) -> NDArray[np.bool_]:
     if array is None:
         return np.zeros(rows, np.bool_)
+    if array.dtype.kind not in "biuf":
+        raise InvalidInputError(f"{where}: holds {plain_text(array.dtype)}, expected 0 or 1")
     wrong = ~((array == 0) | (array == 1)).reshape(rows, -1).all(axis=1)
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -21,14 +21,13 @@ from clwm_data.convert.source import (
     files_below,
     natural_key,
     reading,
+    refuse_bomb,
     task_indices,
 )
 from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 
 SUFFIXES = (".hdf5", ".h5")
-#: Largest ratio that Deflate can reach: data that claims more is not in the file.
-MAX_COMPRESSION = 1100
 
 
 def hdf5_source(path: Path | str, tasks: Collection[int] | None = None) -> Source:
@@ -108,9 +107,7 @@ def _array(value: Any, where: str) -> NDArray[Any]:
     import h5py
 
     if isinstance(value, h5py.Dataset):
-        size, stored = value.size * value.dtype.itemsize, value.id.get_storage_size()
-        if size > 2**20 and size > MAX_COMPRESSION * stored:
-            raise InvalidInputError(f"{where}: claims {size} bytes, the file holds {stored}")
+        refuse_bomb(where, (value.size or 0) * value.dtype.itemsize, value.id.get_storage_size())
         return np.asarray(value[()])
     columns = []
     for name in sorted(value):

@@ -30,10 +30,13 @@ from clwm_data.convert.source import (
     natural_key,
     plain_text,
     reading,
+    regular,
     task_indices,
+    whole_numbers,
 )
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
+from clwm_data.pages.numbers import plural
 
 INFO, TASKS = "meta/info.json", "meta/tasks.parquet"
 VERSION = "v3."
@@ -72,8 +75,8 @@ def lerobot_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         widths = [len(one.bounds[0]) for one in (datasets[0], dataset)]
         if widths[0] != widths[1]:
             raise InvalidInputError(
-                f"{dataset.folder}: its actions have {widths[1]} entries, those of {datasets[0].folder} "
-                f"{widths[0]}: convert them apart"
+                f"{dataset.folder}: its actions have {plural(widths[1], 'entry')}, those of "
+                f"{datasets[0].folder} {widths[0]}: convert them apart"
             )
     low = np.min([dataset.bounds[0] for dataset in datasets], axis=0)
     high = np.max([dataset.bounds[1] for dataset in datasets], axis=0)
@@ -109,12 +112,14 @@ class _Dataset:
         info = _info(folder / INFO)
         features = info.get("features")
         version = str(info.get("codebase_version"))
-        if not version.startswith(VERSION) or not isinstance(features, dict):
+        if version.startswith(VERSION) and not isinstance(features, dict):
+            raise DamagedDataError(f"{folder}: {INFO} lists no features: download it again")
+        if not version.startswith(VERSION):
             raise InvalidInputError(
                 f"{folder}: is a LeRobot dataset of version {plain_text(version)[:20]}, only version 3 can "
                 "be read: convert it with lerobot first"
             )
-        self.files = sorted(folder.glob("data/chunk-*/file-*.parquet"), key=natural_key)
+        self.files = sorted(map(regular, folder.glob("data/chunk-*/file-*.parquet")), key=natural_key)
         if not self.files:
             raise DamagedDataError(f"{folder}: holds no data/chunk-000/file-000.parquet: download it all")
         names = set(schema(self.files[0]).names)
@@ -128,6 +133,8 @@ class _Dataset:
             raise InvalidInputError(
                 f"{folder}: has no {STATE} or no {ACTION} that are vectors; it has: {have}"
             )
+        if lacking := [name for name in INDEX if name not in names]:
+            raise InvalidInputError(f"{folder}: its files have no column {lacking[0]}")
         self.rewarded, self._succeeds = REWARD in names, SUCCESS in names
         optional = [name for name in (REWARD, SUCCESS) if name in names]
         self._columns = [*self._observation, ACTION, *optional, *INDEX]
@@ -149,9 +156,8 @@ class _Dataset:
 
     def source(self, tasks: Collection[int] | None) -> Source:
         """Its tasks."""
-        present = np.unique(
-            np.concatenate([read_columns(f, ["task_index"])["task_index"] for f in self.files])
-        )
+        tasks_of = [read_columns(file, ["task_index"])["task_index"] for file in self.files]
+        present = np.unique(whole_numbers(f"{self.folder}: task_index", np.concatenate(tasks_of)))
         low, high = self.bounds
         words = self._words()
         return Source(
@@ -194,11 +200,15 @@ class _Dataset:
         parts = [read_columns(file, self._columns, rows) for file in self.files]
         arrays = {column: np.concatenate([part[column] for part in parts]) for column in self._columns}
         observation = np.hstack([_rows(arrays[column]) for column in self._observation])
-        episode, frame = arrays["episode_index"], arrays["frame_index"]
-        for number in np.unique(episode).tolist():
-            chosen = np.flatnonzero(episode == number)
-            if (np.diff(frame[chosen]) != 1).any() or (np.diff(chosen) != 1).any():
+        episode, frame = (
+            whole_numbers(f"{name}: {column}", arrays[column]) for column in ("episode_index", "frame_index")
+        )
+        begun: set[int] = set()
+        for chosen in np.split(np.arange(len(episode)), np.flatnonzero(np.diff(episode)) + 1):
+            number = int(episode[chosen[0]])
+            if number in begun or (np.diff(frame[chosen]) != 1).any():
                 raise InvalidInputError(f"{name}: episode {number}: its frames are not one after another")
+            begun.add(number)
             if len(chosen) > 1:
                 yield self._episode(arrays, observation, chosen)
 

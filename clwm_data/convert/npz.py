@@ -23,13 +23,16 @@ from clwm_data.convert.source import (
     digest_of,
     files_below,
     reading,
+    refuse_bomb,
     task_indices,
+    whole_numbers,
 )
 from clwm_data.convert.tables import SPLITS, TaskTable
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError
 from clwm_data.families.base import Split
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 from clwm_data.paths import target_path
 from clwm_data.store.atomic import replacing
 
@@ -89,15 +92,16 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
     }
     name = Path(path).resolve().name
     if len(files) == 1 and {"task", "episode"} <= headers[0].keys():
-        arrays = _read(files[0])
+        arrays = _several(files[0], columns[0])
         indices = chosen_indices(np.unique(arrays["task"]).tolist(), tasks, path)
+        count = arrays.get("discrete_actions")
         return Source(
             name=name,
             tasks={
                 index: ForeignTask(
                     f"{files[0].name}: task {index}",
                     lambda index=index: _rows_of(arrays, columns[0], index),  # type: ignore[misc]
-                    action_bounds=int(arrays["discrete_actions"]) if "discrete_actions" in arrays else None,
+                    action_bounds=None if count is None else int(count[0]),
                 )
                 for index in indices
             },
@@ -120,6 +124,22 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
     )
 
 
+def _several(file: Path, columns: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of several tasks, whose numbers agree."""
+    arrays = _read(file)
+    arrays["task"] = whole_numbers(f"{file}: task", arrays["task"])
+    rows = len(arrays["task"])
+    arrays["episode"] = whole_numbers(f"{file}: episode", arrays["episode"], rows)
+    for name in columns.values():
+        if arrays[name].shape[:1] != (rows,):
+            shape = list(arrays[name].shape)
+            raise InvalidInputError(f"{file}: {name}: has shape {shape}, expected {plural(rows, 'row')}")
+    if "discrete_actions" in arrays:
+        count = arrays["discrete_actions"].reshape(-1)
+        arrays["discrete_actions"] = whole_numbers(f"{file}: discrete_actions", count, 1)
+    return arrays
+
+
 def _rows_of(
     arrays: Mapping[str, NDArray[Any]], columns: Mapping[str, str], task: int
 ) -> Iterator[RawEpisode]:
@@ -133,13 +153,19 @@ def _rows_of(
 def _table(arrays: Mapping[str, NDArray[Any]], file: Path) -> TaskTable | None:
     if "task_index" not in arrays or "task_split" not in arrays:
         return None
-    indices = arrays["task_index"].tolist()
+    indices = whole_numbers(f"{file}: task_index", arrays["task_index"]).tolist()
+    names = [name for name in arrays if name.startswith(PARAMETER)]
+    for name in ("task_split", *names):
+        if arrays[name].shape[:1] != (len(indices),):
+            shape = list(arrays[name].shape)
+            raise InvalidInputError(f"{file}: {name}: has shape {shape}, expected an entry for each task")
+        if name in names and (arrays[name].dtype.kind not in "biuf" or arrays[name].ndim > 2):
+            raise InvalidInputError(f"{file}: {name}: does not hold numbers, or vectors of them")
     splits: dict[int, Split] = {}
     for index, name in zip(indices, arrays["task_split"].tolist(), strict=True):
         if name not in SPLITS:
             raise InvalidInputError(f"{file}: task_split holds {name!r}, not one of {', '.join(SPLITS)}")
         splits[index] = name
-    names = [name for name in arrays if name.startswith(PARAMETER)]
     parameters = {
         index: {
             name.removeprefix(PARAMETER): tuple(value) if isinstance(value, list) else float(value)
@@ -174,6 +200,7 @@ def _headers(file: Path) -> dict[str, int]:
                 raise DamagedDataError(
                     f"{file}: {name}: claims {claimed} bytes, the file holds {info.file_size}"
                 )
+            refuse_bomb(f"{file}: {name}", claimed, info.compress_size)
             claims[name] = claimed
     return claims
 

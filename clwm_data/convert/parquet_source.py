@@ -6,6 +6,7 @@ Files of others have the columns of other flat formats, one row per step, with l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from clwm_data.convert.source import (
     chosen_indices,
     digest_of,
     files_below,
+    plain_text,
     task_indices,
+    whole_numbers,
 )
 from clwm_data.convert.tables import SPLITS, TaskTable
 from clwm_data.errors import InvalidInputError
@@ -99,17 +102,19 @@ def _of_clwm(
             if "behaviour" in file_schema.names
             else ["unknown"] * len(values["task"])
         )
+        values["task"] = whole_numbers(f"{file}: task", values["task"])
         for index in np.unique(values["task"]).tolist():
-            if index != int(index) or index < 0:
-                raise InvalidInputError(f"{file}: task: holds {index}, which is not an index")
             rows = np.flatnonzero(values["task"] == index)
             holders.setdefault(int(index), []).append(file)
             policies.setdefault(int(index), set()).update(named[row] for row in rows)
+            for n in kinds:
+                if (values[n][rows] != values[n][rows[0]]).any():
+                    raise InvalidInputError(f"{file}: {n}: differs between the rows of task {index}")
             parameters[int(index)] = {n.removeprefix(PARAMETER): _value(values[n][rows[0]]) for n in kinds}
             if split is not None:
                 splits[int(index)] = split
     episode = str(_episode(schemas[0]))
-    counts = {int((s.metadata or {}).get(DISCRETE, b"0")) for s in schemas}
+    counts = {_count(s, name) for s in schemas}
     if len(counts) > 1:
         raise InvalidInputError(f"{name}: its files differ in their number of discrete actions")
     (count,) = counts
@@ -130,6 +135,14 @@ def _of_clwm(
         options=options,
         table=TaskTable(splits if splits.keys() == holders.keys() else None, parameters),
     )
+
+
+def _count(its_schema: Any, name: str) -> int:
+    """The number of discrete actions that a schema states; 0 for none."""
+    text = plain_text((its_schema.metadata or {}).get(DISCRETE, b"0").decode("ascii", "replace"))
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise InvalidInputError(f"{name}: {DISCRETE.decode()}: {text[:40]!r} is not a number of actions")
+    return int(text)
 
 
 def _value(value: Any) -> float | tuple[float, ...]:
@@ -155,6 +168,7 @@ def _episodes(
     if episode is None:
         yield from flat_episodes(arrays, columns, where)
         return
-    cuts = np.flatnonzero(np.diff(arrays[episode])) + 1
-    for part in np.split(np.arange(len(arrays[episode])), cuts):
+    numbers = arrays[episode]
+    cuts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+    for part in np.split(np.arange(len(numbers)), cuts):
         yield from flat_episodes({n: arrays[n][part] for n in columns.values()}, columns, where)

@@ -13,14 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from clwm_data.convert.tables import TaskTable
-from clwm_data.errors import ClwmError, DamagedDataError, NotFoundError
+from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
+from clwm_data.memory import TooLargeError, available_memory
 from clwm_data.pages.numbers import plural
 from clwm_data.ranges import format_indices
 from clwm_data.store.digest import file_sha256, json_sha256
 from clwm_data.store.litter import is_litter
+
+#: Largest ratio that Deflate can reach: data that claims more is not in the file.
+MAX_COMPRESSION = 1100
+#: Above all indices, and all counts.
+LARGEST_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,12 @@ class Source:
     authors: Sequence[str] = ()
     table: TaskTable | None = None
 
-    def with_action_bounds(self, low: float, high: float) -> Source:
-        """The same data, whose action entries lie between two numbers."""
-        tasks = {index: replace(task, action_bounds=([low], [high])) for index, task in self.tasks.items()}
-        options = {**self.options, "actions": f"scaled to [-1, 1] from {low:g} to {high:g}"}
+    def with_action_bounds(self, bounds: Sequence[tuple[float, float]]) -> Source:
+        """The same data, with actions scaled from the lowest and highest value of each entry, or of all."""
+        low, high = ([pair[end] for pair in bounds] for end in (0, 1))
+        tasks = {index: replace(task, action_bounds=(low, high)) for index, task in self.tasks.items()}
+        listed = "; ".join(f"{lowest:g} to {highest:g}" for lowest, highest in bounds)
+        options = {**self.options, "actions": f"scaled to [-1, 1] from {listed}"}
         return replace(self, tasks=tasks, options=options)
 
     def with_discrete_actions(self, count: int) -> Source:
@@ -122,12 +131,68 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
         folders[:] = [] if real in seen else [name for name in folders if not is_litter(Path(name))]
         if real not in seen:
             paths = (Path(current) / name for name in names)
-            files += [path for path in paths if path.suffix in suffixes and not is_litter(path)]
+            files += [regular(path) for path in paths if path.suffix in suffixes and not is_litter(path)]
         seen.add(real)
     if not files:
         what = "does not exist" if not folder.exists() else f"holds no file {' or '.join(sorted(suffixes))}"
         raise NotFoundError(f"{folder}: {what}")
     return sorted(files, key=lambda path: natural_key(path.relative_to(folder)))
+
+
+def regular(path: Path) -> Path:
+    """The same path of a file, which a library may open without waiting for a pipe.
+
+    Raises:
+        InvalidInputError: it is a broken link, a pipe, a device or a folder.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: is not a file that can be read (a broken link, a pipe): remove it")
+    return path
+
+
+def whole_numbers(where: str, values: ArrayLike, rows: int | None = None) -> NDArray[np.int64]:
+    """A column of indices or counts, [N].
+
+    Args:
+        where: how to name it in messages.
+        values: as the source has them.
+        rows: N; by default any.
+
+    Raises:
+        InvalidInputError: another shape, or anything but whole numbers from 0.
+    """
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or rows not in (None, len(array)):
+        expected = "one number per row" if rows is None else f"[{rows}]"
+        raise InvalidInputError(f"{where}: has shape {list(array.shape)}, expected {expected}")
+    if array.dtype.kind not in "iuf":
+        raise InvalidInputError(f"{where}: holds {plain_text(array.dtype)}, not whole numbers from 0")
+    wrong = ~((array >= 0) & (array < LARGEST_NUMBER) & (array == np.floor(array)))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        expected = f"a whole number from 0 to {LARGEST_NUMBER - 1}"
+        raise InvalidInputError(f"{where}: row {row} is {array[row]}, expected {expected}")
+    return array.astype(np.int64)
+
+
+def refuse_bomb(where: object, decoded: int, stored: int) -> None:
+    """Refuse data that claims more than Deflate could have packed, or than fits into memory, unread.
+
+    Args:
+        where: how to name it in messages.
+        decoded: bytes that it claims.
+        stored: bytes that hold it.
+
+    Raises:
+        InvalidInputError: see above.
+        TooLargeError: it does not fit into the memory that this process may use.
+    """
+    if decoded > 2**20 and decoded > MAX_COMPRESSION * stored:
+        raise InvalidInputError(f"{where}: claims {decoded} bytes, the file holds {stored}")
+    if decoded > available_memory():
+        raise TooLargeError(f"{where}: decodes to {decoded} bytes, more than this process may use")
 
 
 def digest_of(files: Mapping[str, Path]) -> str:

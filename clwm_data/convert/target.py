@@ -6,10 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from clwm_data.convert.border import Border
 from clwm_data.convert.source import Source, plain_text
 from clwm_data.convert.tables import TaskTable
-from clwm_data.edit.building import building, description
+from clwm_data.edit.building import building, description, unusable
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.families import family_names, get_family
 from clwm_data.families.stored import FamilyFacts, facts_of
@@ -97,6 +99,8 @@ def write_converted(
         raise NotFoundError(
             f"{source.name}: has no task {format_indices(missing)}; it has {format_indices(source.tasks)}"
         )
+    if not source.tasks:
+        raise InvalidInputError(f"{source.name}: holds no transitions")
     table = (table or TaskTable()).completed(source.table)
     chosen = sorted(source.tasks if tasks is None else set(tasks))
     described = {index: known.task(index) if known is not None else table.task(index) for index in chosen}
@@ -178,7 +182,5 @@ def _template(source: Source, family: str, facts: FamilyFacts | None) -> Manifes
             authors=[plain_text(author) for author in source.authors],
             family_facts=facts,
         )
-    except ValueError as error:
-        raise InvalidInputError(
-            f"{family!r}: cannot be the name of a family: use letters, digits, . _ -"
-        ) from error
+    except ValidationError as error:
+        raise InvalidInputError(f"{source.name}: {unusable(error, family)}") from error

@@ -9,13 +9,22 @@ truncated by the time limit; where the rows merely do not connect, neither flag 
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.convert.source import ForeignTask, RawEpisode, Source, digest_of
+from clwm_data.convert.source import (
+    ForeignTask,
+    RawEpisode,
+    Source,
+    digest_of,
+    reading,
+    refuse_bomb,
+    regular,
+)
 from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.edit.building import building
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
@@ -148,7 +157,7 @@ def _files(folder: Path) -> dict[int, Path]:
             raise InvalidInputError(
                 f"{file}: is of task {numbers[-1]}, like {files[int(numbers[-1])].name}: rename one"
             )
-        files[int(numbers[-1])] = file
+        files[int(numbers[-1])] = regular(file)
     if not files:
         raise NotFoundError(f"{folder}: holds no {' or '.join(SUFFIXES)} files")
     return dict(sorted(files.items()))
@@ -184,6 +193,9 @@ def _episodes(family: TaskFamily, file: Path) -> Iterator[RawEpisode]:
 
 def _rows(family: TaskFamily, file: Path) -> NDArray[np.float32]:
     torch = require("torch", "train", "reading torch tensors")
+    if zipfile.is_zipfile(file):
+        with reading(file), zipfile.ZipFile(file) as archive:
+            refuse_bomb(file, sum(info.file_size for info in archive.infolist()), file.stat().st_size)
     try:
         tensor = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or a hostile file: errors of many types

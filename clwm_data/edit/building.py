@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
+from clwm_data.bounded import open_file, read_bounded
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.families.base import Task
@@ -34,6 +36,7 @@ from clwm_data.store.replacement import (
 from clwm_data.store.stored_task import StoredTask
 from clwm_data.store.validate import listed_files
 from clwm_data.store.writer import write_task
+from clwm_data.strict import first_mistake
 
 #: Copied at a time.
 BLOCK_BYTES = 2**20
@@ -142,7 +145,7 @@ def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = Fal
 def _changed(source: Store, file: Path) -> ClwmError:
     """Why a file is not what the store said when it was opened."""
     root = source.path / METADATA  # a store in the cache has none until all of it is there
-    if root.is_file() and root.read_bytes() != source.root.text:
+    if root.is_file() and read_bounded(root) != source.root.text:
         return ConflictError(f"{source.path}: was replaced while it was being read: run the command again")
     return DamagedDataError(
         f"{file}: was altered: it differs from its digest: `clwm validate` shows all that is wrong"
@@ -160,7 +163,7 @@ def _copy_file(source: Path, target: Path, *, link: bool) -> str:
             os.link(source, target)
             return file_sha256(target)
     digest = hashlib.sha256()
-    with source.open("rb") as reading, target.open("wb") as writing:
+    with open_file(source) as reading, target.open("wb") as writing:
         while block := reading.read(BLOCK_BYTES):
             digest.update(block)
             writing.write(block)
@@ -211,6 +214,13 @@ def description(name: str, first: Manifest, mixtures: Mapping[int, list[Behaviou
 def distinct(texts: Iterable[str | None]) -> list[str]:
     """Each text once, in order, without empty and missing ones."""
     return list(dict.fromkeys(text for text in texts if text))
+
+
+def unusable(error: ValidationError, family: str) -> str:
+    """Why data cannot be described by a manifest."""
+    if error.errors()[0]["loc"][:1] == ("family",):
+        return f"{family!r}: cannot be the name of a family: use letters, digits, . _ -"
+    return first_mistake(error)
 
 
 def policy_key(entry: BehaviourEntry) -> str:

@@ -243,8 +243,8 @@ class TaskFamily(ABC):
         index = self.task(task).index
         if not len(record.random) == len(record.expert) == len(self.tasks):
             raise UnavailableError(
-                f"the reference returns of {self.name} do not match its {len(self.tasks)} tasks: measure "
-                f"them again (`clwm behaviour reference {self.name}`)"
+                f"the reference returns of {self.name} do not match its {len(self.tasks)} tasks: "
+                f"measure them again (`clwm behaviour reference {self.name}`)"
             )
         return record.random[index], record.expert[index]
 

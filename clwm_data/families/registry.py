@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.builtin import BUILTIN
-from clwm_data.functions import in_short
+from clwm_data.functions import FOREIGN_ERRORS, in_short
 from clwm_data.suggestions import suggestion
 
 ENTRY_POINT_GROUP = "clwm.families"
@@ -68,7 +68,7 @@ def broken_plugins() -> tuple[str, ...]:
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry_point.load()
-        except (Exception, SystemExit) as error:  # a broken package must not affect other families
+        except FOREIGN_ERRORS as error:  # a broken package must not affect other families
             package = entry_point.dist.name if entry_point.dist is not None else entry_point.value
             lines.append(
                 f"families of the package {package} ({entry_point.value}) are left out: {in_short(error)}"
@@ -98,7 +98,7 @@ def get_family(name: str) -> TaskFamily:
         return _factories[name]()
     except ClwmError:
         raise
-    except Exception as error:
+    except FOREIGN_ERRORS as error:
         raise UnavailableError(f"family {name} does not work: {in_short(error)}") from error
 
 
@@ -121,7 +121,7 @@ def working_families() -> tuple[list[TaskFamily], list[str]]:
             family.tasks  # noqa: B018 (lists them)
         except ClwmError as error:
             lines.append(str(error))
-        except Exception as error:
+        except FOREIGN_ERRORS as error:
             lines.append(f"family {name} does not work: {in_short(error)}")
         else:
             families.append(family)

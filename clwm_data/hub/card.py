@@ -15,7 +15,7 @@ from clwm_data.listing import format_parameters
 from clwm_data.pages.markdown import cell, merge_card, table
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import format_indices, task_list
 from clwm_data.store.format import Edit, StoreRecord, TaskRecord
 
 TAGS = ("offline-reinforcement-learning", "meta-reinforcement-learning", "clwm", "zarr")
@@ -181,7 +181,7 @@ def _store(store: CardStore) -> list[str]:
     facts = {
         "size": _size(store),
         "splits": splits,
-        "not included": f"tasks {format_indices(missing)}" if missing else "",
+        "not included": task_list(missing) if missing else "",
         "behaviours": "per task: " + "; ".join(entry.summary for entry in manifest.behaviours),
         "licence": manifest.licence or "unknown",
         "authors": ", ".join(manifest.authors) or "unknown",

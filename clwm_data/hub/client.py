@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -49,6 +50,12 @@ NOTICE = 5.0
 PATIENCE = 60.0
 #: Seconds of silence that end a request; the Hub takes longer to process uploads.
 READ_TIMEOUT, WRITE_TIMEOUT = 20.0, 120.0
+
+#: Bytes that are sent at a time.
+BLOCK = 2**14
+#: Without this variable, files are transferred by HTTP. The Xet client may wait forever, and nothing here can
+#: bound or interrupt it; set to 0, it is used.
+XET = "HF_HUB_DISABLE_XET"
 
 TOO_MANY_REQUESTS = 429
 BUSY = (408, TOO_MANY_REQUESTS, 500, 502, 503, 504)
@@ -165,6 +172,8 @@ def read_file(reference: HubReference, commit: str, path: str, limit: int) -> by
 
 def _bound_waits() -> None:
     """Set timeouts for every request of the Hub's client, which otherwise waits forever."""
+    if XET not in os.environ:
+        huggingface_hub.constants.HF_HUB_DISABLE_XET = True
     session = get_session()
     hooks = session.event_hooks
     if _bound_wait not in hooks["request"]:
@@ -182,21 +191,37 @@ def _bound_wait(request: Any) -> None:
 
 
 def _watch_connection(event: str, info: dict[str, Any]) -> None:
-    """Count what arrives on a connection of the Hub's client, as soon as it is made."""
+    """Count what goes over a connection of the Hub's client, as soon as it is made."""
     if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-        stream, pace = info["return_value"], Pace()
+        stream, arriving, leaving = info["return_value"], Pace(), Pace(verb="is sent")
         read, write = stream.read, stream.write
+        sending = False
 
         def counted_read(*args: Any, **kwargs: Any) -> bytes:
+            nonlocal sending
+            sending = False
             block: bytes = read(*args, **kwargs)
-            pace.received(len(block))
+            arriving.count(len(block))
             return block
 
-        def begun_write(*args: Any, **kwargs: Any) -> None:
-            pace.begin()
-            write(*args, **kwargs)
+        def counted_write(buffer: bytes, timeout: float | None = None) -> None:
+            nonlocal sending
+            if not sending:  # a new request
+                sending = True
+                arriving.begin()
+                leaving.begin()
+                leaving.count(0)
+            for start in range(0, len(buffer), BLOCK):
+                part, since = buffer[start : start + BLOCK], monotonic()
+                try:
+                    write(part, leaving.window if timeout is None else min(timeout, leaving.window))
+                except Exception as error:
+                    if monotonic() - since >= leaving.window:  # not to be tried again and again
+                        raise TooSlowError("is sent") from error
+                    raise
+                leaving.count(len(part))
 
-        stream.read, stream.write = counted_read, begun_write
+        stream.read, stream.write = counted_read, counted_write
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -223,10 +248,17 @@ def _retry_after(error: BaseException, number: int) -> float | None:
     if isinstance(error, HfHubHTTPError):
         if error.response.status_code not in BUSY:
             return None
-        return max(retry_after(error.response.headers.get("Retry-After", "")), wait)
+        return max(_stated_wait(error.response.headers), wait)
     if isinstance(error, _TRANSPORT_ERRORS) or _is_inconsistent(error):
         return wait
     return None
+
+
+def _stated_wait(headers: Mapping[str, str]) -> float:
+    """Seconds that a server asks to wait for, 0 if none: ``Retry-After``, or, as the Hub says it,
+    ``RateLimit: "api";r=0;t=55`` (draft-ietf-httpapi-ratelimit-headers)."""
+    exhausted = re.search(r";\s*r=0\s*;\s*t=([0-9]{1,9})\b", headers.get("RateLimit", ""), re.ASCII)
+    return max(retry_after(headers.get("Retry-After", "")), float(exhausted[1]) if exhausted else 0.0)
 
 
 def _is_inconsistent(error: BaseException) -> bool:

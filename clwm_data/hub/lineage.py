@@ -12,12 +12,13 @@ from pathlib import Path
 
 import huggingface_hub
 
+from clwm_data.bounded import read_bounded
 from clwm_data.cache import cache_folder
 from clwm_data.errors import ClwmError
 from clwm_data.hub.published import open_published
 from clwm_data.hub.reference import HubReference
 from clwm_data.paths import store_file
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import task_list
 from clwm_data.store.atomic import write_json
 from clwm_data.store.digest import json_sha256
 from clwm_data.store.reader import Store
@@ -41,7 +42,7 @@ def reasons_against(store: Store, root: Root, reference: HubReference, head: str
     reasons = []
     if absent := sorted(int(key) for key in published.record.tasks.keys() - root.record.tasks.keys()):
         reasons.append(
-            f"the published tasks {format_indices(absent)} are not in {store.path}, and would be deleted"
+            f"{store.path} does not hold the published {task_list(absent)}, which would be deleted"
         )
     if not (_extends(root, published) or _descends(store, root, published, reference)):
         reasons.append(
@@ -82,7 +83,7 @@ def _descends(store: Store, root: Root, published: Root, reference: HubReference
 def _pushes(store: Store, reference: HubReference) -> list[str]:
     """Digests of the roots that were published from a store's folder on a branch, the last one last."""
     with suppress(OSError, ValueError):
-        pushes = json.loads(_note(store, reference).read_bytes())
+        pushes = json.loads(read_bounded(_note(store, reference)))
         if isinstance(pushes, list):
             return [push for push in pushes if isinstance(push, str)]
     return []

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import huggingface_hub
 
+from clwm_data.bounded import read_bounded
 from clwm_data.cache import cache_folder
 from clwm_data.errors import ClwmError
 from clwm_data.hub.reference import HubReference
@@ -52,8 +53,8 @@ class Memory:
         """The commit that a revision pointed to the last time."""
         if revision is not None and self.is_known(revision):
             return revision
-        with suppress(OSError, UnicodeDecodeError):
-            commit = self._reference(revision).read_text(encoding="ascii").strip()
+        with suppress(OSError, ValueError):
+            commit = read_bounded(self._reference(revision)).decode("ascii").strip()
             return commit if COMMIT.fullmatch(commit) else None
         return None
 
@@ -70,7 +71,7 @@ class Memory:
         """What is known about the content of a commit."""
         file = self._contents(commit)
         with suppress(OSError, ClwmError):
-            return parse_json(file.read_bytes(), str(file))
+            return parse_json(read_bounded(file), str(file))
         return {}
 
     def remember_contents(self, commit: str, contents: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.manifest import Manifest
-from clwm_data.store.command_line import without_folders
+from clwm_data.store.command_line import without_folder, without_folders
 from clwm_data.store.digest import root_sha256
 from clwm_data.store.reader import Store
 from clwm_data.store.root import Root, parse_root
@@ -67,6 +67,13 @@ def outgoing_root(store: Store, manifest: Manifest) -> Root:
     return parse_root(json.dumps(document, indent=1, allow_nan=False).encode(), str(store.path))
 
 
+def without_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a declared family that name no folder of this machine."""
+    return {
+        name: without_folder(value) if isinstance(value, str) else value for name, value in arguments.items()
+    }
+
+
 def _scrubbed(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a root, or of a source that it was made from, without the folders of this machine."""
     result = dict(attributes)
@@ -76,6 +83,9 @@ def _scrubbed(attributes: Mapping[str, Any]) -> dict[str, Any]:
             for entry in manifest["behaviours"]
         ]
         result["manifest"] = {**manifest, "behaviours": behaviours}
+        if (family := manifest.get("declared_family")) is not None:
+            arguments = without_paths(family.get("arguments", {}))
+            result["manifest"]["declared_family"] = {**family, "arguments": arguments}
     for key in ("provenance", "by"):
         if result.get(key) is not None:
             result[key] = {**result[key], "command": without_folders(result[key]["command"])}

@@ -10,6 +10,7 @@ from typing import Literal
 
 from huggingface_hub.hf_api import RepoFile
 
+from clwm_data.bounded import read_bounded
 from clwm_data.hub.client import api, call, read_file
 from clwm_data.hub.reference import HubReference
 from clwm_data.pages.markdown import CARD
@@ -114,7 +115,7 @@ def _is_same(source: Path | bytes, size: int, published: RepoFile) -> bool:
     if published.lfs is not None:
         digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_sha256(source)
         return digest == published.lfs.sha256
-    content = source if isinstance(source, bytes) else source.read_bytes()
+    content = source if isinstance(source, bytes) else read_bounded(source)
     git_hash = hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False)
     return git_hash.hexdigest() == published.blob_id
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.hub.client import NoRepositoryError, UnreachableError, api, call, read_file
 from clwm_data.hub.memory import Memory
@@ -206,7 +207,7 @@ def open_published(reference: HubReference, commit: str, folder: str) -> Publish
     digest = memory.contents(commit).get(key)
     if isinstance(digest, str):
         try:
-            root = _checked_root(root_file(memory, digest).read_bytes(), where)
+            root = _checked_root(read_bounded(root_file(memory, digest)), where)
             if root.record.root_sha256 == digest:
                 return PublishedStore(reference, commit, folder, root)
         except (OSError, ClwmError):

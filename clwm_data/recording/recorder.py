@@ -294,14 +294,19 @@ def _checked(where: str, parameters: Parameters) -> dict[str, float | tuple[floa
     checked: dict[str, float | tuple[float, ...]] = {}
     for name, value in parameters.items():
         numbers = np.ravel(np.asarray(value, object)).tolist()
-        if not name or not all(
-            isinstance(n, Real) and not isinstance(n, bool) and math.isfinite(n) for n in numbers
-        ):
+        if not name or not numbers or not all(map(_is_finite, numbers)):
             raise InvalidInputError(
                 f"{where}: parameter {name!r} is {value!r}, expected a finite number or a tuple of them"
             )
         checked[name] = tuple(map(float, numbers)) if np.ndim(value) else float(numbers[0])
     return checked
+
+
+def _is_finite(number: object) -> bool:
+    try:
+        return isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
+    except OverflowError:  # an integer that is too large for a float
+        return False
 
 
 def _flags(array: NDArray[Any], steps: int) -> NDArray[Any]:
@@ -310,6 +315,8 @@ def _flags(array: NDArray[Any], steps: int) -> NDArray[Any]:
 
 
 def _array(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
+    if np.ma.is_masked(values):
+        raise InvalidInputError(f"{where}: {name}: has masked values: fill them, or leave the episode out")
     try:
         return np.asarray(values)
     except ValueError as error:  # rows of different lengths

@@ -6,10 +6,13 @@ into the store or edits it meanwhile loses them. A session whose process lives h
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError
 from clwm_data.families.base import Split
 from clwm_data.locks import Lock
@@ -39,7 +42,7 @@ class Session(StrictModel):
     task: int = Field(ge=0)
     split: Split
     parameters: dict[Text, float | list[float]]
-    policy: Text
+    policy: Annotated[Text, Field(min_length=1)]
     notes: dict[Text, Text]
     provenance: Provenance
 
@@ -82,7 +85,7 @@ class SessionFolder:
             if not lock.acquire():
                 continue
             try:
-                text = (path / DESCRIPTION).read_bytes()
+                text = read_bounded(path / DESCRIPTION)
                 sessions.append(SessionFolder(path, Session.model_validate_json(text), lock))
             except FileNotFoundError:  # killed before it had begun, or when it was being removed
                 lock.release()
@@ -138,6 +141,6 @@ class SessionFolder:
 
 def sessions_folder(store: Path) -> Path:
     """Where the sessions of a store lie, whatever happens to the store's own folder."""
-    if store.is_mount():
+    if os.path.ismount(store):  # Path.is_mount is missing on Windows in Python 3.11
         return store / STAGING / "recording"
     return store.with_name(f".{store.name}.recording")

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from clwm_data.disk import disk_errors
 from clwm_data.edit.building import (
     building,
@@ -21,6 +23,7 @@ from clwm_data.edit.building import (
     policy_key,
     present,
     rebuilding,
+    unusable,
 )
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.families.base import Task, with_tuples
@@ -243,10 +246,8 @@ def _template(place: Path, session: Session) -> Manifest:
             behaviours=[BehaviourEntry(policy=session.policy, episodes=1)],
             licence=session.notes.get("licence"),
         )
-    except ValueError as error:
-        raise InvalidInputError(
-            f"{session.family!r}: cannot be the name of a family: use letters, digits, . _ -"
-        ) from error
+    except ValidationError as error:
+        raise InvalidInputError(f"{place}: {unusable(error, session.family)}") from error
 
 
 def _credited(manifest: Manifest, taken: Sequence[_Taken]) -> Manifest:

@@ -54,7 +54,7 @@ def write_report(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UnavailableError(f"{out}: cannot be written: {error.strerror or error}") from error
     return out

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from clwm_data.errors import DamagedDataError
+from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import DTYPES
 from clwm_data.store.format import METADATA, FileRecord
 from clwm_data.strict import StrictModel, Text, first_mistake
@@ -187,7 +188,8 @@ def _mistakes(
     if metadata.data_type != dtype:
         yield f"expected an array of {dtype}, found {metadata.data_type}"
     elif metadata.shape[0] != rows or len(metadata.shape) != dimensions:
-        yield f"has shape {metadata.shape}, expected {dimensions} dimensions and {rows} rows"
+        expected = f"{plural(dimensions, 'dimension')} and {plural(rows, 'row')}"
+        yield f"has shape {metadata.shape}, expected {expected}"
     elif metadata.dimension_names is not None and len(metadata.dimension_names) != dimensions:
         yield f"names {len(metadata.dimension_names)} dimensions, has {dimensions}"
     elif metadata.fill_value != 0:
@@ -198,7 +200,8 @@ def _mistakes(
         METADATA,
         *map(file_name, metadata.positions()),
     }:
-        yield f"shape {metadata.shape} needs {math.prod(metadata.files)} files, {len(files) - 1} are listed"
+        needed = plural(math.prod(metadata.files), "file")
+        yield f"shape {metadata.shape} needs {needed}, {len(files) - 1} are listed"
     else:
         capacity = sum(file.bytes for key, file in files.items() if key != METADATA)
         capacity *= MAX_ZSTD_RATIO if "zstd" in metadata.chunk_codecs else 1

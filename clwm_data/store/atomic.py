@@ -47,9 +47,9 @@ def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
             descriptor = None
         move(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
         if descriptor is not None:
             os.close(descriptor)
+        temporary.unlink(missing_ok=True)  # Windows does not remove what is open
 
 
 def write_json(path: Path, value: Any, aside: Path | None = None) -> None:
@@ -60,7 +60,7 @@ def write_json(path: Path, value: Any, aside: Path | None = None) -> None:
     """
     text = json.dumps(value, indent=1, allow_nan=False)
     with replacing(path, aside) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def move_folder(building: Path, target: Path) -> None:
@@ -102,7 +102,8 @@ def sync(path: Path) -> None:
     folder = path.is_dir()
     if folder and sys.platform == "win32":
         return  # folders cannot be opened there, and renames are journalled
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -19,10 +19,10 @@ from clwm_data.cache import waiting_lock
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.store.atomic import move_folder
-from clwm_data.store.digest import file_sha256
+from clwm_data.store.digest import document_sha256, file_sha256
 from clwm_data.store.format import METADATA, TASKS, Origin, TaskRecord, task_folder
 from clwm_data.store.reader import Store, open_local
-from clwm_data.store.root import Root
+from clwm_data.store.root import Root, json_or_none
 from clwm_data.store.root_writer import write_root
 
 #: Downloads at the same time, as many as the Hub's own client.
@@ -162,13 +162,12 @@ class CachedStore:
     def _root_is_sound(self) -> bool:
         try:
             store = open_local(self.folder)
-            tasks = json.loads((self.folder / TASKS / METADATA).read_bytes())
-        except (ClwmError, OSError, ValueError):
+        except (ClwmError, OSError):
             return False
         return (
             store.record.content_sha256 == self.root.record.content_sha256
             and store.record.tasks == self.root.record.tasks
-            and store.root.nodes.get(TASKS) == tasks
+            and store.root.nodes.get(TASKS) == json_or_none(self.folder / TASKS / METADATA)
             and (self.origin is None or store.origin is not None)
         )
 
@@ -226,7 +225,7 @@ def is_sound(path: Path, expected: ExpectedFile) -> bool:
     return (
         path.is_file()
         and expected.bytes in (None, path.stat().st_size)
-        and file_sha256(path) == expected.sha256
+        and (document_sha256 if expected.bytes is None else file_sha256)(path) == expected.sha256
     )
 
 
@@ -256,7 +255,7 @@ def _rebuilt(root: Root, inside: str, target: Path, expected: ExpectedFile) -> b
     if name != METADATA or folder not in root.nodes:
         return False
     for indentation in INDENTATIONS:
-        target.write_text(json.dumps(root.nodes[folder], indent=indentation), encoding="utf-8")
+        target.write_text(json.dumps(root.nodes[folder], indent=indentation), encoding="utf-8", newline="\n")
         if is_sound(target, expected):
             return True
     target.unlink()

@@ -80,7 +80,7 @@ def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: Task
     for name, width in widths.items():
         columns = getattr(arrays, name).shape[1]
         if columns != width:
-            yield Finding(f"{where}: {name}", f"has {columns} columns, {family.name} has {width}")
+            yield Finding(f"{where}: {name}", f"has {plural(columns, 'column')}, {family.name} has {width}")
     # Imported data, which has no seeds, may lack what its source did not record.
     collected = arrays.episode_seed is not None
     if (arrays.success is not None) != family.has_success and (collected or not family.has_success):
@@ -90,7 +90,9 @@ def _check_family(where: str, task: StoredTask, arrays: TaskArrays, family: Task
     if (arrays.dense_reward is not None) and not family.has_dense_reward:
         yield Finding(f"{where}: dense_reward", f"{family.name} has none")
     if (arrays.episode_length > family.horizon).any():
-        yield Finding(f"{where}: episode_length", f"an episode exceeds the horizon of {family.horizon} steps")
+        yield Finding(
+            f"{where}: episode_length", f"an episode exceeds the horizon of {plural(family.horizon, 'step')}"
+        )
     try:
         expected = family.task(task.index)
     except ClwmError as error:

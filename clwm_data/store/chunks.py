@@ -8,7 +8,6 @@ decompresses to exactly the bytes of its shape.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
+from clwm_data.bounded import open_file, read_at
 from clwm_data.errors import DamagedDataError
 from clwm_data.store.array_metadata import ArrayMetadata, file_name
 from clwm_data.store.format import FileRecord
@@ -48,14 +48,13 @@ def check_chunks(folder: Path, metadata: ArrayMetadata, files: Mapping[str, File
         expected = files[path.name].bytes
         if not path.is_file() or path.stat().st_size != expected:
             raise DamagedDataError(f"{path}: is missing or truncated: collect or download its task again")
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            for start, size in extents(descriptor, expected, metadata, position):
-                _check_chunk(descriptor, start, size, metadata)
-        except _BadChunkError as error:
-            raise DamagedDataError(f"{path}: is damaged: {error}") from error
-        finally:
-            os.close(descriptor)
+        with open_file(path) as stream:
+            descriptor = stream.fileno()
+            try:
+                for start, size in extents(descriptor, expected, metadata, position):
+                    _check_chunk(descriptor, start, size, metadata)
+            except _BadChunkError as error:
+                raise DamagedDataError(f"{path}: is damaged: {error}") from error
 
 
 def extents(
@@ -87,7 +86,7 @@ def _shard_index(descriptor: int, file_bytes: int, metadata: ArrayMetadata) -> N
     size = 16 * math.prod(grid)
     if size + CHECKSUM > file_bytes:
         raise _BadChunkError("its shard is shorter than the index")
-    text = os.pread(descriptor, size + CHECKSUM, file_bytes - size - CHECKSUM)
+    text = read_at(descriptor, size + CHECKSUM, file_bytes - size - CHECKSUM)
     text, checksum = text[:size], text[size:]
     if crc32c(text) != int.from_bytes(checksum, "little"):
         raise _BadChunkError("the index of its shard does not agree with its checksum")
@@ -103,7 +102,7 @@ def _check_chunk(descriptor: int, start: int, size: int, metadata: ArrayMetadata
         return
     if size < len(ZSTD_MAGIC) + 2:
         raise _BadChunkError("a chunk is too short for a zstd frame")
-    header, decoded, checksum = _frame_header(os.pread(descriptor, min(size, 18), start))
+    header, decoded, checksum = _frame_header(read_at(descriptor, min(size, 18), start))
     if decoded != metadata.chunk_bytes:
         raise _BadChunkError(
             f"a chunk decompresses to {decoded} bytes, its shape needs {metadata.chunk_bytes}"
@@ -133,7 +132,7 @@ def _frame_header(text: bytes) -> tuple[int, int, int]:
 def _walk_blocks(descriptor: int, start: int, end: int) -> int:
     """Where the last block of a zstd frame ends."""
     while start + 3 <= end:
-        block = int.from_bytes(os.pread(descriptor, 3, start), "little")
+        block = int.from_bytes(read_at(descriptor, 3, start), "little")
         last, kind, size = block & 1, block >> 1 & 0b11, block >> 3
         if kind == RESERVED_BLOCK:
             break

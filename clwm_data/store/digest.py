@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.bounded import open_file, read_bounded
+from clwm_data.errors import InvalidInputError
+
 
 def array_sha256(array: NDArray[Any]) -> str:
     """Digest of an array's type, shape and values (C order, little-endian), not of how it is stored."""
@@ -22,8 +25,16 @@ def array_sha256(array: NDArray[Any]) -> str:
 
 def file_sha256(path: Path) -> str:
     """Digest of a file's bytes."""
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def document_sha256(path: Path) -> str | None:
+    """Digest of a document's bytes; ``None`` where it is missing, or no file of a document's size."""
+    try:
+        return hashlib.sha256(read_bounded(path)).hexdigest()
+    except (OSError, InvalidInputError):
+        return None
 
 
 def json_sha256(value: Any) -> str:

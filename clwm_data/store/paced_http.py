@@ -58,7 +58,7 @@ class _PacedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         """Read what is there, and count it."""
         count = self._raw.readinto(buffer)
-        self._pace.received(count or 0)
+        self._pace.count(count or 0)
         return count
 
     def close(self) -> None:

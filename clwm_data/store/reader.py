@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from clwm_data.errors import NotFoundError
+from clwm_data.errors import DamagedDataError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families import TaskFamily, family_names
 from clwm_data.families.base import Split
@@ -25,10 +25,10 @@ from clwm_data.paths import real_path
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import Episode
 from clwm_data.store.flat import chosen_tasks, flat_arrays
-from clwm_data.store.format import TASKS, Origin, Provenance, StoreRecord, task_folder
+from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, task_folder
 from clwm_data.store.overview import as_html, as_line
 from clwm_data.store.replacement import settle
-from clwm_data.store.root import Root, read_root
+from clwm_data.store.root import Root, json_or_none, read_root
 from clwm_data.store.stored_family import stored_family
 from clwm_data.store.stored_task import Fetch, StoredTask
 
@@ -260,6 +260,24 @@ class Store:
         action = record.discrete_actions or arrays["action"].shape[1]
         return {"observation": arrays["observation"].shape[1], "action": action}
 
+    def _verify_metadata(self) -> None:
+        """Compare the root with its digests, and the group of the tasks, which lists none, with the root.
+
+        Raises:
+            DamagedDataError: they differ.
+        """
+        self.root.verify(str(self.path))
+        # A store in the cache has no such group until all of its tasks are there.
+        if self._fetch is None and not self._tasks_group_is_sound:
+            raise DamagedDataError(
+                f"{self.path}/{TASKS}/{METADATA}: is missing, or differs from the metadata in the root: "
+                "restore it, or collect or download the store again (`clwm validate` shows all that is wrong)"
+            )
+
+    @cached_property
+    def _tasks_group_is_sound(self) -> bool:
+        return json_or_none(self.path / TASKS / METADATA) == self.root.nodes.get(TASKS)
+
     def _open_task(self, index: int) -> StoredTask:
         record = self.root.task(index, str(self.path))
         return StoredTask(
@@ -267,7 +285,7 @@ class Store:
             partial(self.root.arrays, record, str(self.path)),
             self.path / TASKS / task_folder(index),
             sha256=self.record.tasks[str(index)],
-            verify_root=partial(self.root.verify, str(self.path)),
+            verify_root=self._verify_metadata,
             widths=self._widths,
             fetch=self._fetch,
         )

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clwm_data.bounded import read_bounded
 from clwm_data.cache import cache_folder
 from clwm_data.errors import DamagedDataError, UnavailableError
 from clwm_data.store.address import Address, read_address, stream_address
@@ -106,7 +107,7 @@ def _remember(note: Path, folder: Path, root: Root) -> None:
     digest = root.record.root_sha256
     with suppress(OSError):
         for path, text in ((_place(folder, digest) / ROOT, root.text), (note, digest.encode())):
-            if not path.is_file() or path.read_bytes() != text:
+            if not path.is_file() or read_bounded(path) != text:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as temporary:
                     temporary.write_bytes(text)
@@ -114,8 +115,8 @@ def _remember(note: Path, folder: Path, root: Root) -> None:
 
 def _remembered(note: Path, folder: Path, address: Address) -> Root | None:
     try:
-        digest = note.read_text(encoding="ascii")
-        root = _checked((_place(folder, digest) / ROOT).read_bytes(), address)
+        digest = read_bounded(note).decode("ascii")
+        root = _checked(read_bounded(_place(folder, digest) / ROOT), address)
     except (OSError, ValueError):  # nothing is recorded, or it is damaged
         return None
     return root if root.record.root_sha256 == digest else None

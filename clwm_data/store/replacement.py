@@ -10,6 +10,7 @@ completes if the process is killed between them.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -31,7 +32,7 @@ SETTLE_SECONDS = 30.0
 
 def beside(store: Path, purpose: str) -> Path:
     """Where a store that will be at a path is built: on the same file system, whatever is mounted where."""
-    if store.is_mount() or _is_current(store):
+    if os.path.ismount(store) or _is_current(store):
         return store / STAGING / purpose
     return store.with_name(f".{store.name}.{purpose}")
 

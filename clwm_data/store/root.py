@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clwm_data.errors import DamagedDataError, NotFoundError
+from clwm_data.bounded import MAX_DOCUMENT_BYTES, read_bounded
+from clwm_data.errors import ClwmError, DamagedDataError, NotFoundError
 from clwm_data.pages.numbers import plural
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL
@@ -30,7 +31,7 @@ from clwm_data.store.format import (
 from clwm_data.strict import first_mistake
 
 #: A thousand tasks need about 12 MB.
-MAX_METADATA_BYTES = 2**28
+MAX_METADATA_BYTES = MAX_DOCUMENT_BYTES
 #: Keys, values, lists and objects: a task has about 800, which take some 60 bytes each when parsed.
 MAX_METADATA_VALUES = 2**24
 
@@ -178,7 +179,7 @@ def read_root(store: Path) -> Root:
             f"{file}: has more than {MAX_METADATA_BYTES} bytes: it is not the root of a store"
         )
     try:
-        text = file.read_bytes()
+        text = read_bounded(file, MAX_METADATA_BYTES)
     except OSError as error:
         raise DamagedDataError(f"{file}: cannot be read: {error.strerror}") from error
     return parse_root(text, str(store))
@@ -254,6 +255,14 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
             f"{where}: is damaged: expected a JSON object, found {type(document).__name__}"
         )
     return document
+
+
+def json_or_none(file: Path) -> dict[str, Any] | None:
+    """The content of a JSON file; ``None`` where it cannot be read, or is damaged."""
+    try:
+        return parse_json(read_bounded(file), str(file))
+    except (OSError, ClwmError):
+        return None
 
 
 def count_values(text: bytes) -> int:

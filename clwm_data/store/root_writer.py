@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_data.manifest import Manifest
 from clwm_data.store.atomic import replacing, write_json
@@ -161,10 +162,10 @@ class RootWriter:
         """Read the metadata of a task's group and arrays from the disk."""
         group = self._store / TASKS / task_folder(index)
         try:
-            text = (group / METADATA).read_bytes()
+            text = read_bounded(group / METADATA)
             node = json.loads(text)
             arrays: dict[str, str] = node["attributes"]["arrays"]
-            parts = {name: (group / name / METADATA).read_bytes() for name in sorted(arrays)}
+            parts = {name: read_bounded(group / name / METADATA) for name in sorted(arrays)}
             nodes = {f"{TASKS}/{group.name}/{name}": json.loads(part) for name, part in parts.items()}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DamagedDataError(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.bounded import open_file
 from clwm_data.errors import DamagedDataError
 from clwm_data.store.atomic import replacing
 
@@ -51,7 +52,8 @@ def open_sealed(path: Path, advice: str) -> Any:
 
 def check_sealed(path: Path, advice: str) -> bytes:
     """The archive's bytes; arguments and errors as of :func:`open_sealed`."""
-    content = path.read_bytes()
+    with open_file(path) as stream:
+        content = stream.read()
     archive, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if hashlib.sha256(archive).digest() != digest:
         raise DamagedDataError(f"{path}: is damaged: {advice}")

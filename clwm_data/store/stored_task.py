@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.behaviour_name import behaviour_name
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.families.base import Parameters, Split, with_tuples
 from clwm_data.memory import TooLargeError, available_memory
@@ -19,7 +20,7 @@ from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays, one_hot
 from clwm_data.store.chunks import check_chunks
 from clwm_data.store.decode import can_decode, decode
-from clwm_data.store.digest import array_sha256, file_sha256
+from clwm_data.store.digest import array_sha256, document_sha256, file_sha256
 from clwm_data.store.format import METADATA, FileRecord, TaskRecord
 from clwm_data.store.root import parse_json
 from clwm_data.store.soundness import value_findings
@@ -137,11 +138,11 @@ class StoredTask:
             DamagedDataError: the array is missing or damaged.
         """
         self._prepare(verify)
-        folder, metadata, files = self._checked(name)
-        if (folder / METADATA).stat().st_size > MAX_ARRAY_METADATA_BYTES:
-            raise DamagedDataError(f"{folder}/{METADATA}: has more than {MAX_ARRAY_METADATA_BYTES} bytes")
+        folder, metadata, files = self._checked(name, verify)
         # zarr will read the array's own metadata: it must be what was checked.
-        document = parse_json((folder / METADATA).read_bytes(), f"{folder}/{METADATA}")
+        document = parse_json(
+            read_bounded(folder / METADATA, MAX_ARRAY_METADATA_BYTES), f"{folder}/{METADATA}"
+        )
         numbers = name == "action" and self.record.discrete_actions is not None
         checked = array_metadata(document, name, metadata.shape[0], files, str(folder), numbers=numbers)
         if checked != metadata:
@@ -221,23 +222,30 @@ class StoredTask:
             self._fetch(self.index)
             self._fetch = None
         file = self._folder / METADATA
-        if self._local and (not file.is_file() or file_sha256(file) != self._sha256):
+        if self._local and document_sha256(file) != self._sha256:
             raise ConflictError(
                 f"{file}: is not what the store's root said when it was opened: open the store again if the "
                 "task was collected or edited since; else it is damaged: collect or download it again"
             )
 
-    def _checked(self, name: str) -> tuple[Path, ArrayMetadata, dict[str, FileRecord]]:
+    def _checked(self, name: str, verify: bool) -> tuple[Path, ArrayMetadata, dict[str, FileRecord]]:
         """Folder, metadata and files of an array; the files hold what the metadata says."""
         folder = self._folder / name
         if name not in self.arrays or not (folder / METADATA).is_file():
             raise DamagedDataError(f"{folder}: array is missing: download or collect it again")
         metadata, files = self.arrays[name], self.record.array_files(name)
+        # It is not used here, but by whoever opens the store with zarr.
+        own = self.record.files.get(f"{name}/{METADATA}")
+        if verify and own is not None and document_sha256(folder / METADATA) != own.sha256:
+            raise DamagedDataError(
+                f"{folder}/{METADATA}: was altered: it differs from its digest: collect or download the task "
+                "again"
+            )
         check_chunks(folder, metadata, files)
         return folder, metadata, files
 
     def _read(self, name: str, verify: bool) -> NDArray[Any]:
-        folder, metadata, files = self._checked(name)
+        folder, metadata, files = self._checked(name, verify)
         try:
             if can_decode(metadata):
                 values = decode(folder, metadata, files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import format_indices, task_list
 from clwm_data.store.overview import store_bytes
 from clwm_data.store.reader import Store
 
@@ -52,7 +52,7 @@ def missing_provenance(store: Store) -> list[str]:
     }
     for name, what in (("episode_seed", "seeds"), ("episode_initial_state", "initial simulator states")):
         lacking = [index for index, task in store.tasks.items() if name not in task.record.arrays]
-        missing[f"no {what} in tasks {format_indices(lacking)}: they cannot be re-simulated"] = not lacking
+        missing[f"no {what} in {task_list(lacking)}: they cannot be re-simulated"] = not lacking
     return [text for text, present in missing.items() if not present]
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import TaskFamily
 from clwm_data.pages.numbers import plural
 from clwm_data.store.checks import check_arrays
-from clwm_data.store.digest import file_sha256
+from clwm_data.store.digest import document_sha256, file_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
 from clwm_data.store.litter import is_litter, task_files
 from clwm_data.store.reader import Store, open_local
+from clwm_data.store.root import json_or_none
 from clwm_data.store.soundness import Finding
 
 #: How often the check is repeated while other processes replace the store.
@@ -40,7 +40,7 @@ def validate(path: Path | str, on_progress: Callable[[int], object] | None = Non
     for _ in range(ATTEMPTS):
         store = open_local(Path(path))
         findings = _findings(store, on_progress)
-        if not findings or (store.path / METADATA).read_bytes() == store.root.text:
+        if not findings or read_bounded(store.path / METADATA) == store.root.text:
             break  # else another process replaced the store meanwhile, and parts of two were compared
     return findings
 
@@ -73,7 +73,7 @@ def _check_root(store: Store) -> Iterator[Finding]:
         file = store.path / key / METADATA
         if not file.is_file():
             yield Finding(str(file), "is missing")
-        elif _json_or_none(file) != node:
+        elif json_or_none(file) != node:
             yield Finding(str(file), "differs from the consolidated metadata in the root")
     expected = {task_folder(int(key)) for key in store.record.tasks} | {METADATA}
     collecting = (store.path / STAGING).exists()
@@ -87,7 +87,7 @@ def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator
     if not (folder / METADATA).is_file():
         yield Finding(str(folder / METADATA), "is missing")
         return
-    if file_sha256(folder / METADATA) != store.record.tasks[str(index)]:
+    if document_sha256(folder / METADATA) != store.record.tasks[str(index)]:
         yield Finding(str(folder / METADATA), "was altered: it differs from its digest in the root")
     try:
         task = store.tasks[index]
@@ -129,13 +129,6 @@ def listed_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
             yield Finding(str(file), f"has {plural(file.stat().st_size, 'byte')}, expected {expected.bytes}")
     for name in files:
         yield Finding(str(folder / name), "is not a part of the store: remove it")
-
-
-def _json_or_none(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        return None
 
 
 def _entries(folder: Path) -> Iterator[Path]:

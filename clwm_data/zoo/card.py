@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families.base import TaskFamily
@@ -177,7 +178,7 @@ def same_inputs(
 def write_card(folder: Path, card: Card) -> None:
     """Write the card of a zoo folder."""
     text = dump_yaml(card.model_dump(mode="json"), default_flow_style=None, width=110)
-    (folder / CARD).write_text(text, encoding="utf-8")
+    (folder / CARD).write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_card(folder: Path, family: TaskFamily) -> Card:
@@ -215,7 +216,7 @@ def load_policies(folder: Path, card: Card, checkpoint: CheckpointRecord) -> Pol
     """
     path = folder / checkpoint.file
     try:
-        content = path.read_bytes()
+        content = read_bounded(path)
     except OSError as error:
         raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
     if sha256(content) != checkpoint.sha256:

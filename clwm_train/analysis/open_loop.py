@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import Split
+from clwm_data.pages.numbers import plural
 from clwm_train.analysis.codes import context_z
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import Purpose, RandomStreams, derive
@@ -126,8 +127,8 @@ def _draw(
         contexts.append(generator.integers(first, last, CONTEXT))
     if not starts:
         raise InvalidInputError(
-            f"no task of the split {split} has an episode of {horizon} steps, the longest has {longest}: "
-            "choose a shorter horizon"
+            f"no task of the split {split} has an episode of {plural(horizon, 'step')}, the longest has "
+            f"{longest}: choose a shorter horizon"
         )
     return np.stack(starts), np.stack(contexts)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError
 from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import write_json
@@ -176,7 +177,7 @@ def find_analysis(
 
 
 def _read(file: Path, run: Run) -> Analysis:
-    document = parse_json(file.read_bytes(), str(file))
+    document = parse_json(read_bounded(file), str(file))
     try:
         analysis = Analysis.model_validate(_of_now(document) if file.name == EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -12,7 +12,8 @@ import torch
 from clwm_data.errors import UnavailableError
 from clwm_data.extras import MissingExtraError
 from clwm_data.families import SPLITS, TaskFamily
-from clwm_data.ranges import format_indices
+from clwm_data.pages.numbers import plural
+from clwm_data.ranges import task_list
 from clwm_data.store import Store
 from clwm_data.store.stored_family import stored_family
 from clwm_train.analysis.codes import Codes, parameter_values, sample_codes
@@ -169,6 +170,6 @@ def _probe(family: TaskFamily, codes: Codes, row: int) -> dict[str, dict[str, fl
 def _warn_of_short_episodes(data: TaskData, horizon: int, warn: Callable[[str], object]) -> None:
     if missing := sorted(set(data.tasks) - set(tasks_with_episodes(data, horizon))):
         warn(
-            f"open-loop: tasks {format_indices(missing)} have no episode of {horizon} steps: left out (or "
+            f"open-loop: no episode of {plural(horizon, 'step')} in {task_list(missing)}: left out (or "
             "choose a shorter horizon)"
         )

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clwm_data.bounded import open_file
 from clwm_data.cache import cache_folder, waiting_lock
 from clwm_data.disk import disk_errors
 from clwm_data.errors import DamagedDataError, UnavailableError
@@ -172,11 +173,11 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
 def _open(folder: Path, config: DataConfig) -> tuple[dict[str, Tensor], Normaliser]:
     size = sum(path.stat().st_size for path in folder.iterdir())
     # Windows are random: reading ahead is useful only if all of the file stays in memory.
-    advice = mmap.MADV_WILLNEED if size < available_memory() else mmap.MADV_RANDOM
+    fits = size < available_memory()
     columns = {
         name: _loaded(folder / f"{name}.npy")
         if name in PER_EPISODE
-        else _mapped(folder / f"{name}.npy", advice)
+        else _mapped(folder / f"{name}.npy", fits)
         for name in COLUMNS
     }
     normaliser = Normaliser(columns["observation"].shape[1], config.clip_observation)
@@ -188,13 +189,14 @@ def _loaded(path: Path) -> Tensor:
     return torch.from_numpy(np.load(path, allow_pickle=False))
 
 
-def _mapped(path: Path, advice: int) -> Tensor:
+def _mapped(path: Path, fits: bool) -> Tensor:
     """A file's array, mapped privately: processes cannot change each other's data."""
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         np.lib.format.read_magic(stream)
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        mapping.madvise(advice)
+        if hasattr(mapping, "madvise"):  # not on Windows
+            mapping.madvise(mmap.MADV_WILLNEED if fits else mmap.MADV_RANDOM)
         array = np.frombuffer(mapping, dtype, offset=stream.tell()).reshape(shape)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given (NumPy array|buffer) is not writ", UserWarning)

@@ -14,7 +14,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.families import Split, TaskFamily
 from clwm_data.families.provided import ProvidedFamily
 from clwm_data.progress import ProgressCallback
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import task_list
 from clwm_data.references import normalised_return
 from clwm_train.config import Protocol
 from clwm_train.data.task_data import DataTask
@@ -162,8 +162,7 @@ def _with_data(
         )
     if missing:
         what = "data" if behaviour is None else f"data of the behaviour {behaviour}"
-        listed = format_indices(missing)
-        warn(f"few-shot: no context for tasks {listed}: the store holds no {what} of them; left out")
+        warn(f"few-shot: no context for {task_list(missing)}: the store holds no {what} of them; left out")
     return chosen
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError
 from clwm_data.families import SPLITS
 from clwm_data.pages.numbers import plural
@@ -128,7 +129,7 @@ def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
     file = run.path / EVALUATIONS / evaluation.name
     file.parent.mkdir(exist_ok=True)
     with replacing(file) as temporary:
-        temporary.write_text(evaluation_text(evaluation), encoding="utf-8")
+        temporary.write_text(evaluation_text(evaluation), encoding="utf-8", newline="\n")
     return file
 
 
@@ -166,7 +167,7 @@ def find_evaluation(
 
 
 def _read(file: Path, run: Run) -> Evaluation:
-    document = parse_json(file.read_bytes(), str(file))
+    document = parse_json(read_bounded(file), str(file))
     try:
         evaluation = Evaluation.model_validate(_of_now(document) if file.name in EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:

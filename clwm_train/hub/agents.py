@@ -11,7 +11,7 @@ import torch
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.families.stored import StoredFamily
 from clwm_data.hub.client import read_file
-from clwm_data.hub.outgoing import file_name
+from clwm_data.hub.outgoing import file_name, without_paths
 from clwm_data.hub.plan import Plan, deleted, existing_card, planned, remote_files
 from clwm_data.hub.publication import Publication
 from clwm_data.hub.published import find_published
@@ -84,7 +84,10 @@ def _outgoing(run: Run, origin: Origin | None) -> Run:
     """The run without paths of this machine, which are private."""
     record = run.record
     store = record.store_name if origin is None else origin.store
+    declared = record.declared_family
     changes = {
+        "declared_family": declared
+        and declared.model_copy(update={"arguments": without_paths(declared.arguments)}),
         "method": file_name(record.method),
         "preset": file_name(record.preset),
         "store": store,

@@ -11,7 +11,7 @@ from typing import Any
 from clwm_data.hub.install import install_line
 from clwm_data.pages.markdown import merge_card, table
 from clwm_data.pages.numbers import plural
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import task_list
 from clwm_data.store.format import Origin
 from clwm_train.evaluation.results import Evaluation, SplitResult
 from clwm_train.runs.run import Run
@@ -98,7 +98,7 @@ def _body(repository: str, agent: CardAgent) -> list[str]:
         "size": f"{agent.parameters:,} parameters",
         "dataset": _dataset(agent),
         "content of the data": f"SHA-256 `{record.store_sha256}`",
-        "trained on": f"tasks {format_indices(record.train_tasks)}",
+        "trained on": task_list(record.train_tasks),
         "trained": f"{record.created} on {record.platform}",
         "versions": ", ".join(f"{name} {version}" for name, version in record.packages.items()),
     }

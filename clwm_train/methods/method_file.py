@@ -13,6 +13,9 @@ from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, read_yaml
 from clwm_data.suggestions import suggestion
 
+#: How many methods may extend one another.
+MOST_LEVELS = 20
+
 FOLDERS = {"methods": Path(__file__).parent, "presets": Path(__file__).parent / "presets"}
 
 
@@ -75,7 +78,7 @@ def read_method(name: str) -> Method:
         NotFoundError: there is no such method.
         InvalidInputError: a mistake in its header, or methods that extend each other in a circle.
     """
-    return _read(find("methods", name), ())
+    return _read(find("methods", name), (), {})
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -88,10 +91,16 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read(path: Path, inside: Sequence[Path]) -> Method:
-    if path in inside:
-        circle = " -> ".join(each.stem for each in (*inside, path))
+def _read(path: Path, inside: Sequence[Path], known: dict[Path, Method]) -> Method:
+    """A method and what it extends; ``known`` are those read before, since many may extend the same."""
+    place = path.resolve()  # the same file may be reached by many paths
+    if place in inside:
+        circle = " -> ".join(each.stem for each in (*inside, place))
         raise InvalidInputError(f"{path}: methods extend each other in a circle: {circle}")
+    if len(inside) > MOST_LEVELS:
+        raise InvalidInputError(f"{path}: more than {MOST_LEVELS} methods extend one another")
+    if place in known:
+        return known[place]
     document = read_yaml(path)
     keys = set(MethodHeader.model_fields)
     own = {key: value for key, value in document.data.items() if key in keys}
@@ -99,7 +108,9 @@ def _read(path: Path, inside: Sequence[Path]) -> Method:
     data: dict[str, Any] = {}
     reference = None
     for name in header.bases:
-        base = _read(find("methods", name, path.parent), (*inside, path))
+        base = _read(find("methods", name, path.parent), (*inside, place), known)
         data, reference = merge(data, base.document.data), base.reference or reference
     data = merge(data, {key: value for key, value in document.data.items() if key not in keys})
-    return Method(YamlDocument(document.source, data, document.lines), header.reference or reference)
+    document = YamlDocument(document.source, data, document.lines)
+    known[place] = Method(document, header.reference or reference)
+    return known[place]

@@ -7,7 +7,7 @@ from typing import Any
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.strict import YamlDocument, build_model, read_yaml
-from clwm_data.yaml_text import parse_yaml_value
+from clwm_data.yaml_text import MAX_YAML_DEPTH, parse_yaml_value, printable
 from clwm_train.config import BACKBONES, TrainConfig
 from clwm_train.methods.method_file import find, merge, names, read_method
 
@@ -68,8 +68,8 @@ def parse_override(override: str, option: str = "--set", example: str = "batch.t
         InvalidInputError: it is not of that form.
     """
     key, equals, text = override.partition("=")
-    if not equals or not all(key.split(".")):
-        raise InvalidInputError(f"{option} {override}: expected key=value, such as {example}")
+    if not equals or not all(key.split(".")) or key.count(".") > MAX_YAML_DEPTH:
+        raise InvalidInputError(f"{option} {printable(override)}: expected key=value, such as {example}")
     try:
         value = parse_yaml_value(text, option)
     except InvalidInputError as error:

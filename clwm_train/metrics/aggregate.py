@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.pages.numbers import plural
 
 Floats = NDArray[np.float64]
 #: Scores [..., runs, tasks] -> [...].
@@ -155,7 +156,7 @@ def probability_of_improvement(
     (x, x_groups), (y, y_groups) = _checked(scores), _checked(over)
     if x.shape[1] != y.shape[1]:
         raise InvalidInputError(
-            f"scores of {x.shape[1]} and of {y.shape[1]} tasks cannot be compared: give the same"
+            f"scores of {x.shape[1]} and of {plural(y.shape[1], 'task')} cannot be compared: give the same"
         )
     point = float(_wins(x, y))
     if len(x) == 1 or len(y) == 1:

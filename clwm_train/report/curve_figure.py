@@ -65,7 +65,7 @@ def curve_figure(curves: Sequence[Curve], path: Path, *, title: str) -> None:
         legend.append(LegendEntry("", "dashed: zero-shot", "none"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(Chart(panels, title, legend).svg(title), encoding="utf-8")
+        temporary.write_text(Chart(panels, title, legend).svg(title), encoding="utf-8", newline="\n")
 
 
 def _measure(splits: dict[str, dict[str, Any]]) -> str:

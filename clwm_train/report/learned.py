@@ -261,7 +261,7 @@ def _logged(runs: Sequence[Run]) -> dict[str, dict[int, Sequence[float]]]:
     """metric -> update -> values of all seeds, logged while training."""
     logged: dict[str, dict[int, list[float]]] = {}
     for run in runs:
-        if not (run.path / METRICS).is_file():
+        if not (run.path / METRICS).exists():
             continue
         for row in read_metrics(run.path / METRICS):
             for name in REPRESENTATION:

@@ -124,7 +124,7 @@ def write_run_report(
             write_csv(written[-1], (*GROUP_HEADER, *group_methods(scores)), rows)
         page = _page(out.stem, runs, methods, (chosen, scores), figures)
         with replacing(out) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+            temporary.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UnavailableError(f"{out}: cannot be written: {error.strerror or error}") from error
     return written
@@ -133,7 +133,7 @@ def write_run_report(
 def _write_figure(folder: Path, figure: Figure) -> list[Path]:
     drawing, numbers = (folder / f"{figure.name}.{kind}" for kind in ("svg", "csv"))
     with replacing(drawing) as temporary:
-        temporary.write_text(figure.chart.svg(figure.title), encoding="utf-8")
+        temporary.write_text(figure.chart.svg(figure.title), encoding="utf-8", newline="\n")
     write_csv(numbers, figure.header, figure.rows)
     return [drawing, numbers]
 

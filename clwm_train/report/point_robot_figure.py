@@ -84,7 +84,7 @@ def point_robot_figure(
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:
-        temporary.write_text(chart.svg(), encoding="utf-8")
+        temporary.write_text(chart.svg(), encoding="utf-8", newline="\n")
 
 
 def _world(title: str) -> Panel:

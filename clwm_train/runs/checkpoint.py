@@ -26,8 +26,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from clwm_data.bounded import read_bounded
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
+from clwm_data.memory import available_memory
 from clwm_data.store.atomic import move_folder
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_data.suggestions import suggestion
@@ -216,7 +218,7 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
     """
     digests = read_record(path.parent).files
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, available_memory())
         if hashlib.sha256(data).hexdigest() != digests.get(path.name):
             raise DamagedDataError(f"{path}: is damaged: its SHA-256 is not that of {INDEX}: {REMEDY}")
         return {name: tensor.to(device) for name, tensor in load(data).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -12,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from clwm_data.bounded import open_file
 from clwm_data.disk import disk_errors
-from clwm_data.errors import DamagedDataError
+from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_data.store.atomic import replacing
 
 #: Keys that measure the machine, not the training: they differ between identical runs.
@@ -23,6 +25,10 @@ THROUGHPUT = ("updates_per_s", "transitions_per_s", "seconds", "processor_second
 SPENT = SECONDS, PROCESSOR_SECONDS = THROUGHPUT[-2:]
 #: Begins the names of metrics of evaluations while training, which have rows of their own.
 EVALUATION_PREFIX = "eval/"
+
+#: Maximum size of the file, and of a row: a thousand seeds with a thousand rows each need less.
+MAX_METRICS_BYTES = 2**30
+MAX_ROW_BYTES = 2**16
 
 #: What to do when the disk is full.
 AFTERWARDS = "checkpoints are intact, and --resume goes on from the latest"
@@ -52,15 +58,17 @@ class MetricsLog:
         self, path: Path, *, step: int, every: int, warn: Callable[[str], object] = warnings.warn
     ) -> None:
         self._path = path
-        rows = _read_sound_rows(path, warn) if path.exists() else []
+        rows = _read_sound_rows(path, warn) if path.exists() else iter(())
         self.kept: list[Row] = []
         self.dropped: list[Row] = []
         for row in rows:
             stays = row["step"] <= step and (row["step"] % every == 0 or evaluates(row))
             (self.kept if stays else self.dropped).append(row)
         with replacing(path) as temporary:
-            temporary.write_text("".join(f"{json.dumps(row)}\n" for row in self.kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+            temporary.write_text(
+                "".join(f"{json.dumps(row)}\n" for row in self.kept), encoding="utf-8", newline="\n"
+            )
+        self._file = path.open("a", encoding="utf-8", newline="\n")
         #: Both seconds of training until ``step``: what the last row says, and the same speed from there.
         self._spent = _spent(self.kept[-1], step) if self.kept else (0.0, 0.0)
 
@@ -112,27 +120,49 @@ def read_metrics(path: Path) -> Iterator[Row]:
 
     Raises:
         DamagedDataError: a damaged line before the last.
+        InvalidInputError: the file is larger than any run writes.
+        OSError: it cannot be read, or is not a regular file.
     """
-    lines = path.read_bytes().splitlines()
-    for number, line in enumerate(lines, start=1):
-        row = _parse(line)
-        if row is not None:
+    damaged: int | None = None
+    for number, row in _numbered_rows(path):
+        if damaged is not None:
+            raise DamagedDataError(f"{path}:{damaged}: is damaged: delete the line to leave it out")
+        if row is None:
+            damaged = number
+        else:
             yield row
-        elif number < len(lines):
-            raise DamagedDataError(f"{path}:{number}: is damaged: delete the line to leave it out")
 
 
-def _read_sound_rows(path: Path, warn: Callable[[str], object]) -> list[Row]:
-    """The undamaged rows; the file is moved aside if any row but the last is damaged."""
-    lines = path.read_bytes().splitlines()
-    rows = [_parse(line) for line in lines]
-    damaged = [number for number, row in enumerate(rows[:-1], start=1) if row is None]
+def _numbered_rows(path: Path) -> Iterator[tuple[int, Row | None]]:
+    """Every line's number and row; ``None`` for a damaged one. One line at a time is in memory."""
+    with open_file(path) as stream:
+        if os.fstat(stream.fileno()).st_size > MAX_METRICS_BYTES:
+            raise InvalidInputError(
+                f"{path}: has more than {MAX_METRICS_BYTES} bytes, no run writes that many: move it away"
+            )
+        for number in itertools.count(1):
+            line = stream.readline(MAX_ROW_BYTES)
+            if not line:
+                return
+            yield number, _parse(line)
+
+
+def _read_sound_rows(path: Path, warn: Callable[[str], object]) -> Iterator[Row]:
+    """The undamaged rows; a copy of the file stays beside it if any row but the last is damaged."""
+    damaged: list[int] = []
+    number = 0
+    for number, row in _numbered_rows(path):
+        if row is None:
+            damaged.append(number)
+        else:
+            yield row
+    if damaged[-1:] == [number]:
+        damaged.pop()
     if damaged:
         aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
         shutil.copyfile(path, aside)
         numbers = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
         warn(f"{path}: is damaged in line {numbers}: left out; the file as it was is {aside.name}")
-    return [row for row in rows if row is not None]
 
 
 def _parse(line: bytes) -> Row | None:

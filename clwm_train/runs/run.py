@@ -31,6 +31,7 @@ from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.declared import FamilyDeclaration, declared_family
 from clwm_data.families.stored import FamilyDescription, StoredFamily
+from clwm_data.paths import fitting_name
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
 from clwm_data.store.atomic import replacing
@@ -54,9 +55,6 @@ CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
 
 #: Version of the networks' parameters; increased when their meaning changes, which shapes do not show.
 LAYOUT = 3
-
-#: Longest name of a folder: file systems allow 255 bytes, and the name of the lock is longer.
-LONGEST_NAME = 120
 
 #: Maximum number of seeds of a run: each takes the memory of an agent, even to read a run.
 MOST_SEEDS = 1000
@@ -201,9 +199,7 @@ def default_folder(store_name: str, label: str, seeds: Sequence[int]) -> str:
     words = re.sub(r"[][{}'\"]", "", f"{store_name}-{label}")
     words = re.sub(r"[^\w.=+-]+", "-", words).strip("-.")
     name = f"{words}-s{format_indices(seeds)}"
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[: LONGEST_NAME - 9]}-{json_sha256([store_name, label, list(seeds)])[:8]}"
+    return fitting_name(name, json_sha256([store_name, label, list(seeds)]))
 
 
 def describe_run(
@@ -401,4 +397,4 @@ def write_model(path: Path, model: BaseModel) -> None:
     """Write a model as YAML, atomically."""
     text = dump_yaml(model.model_dump(mode="json"))
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -20,7 +20,8 @@ from clwm_train.training.timing import seconds_per_update
 #: Seconds to wait for another process that times the same method on the same data.
 PATIENCE = 600.0
 
-Minutes = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+#: Up to a year.
+Minutes = Annotated[float, Field(gt=0.0, le=525_600.0)]
 
 
 class Budget(StrictModel):
@@ -54,7 +55,7 @@ class Timing(StrictModel):
         created: time in ISO 8601, UTC.
     """
 
-    seconds_per_update: Annotated[float, Field(gt=0.0)]
+    seconds_per_update: Annotated[float, Field(ge=1e-9, le=1e6)]
     seeds: Count
     device: Text
     compiled: bool

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from clwm_data.collection.ray_pool import join_cluster
+from clwm_data.disk import describe
 from clwm_data.errors import ClwmError
 from clwm_data.extras import require
 from clwm_data.workers import end_with_parent
@@ -55,6 +56,8 @@ def attempt(
         )
     except ClwmError as error:
         return str(error)
+    except OSError as error:
+        return f"{job.run}: {describe(error)}"
     except Exception as error:  # whatever it is, the other jobs must continue
         traceback.print_exc()
         return f"{job.run}: {type(error).__name__}: {error}"
@@ -97,7 +100,8 @@ def _outcome(job: Job, receiver: Any, process: SpawnProcess) -> str | None:
     except EOFError:
         process.join()
         code = process.exitcode or 0
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        names = {int(one): one.name for one in signal.Signals}  # not of every signal
+        how = f"killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"exit code {code}"
         return f"{job.run}: its process died ({how}; out of memory?): train fewer at once with --jobs"
     process.join()
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,8 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.paths import fitting_name
+from clwm_data.store.digest import json_sha256
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_data.suggestions import suggestion
+from clwm_train.runs.run import MOST_SEEDS
 from clwm_train.settings import (
     DEFAULT_ANALYSIS,
     DEFAULT_EVALUATION,
@@ -25,7 +29,7 @@ from clwm_train.sweep.budget import Budget
 from clwm_train.sweep.job import Job
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Seeds = Annotated[list[Seed], Field(min_length=1)]
+Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS)]
 Stores = Annotated[list[Text], Field(min_length=1)]
 
 
@@ -101,9 +105,9 @@ class Experiment(Budgeted):
         ):
             for key in ("stores", "seeds"):
                 listed = getattr(entry, key, None) or []
-                twice = [value for value in listed if listed.count(value) > 1]
-                if twice:
-                    raise ValueError(f"{what}{key} names {twice[0]} twice: keep one")
+                twice = next((value for value, count in Counter(listed).items() if count > 1), None)
+                if twice is not None:
+                    raise ValueError(f"{what}{key} names {twice} twice: keep one")
         for name, method in self.methods.items():
             unknown = set((method and method.stores) or []) - set(self.stores)
             if unknown:
@@ -183,7 +187,7 @@ def list_jobs(
             for group in [seeds] if experiment.stacked else [(seed,) for seed in seeds]:
                 jobs.append(
                     Job(
-                        run=folder / f"{name}-{label}-s{'-'.join(map(str, group))}",
+                        run=folder / _run_name(name, label, group),
                         store=stores[text],
                         label=label,
                         method=entry.method or label,
@@ -198,6 +202,10 @@ def list_jobs(
                     )
                 )
     return jobs
+
+
+def _run_name(store: str, label: str, seeds: Sequence[int]) -> str:
+    return fitting_name(f"{store}-{label}-s{'-'.join(map(str, seeds))}", json_sha256([store, label, *seeds]))
 
 
 def _overrides(experiment: Experiment, entry: MethodEntry, budget: Budget | None) -> tuple[str, ...]:

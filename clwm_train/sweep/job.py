@@ -10,7 +10,10 @@ from typing import Literal
 
 from clwm_data.errors import ConflictError, NotFoundError
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
+from clwm_data.paths import SUFFIX, fitting_name
 from clwm_data.store import Store
+from clwm_data.store.digest import json_sha256
 from clwm_train.analysis.results import find_analysis, save_analysis
 from clwm_train.analysis.run import analyse, is_whole
 from clwm_train.evaluation.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
@@ -72,8 +75,8 @@ class Job:
         """The file of the timing that decides how many updates fit into ``minutes``; beside the runs, since
         all runs of a method on a store have the same number of updates.
         """
-        name = self.run.name.rpartition("-s")[0]  # without the seeds
-        return self.run.with_name(f"{name}.timing.yaml")
+        name = f"{self.store.name.removesuffix(SUFFIX)}-{self.label}"
+        return self.run.with_name(f"{fitting_name(name, json_sha256(name))}.timing.yaml")
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,6 @@ def final_checkpoint(run: Run) -> Path:
         if read_record(checkpoint).step == run.config.steps:
             return checkpoint
     raise NotFoundError(
-        f"{run.path}: was trained beyond the experiment's {run.config.steps:,} updates, and the checkpoint "
-        "at that update is gone: remove the folder to train it again"
+        f"{run.path}: was trained beyond the experiment's {plural(run.config.steps, 'update')}, and the "
+        "checkpoint at that update is gone: remove the folder to train it again"
     )

@@ -21,6 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from filelock import FileLock, Timeout
 
+from clwm_data.bounded import open_file
 from clwm_data.errors import UnavailableError
 from clwm_data.file_state import file_state
 from clwm_data.store.digest import json_sha256
@@ -172,7 +173,7 @@ def is_cut_short(library: Path) -> bool:
     there, and the file's own header says where (System V ABI, "ELF Header", 64 bit).
     """
     size = library.stat().st_size
-    with library.open("rb") as stream:
+    with open_file(library) as stream:
         header = stream.read(ELF_HEADER.size)
     if len(header) < ELF_HEADER.size:
         return True

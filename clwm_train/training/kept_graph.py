@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import clwm_train
+from clwm_data.bounded import read_bounded
 from clwm_data.store.atomic import replacing
 from clwm_data.store.digest import json_sha256
 
@@ -175,7 +176,7 @@ def key(name: str, settings: object, module: nn.Module, called: Signature) -> st
 def load(path: Path, deserialize: Callable[[bytes], CompiledGraph]) -> Graph | None:
     """A kept graph; ``None`` if there is none, or (with a warning) none that can be read."""
     try:
-        content = path.read_bytes()
+        content = read_bounded(path)
     except FileNotFoundError:
         return None
     digest, data = content[:32], content[32:]
@@ -223,6 +224,6 @@ def _sources() -> str:
     folder = Path(clwm_train.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
-        content = path.read_bytes()
+        content = read_bounded(path)
         digest.update(f"{path.relative_to(folder)} {len(content)} ".encode() + content)
     return digest.hexdigest()

@@ -72,7 +72,7 @@ def test_validate_prints_a_line_per_finding_and_exits_with_1(clwm: Clwm, store_p
 def test_tasks_are_chosen(clwm: Clwm, manifest_file: Path) -> None:
     done = clwm("collect", manifest_file, "--out", "x.zarr", "--tasks", "6-12")
     assert done.returncode == 0
-    assert "tasks 0" in done.stderr
+    assert "task 0" in done.stderr
     assert json.loads(clwm("info", "x.zarr", "--json").stdout)["missing_tasks"] == "0"
 
 

@@ -34,7 +34,7 @@ def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
     assert set(document) == {"few-shot", "zero-shot"}
     assert set(document["few-shot"]["id"]["tasks"]) == {"6"}
     assert len(document["zero-shot"]["train"]["tasks"]) == 20
-    assert "no context for tasks" in done.stderr
+    assert "no context for task" in done.stderr
 
 
 def test_list_methods_needs_no_store(call: Call) -> None:

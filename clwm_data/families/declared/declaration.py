@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from clwm_data.families.base import Task
 from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks, listed_tasks
-from clwm_data.strict import StrictModel, Text
+from clwm_data.strict import Finite, StrictModel, Text
 
 FamilyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 #: ``package.module:name``.
@@ -54,10 +54,10 @@ class FamilyDeclaration(StrictModel):
     """
 
     name: FamilyName
-    env: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    env: Annotated[Text, StringConstraints(min_length=1, max_length=300)]
     horizon: int = Field(ge=1, le=1_000_000)
     tasks: list[ListedTask] | GridTasks | SampledTasks
-    arguments: dict[Text, bool | int | float | Text] = Field(default_factory=dict)
+    arguments: dict[Text, bool | int | Finite | Text] = Field(default_factory=dict)
     apply: Reference | Literal["mujoco-context"] | None = None
     success: Text | None = None
     varies: Literal["dynamics", "reward"] = "dynamics"

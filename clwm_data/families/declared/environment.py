@@ -10,7 +10,7 @@ from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError, Unavai
 from clwm_data.extras import require
 from clwm_data.families.base import Parameters, Task
 from clwm_data.families.declared.declaration import MUJOCO_CONTEXT, FamilyDeclaration
-from clwm_data.functions import find_function, in_short, is_code
+from clwm_data.functions import FOREIGN_ERRORS, find_function, in_short, is_code
 
 if TYPE_CHECKING:
     import gymnasium as gymnasium_types
@@ -46,7 +46,7 @@ def make_environment(
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
         raise NotFoundError(f"family {declaration.name}: {in_short(error)}") from error
-    except Exception as error:  # third-party code may raise anything
+    except FOREIGN_ERRORS as error:
         values = ", ".join(f"{name}={value}" for name, value in arguments.items())
         raise UnavailableError(
             f"family {declaration.name}: {declaration.env} cannot be made with ({values}): {in_short(error)}"

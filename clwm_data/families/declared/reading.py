@@ -14,6 +14,8 @@ from clwm_data.families.registry import family_names, get_family
 from clwm_data.strict import YamlDocument, build_model, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
+#: How many files may name one another before one declares a family.
+MOST_FILES = 10
 
 
 # One model per kind of tasks, so that a mistake is reported for the kind that is meant, not for all three.
@@ -52,12 +54,21 @@ def load_family(path: Path | str) -> DeclaredFamily:
     return declared_family(read_declaration(Path(path)), trusted=True)
 
 
-def read_declaration(path: Path) -> FamilyDeclaration:
-    """As :func:`load_family`, without building the family."""
+def read_declaration(path: Path, inside: int = 0) -> FamilyDeclaration:
+    """As :func:`load_family`, without building the family.
+
+    Args:
+        path: the file.
+        inside: number of files that were read because each names the next.
+    """
     document = read_yaml(path)
     within = document.data.get("family")
     if isinstance(within, str) and is_family_file(within):
-        return read_declaration(path.parent / within)
+        if inside == MOST_FILES:
+            raise InvalidInputError(
+                f"{document.where(('family',))}: family: files name each other in a circle"
+            )
+        return read_declaration(path.parent / within, inside + 1)
     return build_declaration(below(document, "family") if isinstance(within, dict) else document)
 
 

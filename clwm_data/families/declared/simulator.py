@@ -17,6 +17,7 @@ from clwm_data.families.declared.seeds import folded
 from clwm_data.families.declared.spaces import Translation, solved
 from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
+from clwm_data.functions import FOREIGN_ERRORS
 
 #: For MuJoCo models without a camera.
 CAMERA = Camera(target=(0.0, 0.0, 0.5), distance=4.0)
@@ -66,7 +67,7 @@ class EnvironmentSimulator(Simulator):
             self._observation[lane] = self.translation.observation(observation)
         except ClwmError:
             raise
-        except Exception as error:  # whatever the code of others raises
+        except FOREIGN_ERRORS as error:
             raise self._failed(lane, "reset", error) from error
         self._seed[lane], self._history[lane] = seed, []
 
@@ -88,7 +89,7 @@ class EnvironmentSimulator(Simulator):
             result = float(reward), bool(terminated), bool(truncated)
         except ClwmError:
             raise
-        except Exception as error:  # whatever the code of others raises
+        except FOREIGN_ERRORS as error:
             raise self._failed(lane, "step", error) from error
         self._history[lane].append(np.array(action))
         return *result, key is not None and solved(info, key, self._family)
@@ -114,7 +115,7 @@ class EnvironmentSimulator(Simulator):
             return render_model(inner.model, inner.data, 0 if inner.model.ncam else CAMERA)
         try:
             picture = self._envs[lane].render()
-        except Exception as error:  # whatever the code of others raises
+        except FOREIGN_ERRORS as error:
             raise self._failed(lane, "render", error) from error
         if not isinstance(picture, np.ndarray):
             raise NotImplementedError(f"{self._source} renders no picture (rgb_array)")
@@ -125,7 +126,7 @@ class EnvironmentSimulator(Simulator):
         for env in self._envs:
             env.close()
 
-    def _failed(self, lane: int, method: str, error: Exception) -> UnavailableError:
+    def _failed(self, lane: int, method: str, error: BaseException) -> UnavailableError:
         return UnavailableError(
             f"family {self._family}, task {self.tasks[lane]}: {self._source}: {method} "
             f"failed: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -16,6 +16,9 @@ from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text
 
 MOST_TASKS = 100_000
+#: Maximum number of parameters of a task, and of those of all tasks: each is drawn, checked and stored.
+MOST_PARAMETERS = 100
+MOST_VALUES = 1_000_000
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]
@@ -30,7 +33,7 @@ class ListedTask(StrictModel):
         split: ``train``, ``id`` or ``ood``.
     """
 
-    parameters: dict[Name, Number | list[Number]] = Field(min_length=1)
+    parameters: dict[Name, Number | list[Number]] = Field(min_length=1, max_length=MOST_PARAMETERS)
     split: Split = "train"
 
 
@@ -46,7 +49,12 @@ class Steps(StrictModel):
     def _has_a_logarithm(self) -> Steps:
         if self.log and min(self.start, self.stop) <= 0.0:
             raise ValueError("values that are spaced by their ratio (log: true) must be above 0")
+        _check_length(self.start, self.stop)
         return self
+
+    def __len__(self) -> int:
+        """Number of values, without making them."""
+        return self.count
 
     def values(self) -> list[float]:
         """The values."""
@@ -63,7 +71,7 @@ class GridTasks(StrictModel):
         ood: indices of held-out tasks that are meant to be out of distribution; the others are train tasks.
     """
 
-    grid: dict[Name, list[Number] | Steps] = Field(min_length=1)
+    grid: dict[Name, list[Number] | Steps] = Field(min_length=1, max_length=MOST_PARAMETERS)
     id: Text = ""
     ood: Text = ""
 
@@ -95,6 +103,7 @@ class Range(StrictModel):
                 raise ValueError(
                     f"[{low:g}, {high:g}] is not a range: the first number is the lower one{above}"
                 )
+            _check_length(low, high)
         return self
 
     def draw(self, generator: np.random.Generator, split: Split) -> float:
@@ -127,7 +136,7 @@ class SampledTasks(StrictModel):
     """
 
     sample: Counts
-    parameters: dict[Name, Range] = Field(min_length=1)
+    parameters: dict[Name, Range] = Field(min_length=1, max_length=MOST_PARAMETERS)
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @field_validator("parameters", mode="before")
@@ -143,6 +152,9 @@ class SampledTasks(StrictModel):
     def _has_somewhere_to_go(self) -> SampledTasks:
         if self.sample.ood and not any(where.ood for where in self.parameters.values()):
             raise ValueError("ood tasks need ranges of their own: give a parameter the key ood")
+        values = (self.sample.train + self.sample.id + self.sample.ood) * len(self.parameters)
+        if values > MOST_VALUES:
+            raise ValueError(f"the tasks have {values:,} parameters together; {MOST_VALUES:,} are allowed")
         return self
 
 
@@ -176,10 +188,10 @@ def listed_tasks(tasks: list[ListedTask] | GridTasks | SampledTasks) -> tuple[Ta
 
 
 def _grid(tasks: GridTasks) -> Iterator[Task]:
-    axes = [values.values() if isinstance(values, Steps) else values for values in tasks.grid.values()]
-    count = math.prod(len(axis) for axis in axes)
+    count = math.prod(map(len, tasks.grid.values()))
     if not 1 <= count <= MOST_TASKS:
-        raise ValueError(f"the grid has {count} tasks; 1 to {MOST_TASKS} are allowed")
+        raise ValueError(f"the grid has {_number(count)} tasks; 1 to {MOST_TASKS:,} are allowed")
+    axes = [values.values() if isinstance(values, Steps) else values for values in tasks.grid.values()]
     splits: dict[int, Split] = dict.fromkeys(range(count), "train")
     for split in SPLITS[1:]:
         text = getattr(tasks, split)
@@ -202,3 +214,13 @@ def _sampled(tasks: SampledTasks) -> Iterator[Task]:
         for _ in range(getattr(tasks.sample, split)):
             drawn = {name: where.draw(generators[name], split) for name, where in tasks.parameters.items()}
             yield Task(next(index), split, drawn)
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else "more than 10^15"
+
+
+def _check_length(start: float, stop: float) -> None:
+    """Refuse what cannot be divided or drawn from: its length is more than a float holds."""
+    if not math.isfinite(stop - start):
+        raise ValueError(f"{start:g} to {stop:g} is too long: the difference is no finite number")

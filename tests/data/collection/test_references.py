@@ -137,7 +137,7 @@ def test_an_expert_plays_all_tasks(tmp_path: Path) -> None:
         for checkpoint in card.checkpoints
     ]
     write_card(tmp_path, card.model_copy(update={"tasks": list(range(38)), "checkpoints": some}))
-    with pytest.raises(ClwmError, match=r"plays no tasks 38-39: name policies trained on all tasks"):
+    with pytest.raises(ClwmError, match=r"does not play tasks 38-39: name policies trained on all tasks"):
         expert_entry(family, 1, str(tmp_path))
     with pytest.raises(ClwmError, match=rf"^{tmp_path / 'nothing'}: holds no card.yaml"):
         expert_entry(family, 1, str(tmp_path / "nothing"))

@@ -246,6 +246,11 @@ def test_actions_are_scaled_from_bounds_that_are_named(clwm: Clwm, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     first = open_store(tmp_path / "a.zarr")[0].load().action[0]
     np.testing.assert_allclose(first, (data["actions"][0] + 2) / 3 - 1, rtol=1e-5)
+    per_entry = ("convert", "a.npz", "c.zarr", "--from", "npz", "--family", "arm", "--action-bounds=-2,4")
+    done = clwm(*per_entry, "--action-bounds=-4,2")
+    assert done.returncode == 0, done.stderr
+    first = open_store(tmp_path / "c.zarr")[0].load().action[0]
+    np.testing.assert_allclose(first, (data["actions"][0] + [2, 4]) / 3 - 1, rtol=1e-5, atol=1e-7)
     for text in ("2,-2", "1", "0,inf", "a,b"):
         done = clwm(
             "convert", "a.npz", "b.zarr", "--from", "npz", "--family", "arm", f"--action-bounds={text}"

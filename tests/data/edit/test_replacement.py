@@ -149,7 +149,7 @@ def test_a_store_that_cannot_be_renamed_is_replaced_inside(
     files = tree(store_path)
     assert files.pop("zarr.json") != expected.pop("zarr.json")  # made at another time
     assert files == expected
-    monkeypatch.setattr(Path, "is_mount", lambda path: path == store_path)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == store_path)
     delete_episodes(store_path, {6: [0]})
     assert open_store(store_path).tasks[6].record.episodes == 4
     collect(tiny_manifest(), store_path, overwrite=True)
@@ -161,7 +161,7 @@ def test_a_store_that_cannot_be_renamed_is_replaced_inside(
 def test_a_replacement_inside_that_was_killed_is_completed(
     store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Path, "is_mount", lambda path: path == store_path)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == store_path)
     started = shutil.copytree(store_path, store_path.parent / "copy")
     for fatal in range(60):
         budget = [fatal]

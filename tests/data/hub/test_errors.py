@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, get_session
 
 from clwm_data import pace
 from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
@@ -98,10 +99,15 @@ def test_what_repeating_cannot_mend_is_not_repeated(
     assert (waits, len(hub.log)) == ([], 1)
 
 
+@pytest.mark.parametrize("headers", [{"Retry-After": "33"}, {"RateLimit": '"api";r=0;t=33'}])
 def test_retry_after_is_obeyed_and_told(
-    hub: HubServer, published: Repository, waits: list[float], caplog: pytest.LogCaptureFixture
+    hub: HubServer,
+    published: Repository,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    headers: dict[str, str],
 ) -> None:
-    hub.faults.append(Fault("GET", "/api/datasets/user/data$", status=429, headers={"Retry-After": "33"}))
+    hub.faults.append(Fault("GET", "/api/datasets/user/data$", status=429, headers=headers))
     with caplog.at_level(logging.WARNING, logger="clwm_data.hub.client"):
         find_one(DATA)
     assert 33.0 in waits
@@ -175,6 +181,45 @@ def test_a_hub_that_trickles(
     assert time.monotonic() - begun < 30
     hub.faults.clear()
     open_remote(DATA)[6].load()
+
+
+@pytest.mark.parametrize("seconds", [0.02, None])
+def test_a_hub_that_takes_an_upload_slowly(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    """A byte now and then, or none at all."""
+    # Patched: the connections of the Hub's client are made where no parameter leads.
+    monkeypatch.setattr(pace, "WINDOW_SECONDS", 0.3)
+    monkeypatch.setattr(client, "WRITE_TIMEOUT", 0.4)
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        stopped = threading.Event()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while not stopped.wait(seconds):
+                    connection.recv(1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/large/x"
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"user/data: is sent at less than 1 kB/s: .*it resumes"):
+            client.call("user/data", get_session().put, url, content=bytes(2**26))
+        stopped.set()
+    assert time.monotonic() - begun < 10
+
+
+def test_files_travel_by_http(monkeypatch: pytest.MonkeyPatch, hub: HubServer, published: Repository) -> None:
+    """The Xet client has no bound in time; a user who sets its variable has it."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    find_one(DATA)
+    assert not constants.HF_HUB_DISABLE_XET  # the fixture sets the variable
+    monkeypatch.delenv("HF_HUB_DISABLE_XET")
+    find_one(DATA)
+    assert constants.HF_HUB_DISABLE_XET
 
 
 @pytest.mark.parametrize("stated", ["²", "soon", "-1", "9" * 400])

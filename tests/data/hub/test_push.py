@@ -156,7 +156,7 @@ def test_several_stores_in_one_repository(
     with pytest.raises(ClwmError, match=r"no such store; the repository holds: other.zarr, tiny.zarr"):
         find_one(parse_reference("user/data/x.zarr"))
     card = hub.dataset().files()["README.md"].decode()
-    for words in ("## other", "## tiny", "other.svg", "tiny.svg", "tasks 6"):
+    for words in ("## other", "## tiny", "other.svg", "tiny.svg", "task 6"):
         assert words in card
     assert f"import clwm_data  # {install_line()}\n" in card
     assert "# pip install clwm" not in card, "the package index does not have it yet"

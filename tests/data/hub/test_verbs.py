@@ -81,7 +81,7 @@ def test_publish_look_and_download(here: Here, hub: HubServer, collected: Path, 
     part = here("pull", "user/data", "--tasks", "6-12", "--revision", "v1")
     assert part.returncode == 0, part.stderr
     assert part.stdout.startswith("data/tiny.zarr: 2 tasks, ")
-    assert part.stderr == "not in the store: tasks 0\n"
+    assert part.stderr == "not in the store: task 0\n"
     assert here("pull", "user/data").stderr == ""
     assert here("pull", "user/data").stdout.startswith("data/tiny.zarr: 3 tasks, nothing new to download")
     assert validate(tmp_path / "data/tiny.zarr") == []

@@ -127,7 +127,7 @@ def test_a_pace_is_of_one_window_and_one_request() -> None:
     def after(seconds: float, count: int) -> None:
         nonlocal now
         now += seconds
-        pace.received(count)
+        pace.count(count)
 
     after(119.0, 1)  # the first byte: the server was thinking
     after(59.0, 1)

@@ -242,7 +242,7 @@ def test_command(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([*arguments, "--horizon", "100"])
     captured = capsys.readouterr()
-    assert "tasks 0-1,6-7,12-13 have no episode of 100 steps: left out" in captured.err
+    assert "no episode of 100 steps in tasks 0-1,6-7,12-13: left out" in captured.err
     assert "probe" in captured.out  # what worked is shown and kept
 
 

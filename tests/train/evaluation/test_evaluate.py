@@ -239,7 +239,7 @@ def test_results_by_split(agent: Agent, tasks: dict[int, MemoryTask]) -> None:
     assert train["return_mean"] == pytest.approx(np.mean(list(train["tasks"].values())))
     assert "success" not in train
     assert len(warnings) == 1
-    assert "no context for tasks" in warnings[0]
+    assert "no context for task" in warnings[0]
     assert "1-5,7-11,14-39" in warnings[0]
 
 

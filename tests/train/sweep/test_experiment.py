@@ -1,0 +1,87 @@
+"""Experiments that cost without bound, or whose runs no folder could hold: one line, or a shorter name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from clwm_data.errors import InvalidInputError
+from clwm_train.sweep import list_jobs, read_experiment
+from clwm_train.sweep.budget import read_timing
+from clwm_train.sweep.engine import _outcome
+from clwm_train.sweep.job import Job
+
+HEAD = "name: e\nstores: [a.zarr]\nmethods:\n  spc:\n"
+
+EXPERIMENTS = {
+    "many seeds": (f"{HEAD}seeds: [{', '.join(map(str, range(90_000)))}]\n", "at most 1000 items"),
+    "the same seed": (f"{HEAD}seeds: [1, 2, 1]\n", "seeds names 1 twice"),
+    "endless minutes": (f"{HEAD}budget: {{minutes: 1e308}}\n", "budget.minutes"),
+    "no minutes": (f"{HEAD}budget: {{minutes: .inf}}\n", "budget.minutes"),
+    "names that differ in case": (f"{HEAD}  SPC: {{method: spc}}\n", "methods spc and SPC"),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_one_line_at_once(name: str, tmp_path: Path) -> None:
+    text, words = EXPERIMENTS[name]
+    (tmp_path / "e.yaml").write_text(text)
+    begun = time.process_time()
+    with pytest.raises(InvalidInputError) as caught:
+        read_experiment(tmp_path / "e.yaml")
+    assert time.process_time() - begun < 10.0
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def jobs(tmp_path: Path, label: str, seeds: int) -> list[Job]:
+    text = f"name: e\nstores: [a.zarr]\nmethods:\n  {label}: {{method: spc}}\nseeds: {list(range(seeds))}\n"
+    (tmp_path / "e.yaml").write_text(text)
+    return list_jobs(read_experiment(tmp_path / "e.yaml"), {"a.zarr": Path("a.zarr")}, tmp_path)
+
+
+def test_names_of_runs_are_as_long_as_file_systems_allow(tmp_path: Path) -> None:
+    assert [job.run.name for job in jobs(tmp_path, "spc", 3)] == ["a-spc-s0-1-2"]
+    (many,) = jobs(tmp_path, "spc", 1000)
+    (others,) = jobs(tmp_path, "spc", 999)
+    (long,) = jobs(tmp_path, "x" * 300, 1)
+    for job in (many, others, long):
+        job.run.mkdir()
+        job.timing.touch()
+    assert many.run != others.run
+    assert many.timing == others.timing != long.timing
+
+
+@pytest.mark.parametrize("text", ["1e-300", ".inf", ".nan", "-1.0"])
+def test_a_damaged_timing(text: str, tmp_path: Path) -> None:
+    """It would decide how many updates a run has: one, or more than there are numbers for."""
+    (tmp_path / "t.yaml").write_text(
+        f"seconds_per_update: {text}\nseeds: 1\ndevice: cpu\ncompiled: false\nplatform: x\ncreated: y\n"
+    )
+    with pytest.raises(InvalidInputError, match=r"t\.yaml:1: seconds_per_update"):
+        read_timing(tmp_path / "t.yaml")
+
+
+class Dead:
+    """A process that a signal ended."""
+
+    def __init__(self, number: int) -> None:
+        self.exitcode = -number
+
+    def join(self) -> None:
+        """It has ended."""
+
+    def recv(self) -> None:
+        """Nothing was sent."""
+        raise EOFError
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (int(signal.SIGRTMIN) + 3, "signal 37")])
+def test_any_signal_is_one_runs_failure(tmp_path: Path, number: int, name: str) -> None:
+    (job,) = jobs(tmp_path, "spc", 1)
+    assert f"its process died (killed by {name};" in str(_outcome(job, Dead(number), Dead(number)))  # type: ignore[arg-type]
