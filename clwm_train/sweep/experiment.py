@@ -108,6 +108,10 @@ class Experiment(Budgeted):
                 twice = next((value for value, count in Counter(listed).items() if count > 1), None)
                 if twice is not None:
                     raise ValueError(f"{what}{key} names {twice} twice: keep one")
+        folded: dict[str, str] = {}
+        for name in self.methods:
+            if (other := folded.setdefault(name.casefold(), name)) != name:
+                raise ValueError(f"methods {other} and {name}: their folders are the same on some systems")
         for name, method in self.methods.items():
             unknown = set((method and method.stores) or []) - set(self.stores)
             if unknown:
@@ -173,8 +177,9 @@ def list_jobs(
     trackers = experiment.track if track is None else track
     for text in experiment.stores:
         name = stores[text].name.removesuffix(".zarr")
-        if name in names:
-            raise InvalidInputError(f"stores {names[name]} and {text} are both called {name}: rename one")
+        alike = next((other for other in names if other.casefold() == name.casefold()), None)
+        if alike is not None:
+            raise InvalidInputError(f"stores {names[alike]} and {text} are both called {name}: rename one")
         names[name] = text
     jobs = []
     for name, text in names.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,27 @@ def test_mistakes_in_a_method_are_told(tmp_path: Path, text: str, message: str) 
     with pytest.raises(ClwmError, match=message) as error:
         resolve(str(tmp_path / "a.yaml"), "tiny")
     assert "\n" not in str(error.value)
+
+
+def test_methods_that_extend_the_same_are_read_once(tmp_path: Path) -> None:
+    """Thirty files of two lines would be read a billion times."""
+    for number in range(15):
+        text = f"extends: [m{number + 1}.yaml, m{number + 1}.yaml]\n" if number < 14 else "extends: focal\n"
+        (tmp_path / f"m{number}.yaml").write_text(text)
+    begun = time.process_time()
+    assert resolve(str(tmp_path / "m0.yaml"), "tiny") == resolve("focal", "tiny")
+    assert time.process_time() - begun < 5.0
+
+
+def test_a_circle_through_other_paths_and_a_chain_without_end(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("extends: ../d/a.yaml\n")
+    with pytest.raises(ClwmError, match="in a circle: a -> a"):
+        resolve(str(folder / "a.yaml"), "tiny")
+    for number in range(30):
+        (tmp_path / f"m{number}.yaml").write_text(f"extends: m{number + 1}.yaml\n")
+    with pytest.raises(ClwmError, match="more than 20 methods extend one another"):
+        resolve(str(tmp_path / "m0.yaml"), "tiny")
+    with pytest.raises(ClwmError, match="expected key=value"):
+        resolve("focal", "tiny", [f"{'a.' * 5000}b=1"])
