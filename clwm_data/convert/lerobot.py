@@ -112,13 +112,13 @@ class _Dataset:
         info = _info(folder / INFO)
         features = info.get("features")
         version = str(info.get("codebase_version"))
-        if version.startswith(VERSION) and not isinstance(features, dict):
-            raise DamagedDataError(f"{folder}: {INFO} lists no features: download it again")
         if not version.startswith(VERSION):
             raise InvalidInputError(
                 f"{folder}: is a LeRobot dataset of version {plain_text(version)[:20]}, only version 3 can "
                 "be read: convert it with lerobot first"
             )
+        if not isinstance(features, dict):
+            raise DamagedDataError(f"{folder}: {INFO} lists no features: download it again")
         self.files = sorted(map(regular, folder.glob("data/chunk-*/file-*.parquet")), key=natural_key)
         if not self.files:
             raise DamagedDataError(f"{folder}: holds no data/chunk-000/file-000.parquet: download it all")
