@@ -1,5 +1,16 @@
 """Datasets for offline meta-reinforcement learning: collect, check, share and read them.
 
+A store is a folder with the episodes of the tasks of one family::
+
+    store = clwm_data.open_store("data/point-robot.zarr")
+    for task in store:
+        arrays = task.load()  # arrays.observation [N + E, obs], arrays.action [N, act], ...
+
+``collect`` makes one from a manifest and ``Recorder`` from episodes of any environment; ``pull`` and
+``open_store`` get one from the Hub, and ``push`` publishes one. ``validate`` checks it, ``select``, ``merge``
+and ``relabel`` make new stores from it, and ``delete_episodes`` changes it. ``get_family`` gives the tasks
+and environments of a family. Every error is a ``ClwmError``.
+
 Importing this package needs neither torch nor a simulator; where Gymnasium is installed, the environments
 ``clwm/<family>-v0`` are registered with it.
 """

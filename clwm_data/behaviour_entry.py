@@ -78,7 +78,7 @@ class BehaviourEntry(StrictModel):
         }
 
     @property
-    def is_brought(self) -> bool:
+    def is_users_own(self) -> bool:
         """The policy is the user's: a function, or what a file holds."""
         return is_code(self.policy) or self.file is not None
 

@@ -52,7 +52,7 @@ def open_located(located: Located, text: str) -> Store:
     if isinstance(located, HubReference):
         from clwm_data.hub.cache import open_remote  # the Hub's client takes half a second to import
 
-        with taken_for(located, text):
+        with explaining_hub_errors(located, text):
             return open_remote(located)
     from clwm_data.store.remote import open_url
 
@@ -70,7 +70,7 @@ def download_located(located: Located, text: str, on_progress: ArrivalCallback |
     if isinstance(located, HubReference):
         from clwm_data.hub.cache import cached_store
 
-        with taken_for(located, text):
+        with explaining_hub_errors(located, text):
             return cached_store(located, on_progress)
     from clwm_data.store.remote import cached_url
 
@@ -125,7 +125,7 @@ def is_meant_as_path(text: str) -> bool:
 
 
 @contextmanager
-def taken_for(reference: HubReference, text: str) -> Iterator[None]:
+def explaining_hub_errors(reference: HubReference, text: str) -> Iterator[None]:
     """A block whose errors of the Hub also say that the text might have been meant as a path."""
     try:
         yield

@@ -1,5 +1,11 @@
 """Trainer: contextual latent world models, their baselines, and their evaluation.
 
+From data to returns on tasks that the agent was never trained on::
+
+    run = clwm_train.train("data/point-robot.zarr", method="spc", preset="tiny")
+    evaluation = clwm_train.evaluate_run(run, clwm_data.open_store("data/point-robot.zarr"))
+    agent = clwm_train.load_agent(run)
+
 Importing this package does not import torch; using its contents does.
 """
 

@@ -20,7 +20,7 @@ def check_repeats(manifest: Manifest, task: int) -> None:
     if not manifest.task_family.deterministic:
         return  # then nothing repeats, whatever the policy does
     for number, entry in enumerate(manifest.behaviours):
-        if not entry.is_brought:
+        if not entry.is_users_own:
             continue
         segment = next_segments(manifest, task, number, [], 0)[0]
         first, again = roll_out(manifest, segment), roll_out(manifest, segment)

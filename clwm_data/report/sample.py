@@ -100,7 +100,9 @@ def projection(
         return {split: part.astype(np.float64) for split, part in plane.items()}, labels
     mean, scale = pooled.mean(axis=0), pooled.std(axis=0)
     scale[scale == 0.0] = 1.0
-    _, strength, axes = np.linalg.svd((pooled - mean) / scale, full_matrices=False)
+    # A second row that says nothing, so that a single one has two components, too.
+    standardised = np.vstack([(pooled - mean) / scale, np.zeros((int(len(pooled) == 1), width))])
+    _, strength, axes = np.linalg.svd(standardised, full_matrices=False)
     # Signs of components are arbitrary: the largest entry of each is made positive.
     axes = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
     shares = 100.0 * strength[:2] ** 2 / max(float(np.sum(strength**2)), 1e-300)

@@ -33,13 +33,13 @@ class Codes:
     tasks: tuple[int, ...]
     splits: tuple[str, ...]
 
-    def of(self, seed: int, split: str) -> Floats:
+    def of_split(self, seed: int, split: str) -> Floats:
         """z of one seed (by position) and one split: [tasks of the split * n, z]."""
         chosen = [position for position, other in enumerate(self.splits) if other == split]
         return self.z[seed, chosen].reshape(-1, self.z.shape[-1])
 
     def truth(self, split: str, values: Floats) -> Floats:
-        """Rows of ``values`` [index in the family, p] that belong to :meth:`of`: [tasks * n, p]."""
+        """Rows of ``values`` [index in the family, p] that belong to :meth:`of_split`: [tasks * n, p]."""
         chosen = [task for task, other in zip(self.tasks, self.splits, strict=True) if other == split]
         return np.repeat(values[chosen], self.z.shape[2], axis=0)
 

@@ -80,9 +80,9 @@ def _scores(
 ) -> tuple[DisentanglementScores, Floats, Floats]:
     """Scores, importance [z, factors], information [factors, z]: fitted to train tasks, scored on id."""
     data = (
-        codes.of(row, "train"),
+        codes.of_split(row, "train"),
         codes.truth("train", values),
-        codes.of(row, "id"),
+        codes.of_split(row, "id"),
         codes.truth("id", values),
     )
     trees, information = dci(*data, seed=seed), infomec(*data, seed=seed)

@@ -35,7 +35,7 @@ TRANSITIONS = 256
 
 
 @torch.no_grad()
-def look_off_policy(agent: Agent, data: TaskData, split: Split, *, seed: int = 0) -> list[OffPolicy]:
+def compare_off_policy(agent: Agent, data: TaskData, split: Split, *, seed: int = 0) -> list[OffPolicy]:
     """The numbers above for the tasks of a split.
 
     Args:

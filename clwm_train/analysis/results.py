@@ -179,7 +179,7 @@ def find_analysis(
 def _read(file: Path, run: Run) -> Analysis:
     document = parse_json(read_bounded(file), str(file))
     try:
-        analysis = Analysis.model_validate(_of_now(document) if file.name == EARLIER else document)
+        analysis = Analysis.model_validate(_upgraded(document) if file.name == EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = first_mistake(error) if isinstance(error, ValidationError) else "is not an analysis"
         raise DamagedDataError(f"{file}: {what}: delete it and run `clwm analyse` again") from error
@@ -193,8 +193,8 @@ def _read(file: Path, run: Run) -> Analysis:
     return analysis
 
 
-def _of_now(document: Any) -> dict[str, Any]:
-    """Converts an ``EARLIER`` document, whose settings were beside the results."""
+def _upgraded(document: Any) -> dict[str, Any]:
+    """Convert an ``EARLIER`` document, whose settings were beside the results."""
     outside = {"checkpoint", "store_sha256", "seeds"}
     return {
         **{key: document[key] for key in outside},

@@ -18,7 +18,7 @@ from clwm_data.store import Store
 from clwm_data.store.stored_family import stored_family
 from clwm_train.analysis.codes import Codes, parameter_values, sample_codes
 from clwm_train.analysis.factors import disentanglement_of, disentangles
-from clwm_train.analysis.off_policy import look_off_policy
+from clwm_train.analysis.off_policy import compare_off_policy
 from clwm_train.analysis.open_loop import open_loop_error, tasks_with_episodes
 from clwm_train.analysis.probe import linear_probe
 from clwm_train.analysis.results import (
@@ -109,7 +109,7 @@ def analyse(
             }
             seeds[row] = seeds[row].model_copy(update={"open_loop": errors})
     for split in off_policy_splits:
-        metrics = look_off_policy(agent, data, split, seed=settings.seed)
+        metrics = compare_off_policy(agent, data, split, seed=settings.seed)
         for row, seed_metrics in enumerate(metrics):
             other_splits = seeds[row].off_policy or {}
             seeds[row] = seeds[row].model_copy(update={"off_policy": {**other_splits, split: seed_metrics}})
@@ -156,9 +156,9 @@ def _probe(family: TaskFamily, codes: Codes, row: int) -> dict[str, dict[str, fl
         if codes.splits.count(split) < 2:  # one task has no variance to explain
             continue
         scores = linear_probe(
-            codes.of(row, "train"),
+            codes.of_split(row, "train"),
             codes.truth("train", values),
-            codes.of(row, split),
+            codes.of_split(row, split),
             codes.truth(split, values),
         )
         result[split] = {

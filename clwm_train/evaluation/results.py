@@ -169,7 +169,7 @@ def find_evaluation(
 def _read(file: Path, run: Run) -> Evaluation:
     document = parse_json(read_bounded(file), str(file))
     try:
-        evaluation = Evaluation.model_validate(_of_now(document) if file.name in EARLIER else document)
+        evaluation = Evaluation.model_validate(_upgraded(document) if file.name in EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = first_mistake(error) if isinstance(error, ValidationError) else "is not an evaluation"
         raise DamagedDataError(f"{file}: {what}: delete it and run `clwm eval` again") from error
@@ -183,8 +183,8 @@ def _read(file: Path, run: Run) -> Evaluation:
     return evaluation
 
 
-def _of_now(document: Any) -> dict[str, Any]:
-    """Converts a document of ``EARLIER`` versions of clwm, whose settings were beside the results."""
+def _upgraded(document: Any) -> dict[str, Any]:
+    """Convert a document of ``EARLIER`` versions of clwm, whose settings were beside the results."""
     first: dict[str, Any] = document["results"][0]
     outside = {"checkpoint", "store_sha256", "results"}
     settings = {key: value for key, value in document.items() if key not in outside}

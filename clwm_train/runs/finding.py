@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clwm_data.errors import ConflictError, DamagedDataError, NotFoundError
 from clwm_data.hub.reference import HubReference, is_address, looks_like_reference, parse_reference
-from clwm_data.opening import is_meant_as_path, taken_for
+from clwm_data.opening import explaining_hub_errors, is_meant_as_path
 from clwm_data.paths import real_path
 from clwm_data.suggestions import suggestion
 from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD
@@ -39,7 +39,7 @@ def find_run(text: str | Path) -> Path:
         return located
     from clwm_data.hub.snapshot import cached_files  # the Hub's client takes half a second to import
 
-    with taken_for(located, str(text)):
+    with explaining_hub_errors(located, str(text)):
         return cached_files(located, partial(_files_of_run, located))
 
 

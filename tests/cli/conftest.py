@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 from clwm_cli.main import main
 
+from clwm_data import collect
+from tests.conftest import tiny_manifest
 from tests.train.helpers import SMALL
 
 SMALL_OPTIONS = tuple(part for text in SMALL for part in ("--set", text))
+#: A few updates on data of few tasks.
+SIZES = tuple(
+    part
+    for text in ("batch.tasks=3", "batch.windows=4", "batch.context=8", "steps=6", "checkpoint_every=6")
+    for part in ("--set", text)
+)
 
 #: (arguments) -> exit code, stdout, stderr
 Call = Callable[..., tuple[int, str, str]]
@@ -29,6 +37,14 @@ def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
         return int(stopped.value.code or 0), captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two tasks of every split; do not change it."""
+    path = tmp_path_factory.mktemp("six") / "six.zarr"
+    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six"), path)
+    return path
 
 
 @pytest.fixture

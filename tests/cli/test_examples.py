@@ -10,14 +10,8 @@ import pytest
 
 from clwm_data.manifest import load_manifest
 from clwm_data.opening import open_store
-from tests.cli.conftest import Call
+from tests.cli.conftest import SIZES, Call
 from tests.conftest import ROOT, Clwm
-
-SIZES = tuple(
-    part
-    for text in ("batch.tasks=3", "batch.windows=4", "batch.context=8", "steps=6", "checkpoint_every=6")
-    for part in ("--set", text)
-)
 
 
 @pytest.mark.parametrize(("example", "discrete"), [("pendulum", None), ("cartpole", 2)])

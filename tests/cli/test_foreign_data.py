@@ -11,14 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Call
+from tests.cli.conftest import SIZES, Call
 from tests.conftest import ROOT, Clwm
 
-SIZES = tuple(
-    part
-    for text in ("batch.tasks=3", "batch.windows=4", "batch.context=8", "steps=6", "checkpoint_every=6")
-    for part in ("--set", text)
-)
 ENVIRONMENT = """\
 import gymnasium
 import numpy as np

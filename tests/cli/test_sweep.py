@@ -18,12 +18,11 @@ import pytest
 import yaml
 from clwm_cli.main import main
 
-from clwm_data.collection.collector import collect
 from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.metrics_log import THROUGHPUT
 from clwm_train.runs.run import open_run
 from clwm_train.sweep import engine
-from tests.conftest import ROOT, Clwm, tiny_manifest
+from tests.conftest import ROOT, Clwm
 from tests.train.helpers import SMALL
 
 SETTINGS = {
@@ -50,14 +49,6 @@ SHORT = {**TINY, "budget": {"updates": 4}, "set": {**SETTINGS, "log_every": 2, "
 Call = Callable[..., tuple[int, str, str]]
 
 pytest.importorskip("sklearn")
-
-
-@pytest.fixture(scope="module")
-def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of two tasks of every split."""
-    path = tmp_path_factory.mktemp("six") / "six.zarr"
-    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six"), path)
-    return path
 
 
 @pytest.fixture

@@ -34,13 +34,6 @@ SHORT: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("six") / "six.zarr"
-    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six"), path)
-    return path
-
-
 @pytest.fixture
 def folder(six: Path, tmp_path: Path) -> Path:
     shutil.copytree(six, tmp_path / "six.zarr")

@@ -148,6 +148,9 @@ def test_projection_is_principal_component_analysis() -> None:
     flat, labels = projection({"train": mixed[:, :2]}, "action")
     np.testing.assert_allclose(flat["train"], mixed[:, :2])
     assert labels == ("action 0", "action 1")
+    single, labels = projection({"train": mixed[:1]}, "observation")  # a store of one transition
+    np.testing.assert_array_equal(single["train"], [[0.0, 0.0]])
+    assert labels == ("component 1 (0 %)", "component 2 (0 %)")
 
 
 def test_spread() -> None:

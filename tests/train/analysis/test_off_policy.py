@@ -8,7 +8,7 @@ import torch
 
 from clwm_train.analysis import off_policy
 from clwm_train.analysis.codes import context_z
-from clwm_train.analysis.off_policy import look_off_policy, returns_to_go
+from clwm_train.analysis.off_policy import compare_off_policy, returns_to_go
 from clwm_train.config import DataConfig
 from clwm_train.data.task_data import load_task_data
 from clwm_train.model.agent import Agent
@@ -46,7 +46,7 @@ def test_numbers_against_a_loop_over_transitions(
     agent = Agent(config, [3, 8], 2, 2).eval()
     data = load_task_data(TASKS, config.data)
     agent.normaliser.load_state_dict(data.normaliser.state_dict())
-    looks = look_off_policy(agent, data, "id", seed=5)
+    looks = compare_off_policy(agent, data, "id", seed=5)
     chosen, contexts = off_policy._draw(data, "id", 5)
     assert chosen.shape == (2, 7)
     scale = float(data.normaliser.reward_scale)
@@ -81,8 +81,8 @@ def test_numbers_against_a_loop_over_transitions(
         assert given.keys() == rows.keys()
         for name, values_of in rows.items():
             assert given[name] == pytest.approx(np.mean(values_of), rel=1e-4, abs=1e-5), name
-    assert look_off_policy(agent, data, "id", seed=5) == looks
-    assert look_off_policy(agent, data, "id", seed=6) != looks
+    assert compare_off_policy(agent, data, "id", seed=5) == looks
+    assert compare_off_policy(agent, data, "id", seed=6) != looks
 
 
 @pytest.mark.parametrize("method", ["spc", "focal-ln", "tdmpc2"])
@@ -97,7 +97,7 @@ def test_values_are_the_critics_in_the_rewards_scale(method: str) -> None:
     disturb(agent)
     assert isinstance(agent.backbone, ActorCritic)
     weights = {name: p.detach() for name, p in agent.named_parameters()}
-    seen = look_off_policy(agent, data, "id")
+    seen = compare_off_policy(agent, data, "id")
     for seed in (0, 1):
         values = []
         for row in (5, 6):

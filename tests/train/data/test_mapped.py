@@ -39,12 +39,6 @@ from tests.train.helpers import small_config
 CONFIG = DataConfig()
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    path = tmp_path_factory.mktemp("stores") / "tiny.zarr"
-    return collect(tiny_manifest(tasks=(0, 6, 12, 13)), path)
-
-
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLWM_CACHE", str(tmp_path / "cache"))

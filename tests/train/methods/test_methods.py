@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError
 from clwm_data.store import Store
 from clwm_train.methods.listing import list_methods
@@ -17,17 +16,10 @@ from clwm_train.runs.loading import load_agent
 from clwm_train.runs.metrics_log import read_metrics
 from clwm_train.runs.run import describe_run, open_run, write_run
 from clwm_train.training.train import train_run
-from tests.conftest import tiny_manifest
 from tests.train.helpers import small_config
 from tests.train.training.test_trainer import files, stop_after
 
 METHODS = names("methods")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    path = tmp_path_factory.mktemp("stores") / "tiny.zarr"
-    return collect(tiny_manifest(tasks=(0, 6, 12, 13)), path)
 
 
 def test_all_are_there() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from clwm_data.collection.collector import collect
 from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.families import get_family
 from clwm_data.store import Store
@@ -23,16 +22,10 @@ from clwm_train.runs.run import describe_run, open_run, write_run
 from clwm_train.settings import EvaluationSettings
 from clwm_train.training.learner import Learner
 from clwm_train.training.train import train_run
-from tests.conftest import tiny_manifest
 from tests.train.helpers import random_task, small_config
 from tests.train.training.test_learner import make
 
 FAMILY = get_family("point-robot")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return collect(tiny_manifest(tasks=(0, 6, 12, 13)), tmp_path_factory.mktemp("stores") / "tiny.zarr")
 
 
 def trained(store: Store, path: Path, method: str, *overrides: str) -> Agent:

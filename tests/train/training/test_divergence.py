@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from clwm_data.collection.collector import collect
 from clwm_data.errors import DivergedError
 from clwm_data.store import Store
 from clwm_train.config import BACKBONES
@@ -19,18 +18,12 @@ from clwm_train.runs.run import Run, describe_run, open_run, write_run
 from clwm_train.settings import Execution
 from clwm_train.training.divergence import check_finite
 from clwm_train.training.train import train_run
-from tests.conftest import tiny_manifest
 from tests.train.helpers import COMPILER, small_config
 
 LINE = (
     r"^\S+: (\S+ of seed 3|features of the context encoder) (is|are) not finite (at|after) update \d+; "
     r"(the last good checkpoint is \S+step-0\d+|there is no checkpoint yet); try a lower learning rate"
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return collect(tiny_manifest(tasks=(0, 6, 12, 13)), tmp_path_factory.mktemp("stores") / "tiny.zarr")
 
 
 def new_run(path: Path, store: Store, method: str, *overrides: str) -> Run:

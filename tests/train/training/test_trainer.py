@@ -24,12 +24,6 @@ from tests.conftest import tiny_manifest
 from tests.train.helpers import small_config
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    path = tmp_path_factory.mktemp("stores") / "tiny.zarr"
-    return collect(tiny_manifest(tasks=(0, 6, 12, 13)), path)
-
-
 def new_run(path: Path, store: Store, *overrides: str, seeds: tuple[int, ...] = (3,)) -> Run:
     config = small_config("spc", "tiny", *overrides)
     return write_run(describe_run(path, store, config, method="spc", preset="tiny", seeds=seeds))
