@@ -38,11 +38,11 @@ def available_memory(system: Path = Path("/"), limits: Callable[[int], tuple[int
         system: root of the file system that the numbers are read from.
         limits: gives the process's limits, soft and hard; by default :func:`resource.getrlimit`.
     """
-    candidates = [_kibibytes(system / "proc/meminfo", "MemAvailable"), *_left_by_control_groups(system)]
+    candidates = [_kibibytes(f"{system}/proc/meminfo", "MemAvailable"), *_left_by_control_groups(system)]
     for limit, counted in PROCESS_LIMITS:
         most = (limits or resource.getrlimit)(limit)[0]
         if most != resource.RLIM_INFINITY:
-            candidates.append(max(0, most - (_kibibytes(system / "proc/self/status", counted) or 0)))
+            candidates.append(max(0, most - (_kibibytes(f"{system}/proc/self/status", counted) or 0)))
     known = [candidate for candidate in candidates if candidate is not None]
     return min(known) if known else _machine_memory()
 
@@ -80,45 +80,56 @@ class _MemoryStatus(ctypes.Structure):
 
 
 def _left_by_control_groups(system: Path) -> Iterator[int]:
+    # Text rather than paths: this is asked before every task that is read.
     own = _own_groups(system)
     for mount, limit, usage in CONTROL_GROUPS:
-        folders = {system / mount}
+        top = f"{system}/{mount}"
+        groups = {""}
         for group in own:
-            folder = system / mount / group
-            if folder.is_dir():
-                folders.update(
-                    path for path in (folder, *folder.parents) if path.is_relative_to(system / mount)
-                )
-        for folder in folders:
-            most = _number(folder / limit)
+            parts = [part for part in group.split("/") if part]
+            if os.path.isdir("/".join([top, *parts])):
+                groups.update("/".join(parts[: count + 1]) for count in range(len(parts)))
+        for group in groups:
+            folder = f"{top}/{group}"
+            most = _number(f"{folder}/{limit}")
             if most is not None:
                 # Cached files count as used, but are dropped when memory is needed.
-                used = (_number(folder / usage) or 0) - (_entry(folder / "memory.stat", "inactive_file") or 0)
+                used = (_number(f"{folder}/{usage}") or 0) - (
+                    _entry(f"{folder}/memory.stat", "inactive_file") or 0
+                )
                 yield max(0, most - max(0, used))
 
 
 def _own_groups(system: Path) -> list[str]:
     """Paths of the control groups of this process below their mounts; empty if unknown."""
-    file = system / "proc/self/cgroup"  # one line per hierarchy: number:controllers:path
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    # One line per hierarchy: number:controllers:path.
+    lines = _text(f"{system}/proc/self/cgroup").splitlines()
     paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
     return [path.lstrip("/") for path in paths if ".." not in path.split("/")]
 
 
-def _number(path: Path) -> int | None:
-    text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+def _number(path: str) -> int | None:
+    text = _text(path).strip()
     return int(text) if text.isdigit() else None
 
 
-def _entry(path: Path, key: str) -> int | None:
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+def _entry(path: str, key: str) -> int | None:
+    for line in _text(path).splitlines():
+        if line.startswith(key):
             words = line.split()
-            if words[:1] == [key]:
+            if words[0] == key:
                 return int(words[1])
     return None
 
 
-def _kibibytes(path: Path, key: str) -> int | None:
+def _text(path: str) -> str:
+    """The content of a file; empty if there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return ""
+
+
+def _kibibytes(path: str, key: str) -> int | None:
     value = _entry(path, f"{key}:")
     return None if value is None else value * 1024
