@@ -243,12 +243,9 @@ def _train(
     click.echo(
         f"{target}: {run.record.method} on {store.name}, {plural(len(run.record.train_tasks), 'train task')}"
     )
-    compiled = (
-        "compiled first, which takes a minute or two where it never was before"
-        if decided.compile
-        else "not compiled"
-    )
-    click.echo(f"{target}: the update is {compiled}", err=True)
+    if decided.compile:
+        where = "which takes a minute or two where none like it was before"
+        click.echo(f"{target}: the update is compiled first, {where}", err=True)
     if decided.memory == "mmap":
         click.echo(f"{target}: the data is mapped from files in {cache_folder('mapped')}", err=True)
     shares = partial(_echo_shares, target / TRACE) if profile else None

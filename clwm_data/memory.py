@@ -38,11 +38,14 @@ def available_memory(system: Path = Path("/"), limits: Callable[[int], tuple[int
         system: root of the file system that the numbers are read from.
         limits: gives the process's limits, soft and hard; by default :func:`resource.getrlimit`.
     """
-    candidates = [_kibibytes(f"{system}/proc/meminfo", "MemAvailable"), *_left_by_control_groups(system)]
+    candidates = [
+        _kibibytes(f"{_start(system)}/proc/meminfo", "MemAvailable"),
+        *_left_by_control_groups(system),
+    ]
     for limit, counted in PROCESS_LIMITS:
         most = (limits or resource.getrlimit)(limit)[0]
         if most != resource.RLIM_INFINITY:
-            candidates.append(max(0, most - (_kibibytes(f"{system}/proc/self/status", counted) or 0)))
+            candidates.append(max(0, most - (_kibibytes(f"{_start(system)}/proc/self/status", counted) or 0)))
     known = [candidate for candidate in candidates if candidate is not None]
     return min(known) if known else _machine_memory()
 
@@ -80,14 +83,14 @@ class _MemoryStatus(ctypes.Structure):
 
 
 def _left_by_control_groups(system: Path) -> Iterator[int]:
-    # Text rather than paths: this is asked before every task that is read.
+    # Text rather than paths, which take long to join: this is asked before every task that is read.
     own = _own_groups(system)
     for mount, limit, usage in CONTROL_GROUPS:
-        top = f"{system}/{mount}"
+        top = f"{_start(system)}/{mount}"
         groups = {""}
         for group in own:
             parts = [part for part in group.split("/") if part]
-            if os.path.isdir("/".join([top, *parts])):
+            if Path("/".join([top, *parts])).is_dir():
                 groups.update("/".join(parts[: count + 1]) for count in range(len(parts)))
         for group in groups:
             folder = f"{top}/{group}"
@@ -103,7 +106,7 @@ def _left_by_control_groups(system: Path) -> Iterator[int]:
 def _own_groups(system: Path) -> list[str]:
     """Paths of the control groups of this process below their mounts; empty if unknown."""
     # One line per hierarchy: number:controllers:path.
-    lines = _text(f"{system}/proc/self/cgroup").splitlines()
+    lines = _text(f"{_start(system)}/proc/self/cgroup").splitlines()
     paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
     return [path.lstrip("/") for path in paths if ".." not in path.split("/")]
 
@@ -125,9 +128,14 @@ def _entry(path: str, key: str) -> int | None:
 def _text(path: str) -> str:
     """The content of a file; empty if there is none."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return ""
+
+
+def _start(system: Path) -> str:
+    """What paths below the root of a file system begin with."""
+    return system.as_posix().rstrip("/")
 
 
 def _kibibytes(path: str, key: str) -> int | None:

@@ -29,8 +29,8 @@ from clwm_data.store.digest import json_sha256
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-#: Number of updates from which runs are compiled. At `tiny`, the size that gains least, the 6,000 updates of the
-#: preset then take 1.3 times as long in the first run of a configuration, and half as long in all later ones.
+#: Number of updates from which runs are compiled. At `tiny`, the size that gains least, the 6,000 updates of
+#: the preset then take 1.3 times as long in the first run of a configuration, half as long in all others.
 WORTHWHILE = 5_000
 #: A backend of torch.compile: a name, such as eager, which only traces, or a function.
 Backend = str | Callable[..., Any]

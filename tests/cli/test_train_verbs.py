@@ -26,8 +26,7 @@ from tests.train.helpers import COMPILER
 def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
     trained = clwm("train", store_path, "--out", "run", *SMALL_OPTIONS)
     assert trained.returncode == 0, trained.stderr
-    # The progress bar is silent when stderr is not a terminal.
-    assert trained.stderr == "run: the update is not compiled\n"
+    assert trained.stderr == ""  # the progress bar is silent when stderr is not a terminal
     done = clwm("eval", "run", "--json", "--episodes", 1, "--context-size", 20)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -162,9 +161,7 @@ def test_long_runs_are_compiled_unless_told_otherwise(
         code, _, err = call("train", store_path, "--out", tmp_path / str(number), *SMALL_OPTIONS, *options)
         assert code == 0
         assert ("slower than it could: no compiler" in err) == (number == 0 and not there_is_a_compiler)
-        compiled = number == 0 and there_is_a_compiler
-        assert ("the update is compiled first" in err) == compiled
-        assert ("the update is not compiled" in err) != compiled
+        assert ("the update is compiled first" in err) == (number == 0 and there_is_a_compiler)
     assert asked == [there_is_a_compiler, False, False]
 
 
