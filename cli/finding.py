@@ -128,5 +128,6 @@ def store_of_run(run: Run, given: str | None) -> Path:
         return path
     origin = run.record.origin
     if origin is None:
-        raise NotFoundError(f"{run.path}: its data is no longer at {path}: say where it is with --store")
+        what = f"is no longer at {path}" if path.is_absolute() else f"({path}) was not published with it"
+        raise NotFoundError(f"{run.path}: its data {what}: say where it is with --store")
     return find_store(f"hf://datasets/{origin.repository}@{origin.revision}/{origin.store}")

@@ -104,8 +104,18 @@ def push(
 def _publication_of_run(run: Path, repo_id: str, branch: str | None, dataset: str | None) -> Publication:
     require("torch", "train", "publishing a run")
     from clwm_train.hub.agents import publish_run
+    from clwm_train.runs.run import open_run
 
-    return publish_run(real_path(run), repo_id, branch, dataset)
+    path = real_path(run)
+    publication = publish_run(path, repo_id, branch, dataset)
+    record = open_run(path).record
+    if dataset is None and record.origin is None:
+        click.echo(
+            f"clwm: the agent will not say where its data is: push {record.store_name}, then this again with "
+            "--dataset USER/REPO; else others have to name the data with --store",
+            err=True,
+        )
+    return publication
 
 
 def _publication_of_store(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from clwm_data.errors import ClwmError
 from clwm_data.families import get_family
 from clwm_data.opening import open_store
 from clwm_data.store.atomic import replacing
@@ -25,4 +26,7 @@ def main(run: Path, store: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(*sys.argv[3:] or ["docs/images/tracking.svg"]))
+    try:
+        main(Path(sys.argv[1]), sys.argv[2], Path(*sys.argv[3:] or ["docs/images/tracking.svg"]))
+    except ClwmError as error:
+        sys.exit(str(error))

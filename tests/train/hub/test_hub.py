@@ -109,7 +109,9 @@ def test_what_is_pushed_can_be_evaluated(
     assert str(run.parent) not in repository.files()["run.yaml"].decode()
     with pytest.raises(SystemExit):
         main(["eval", "user/agent"])
-    assert "say where it is with --store" in capsys.readouterr().err
+    assert "its data (tiny) was not published with it: say where it is" in capsys.readouterr().err
+    here("push", run, "user/agent")
+    assert "the agent will not say where its data is: push tiny, then" in capsys.readouterr().err
 
 
 def test_a_run_on_downloaded_data_knows_its_revision(
@@ -135,7 +137,9 @@ def test_a_run_on_downloaded_data_knows_its_revision(
     )
     train_run(run, store)
     here("eval", run.path, "--episodes", "1", "--context-size", "20")
+    capsys.readouterr()
     here("push", run.path, "user/agent")
+    assert "will not say" not in capsys.readouterr().err
     card = hub.repositories["model", "user/agent"].files()["README.md"].decode()
     assert f"datasets/user/data/tree/{commit}/tiny.zarr" in card
     assert "2 seeds" in card
@@ -344,10 +348,10 @@ def test_no_token_is_ever_written(hub: HubServer, run: Path, tmp_path: Path) -> 
         assert not file.is_file() or TOKEN.encode() not in file.read_bytes(), file
 
 
-def test_the_five_commands_of_the_documentation(
-    hub: HubServer, clwm: Clwm, collected: Path, tmp_path: Path
+def test_the_commands_of_the_documentation(
+    hub: HubServer, clwm: Clwm, collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Word for word, each in a process of its own."""
+    """Word for word; those about datasets each in a process of its own."""
     shutil.copytree(collected, tmp_path / "data/point-robot.zarr")
     text = (ROOT / "docs/sharing.md").read_text()
     lines = text.split("```sh\n")[1].split("```")[0].splitlines()
@@ -355,11 +359,18 @@ def test_the_five_commands_of_the_documentation(
     assert len(commands) == 5
     assert commands[0] == ["hf", "auth", "login"]
     for _, *arguments in commands[1:]:
-        few = ["--steps", "2", "--set", "batch.windows=2"] if arguments[0] == "train" else []
-        done = clwm(*arguments, *few)
+        few = ["--steps", "2", "--set", "batch.windows=2", "--out", "runs/point-robot-spc-s0"]
+        done = clwm(*arguments, *few * (arguments[0] == "train"))
         assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").iterdir()
     assert (run / "checkpoints/step-000000002").is_dir()
     record = open_run(run).record
     assert record.origin is not None
     assert record.origin.revision == hub.dataset("user/point-robot").refs["v1"]
+
+    agents = text.split("## Trained agents")[1].split("```sh\n")[1].split("```")[0].splitlines()
+    assert len(agents) == 4
+    monkeypatch.chdir(tmp_path)
+    for line in agents:
+        here(*shlex.split(line, comments=True)[1:])
+    assert (tmp_path / "runs/point-robot-spc/run.yaml").is_file()
