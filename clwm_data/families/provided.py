@@ -12,7 +12,7 @@ from clwm_data.families.base import Task, TaskFamily, with_lists
 from clwm_data.families.simulation.process_lanes import ProcessLanes
 from clwm_data.families.simulation.simulator import Simulator
 from clwm_data.families.stored import FamilyDescription, FamilyFacts, StoredFamily, TaskDescription
-from clwm_data.functions import find_function, in_short
+from clwm_data.functions import FOREIGN_ERRORS, find_function, in_short
 
 if TYPE_CHECKING:
     import gymnasium
@@ -133,7 +133,7 @@ def _environment(source: str, make: Callable[..., Any], task: Task) -> Any:
         env = make(task.index, dict(task.parameters))
     except ClwmError:
         raise
-    except Exception as error:  # whatever the code of others raises
+    except FOREIGN_ERRORS as error:
         raise UnavailableError(f"{source}: task {task.index}: {in_short(error)}") from error
     if not isinstance(env, gymnasium.Env):
         raise InvalidInputError(

@@ -30,6 +30,7 @@ from clwm_data.bounded import read_bounded
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.memory import available_memory
+from clwm_data.ranges import format_indices
 from clwm_data.store.atomic import move_folder
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_data.suggestions import suggestion
@@ -206,7 +207,8 @@ def read_record(checkpoint: Path, seeds: Sequence[int] | None = None) -> Checkpo
     if checkpoint.name != BEST and checkpoint.name != f"step-{record.step:09d}":
         raise DamagedDataError(f"{path}: says step {record.step}, which is not its folder's: {REMEDY}")
     if seeds is not None and record.seeds != list(seeds):
-        raise DamagedDataError(f"{path}: is of seeds {record.seeds}, the run of {list(seeds)}: {REMEDY}")
+        own, expected = format_indices(record.seeds), format_indices(seeds)
+        raise DamagedDataError(f"{path}: is of seeds {own}, the run of {expected}: {REMEDY}")
     return record
 
 

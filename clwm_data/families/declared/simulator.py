@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import Task
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.environment import make_environment
@@ -19,6 +19,8 @@ from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 from clwm_data.functions import FOREIGN_ERRORS
 
+#: Largest number of the type that observations and rewards are stored in.
+LARGEST = float(np.finfo(np.float32).max)
 #: For MuJoCo models without a camera.
 CAMERA = Camera(target=(0.0, 0.0, 0.5), distance=4.0)
 
@@ -64,7 +66,7 @@ class EnvironmentSimulator(Simulator):
     def _begin(self, lane: int, seed: int) -> None:
         try:
             observation, _ = self._envs[lane].reset(seed=seed)
-            self._observation[lane] = self.translation.observation(observation)
+            self._see(lane, observation, 0)
         except ClwmError:
             raise
         except FOREIGN_ERRORS as error:
@@ -85,14 +87,29 @@ class EnvironmentSimulator(Simulator):
             observation, reward, terminated, truncated, info = self._envs[lane].step(
                 self.translation.action(action)
             )
-            self._observation[lane] = self.translation.observation(observation)
             result = float(reward), bool(terminated), bool(truncated)
+            self._see(lane, observation, len(self._history[lane]) + 1, result[0])
         except ClwmError:
             raise
         except FOREIGN_ERRORS as error:
             raise self._failed(lane, "step", error) from error
         self._history[lane].append(np.array(action))
         return *result, key is not None and solved(info, key, self._family)
+
+    def _see(self, lane: int, observation: Any, step: int, reward: float = 0.0) -> None:
+        """Take an observation.
+
+        Raises:
+            InvalidInputError: it, or the reward, holds numbers that float32 does not.
+        """
+        flat = self.translation.observation(observation)
+        for name, values in (("observation", flat), ("reward", reward)):
+            if not (np.abs(values) <= LARGEST).all():
+                where = f"family {self._family}, task {self.tasks[lane]}: {self._source}: step {step}"
+                raise InvalidInputError(
+                    f"{where}: the {name} holds a number that is not finite, or too large for float32"
+                )
+        self._observation[lane] = flat
 
     def observe(self) -> NDArray[np.float64]:
         """Flattened observations [L, obs]."""
