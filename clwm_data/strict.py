@@ -75,10 +75,13 @@ def build_model(model: type[Model], document: YamlDocument) -> Model:
         first = min(errors, key=lambda mistake: mistake["type"] != "extra_forbidden")
         path: Path_ = tuple(first["loc"])
         others = len(errors) - 1
-        if first["type"] not in ("extra_forbidden", "missing") and (place := document.known_part(path)):
+        if first["type"] not in ("extra_forbidden", "missing") and (place := document.keys_of(path)):
             # A value that may be of several kinds has a mistake for each: the one of the kind that fits.
-            here = [e for e in errors if document.known_part(tuple(e["loc"])) == place]
-            first, path = min(here, key=lambda mistake: mistake["type"].endswith("_type")), place
+            here = [e for e in errors if document.keys_of(tuple(e["loc"]))[: len(place)] == place]
+            first = min(here, key=lambda mistake: mistake["type"].endswith("_type"))
+            path = (
+                tuple(first["loc"]) if first["type"] == "missing" else document.keys_of(tuple(first["loc"]))
+            )
             others = len(errors) - len(here)
         more = "" if others == 0 else f" (and {others} more)"
         message = _message(model, path, first) + more

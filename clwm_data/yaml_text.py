@@ -56,14 +56,17 @@ class YamlDocument:
 
     def where(self, path: Path_) -> str:
         """``file:line`` of a key path, or of its nearest ancestor that is in the file."""
-        known = self.known_part(path)
-        return f"{self.source}:{self.lines[known]}" if known else self.source
-
-    def known_part(self, path: Path_) -> Path_:
-        """A key path, or the nearest of its ancestors that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
-        return path
+        return f"{self.source}:{self.lines[path]}" if path else self.source
+
+    def keys_of(self, path: Path_) -> Path_:
+        """The steps of a path that are in the file: Pydantic puts names of types between them."""
+        keys: Path_ = ()
+        for step in path:
+            if (*keys, step) in self.lines:
+                keys = (*keys, step)
+        return keys
 
 
 def parse_yaml(text: str, source: str) -> YamlDocument:

@@ -224,5 +224,5 @@ def test_datasets_with_other_actions_are_not_joined(tmp_path: Path) -> None:
         table = pq.read_table(file)
         narrow = pa.array([row[:1] for row in table["action"].to_pylist()], pa.list_(pa.float32(), 1))
         pq.write_table(table.set_column(table.schema.get_field_index("action"), "action", narrow), file)
-    with pytest.raises(ClwmError, match=r"its actions have 1 entries, those of .* 2: convert them apart"):
+    with pytest.raises(ClwmError, match=r"its actions have 1 entry, those of .* 2: convert them apart"):
         lerobot_source(tmp_path / "arms")
