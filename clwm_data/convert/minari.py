@@ -23,6 +23,7 @@ from clwm_data.convert.source import (
     files_below,
     plain_text,
     reading,
+    regular,
     task_indices,
 )
 from clwm_data.convert.tables import TaskTable
@@ -284,6 +285,8 @@ def _storage(folder: Path) -> Any:
     if not {"observation_space", "action_space"} <= _raw_metadata(folder).keys():
         # Minari would construct an environment to ask, running code that the metadata names.
         raise InvalidInputError(f"{folder}/metadata.json: names no spaces: it cannot be converted")
+    for file in folder.glob("data/*.hdf5"):
+        regular(file)
     with reading(folder):
         return MinariStorage.read(folder)
 

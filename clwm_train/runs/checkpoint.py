@@ -31,7 +31,7 @@ from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.memory import available_memory
 from clwm_data.ranges import format_indices
-from clwm_data.store.atomic import move_folder
+from clwm_data.store.atomic import move_folder, remove
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_data.suggestions import suggestion
 from clwm_train.runs.run import write_model
@@ -63,7 +63,7 @@ class CheckpointRecord(StrictModel):
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first, without that of the best agent."""
-    paths = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    paths = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name) and path.is_dir()]
     return sorted(paths, key=lambda path: int(path.name.removeprefix("step-")))
 
 
@@ -174,7 +174,7 @@ def _write(target: Path, files: Mapping[str, Mapping[str, Tensor]], **record: An
         with disk_errors(target, "earlier checkpoints are intact, and --resume goes on from the latest"):
             target.parent.mkdir(parents=True, exist_ok=True)
             for leftover in target.parent.glob("*.partial"):
-                shutil.rmtree(leftover)
+                remove(leftover)
             temporary.mkdir()
             digests = {}
             for name, tensors in files.items():

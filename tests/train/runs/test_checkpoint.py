@@ -132,3 +132,11 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="earlier checkpoints are intact"):
         save(tmp_path / "checkpoints", 4)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+def test_stray_files_do_not_block(tmp_path: Path) -> None:
+    (tmp_path / "note.partial").write_text("left by another program")
+    (tmp_path / "step-000000099").write_text("no checkpoint")
+    path = save(tmp_path, 4)
+    assert list_checkpoints(tmp_path) == [path]
+    assert not (tmp_path / "note.partial").exists()
