@@ -41,7 +41,7 @@ Consistency = Literal["mse", "cosine", "cross-entropy"]
 #: Precision of matrix products while training, see :mod:`clwm_train.training.precision`.
 Precision = Literal["fp32", "mixed", "bf16"]
 #: What policy and critics see, besides z; ``auto``: the codes if there is a world model.
-Features = Literal["auto", "codes", "observation", "both"]
+Features = Literal["auto", "codes", "target-codes", "observation", "both"]
 #: See :mod:`clwm_train.model.context_encoder`.
 ContextSource = Literal["encoder", "none", "parameters"]
 #: See :mod:`clwm_train.model.policy`.

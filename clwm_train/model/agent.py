@@ -61,7 +61,7 @@ class Agent(nn.Module):
             )
         )
         self.sees = config.sees
-        features = [observation_size] if self.sees != "codes" else []
+        features = [observation_size] if self.sees in ("observation", "both") else []
         if self.world_model is not None and self.sees != "observation":
             features.append(self.world_model.space.size)
         self.backbone = make_backbone(initialiser, (*features, z_size), action_size, config)
@@ -80,6 +80,8 @@ class Agent(nn.Module):
         """
         if self.world_model is None or self.sees == "observation":
             return observation
+        if self.sees == "target-codes":
+            return self.world_model.target_code(observation)
         code = self.world_model.encode(observation) if code is None else code
         return code if self.sees == "codes" else torch.cat([observation, code], -1)
 

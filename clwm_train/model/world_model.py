@@ -67,6 +67,12 @@ class WorldModel(nn.Module):
         code: Tensor = self.space(self.encoder(observation))
         return code
 
+    def target_code(self, observation: Tensor) -> Tensor:
+        """Codes [S, ..., size] of observations [S, ..., obs] by the EMA encoder, without gradient."""
+        with torch.no_grad():
+            code: Tensor = self.space(self.target_encoder(observation))
+        return code
+
     def encode_target(self, observation: Tensor) -> Tensor:
         """Targets of the dynamics for observations [S, ..., obs], from the EMA encoder."""
         with torch.no_grad():

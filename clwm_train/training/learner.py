@@ -239,8 +239,8 @@ class Learner(nn.Module):
             if world_model is None:
                 return agent.features(observation), None
             first = world_model.encode(observation[..., :1, :])
-            if agent.sees == "observation":
-                return observation, first.squeeze(-2)
+            if agent.sees in ("observation", "target-codes"):
+                return agent.features(observation), first.squeeze(-2)
             with torch.no_grad():
                 later = world_model.encode(observation[..., 1:, :])
             code = torch.cat([first.detach(), later], -2)
