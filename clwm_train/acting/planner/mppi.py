@@ -38,7 +38,7 @@ class MPPI(Actor):
         chunk: how many numbers one layer may put out at once, to limit memory.
 
     Raises:
-        InvalidInputError: the agent has no world model or no critics, or its policy sees more than codes.
+        InvalidInputError: the agent has no world model or no critics, or its policy sees anything but codes.
     """
 
     def __init__(self, agent: Agent, config: PlannerConfig, *, chunk: int = CHUNK) -> None:
@@ -47,9 +47,10 @@ class MPPI(Actor):
                 "the agent's method has no world model to plan with: evaluate it without --planner mppi"
             )
         if agent.sees != "codes":
+            others = "codes of the target encoder" if agent.sees == "target-codes" else "observations"
             raise InvalidInputError(
-                "the agent's policy sees observations, which its world model does not predict: "
-                "evaluate it without --planner mppi"
+                f"the agent's policy sees {others}, not the codes that plans are made of: "
+                f"evaluate it without --planner mppi"
             )
         if not isinstance(agent.backbone, ActorCritic):
             raise InvalidInputError(

@@ -238,6 +238,7 @@ def test_codes_go_on_as_the_mode_of_what_is_drawn() -> None:
         ("focal", "steps=1", "has no world model to plan with"),
         ("spc", "features=both", "policy sees observations"),
         ("spc", "features=observation", "policy sees observations"),
+        ("spc", "features=target-codes", "policy sees codes of the target encoder"),
         ("spc", "backbone=bc", "backbone bc has no critics"),
     ],
 )

@@ -209,14 +209,18 @@ def test_every_backbone_learns_with_every_kind_of_context(
     assert not still
 
 
-@pytest.mark.parametrize("features", ["codes", "observation", "both"])
+@pytest.mark.parametrize("features", ["codes", "target-codes", "observation", "both"])
 def test_policy_and_critics_see_what_is_configured(features: str) -> None:
     learner, sampler, streams = make(small_config("spc", "tiny", f"features={features}"), [3, 4])
-    agent, batch = learner.agent, sampler.batch(0)
+    learner.update(sampler.batch(0), 0, streams)  # the target encoder falls behind
+    agent, batch = learner.agent, sampler.batch(1)
     assert agent.world_model is not None
     code = agent.world_model.encode(batch.observation)
+    target = agent.world_model.target_encoder(batch.observation)
+    assert not torch.equal(target, agent.world_model.encoder(batch.observation))
     expected = {
         "codes": code,
+        "target-codes": agent.world_model.space(target).detach(),
         "observation": batch.observation,
         "both": torch.cat([batch.observation, code], -1),
     }[features]
@@ -227,7 +231,7 @@ def test_policy_and_critics_see_what_is_configured(features: str) -> None:
     assert first is not None
     torch.testing.assert_close(first, code[..., 0, :])
     assert first.requires_grad
-    learner.update(batch, 0, streams)
+    learner.update(batch, 1, streams)
 
 
 def test_both_compiled_ways_give_the_same_losses() -> None:
