@@ -100,9 +100,9 @@ class TrainConfig(StrictModel):
             scaled down; ``null``: none.
         precision: precision of matrix products while training: ``fp32``; ``mixed``: factors may be rounded to
             TF32 (GPU) or bfloat16 (CPU with AMX); ``bf16``: linear layers in bfloat16.
-        features: what policy and critics see beside z: ``codes`` (published for SPC), ``target-codes`` (of the
-            target encoder, which move less while it learns), ``observation`` or ``both`` (observation and
-            codes); ``auto``: codes if there is a world model.
+        features: what policy and critics see beside z: ``codes`` (published for SPC), ``target-codes`` (of
+            the target encoder, which move less while it learns), ``observation`` or ``both`` (observation
+            and codes); ``auto``: codes if there is a world model.
         policy: distribution over actions.
         backbone: algorithm that trains policy and critics; its constants are under the key of its name.
     """
