@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from clwm_data.edit.building import building, description, edit, write_episodes
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import Parameters
-from clwm_data.functions import find_function, in_short, source_sha256
+from clwm_data.functions import FOREIGN_ERRORS, find_function, in_short, source_sha256
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import dataset_name
@@ -95,7 +95,7 @@ def _rewards(where: str, function: Reward, arrays: TaskArrays, parameters: Param
         values = np.asarray(function(observation, arrays.stored_action.copy(), following, dict(parameters)))
     except ClwmError:
         raise
-    except Exception as error:
+    except FOREIGN_ERRORS as error:
         raise UnavailableError(f"{where}: cannot be called: {in_short(error)}") from error
     if values.dtype.kind not in "fiub":
         raise InvalidInputError(f"{where}: gives {values.dtype}, not real numbers")

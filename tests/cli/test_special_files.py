@@ -17,7 +17,7 @@ from tests.conftest import Clwm
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 
 #: Seconds after which a command counts as hanging.
-PATIENCE = 120
+PATIENCE = 300
 
 
 @pytest.fixture(autouse=True)
