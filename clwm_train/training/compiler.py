@@ -58,7 +58,7 @@ def check_compiler(device: torch.device) -> None:
     try:
         with_sound_cache(torch.compile(torch.neg))(torch.zeros(2, device=device))
     except Exception as error:  # torch passes on any error of its compiler and the system's
-        reason = _reason(error)
+        reason = one_line(error)
         remedy = ""
         if "InvalidCxxCompiler" in reason or "No working C++ compiler" in reason:
             remedy = "install g++ (or set CXX), or "
@@ -144,7 +144,7 @@ def compiled(
                 return graph(*arguments, **options)
             except torch._dynamo.exc.TorchDynamoException as error:
                 raise UnavailableError(
-                    f"the update cannot be compiled: {_reason(error)}: say --no-compile"
+                    f"the update cannot be compiled: {one_line(error)}: say --no-compile"
                 ) from error
 
     return call
@@ -229,7 +229,7 @@ def kept_folder() -> Path:
     return cache_folder() / "clwm"
 
 
-def _reason(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """What the compiler says is wrong, in one line; torch puts lines of its own before it."""
     first: BaseException | None = error
     last = error

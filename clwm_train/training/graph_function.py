@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -18,9 +19,12 @@ from clwm_train.training.compiler import (
     Backend,
     compiled,
     kept_folder,
+    one_line,
     with_sound_cache,
 )
 from clwm_train.training.kept_graph import CompiledGraph, Graph, Signature, Traced, flatten, signature
+
+logger = logging.getLogger(__name__)
 
 #: Lets torch compile the backward pass at once, and into a form that can be serialised, as its own
 #: torch._dynamo.aot_compile does.
@@ -76,7 +80,7 @@ class GraphFunction:
         called = signature(tensors, others)
         if called not in self._graphs:
             kept = self._file(called) if self._backend == BACKEND else None
-            found = None if kept is None else with_sound_cache(kept_graph.load)(kept, _restored)
+            found = None if kept is None else _loaded(kept)
             if found is None:
                 return self._trace(arguments, tensors, called, kept)
             self._graphs[called] = found
@@ -96,7 +100,10 @@ class GraphFunction:
         (trace,) = traces
         graph = self._graphs[called] = trace.graph(self._module, tensors, result)
         if graph is not None and kept is not None:
-            kept_graph.save(kept, graph)
+            try:
+                kept_graph.save(kept, graph)
+            except OSError as error:
+                logger.warning("%s cannot be written (%s): the graph is not kept", kept, error)
         return result
 
     def _file(self, called: Signature) -> Path:
@@ -149,6 +156,15 @@ class _Serialisable:
 
         with torch._functorch.config.patch("bundled_autograd_cache", True):
             return pickle.dumps(self._function.serialize())
+
+
+def _loaded(kept: Path) -> Graph | None:
+    """A kept graph; ``None`` if there is none, or (with a warning) none that can be used."""
+    try:
+        return with_sound_cache(kept_graph.load)(kept, _restored)
+    except Exception as error:  # torch passes on any error of its compiler and the system's
+        logger.warning("%s cannot be used (%s): its graph is compiled anew", kept, one_line(error))
+        return None
 
 
 def _restored(data: bytes) -> CompiledGraph:

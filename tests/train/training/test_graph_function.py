@@ -172,3 +172,11 @@ def test_a_kept_graph_is_found_without_tracing(tmp_path: Path) -> None:
         assert again == first
         assert err == f"{kept} is damaged: its graph is compiled anew"
         assert kept.read_bytes() != damaged
+    kept.unlink()
+    kept.mkdir()  # neither can be read nor replaced
+    again, err = run()
+    assert again == first
+    assert [line.partition(" (")[0] for line in err.splitlines()] == [
+        f"{kept} cannot be used",
+        f"{kept} cannot be written",
+    ]
