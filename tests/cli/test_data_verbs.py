@@ -14,6 +14,7 @@ import pytest
 import yaml
 from clwm_cli.main import VERBS
 
+from tests.cli.conftest import Call
 from tests.conftest import Clwm, tiny_manifest
 
 
@@ -24,12 +25,12 @@ def manifest_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_help_lists_every_verb_with_examples(clwm: Clwm) -> None:
+def test_help_lists_every_verb_with_examples(clwm: Clwm, call: Call) -> None:
     top = clwm("--help")
     assert top.returncode == 0
     for verb in VERBS:
         assert verb in top.stdout
-        text = clwm(verb, "--help").stdout
+        _, text, _ = call(verb, "--help")
         assert "Example" in text, verb
         assert f"clwm {verb}" in text, verb
 

@@ -108,7 +108,11 @@ def test_closed_standard_streams_change_nothing(tmp_path: Path) -> None:
     command = f"{sys.executable} -m clwm_cli"
     for closed in ("2>&-", ">&-", "<&-", "2>&- >&- <&-"):
         done = subprocess.run(
-            ["sh", "-c", f"{command} collect point-robot-tiny --out {tmp_path}/a.zarr --overwrite {closed}"],
+            [
+                "sh",
+                "-c",
+                f"{command} collect point-robot-tiny --tasks 0 --out {tmp_path}/a.zarr --overwrite {closed}",
+            ],
             capture_output=True,
             cwd=tmp_path,
         )

@@ -13,8 +13,8 @@ import clwm_train
 from clwm_data.manifest import load_manifest
 from tests.conftest import ROOT, tiny_manifest
 
-#: Pages whose blocks other tests run, with what they need: a package of one's own, the Hub.
-ELSEWHERE = {"new-family.md", "sharing.md"}
+#: Pages whose blocks other tests run, with what they need: a package of one's own, the Hub, commands between.
+ELSEWHERE = {"new-family.md", "sharing.md", "own-data.md"}
 
 
 def blocks(page: Path) -> list[str]:
@@ -63,7 +63,7 @@ def test_the_blocks_of_a_page_run(page: Path, workplace: Path) -> None:
 
 def test_the_readme_and_the_documentation_use_only_the_face() -> None:
     """What a notebook needs comes from the two packages themselves."""
-    for page in (*PAGES, *(ROOT / "docs/tutorials").glob("*.md")):
+    for page in (*PAGES, ROOT / "docs/own-data.md", *(ROOT / "docs/tutorials").glob("*.md")):
         for block in blocks(page):
             for module in re.findall(r"^\s*(?:from|import) (clwm_\w+(?:\.\w+)+)", block, re.MULTILINE):
                 assert module.startswith(("clwm_train.metrics", "clwm_train.theory")), (
