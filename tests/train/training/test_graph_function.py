@@ -146,6 +146,7 @@ print(total.item().hex(), module.weight.grad.tolist(), module.count.item(), len(
 
 
 @COMPILER
+@pytest.mark.slow
 def test_a_kept_graph_is_found_without_tracing(tmp_path: Path) -> None:
     def run() -> tuple[str, str]:
         done = subprocess.run(
