@@ -19,6 +19,8 @@ from clwm_data.errors import InvalidInputError, NotFoundError
 MAX_TABLE_BYTES = 2**24
 #: Maximum size of any document of a store or a run, its root metadata included.
 MAX_DOCUMENT_BYTES = 2**28
+#: Bytes that are read at once from a file that is longer than it states.
+BLOCK = 2**20
 
 
 def open_file(path: Path) -> BufferedReader:
@@ -43,7 +45,11 @@ def read_bounded(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
     """
     with open_file(path) as stream:
         stated = os.fstat(stream.fileno()).st_size
-        content = stream.read(limit + 1) if stated <= limit else b""
+        # A read takes as much memory as it may return, so no more than is stated; files that grow, or state
+        # nothing (/proc), are read on.
+        content = stream.read(stated + 1) if stated <= limit else b""
+        while stated < len(content) <= limit and (more := stream.read(BLOCK)):
+            content += more
     if max(stated, len(content)) > limit:
         raise InvalidInputError(f"{path}: has more than {limit} bytes")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_a_limit_is_one(tmp_path: Path) -> None:
         stream.truncate(2**40)
     with pytest.raises(InvalidInputError, match="has more than"):
         read_bounded(tmp_path / "hole", 2**39)
+
+
+def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    tracemalloc.start()
+    assert read_bounded(tmp_path / "x", 2**28) == b"12345"
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs files that state no size")
+def test_a_file_that_states_no_size_is_read_whole() -> None:
+    whole = read_bounded(Path("/proc/self/limits"))
+    assert whole == Path("/proc/self/limits").read_bytes() != b""
+    with pytest.raises(InvalidInputError, match="has more than 10 bytes"):
+        read_bounded(Path("/proc/self/limits"), 10)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\0", b'"', b"a,b\r\n" * 3, b""])
