@@ -12,7 +12,7 @@ import shutil
 import struct
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, wraps
 from pathlib import Path
@@ -43,6 +43,11 @@ MOST_VERSIONS = 1000
 #: Of an ELF file's header: magic and class; where the section headers are, the size of one, their number.
 ELF_HEADER = struct.Struct("<5s35xQ10xHH2x")
 ELF_64 = b"\x7fELF\x02"
+
+
+def known(config: object, settings: Mapping[str, object]) -> dict[str, object]:
+    """Those of the settings that the installed torch has."""
+    return {name: value for name, value in settings.items() if hasattr(config, name)}
 
 
 @cache
@@ -138,7 +143,7 @@ def compiled(
             torch._dynamo.config.patch(
                 recompile_limit=MOST_VERSIONS, accumulated_recompile_limit=MOST_VERSIONS
             ),
-            torch._functorch.config.patch(CACHE_OWN_GRADIENTS),
+            torch._functorch.config.patch(known(torch._functorch.config, CACHE_OWN_GRADIENTS)),
         ):
             try:
                 return graph(*arguments, **options)

@@ -6,7 +6,7 @@ import logging
 import pickle
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from clwm_train.training.compiler import (
     Backend,
     compiled,
     kept_folder,
+    known,
     one_line,
     with_sound_cache,
 )
@@ -75,7 +76,7 @@ class GraphFunction:
             UnavailableError: it cannot be compiled.
         """
         tensors, others = flatten(arguments)
-        if tensors[0].device.type != "cpu":
+        if tensors[0].device.type != "cpu" or not keeps_graphs():
             return self._plain(*arguments)
         called = signature(tensors, others)
         if called not in self._graphs:
@@ -102,8 +103,8 @@ class GraphFunction:
         if graph is not None and kept is not None:
             try:
                 kept_graph.save(kept, graph)
-            except OSError as error:
-                logger.warning("%s cannot be written (%s): the graph is not kept", kept, error)
+            except Exception as error:  # of the disk, or of torch, where it cannot serialise the graph
+                logger.warning("%s cannot be written (%s): the graph is not kept", kept, one_line(error))
         return result
 
     def _file(self, called: Signature) -> Path:
@@ -118,6 +119,27 @@ class GraphFunction:
             self._state[name] = (owner._parameters if last in owner._parameters else owner._buffers), last
         owners, last = self._state[name]
         return cast(Tensor, owners[last])
+
+
+@cache
+def keeps_graphs() -> bool:
+    """Whether the installed torch has what keeping a graph takes, which is not public: torch 2.13 has it."""
+    import torch._functorch.config
+    import torch._inductor.config
+
+    try:
+        from torch._functorch._aot_autograd.aot_autograd_result import (  # noqa: F401
+            deserialize_bundled_cache_entry,
+        )
+    except ImportError:
+        return False
+    needed = {**SERIALISABLE, **CACHE_OWN_GRADIENTS}
+    return (
+        known(torch._functorch.config, needed) == needed
+        and hasattr(torch._inductor.config, "enable_autograd_for_aot")
+        and all(hasattr(config, "get_hash") for config in (torch._functorch.config, torch._inductor.config))
+        and hasattr(torch.cpu, "get_capabilities")
+    )
 
 
 def _compile(backend: Backend, graph: Any, inputs: Any) -> Callable[..., Any]:

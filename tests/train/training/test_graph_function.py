@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.kernels.streams import Drawn
-from clwm_train.training import kept_graph
-from clwm_train.training.graph_function import GraphFunction
+from clwm_train.training import graph_function, kept_graph
+from clwm_train.training.compiler import known
+from clwm_train.training.graph_function import GraphFunction, keeps_graphs
 from clwm_train.training.kept_graph import flatten, key, signature
 from tests.conftest import ROOT
 from tests.train.helpers import COMPILER
@@ -181,3 +182,40 @@ def test_a_kept_graph_is_found_without_tracing(tmp_path: Path) -> None:
         f"{kept} cannot be used",
         f"{kept} cannot be written",
     ]
+
+
+def test_a_torch_without_what_keeping_takes_compiles_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_function, "keeps_graphs", lambda: False)
+    module, function, traces = made()
+    for _ in range(3):
+        x, y, noise = torch.rand(2), torch.rand(2), torch.rand(1, 2)
+        torch.testing.assert_close(function(x, y, Drawn([noise]))[0], x * module.weight + noise)
+    assert traces == [1]
+    assert not function._graphs  # type: ignore[attr-defined]
+
+
+def test_settings_that_a_torch_does_not_have_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._functorch.config
+
+    assert keeps_graphs.__wrapped__()
+    assert known(torch._functorch.config, {"strict_autograd_cache": True, "of_tomorrow": 1}) == {
+        "strict_autograd_cache": True
+    }
+    monkeypatch.setitem(graph_function.SERIALISABLE, "of_tomorrow", True)
+    assert not keeps_graphs.__wrapped__()
+
+
+def test_a_graph_that_cannot_be_kept_costs_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: Path, graph: object) -> None:
+        raise TypeError("cannot pickle this")
+
+    monkeypatch.setattr(kept_graph, "save", fail)
+    module, function, _ = made()
+    noise = torch.rand(1, 2)
+    arguments = torch.rand(2), torch.rand(2), Drawn([noise])
+    tensors, others = flatten(arguments)
+    result = function._trace(arguments, tensors, signature(tensors, others), tmp_path / "graph")  # type: ignore[attr-defined]
+    torch.testing.assert_close(result[0], arguments[0] * module.weight + noise)
+    assert "cannot be written (TypeError: cannot pickle this): the graph is not kept" in caplog.text
