@@ -84,8 +84,14 @@ def each_dataset(measured: Measured) -> Table:
                 *(_success(scores[part]) for part in successes),
             ]
         )
-    header = [*PARTS.values(), *(f"{PARTS[part]}: success" for part in successes)]
-    return Table(["dataset", "method", *header], rows)
+    header = [
+        "dataset",
+        "method",
+        *PARTS.values(),
+        *(f"{PARTS[part]}: success" for part in successes),
+    ]
+    kept = [column for column in range(len(header)) if any(row[column] != ABSENT for row in rows)]
+    return Table([header[column] for column in kept], [[row[column] for column in kept] for row in rows])
 
 
 def each_method(measured: Measured) -> Table:
