@@ -203,7 +203,7 @@ def test_seeds_and_masks_are_checked(seed: Any, options: Any, message: str) -> N
     with pytest.raises(InvalidInputError, match=message):
         envs.reset(seed=seed, options=options)
     envs.reset(seed=np.int64(3))  # type: ignore[arg-type]
-    with pytest.raises(ClwmError, match="no array of numbers"):
+    with pytest.raises(ClwmError, match="not an array of numbers"):
         envs.step("left")  # type: ignore[arg-type]
 
 

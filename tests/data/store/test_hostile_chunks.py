@@ -41,7 +41,10 @@ def replace_file(path: Path, name: str, text: bytes) -> Path:
     file.write_bytes(text)
     group = path / "tasks/0006/zarr.json"
     node = json.loads(group.read_text())
-    node["attributes"]["files"][name] = {"bytes": len(text), "sha256": file_sha256(file)}
+    files = node["attributes"]["files"]
+    for listed in {name, *files}:
+        altered = path / "tasks/0006" / listed
+        files[listed] = {"bytes": altered.stat().st_size, "sha256": file_sha256(altered)}
     group.write_text(json.dumps(node))
     store = open_store(path)
     write_root(path, store.manifest, store.provenance)

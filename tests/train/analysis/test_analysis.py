@@ -195,7 +195,7 @@ def test_codes_are_what_the_agent_infers(trained: Run) -> None:
         np.testing.assert_allclose(codes.z[:, position].mean(1), z, atol=0.02)
     values = np.arange(len(get_family("point-robot").tasks), dtype=np.float64)[:, None]
     assert codes.truth("id", values).ravel().tolist() == [6, 6, 6, 7, 7, 7]
-    np.testing.assert_array_equal(codes.of(1, "ood"), codes.z[1, :2].reshape(6, 3))
+    np.testing.assert_array_equal(codes.of_split(1, "ood"), codes.z[1, :2].reshape(6, 3))
 
 
 def test_analysis_is_deterministic_kept_and_merged(trained: Run) -> None:

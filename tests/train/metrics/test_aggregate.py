@@ -227,7 +227,7 @@ def test_mistakes() -> None:
             aggregate(scores)
     with pytest.raises(ClwmError, match="groups of 1 tasks for scores of 2"):
         aggregate(Grouped([[1.0, 2.0]], [0]))
-    with pytest.raises(ClwmError, match="of 2 and of 1 tasks"):
+    with pytest.raises(ClwmError, match="of 2 and of 1 task cannot"):
         probability_of_improvement([[1.0, 2.0]], [[1.0]])
 
 

@@ -147,7 +147,7 @@ def test_mistakes() -> None:
     mdp = random_mdp(np.random.default_rng(0), 3, 2)
     half = np.full((3, 2), 0.5)
     encoder = np.arange(3)
-    with pytest.raises(ClwmError, match="no probability distribution"):
+    with pytest.raises(ClwmError, match="not a probability distribution"):
         TabularMdp(mdp.transition * 2, mdp.reward)
     with pytest.raises(ClwmError, match="do not fit rewards"):
         TabularMdp(mdp.transition[:2], mdp.reward)
