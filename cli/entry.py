@@ -5,12 +5,21 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import warnings
 from contextlib import suppress
 from types import FrameType
 
 #: Sent by batch systems before they kill; by a terminal or an ssh connection that closes.
 TERMINATING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Terminated(BaseException):
+    """A signal ends the command. Not a SystemExit: amid a user's code that would be an error of that code."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def run() -> None:
@@ -32,7 +41,10 @@ def run() -> None:
     for number in TERMINATING:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
-    main()
+    try:
+        main()
+    except Terminated as ended:
+        sys.exit(ended.status)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -40,13 +52,11 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # it may come twice, and cleaning up is not to be interrupted
     with suppress(OSError):  # the terminal may be closed
         os.write(2, f"clwm: stopped by {signal.Signals(number).name}\n".encode())
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
 
 
 def _print_anything() -> None:
     """Escape characters that the terminal's encoding does not have, instead of failing at them."""
-    import sys
-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -58,8 +68,6 @@ def _occupy_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    import sys
-
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
