@@ -1,7 +1,7 @@
-"""Policy and critics trained anew on a representation that no longer moves: that of a run which is done.
+"""Train policy and critics anew on the frozen representation of a finished run.
 
-What an agent on codes loses while its codes still move is the difference to the run itself; what the codes do
-not tell is that to ``--features observation``.
+Compare the returns with those of the run itself, whose codes moved while policy and critics learned from
+them, and with those of ``--features observation``, where they see the observation in place of the codes.
 
 Usage: OMP_NUM_THREADS=1 python bench/settled_codes.py RUN STORE [--features codes] [--steps 6000]
 """
