@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from clwm_train.metrics.aggregate import Interval, aggregate, iqm
 from clwm_train.report.scores import same_agents, shown
 from clwm_train.runs.run import CONFIG, Run, open_run
 from clwm_train.sweep import Experiment, list_jobs, read_experiment
+from clwm_train.sweep.experiment import MethodEntry
 from docs.generate.results import record
 from docs.generate.results.cells import Cell, Measured, borrow, measure
-from docs.generate.results.claims import CONFIRMED, CONTRADICTED, UNDECIDED, verdict
+from docs.generate.results.claims import CONFIRMED, CONTRADICTED, UNDECIDED, claims, verdict
 from docs.generate.results.page import (
     FIGURE_TITLES,
     FIGURES,
@@ -216,6 +218,17 @@ def test_the_table_of_policies_and_one_with_successes(tmp_path: Path) -> None:
     assert made["observations"]().startswith("*Not measured yet.*")
 
 
+def test_spc_with_another_policy_is_no_baseline_of_the_claims(benchmark: Measured) -> None:
+    methods = {**benchmark.experiment.methods, "spc-mixture": MethodEntry(method="spc")}
+    more = replace(
+        benchmark,
+        experiment=benchmark.experiment.model_copy(update={"methods": methods}),
+        methods=tuple(methods),
+    )
+    assert claims(more, benchmark).rows[0][1] == claims(benchmark, benchmark).rows[0][1]
+    assert "focal-ln" in claims(more, benchmark).rows[0][1]
+
+
 def test_what_is_missing_or_outdated_is_said(benchmark: Measured, formulations: Measured) -> None:
     said = blocks(benchmark, formulations, SINGLES)["coverage"]()
     assert "`benchmark`: 7 of 8 cells" in said
@@ -238,7 +251,7 @@ def test_results_of_other_numbers_or_configurations_are_outdated(
     assert f"made by numbers {record.NUMBERS}, now {record.NUMBERS + 1}" in bumped.outdated.values()
     monkeypatch.undo()
     changed = benchmark.experiment.model_copy(
-        update={"set": {**benchmark.experiment.set, "iql.inverse_temperature": 3}}
+        update={"set": {**benchmark.experiment.set, "batch.horizon": 4}}
     )
     again = measure(changed, folder)
     assert again.outdated["cheetah-ls-small", "spc"] == "the experiment now says another configuration"

@@ -39,7 +39,11 @@ def verdict(intervals: Mapping[str, Interval | None]) -> str:
 
 def claims(benchmark: Measured, formulations: Measured) -> Table:
     """The paper's figures beside these results."""
-    baselines = [method for method in benchmark.methods if method not in (SPC, *BOUNDS)]
+    baselines = [
+        label
+        for label, entry in benchmark.experiment.methods.items()
+        if label not in BOUNDS and (entry.method if entry and entry.method else label) != SPC
+    ]
     few, datasets = over_datasets(benchmark, ("few-shot", "id"))
     returns = {method: improves(few.get(SPC), few.get(method)) for method in baselines}
     pooled, on = over_datasets(formulations, ("few-shot", "id"))

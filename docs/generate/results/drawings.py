@@ -10,6 +10,7 @@ from clwm_data.pages.charts import Chart
 from clwm_train.metrics.aggregate import Interval, Scores, aggregate, iqm, optimality_gap
 from clwm_train.report.figure import THIRD, common_axis, estimates, method_classes, spread
 from clwm_train.report.learned import DISENTANGLEMENT, REPRESENTATION
+from clwm_train.report.learning import learning_figures
 from clwm_train.report.scores import same_agents
 from docs.generate.results.cells import Cell, Measured
 from docs.generate.results.learned import disentanglement, final_representation
@@ -21,6 +22,7 @@ def drawings(benchmark: Measured, formulations: Measured) -> Iterator[tuple[str,
     for name, chart in (
         ("reference-few-shot", few_shot(benchmark)),
         ("reference-aggregates", aggregates(benchmark)),
+        ("reference-learning", learning(benchmark)),
         ("reference-formulations", formulation_returns(formulations)),
         ("reference-representation", representation(benchmark)),
         ("reference-disentanglement", disentangled(benchmark)),
@@ -47,6 +49,12 @@ def aggregates(measured: Measured) -> Chart | None:
         pooled, _ = over_datasets(measured, part)
         values[title] = {method: _aggregate(pooled.get(method), iqm) for method in measured.methods}
     return _panels(values, measured.methods, "normalised return (IQM)")
+
+
+def learning(measured: Measured) -> Chart | None:
+    """Few-shot returns on id tasks while training, against updates, a panel for each dataset."""
+    figures = learning_figures(measured.runs, measured.methods)
+    return figures[0].chart if figures else None
 
 
 def formulation_returns(measured: Measured) -> Chart | None:

@@ -79,6 +79,7 @@ def blocks(
 FIGURE_TITLES = {
     "reference-few-shot": "Few-shot returns on id tasks of each dataset",
     "reference-aggregates": "Returns over all datasets",
+    "reference-learning": "Few-shot returns on id tasks while training",
     "reference-formulations": "Formulations of the world model",
     "reference-representation": "Ranks and dormant neurons of the context encoder",
     "reference-disentanglement": "DCI and InfoMEC",
