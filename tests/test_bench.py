@@ -25,6 +25,7 @@ SMALLEST = {
     "memory.py": "--tasks 2 --transitions 400 --updates 2 --preset tiny",
     "metaworld_overhead.py": "--tasks reach --rounds 1 --steps 4",
     "other_trainers.py": "--rounds 1 --workers 1",
+    "mixture_actions.py": "MIXTURE STORE",
     "root.py": "--tasks 3",
     "validation.py": "--tasks 1 --transitions 400 --rounds 1",
     "settled_codes.py": "RUN STORE --steps 2 --episodes 1 --no-compile",
@@ -46,9 +47,10 @@ def test_every_script_is_run() -> None:
 @pytest.mark.parametrize("script", SMALLEST)
 def test_a_script_runs(script: str, tmp_path: Path, collected: Path) -> None:
     arguments = SMALLEST[script]
-    if "RUN" in arguments:
-        run = clwm_train.train(collected, overrides={"steps": 2}, out=tmp_path / "run")
-        arguments = arguments.replace("RUN", str(run.path)).replace("STORE", str(collected))
+    for name, overrides in {"RUN": {}, "MIXTURE": {"policy.head": "mixture"}}.items():
+        if name in arguments:
+            run = clwm_train.train(collected, overrides={"steps": 2, **overrides}, out=tmp_path / "run")
+            arguments = arguments.replace(name, str(run.path)).replace("STORE", str(collected))
     command = [sys.executable, str(BENCH / script), *arguments.split()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLWM_CACHE": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
