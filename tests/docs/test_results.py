@@ -257,6 +257,17 @@ def test_results_of_other_numbers_or_configurations_are_outdated(
     assert again.outdated["cheetah-ls-small", "spc"] == "the experiment now says another configuration"
 
 
+def test_a_block_and_its_introduction_are_there_only_with_results(
+    benchmark: Measured, formulations: Measured
+) -> None:
+    page = "<!-- results: budgets -->\nold\n<!-- end -->\n"
+    whole = blocks(benchmark, formulations, SINGLES)
+    nothing = blocks(SINGLES["ml10"], SINGLES["ml10"], SINGLES)
+    assert "**Budgets**:\n\n| " in fill(page, whole)
+    assert fill(page, nothing) == "<!-- results: budgets -->\n<!-- end -->\n"
+    assert fill(fill(page, nothing), whole) == fill(page, whole)
+
+
 def test_missing_seeds_are_said(benchmark: Measured) -> None:
     folder = next(iter(benchmark.runs.values()))[0].path.parent
     more = dict(benchmark.experiment.methods)

@@ -21,6 +21,27 @@ MARK = re.compile(r"(<!-- results: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOT
 NOTHING = "*Not measured yet.*"
 
 
+#: What a block of the reference is, said only where there is something to show.
+LEADS = {
+    "claims": "**What the paper's figures claim, and what is seen here.** One rule: *confirmed* if the 95 % "
+    "interval of the probability that\nSPC is better lies above one half for each of the others, "
+    "*contradicted* if it lies below for one, else *undecided*.",
+    "protocols": "**Over all datasets**, IQM:",
+    "few-shot": "**Few-shot on id tasks** (the paper's Figure 5), IQM:",
+    "reference-learning": "**While training**: mean few-shot return on id tasks, one episode a task, against "
+    "updates.",
+    "each-dataset": "**All returns**, IQM:",
+    "improvement": "**How probably SPC is better**, few-shot on id tasks:",
+    "by-model": "**Zero-shot, with the world model's inference**, IQM:",
+    "formulations": "**Formulations of the world model** (Figure 4), few-shot on id tasks, over all "
+    "datasets:",
+    "representation": "**Representations** (Figure 2): last update, mean and range over datasets and seeds.",
+    "disentanglement": "**Disentanglement** (Figure 3) on the families of length and speed, mean and range "
+    "over seeds:",
+    "probe": "**Linear probe** from z to the task parameters, R² on id / ood tasks, mean over seeds:",
+    "budgets": "**Budgets**:",
+}
+
 #: Experiments beside the reference, each with one table of its own.
 SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "policies": (tables.each_method, 1),
@@ -101,9 +122,11 @@ def coverage(measured: Measured) -> str:
             fewer.setdefault(f"{dataset}, seeds {', '.join(map(str, seeds))}", []).append(method)
         else:
             absent.setdefault(dataset, []).append(method)
+    together: dict[str, list[str]] = {}
     for dataset, methods in absent.items():
         all_absent = len(methods) == len(measured.methods)
-        lines.append(f"    - missing on {dataset}: {'every method' if all_absent else ', '.join(methods)}.")
+        together.setdefault("every method" if all_absent else ", ".join(methods), []).append(dataset)
+    lines += [f"    - missing on {', '.join(datasets)}: {methods}." for methods, datasets in together.items()]
     lines += [f"    - missing on {where}: {', '.join(methods)}." for where, methods in fewer.items()]
     lines += [f"    - {note}" for note in _outdated(measured)]
     return "\n".join(lines)
@@ -146,7 +169,11 @@ def fill(page: str, made: dict[str, Callable[[], str]]) -> str:
     def between(match: re.Match[str]) -> str:
         if match[2] not in made:
             raise ValueError(f"nothing is called {match[2]}: there are {', '.join(made)}")
-        return f"{match[1]}\n{made[match[2]]()}\n\n{match[3]}"
+        name = match[2]
+        text = made[name]()
+        if name in LEADS or name in FIGURE_TITLES:
+            text = "" if text == NOTHING else "\n\n".join(filter(None, (LEADS.get(name), text)))
+        return f"{match[1]}\n{text}\n\n{match[3]}" if text else f"{match[1]}{match[3]}"
 
     return MARK.sub(between, page)
 

@@ -10,7 +10,6 @@ from clwm_data.families import get_family
 from clwm_data.zoo.card import read_card
 from clwm_data.zoo.shipped import shipped_folder
 from docs.generate.behaviours import draw
-from docs.generate.results_figure import chart, read_table
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -26,14 +25,3 @@ def test_the_returns_of_shipped_policies(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "figure.svg").read_text(encoding="utf-8") == drawn, (
         "run: python -m docs.generate.behaviours docs"
     )
-
-
-def test_the_results_are_those_of_the_table() -> None:
-    table = read_table((DOCS / "results.md").read_text(encoding="utf-8"))
-    drawn = (DOCS / "figures/results-datasets.svg").read_text(encoding="utf-8")
-    assert chart(table).svg() == drawn, "run: python -m docs.generate.results_figure docs"
-
-
-def test_a_table_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(ValueError, match="must have one table"):
-        read_table("# Results\n")
