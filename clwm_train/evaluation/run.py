@@ -58,6 +58,12 @@ def evaluate_run(
     for split in settings.splits if references is not None else ():
         for task in family.split(split):
             reference_of(references or {}, task)
+    digests = store.record.content_sha256, run.record.store_sha256
+    if "few-shot" in settings.protocols and digests[0] != digests[1]:
+        callbacks.warn(
+            f"{store.path}: holds other data (sha256 {digests[0][:12]}) than {run.path} was trained on "
+            f"({digests[1][:12]}): few-shot contexts come from what it holds now"
+        )
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
     results = evaluate(

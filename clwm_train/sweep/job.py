@@ -24,7 +24,7 @@ from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.lock import run_lock
-from clwm_train.runs.run import RECORD, Run, describe_run, open_run, resolve_for, write_run
+from clwm_train.runs.run import RECORD, Run, check_same_data, describe_run, open_run, resolve_for, write_run
 from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
 from clwm_train.sweep.budget import read_timing, take_timing
 from clwm_train.tracking.opening import DEFAULT, tracker_names
@@ -98,7 +98,8 @@ def job_state(job: Job) -> JobState:
     """The state of a job.
 
     Raises:
-        ConflictError: the run's folder holds something other than this job's run.
+        ConflictError: the run's folder holds something other than this job's run, or the store other data
+            than it began with.
         NotFoundError: the checkpoint that the experiment needs is gone.
         ClwmError: the run is damaged.
     """
@@ -123,6 +124,7 @@ def job_state(job: Job) -> JobState:
             f"{job.run}: was begun with another configuration than the experiment file now says: "
             f"restore the file, remove the folder, or rename the method"
         )
+    check_same_data(run, store)
     checkpoints = list_checkpoints(run.checkpoints)
     step = read_record(checkpoints[-1]).step if checkpoints else 0
     if step < config.steps:

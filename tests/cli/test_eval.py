@@ -136,12 +136,19 @@ def test_a_store_of_another_family_is_refused(
     assert not read_evaluations(open_run(run_path))
 
 
-def test_contexts_from_other_data_are_kept_apart(call: Call, run_path: Path, tmp_path: Path) -> None:
-    collect(tiny_manifest(seed=5), tmp_path / "other/tiny.zarr")
-    assert call("eval", run_path, *QUICK)[0] == 0
-    assert call("eval", run_path, "--store", tmp_path / "other/tiny.zarr", *QUICK)[0] == 0
+def test_contexts_from_other_data_are_said_and_kept_apart(call: Call, run_path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other/tiny.zarr"
+    collect(tiny_manifest(seed=5), other)
+    code, _, err = call("eval", run_path, *QUICK)
+    assert (code, "holds other data" in err) == (0, False)
+    code, _, err = call("eval", run_path, "--store", other, *QUICK)
+    assert code == 0
+    assert f"{other}: holds other data (sha256 " in err
+    code, _, err = call("eval", run_path, "--store", other, "--protocol", "zero-shot", *QUICK)
+    assert (code, "holds other data" in err) == (0, False)
     kept = read_evaluations(open_run(run_path))
-    assert len({one.store_sha256 for one in kept}) == len(kept) == 2
+    assert len({one.store_sha256 for one in kept}) == 2
+    assert len(kept) == 3
 
 
 def test_results_of_a_run_that_cannot_be_written_are_printed(call: Call, run_path: Path) -> None:

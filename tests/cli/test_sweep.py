@@ -18,11 +18,12 @@ import pytest
 import yaml
 from clwm_cli.main import main
 
+from clwm_data.collection.collector import collect
 from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.metrics_log import THROUGHPUT
 from clwm_train.runs.run import open_run
 from clwm_train.sweep import engine
-from tests.conftest import ROOT, Clwm
+from tests.conftest import ROOT, Clwm, tiny_manifest
 from tests.train.helpers import SMALL
 
 SETTINGS = {
@@ -303,6 +304,18 @@ def test_another_configuration_is_refused(folder: Path, call: Call) -> None:
     code, out, _ = call()
     assert code == 1
     assert "was begun with another configuration" in out
+
+
+def test_other_data_under_the_same_name_are_refused(folder: Path, call: Call) -> None:
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
+    assert call()[0] == 0
+    before = (folder / "runs/tiny/results.csv").read_bytes()
+    shutil.rmtree(folder / "six.zarr")
+    collect(tiny_manifest(tasks=(0, 1, 6, 7, 12, 13), name="six", seed=1), folder / "six.zarr")
+    code, out, _ = call()
+    assert code == 1
+    assert "began with other data than" in out
+    assert (folder / "runs/tiny/results.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(
