@@ -18,7 +18,9 @@ from clwm_data.ranges import parse_indices
 
 from .common import progress_bar
 from .completion import families, names
-from .options import Count, FiniteFloat, TargetPath
+from .group import Group
+from .numbers import Count, FiniteFloat
+from .options import TargetPath
 
 if TYPE_CHECKING:
     from clwm_data.behaviour_training.export import Measured
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = click.option(
     "--checkpoints",
-    type=click.IntRange(2, 101),
+    type=Count(2, 101),
     default=5,
     show_default=True,
     help="Qualities to keep, from the untrained policy to the best.",
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def behaviour() -> None:
     """Train the policies that collect data.
 
@@ -56,9 +58,7 @@ def behaviour() -> None:
     help="Environment steps in all, over all tasks.",
 )
 @CHECKPOINTS
-@click.option(
-    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random."
-)
+@click.option("--seed", type=Count(0, 2**31), default=0, show_default=True, help="Seed of everything random.")
 @click.option(
     "--tasks", default="all", show_default=True, help="Only these tasks, e.g. 7 for a single-task agent."
 )
@@ -138,7 +138,7 @@ def train(
 @CHECKPOINTS
 @click.option(
     "--policies",
-    type=click.IntRange(1, 100),
+    type=Count(1, 100),
     default=5,
     show_default=True,
     help="Most policies that share the tasks of a checkpoint.",
@@ -213,9 +213,7 @@ def _report(zoo: Path, card: Card) -> None:
     help="RUN/zoo of `clwm behaviour train`, whose best policy is the expert.",
 )
 @click.option("--episodes", type=Count(), default=20, show_default=True, help="Episodes per task and policy.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of the episodes."
-)
+@click.option("--seed", type=Count(0, 2**31), default=0, show_default=True, help="Seed of the episodes.")
 def reference(family: str, out: Path | None, zoo: Path | None, episodes: int, seed: int) -> None:
     """Measure what random actions and the expert earn on every task of FAMILY: 0 and 1 of normalised returns.
 

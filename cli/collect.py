@@ -15,7 +15,8 @@ from clwm_data.ranges import parse_indices, task_list
 from .common import echo_store, progress_bar
 from .completion import manifests, names
 from .finding import default_store
-from .options import MOST_PROCESSES, Count, TargetPath
+from .numbers import MOST_PROCESSES, Count
+from .options import TargetPath
 
 
 @click.command()

@@ -28,6 +28,7 @@ from clwm_data.store.format import MOST_ACTIONS
 from .common import counting_bar, echo_json, echo_store, echo_table
 from .completion import names, stores
 from .finding import find_store
+from .numbers import Count
 from .options import TargetPath, json_option
 
 SOURCE_FORMATS = ("minari", "tensors", "npz", "hdf5", "parquet", "lerobot")
@@ -65,7 +66,7 @@ SOURCES: dict[str, Callable[[str, Collection[int] | None], Source]] = {
 )
 @click.option(
     "--discrete-actions",
-    type=click.IntRange(1, MOST_ACTIONS),
+    type=Count(1, MOST_ACTIONS),
     help="With --from: actions are the numbers, from 0, of so many discrete actions.",
 )
 @click.option(

@@ -15,7 +15,8 @@ from clwm_data.pages.numbers import plural
 
 from .common import counting_bar, progress_bar
 from .eval import echo_results
-from .options import Count, Seed, TargetPath
+from .numbers import Count, Seed
+from .options import TargetPath
 
 NAME = "point-robot"
 

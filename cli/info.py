@@ -9,6 +9,7 @@ import click
 from clwm_data.listing import format_parameters
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.pages.numbers import plural
+from clwm_data.store.history import history
 from clwm_data.store.overview import human_bytes
 from clwm_data.store.summary import summarise
 
@@ -33,7 +34,8 @@ def info(store: str, as_json: bool) -> None:
       clwm info data/point-robot.zarr --json
       clwm info hf://datasets/user/point-robot@v1
     """
-    summary = summarise(look_at_store(store))
+    opened = look_at_store(store)
+    summary, edited = summarise(opened), opened.record.edited
     if as_json:
         echo_json(summary)
         return
@@ -59,7 +61,7 @@ def info(store: str, as_json: bool) -> None:
         if provenance["created"]
         else "",
         "downloaded": "" if summary["origin"] is None else _origin(summary["origin"]),
-        "edited": "" if summary["edited"] is None else _edit(summary["edited"]),
+        "edited": f"{history(edited)[0]}; no manifest collects it again" if edited else "",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance["packages"].items()),
         "content": f"sha256 {summary['content_sha256']}",
     }
@@ -77,15 +79,6 @@ def info(store: str, as_json: bool) -> None:
 
 def _origin(origin: dict[str, str]) -> str:
     return f"from {origin['repository']}/{origin['store']}, commit {origin['revision'][:12]}"
-
-
-def _edit(edited: dict[str, Any]) -> str:
-    sources = ", ".join(
-        f"{source['name']} (sha256 {source['content_sha256'][:12]})" for source in edited["sources"]
-    )
-    options = ", ".join(f"{name} {value}" for name, value in edited["options"].items())
-    how = f"{edited['operation']} ({options})" if options else edited["operation"]
-    return f"{edited['by']['created']}: {how} from {sources}; no manifest collects it again"
 
 
 def _row(task: dict[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
+from .group import Group
+
 #: Section of ``clwm --help`` -> verb -> its line there; the module ``clwm_cli.<verb>`` holds the command.
 SECTIONS = {
     "Data": {
@@ -58,8 +60,10 @@ ALIASES = {
 }
 
 
-class VerbGroup(click.Group):
+class VerbGroup(Group):
     """Imports a verb's module only when the verb is used, so that ``clwm --help`` is quick."""
+
+    aliases = ALIASES
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of the work."""
@@ -73,18 +77,6 @@ class VerbGroup(click.Group):
         name = verb.replace("-", "_")
         command: click.Command = getattr(importlib.import_module(f"{__package__}.{name}"), name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As in click, with a suggestion where there is no such verb."""
-        name = args[0]
-        if not name.startswith("-") and name not in VERBS and name not in ALIASES:
-            from clwm_data.suggestions import suggestion  # the package takes time to import
-
-            hint = suggestion(name, [*VERBS, *ALIASES], "`clwm --help` lists the commands")
-            ctx.fail(f"no command is called {name!r}: {hint}")
-        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Verbs and options that begin so; the verbs are not imported."""

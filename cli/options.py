@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,6 @@ from clwm_data.suggestions import suggestion
 from .completion import parts
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-#: Largest count, as in configurations; and largest number of processes or threads.
-MOST, MOST_PROCESSES = 10**9, 10_000
-#: Largest seed that random number generators and file formats can hold.
-LARGEST_SEED = 2**63 - 1
 
 checkpoint_option: Decorator = click.option(
     "--checkpoint",
@@ -103,43 +98,6 @@ def track_option(what: str, default: str) -> Decorator:
         shell_complete=parts("tensorboard", "wandb", "trackio", "none"),
         help=f"{what}, separated by commas: tensorboard, wandb, trackio; or none.  [default: {default}]",
     )
-
-
-class Seed(click.types.IntParamType):
-    """A seed: a whole number from 0 that fits into 63 bits."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The seed.
-
-        Raises:
-            click.BadParameter: it is no such number.
-        """
-        number = int(super().convert(value, param, ctx))
-        if not 0 <= number <= LARGEST_SEED:
-            self.fail(f"{value} is not a seed: it must lie between 0 and 2^63 - 1", param, ctx)
-        return number
-
-
-class Count(click.IntRange):
-    """A whole number that is not absurd: what is made of it fits into the integers of other packages."""
-
-    def __init__(self, least: int = 1, most: int = MOST) -> None:
-        super().__init__(least, most)
-
-
-class FiniteFloat(click.FloatRange):
-    """A finite number in a range. Click's own range lets NaN pass, which is neither below nor above."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number.
-
-        Raises:
-            click.BadParameter: it is none, or out of range.
-        """
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
-        return number
 
 
 class TargetPath(click.Path):

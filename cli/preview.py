@@ -23,7 +23,8 @@ from clwm_data.yaml_text import printable
 from .common import progress_bar
 from .completion import families, names, runs, stores
 from .finding import find_run, find_store, is_run, store_of_run
-from .options import Count, FiniteFloat, Seed, TargetPath
+from .numbers import Count, FiniteFloat, Seed
+from .options import TargetPath
 from .settings_options import PROTOCOL_NAMES
 
 if TYPE_CHECKING:

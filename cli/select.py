@@ -14,7 +14,8 @@ from clwm_data.ranges import parse_indices
 from .common import counting_bar, echo_store
 from .completion import names, stores
 from .finding import find_store
-from .options import FiniteFloat, TargetPath, list_option
+from .numbers import FiniteFloat
+from .options import TargetPath, list_option
 
 
 @click.command()

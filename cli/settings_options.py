@@ -13,7 +13,8 @@ import click
 
 from clwm_data.families import SPLITS
 
-from .options import MOST_PROCESSES, Count, Decorator, FiniteFloat, Seed, list_option
+from .numbers import MOST_PROCESSES, Count, FiniteFloat, Seed
+from .options import Decorator, list_option
 
 if TYPE_CHECKING:
     from clwm_train.settings import AnalysisSettings, EvaluationSettings, Execution

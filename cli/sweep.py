@@ -18,7 +18,8 @@ from clwm_data.pages.numbers import plural
 
 from .common import echo_table, progress_bar
 from .finding import find_store
-from .options import MOST_PROCESSES, Count, FiniteFloat, TargetPath, track_option
+from .numbers import MOST_PROCESSES, Count, FiniteFloat
+from .options import TargetPath, track_option
 from .settings_options import execution_options
 from .signals import StopOnSignal
 

@@ -24,7 +24,8 @@ from clwm_data.ranges import format_indices
 from .common import echo_table, progress_bar
 from .completion import methods, names, presets, stores
 from .finding import find_store
-from .options import Count, Seed, TargetPath, list_option, track_option
+from .numbers import Count, Seed
+from .options import TargetPath, list_option, track_option
 from .settings_options import PROTOCOL_NAMES, execution_options
 from .signals import StopOnSignal
 

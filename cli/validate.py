@@ -20,7 +20,8 @@ from clwm_data.store.validate import validate as validate_store
 from .common import echo_json, progress_bar, shown_path
 from .completion import names, stores
 from .finding import find_store
-from .options import Count, Seed, json_option
+from .numbers import Count, Seed
+from .options import json_option
 
 
 def _episodes(ctx: click.Context, option: click.Parameter, text: str | None) -> int | str | None:

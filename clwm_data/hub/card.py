@@ -16,7 +16,8 @@ from clwm_data.pages.markdown import cell, merge_card, table
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX
 from clwm_data.ranges import format_indices, task_list
-from clwm_data.store.format import Edit, StoreRecord, TaskRecord
+from clwm_data.store.format import StoreRecord, TaskRecord
+from clwm_data.store.history import describe_edit
 
 TAGS = ("offline-reinforcement-learning", "meta-reinforcement-learning", "clwm", "zarr")
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
@@ -190,7 +191,7 @@ def _store(store: CardStore) -> list[str]:
         else "",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.packages.items()),
         "recipe": _recipe(store),
-        "edited": "" if store.record.edited is None else _edit(store.record.edited),
+        "edited": "" if store.record.edited is None else describe_edit(store.record.edited),
         "content": f"SHA-256 `{store.record.content_sha256}`",
     }
     success = any(task.statistics.success_rate is not None for task in store.tasks)
@@ -238,12 +239,6 @@ def _recipe(store: CardStore) -> str:
     if any(entry.zoo is not None for entry in manifest.behaviours):
         return f"{file}; its policies are not included"
     return f"{file}: `clwm collect {store.name}.yaml` makes it again"
-
-
-def _edit(edited: Edit) -> str:
-    options = "".join(f", {name} {value}" for name, value in edited.options.items() if value is not None)
-    sources = ", ".join(f"`{source.name}`" for source in edited.sources)
-    return f"{edited.operation}{options}; from {sources}" if sources else f"{edited.operation}{options}"
 
 
 def _row(task: TaskRecord) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from clwm_data.recording.session import Session, SessionFolder, sessions_folder
 from clwm_data.store.arrays import OPTIONAL, Episode, TaskArrays
 from clwm_data.store.digest import array_sha256, json_sha256
 from clwm_data.store.format import METADATA, Edit, Source
+from clwm_data.store.history import EPISODES_OF, session_counts
 from clwm_data.store.reader import Store
 from clwm_data.store.replacement import settle
 from clwm_data.store.root_writer import write_root
@@ -42,8 +43,6 @@ from clwm_data.store.writer import write_task
 
 #: How long another session of the same store may take to put its episodes into it.
 WAIT_SECONDS = 600.0
-#: In the options of an edit: how many episodes of a session the store holds.
-COUNT = "episodes of "
 
 
 @dataclass(frozen=True)
@@ -160,13 +159,7 @@ def _counts(edited: Edit) -> dict[str, int]:
     for source in edited.sources:
         if source.edited is not None:
             counts |= _counts(source.edited)
-    if edited.operation == "record":
-        counts |= {
-            name.removeprefix(COUNT): int(text)
-            for name, text in edited.options.items()
-            if name.startswith(COUNT) and text.isdecimal()
-        }
-    return counts
+    return counts | session_counts(edited)
 
 
 def _write(aside: Path, place: Path, store: Store | None, sessions: Sequence[SessionFolder]) -> None:
@@ -271,7 +264,7 @@ def _edited(store: Store | None, taken: Sequence[_Taken]) -> Edit:
         options[part.name] = "; ".join(
             f"{name}: {text}" for name, text in {"task": str(part.session.task), **part.session.notes}.items()
         )
-        options[f"{COUNT}{part.name}"] = str(part.already + len(part.episodes))
+        options[f"{EPISODES_OF}{part.name}"] = str(part.already + len(part.episodes))
         digests = [array_sha256(episode.action) for episode in part.episodes]
         before_here = sources.get(part.name)
         sources[part.name] = Source(

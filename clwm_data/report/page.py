@@ -20,7 +20,8 @@ from clwm_data.report.charts import coverage_chart, returns_chart, split_legend,
 from clwm_data.report.films import films
 from clwm_data.report.sample import Sample, gather
 from clwm_data.store.atomic import replacing
-from clwm_data.store.format import Edit, TaskRecord
+from clwm_data.store.format import TaskRecord
+from clwm_data.store.history import history
 from clwm_data.store.overview import store_bytes
 from clwm_data.store.reader import Store
 from clwm_data.store.summary import missing_provenance
@@ -151,22 +152,11 @@ def _provenance(store: Store) -> str:
     if provenance.command:
         items.append(f"<dt>command</dt><dd><code>{escape(provenance.command)}</code></dd>")
     if store.record.edited is not None:
-        items.append(f"<dt>edited</dt><dd>{_edit(store.record.edited)}</dd>")
+        items.append(f"<dt>edited</dt><dd>{'<br>'.join(map(escape, history(store.record.edited)))}</dd>")
     parts.append(f"<dl>{''.join(items)}</dl>")
     rows = [(escape(entry.label), escape(entry.amount)) for entry in manifest.behaviours]
     parts.append(table(("behaviour", "per task"), rows, numeric=(1,)))
     return "".join(parts)
-
-
-def _edit(edited: Edit) -> str:
-    """A line per edit, the latest first, each followed by the stores that it was made from."""
-    options = ", ".join(f"{name} {value}" for name, value in edited.options.items())
-    text = escape(f"{edited.by.created}: {edited.operation}" + (f" ({options})" if options else ""))
-    for source in edited.sources:
-        text += f"<br>from {escape(source.name)} <code>{source.content_sha256[:12]}</code>"
-        if source.edited is not None:
-            text += f", itself {_edit(source.edited)}"
-    return text
 
 
 def _task_table(family: str, records: Sequence[TaskRecord]) -> str:

@@ -81,3 +81,34 @@ def test_several_names_with_commas_or_by_repeating_the_option(
     code, _, err = call("select", store_path, "part.zarr", *splits)
     assert code == 0, err
     assert {task.split for task in open_store(Path("part.zarr"))} == {"train", "id"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("train x --steps 0", "'--steps': 0 is too small: it must be at least 1"),
+        (
+            "train x --steps 2000000000",
+            "'--steps': 2000000000 is too large: it must be at most 1,000,000,000",
+        ),
+        ("sweep x --minutes 0", "'--minutes': 0.0 is too small: it must be more than 0"),
+        ("preview x --noise 10.5", "'--noise': 10.5 is too large: it must be at most 10"),
+        ("analyse x --contexts 1", "'--contexts': 1 is too small: it must be at least 2"),
+        ("select a b --min-return nan", "'--min-return': 'nan' is not a finite number"),
+        ("behaviour trian", "no command is called 'trian': did you mean train?"),
+        ("behaviour measure", "no command is called 'measure': `clwm behaviour --help` lists the commands"),
+    ],
+)
+def test_what_is_out_of_range_is_said_in_words(call: Call, arguments: str, line: str) -> None:
+    code, _, err = call(*arguments.split())
+    assert code == 2
+    assert err.splitlines()[-1].endswith(line)
+
+
+def test_help_describes_ranges_in_words() -> None:
+    for verbs in options().values():
+        for verb, option in verbs:
+            shown = option.get_help_record(click.Context(clwm))
+            assert shown is not None
+            assert "x<=" not in shown[1] and "x>" not in shown[1] and "None" not in shown[1], (verb, shown)  # noqa: PT018
+            assert "RANGE" not in shown[0], (verb, shown)

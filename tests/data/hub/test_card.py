@@ -103,7 +103,8 @@ def test_an_edited_store_says_how_it_was_made(store_path: Path, tmp_path: Path) 
     part = select(store_path, tmp_path / "part.zarr", splits=["id"])
     card = dataset_card("user/data", [CardStore(part.record, [t.record for t in part.tasks.values()])])
     assert "makes it again" not in card
-    assert "| edited | select, splits id; from `tiny` |" in card
+    digest = open_store(store_path).record.content_sha256[:12]
+    assert f"| edited | select (splits id) from tiny (sha256 {digest}) |" in card
 
 
 @pytest.mark.parametrize(
