@@ -20,7 +20,7 @@ SMALLEST = {
     "collection.py": "hopper-mass --repeats 1 --episodes 2",
     "compiling.py": "--method bc --rounds 1",
     "contexts.py": "--rounds 1 --steps 2",
-    "evaluation.py": "--family point-robot --preset tiny --rounds 1",
+    "evaluation.py": "--family point-robot --preset tiny --rounds 1 --store STORE",
     "many_tasks.py": "--tasks 3 5 --size tiny --methods spc --rounds 1",
     "memory.py": "--tasks 2 --transitions 400 --updates 2 --preset tiny",
     "metaworld_overhead.py": "--tasks reach --rounds 1 --steps 4",
@@ -46,11 +46,11 @@ def test_every_script_is_run() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SMALLEST)
 def test_a_script_runs(script: str, tmp_path: Path, collected: Path) -> None:
-    arguments = SMALLEST[script]
+    arguments = SMALLEST[script].replace("STORE", str(collected))
     for name, overrides in {"RUN": {}, "MIXTURE": {"policy.head": "mixture"}}.items():
         if name in arguments:
             run = clwm_train.train(collected, overrides={"steps": 2, **overrides}, out=tmp_path / "run")
-            arguments = arguments.replace(name, str(run.path)).replace("STORE", str(collected))
+            arguments = arguments.replace(name, str(run.path))
     command = [sys.executable, str(BENCH / script), *arguments.split()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLWM_CACHE": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)

@@ -50,9 +50,11 @@ class Belief:
 
     Attributes:
         z: [S, L, z], the current representations.
+        fixed: no observation changes them.
     """
 
     z: Tensor
+    fixed = False
 
     def observe(
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
@@ -62,6 +64,8 @@ class Belief:
 
 class FixedBelief(Belief):
     """A representation that was inferred beforehand: z [S, L, z]."""
+
+    fixed = True
 
     def __init__(self, z: Tensor) -> None:
         self.z = z

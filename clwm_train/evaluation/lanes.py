@@ -70,8 +70,9 @@ class Lanes:
         active, before = self.active, self.observation
         action = self._executed(action)
         self.observation, reward, _, _, info = self._env.step(action)
-        parts = [self.tensor(part) for part in (before, action, reward, self.observation, active)]
-        belief.observe(parts[0], parts[1], parts[2], parts[3], parts[4] > 0.0)
+        if not belief.fixed:
+            parts = [self.tensor(part) for part in (before, action, reward, self.observation, active)]
+            belief.observe(parts[0], parts[1], parts[2], parts[3], parts[4] > 0.0)
         return reward, info
 
     def tensor(self, array: NDArray[Any]) -> Tensor:

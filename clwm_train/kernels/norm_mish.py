@@ -18,7 +18,9 @@ EPSILON = 1e-5
 def norm_mish(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     """Mish of the layer normalisation of x [M, N, size], with gain and bias [M, 1, size] per member."""
     if x.device.type == "cpu":
-        y: Tensor = _NormMish.apply(x, gain, bias, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+        if not torch.is_grad_enabled():
+            return _without_gradient(x, gain, bias)
+        y: Tensor = _NormMish.apply(x, gain, bias)  # type: ignore[no-untyped-call]
         return y
     size = x.shape[-1:]
     if len(x) == 1:
@@ -39,37 +41,27 @@ class _NormMish(torch.autograd.Function):
     """On CPU in pieces that fit the cache; Mish in a form with one exponential.
 
     With e = exp(h), n = e^2 + 2 e: Mish is h n / (n + 2), its derivative
-    n / (n + 2) + 4 h e (1 + e) / (n + 2)^2. ``keep`` says whether to save tensors for the backward pass,
-    since ``needs_input_grad`` is true for parameters even without gradients.
+    n / (n + 2) + 4 h e (1 + e) / (n + 2)^2.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, bias: Tensor, keep: bool) -> Tensor:
-        size = x.shape[-1:]
-        y = torch.empty_like(x)
-        derivative = torch.empty_like(x) if keep else y
+    def forward(ctx: Any, x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        y, derivative = torch.empty_like(x), torch.empty_like(x)
         moments = []
         for piece in member_pieces(x):
             member = piece[0]
-            h, mean, deviation = torch.native_layer_norm(
-                x[piece], size, gain[member, 0], bias[member, 0], EPSILON
-            )
-            e = h.clamp(max=LINEAR_FROM).exp_()
-            n = torch.addcmul(e, e, e).add_(e)
-            below = n + 2.0
-            ratio = n.div_(below)
-            if keep:
-                moments.append((mean, deviation))
-                slope = e.addcmul_(e, e).mul_(4.0).mul_(h).div_(below.square_())
-                torch.add(slope, ratio, out=derivative[piece])
+            h, mean, deviation = _normalised(x[piece], gain[member], bias[member])
+            e, below, ratio = _ratio(h)
+            moments.append((mean, deviation))
+            slope = e.addcmul_(e, e).mul_(4.0).mul_(h).div_(below.square_())
+            torch.add(slope, ratio, out=derivative[piece])
             torch.mul(ratio, h, out=y[piece])
-        if keep:
-            ctx.save_for_backward(x, gain, bias, derivative)
-            ctx.moments = moments
+        ctx.save_for_backward(x, gain, bias, derivative)
+        ctx.moments = moments
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, gain, bias, derivative = ctx.saved_tensors
         x_gradient, gain_gradient, bias_gradient = (
             torch.empty_like(x),
@@ -91,7 +83,33 @@ class _NormMish(torch.autograd.Function):
             x_gradient[piece] = gradient[0]
             gain_gradient[member, 0] += gradient[1]
             bias_gradient[member, 0] += gradient[2]
-        return x_gradient, gain_gradient, bias_gradient, None
+        return x_gradient, gain_gradient, bias_gradient
+
+
+def _without_gradient(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """The same numbers as :class:`_NormMish`, with nothing kept: acting makes many small calls."""
+    pieces = list(member_pieces(x))
+    if len(pieces) == 1:
+        h, _, _ = _normalised(x[0], gain[0], bias[0])
+        return _ratio(h)[2].mul_(h).unsqueeze(0)
+    y = torch.empty_like(x)
+    for piece in pieces:
+        h, _, _ = _normalised(x[piece], gain[piece[0]], bias[piece[0]])
+        torch.mul(_ratio(h)[2], h, out=y[piece])
+    return y
+
+
+def _normalised(x: Tensor, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Layer normalisation of x [N, size] with gain and bias [1, size]; mean and 1 / deviation of its rows."""
+    return torch.native_layer_norm(x, x.shape[-1:], gain[0], bias[0], EPSILON)
+
+
+def _ratio(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """e, n + 2 and n / (n + 2)."""
+    e = h.clamp(max=LINEAR_FROM).exp_()
+    n = torch.addcmul(e, e, e).add_(e)
+    below = n + 2.0
+    return e, below, n.div_(below)
 
 
 class _NormMishGraph(torch.autograd.Function):

@@ -58,6 +58,8 @@ class FSQ(nn.Module):
         #: Index of the code of zeros.
         self._middle = sum(level // 2 * basis for level, basis in zip(levels, self._bases, strict=True))
         self._constant("codebook", self.index_to_code(torch.arange(self.codes)))
+        #: Constants of rows of so many groups, on CPU; repeating them takes longer than a small quantisation.
+        self._repeated: dict[int, tuple[Tensor, ...]] = {}
 
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
@@ -65,11 +67,11 @@ class FSQ(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Quantise [..., C] -> codes [..., C] in [-1, 1]; the rounding passes gradients as the identity."""
         rows = self._rows(x)
-        names = (self._shift, self._half_range, self._offset, self._half_width)
+        constants = self._for_row(rows)
+        if not torch.compiler.is_compiling() and not torch.is_grad_enabled():
+            return _quantised(rows, *constants).view(x.shape)
         quantise = _QuantiseGraph if torch.compiler.is_compiling() else _Quantise
-        code: Tensor = quantise.apply(  # type: ignore[no-untyped-call]
-            rows, *(self._for_row(constant, rows) for constant in names)
-        )
+        code: Tensor = quantise.apply(rows, *constants)  # type: ignore[no-untyped-call]
         return code.view(x.shape)
 
     @torch.no_grad()
@@ -79,9 +81,7 @@ class FSQ(nn.Module):
         training ends with a message about it and not with an index out of bounds.
         """
         rows = self._rows(x)
-        shift, half_range, offset = (
-            self._for_row(constant, rows) for constant in (self._shift, self._half_range, self._offset)
-        )
+        shift, half_range, offset, _ = self._for_row(rows)
         if torch.compiler.is_compiling():
             digits = (_tanh(rows + shift) * half_range - offset).round()
             digits = torch.where(digits == digits, digits, 0.0)
@@ -103,9 +103,17 @@ class FSQ(nn.Module):
         """[..., G, C] -> [N, G C]: operations along a long last axis are several times faster."""
         return x.reshape(-1, x.shape[-2] * self.channels) if x.dim() > 1 else x.unsqueeze(0)
 
-    def _for_row(self, constant: Tensor, rows: Tensor) -> Tensor:
+    def _for_row(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Shift, half range, offset and half width of each entry of a row [N, G C]."""
+        constants = (self._shift, self._half_range, self._offset, self._half_width)
         times = rows.shape[1] // self.channels
-        return repeated(constant, times) if torch.compiler.is_compiling() else constant.repeat(times)
+        if torch.compiler.is_compiling():
+            return tuple(repeated(constant, times) for constant in constants)
+        if rows.device.type != "cpu":  # a recorded graph's tensors must not be kept
+            return tuple(constant.repeat(times) for constant in constants)
+        if times not in self._repeated:
+            self._repeated[times] = tuple(constant.cpu().repeat(times) for constant in constants)
+        return self._repeated[times]
 
     def index_to_code(self, index: Tensor) -> Tensor:
         """Codes [..., C] of indices [...]."""
@@ -120,24 +128,30 @@ class _Quantise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, shift: Tensor, half_range: Tensor, offset: Tensor, half_width: Tensor
     ) -> Tensor:
-        code = torch.empty_like(x)
-        keep = ctx.needs_input_grad[0]
-        derivative = torch.empty_like(x) if keep else code
+        if not ctx.needs_input_grad[0]:
+            return _quantised(x, shift, half_range, offset, half_width)
+        code, derivative = torch.empty_like(x), torch.empty_like(x)
         scale = half_range / half_width
         for piece in row_pieces(x):
             bounded = torch.tanh(x[piece] + shift)
-            if keep:
-                torch.addcmul(scale, bounded.square(), scale, value=-1.0, out=derivative[piece])
+            torch.addcmul(scale, bounded.square(), scale, value=-1.0, out=derivative[piece])
             bounded.mul_(half_range).sub_(offset).round_()
             torch.div(bounded, half_width, out=code[piece])
-        if keep:
-            ctx.save_for_backward(derivative)
+        ctx.save_for_backward(derivative)
         return code
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         (derivative,) = ctx.saved_tensors
         return gradients[0] * derivative, None, None, None, None
+
+
+def _quantised(x: Tensor, shift: Tensor, half_range: Tensor, offset: Tensor, half_width: Tensor) -> Tensor:
+    """The codes of :class:`_Quantise`, with nothing kept for a gradient."""
+    pieces = [
+        _bound(x[piece], shift, half_range, offset).round_().div_(half_width) for piece in row_pieces(x)
+    ]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 class _QuantiseGraph(torch.autograd.Function):

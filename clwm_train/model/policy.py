@@ -115,8 +115,7 @@ class GaussianPolicy(StochasticPolicy):
 
     def mode(self, state: Tensor) -> Tensor:
         """The mean."""
-        mean: Tensor = self(state)[0]
-        return mean
+        return torch.tanh(self.network(state)[..., : self.action_size])
 
     def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
         """See :meth:`Policy.sample`."""
@@ -145,8 +144,7 @@ class MixturePolicy(StochasticPolicy):
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[S, ..., inputs] -> log weights [S, ..., C], means and log standard deviations [S, ..., C, act]."""
-        size = self.components * self.action_size
-        logits, mean, raw = self.network(state).split([self.components, size, size], -1)
+        logits, mean, raw = self._outputs(state)
         shape = (*state.shape[:-1], self.components, self.action_size)
         return (
             torch.log_softmax(logits, -1),
@@ -154,10 +152,17 @@ class MixturePolicy(StochasticPolicy):
             _squash(raw, *self._range).view(shape),
         )
 
+    def _outputs(self, state: Tensor) -> tuple[Tensor, ...]:
+        """Logits, means and standard deviations of all components, before they are bounded."""
+        size = self.components * self.action_size
+        outputs: Tensor = self.network(state)
+        return outputs.split([self.components, size, size], -1)
+
     def mode(self, state: Tensor) -> Tensor:
         """The mean of the most likely component."""
-        log_weight, mean, _ = self(state)
-        return _component(mean, log_weight.argmax(-1, keepdim=True))
+        logits, mean, _ = self._outputs(state)
+        means = mean.unflatten(-1, (self.components, self.action_size))
+        return torch.tanh(_component(means, torch.log_softmax(logits, -1).argmax(-1, keepdim=True)))
 
     def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
         """See :meth:`Policy.sample`; ``scale`` does not change how often a component is chosen."""

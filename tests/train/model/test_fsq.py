@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vector_quantize_pytorch import FSQ as OracleFSQ
 
+from clwm_train.kernels.chunked import PIECE
 from clwm_train.model.fsq import FSQ
 
 LEVELS = st.lists(st.integers(3, 8), min_size=1, max_size=4)
@@ -31,6 +32,16 @@ def test_gradient_is_the_oracles(levels: list[int], seed: int) -> None:
     (ours,) = torch.autograd.grad(FSQ(levels)(x), x, upstream)
     (theirs,) = torch.autograd.grad(OracleFSQ(levels)(x)[0], x, upstream)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("rows", [3, PIECE // 8 + 1])  # the second is worked on in two pieces
+def test_codes_without_a_gradient_are_those_with_one(rows: int) -> None:
+    fsq, generator = FSQ([5, 4]), torch.Generator().manual_seed(0)
+    for groups in (4, 1, 4):  # constants of a row are kept by its number of groups
+        x = 3.0 * torch.randn(rows, groups, 2, generator=generator)
+        expected = fsq(x.clone().requires_grad_())
+        with torch.no_grad():
+            assert torch.equal(fsq(x), expected)
 
 
 @given(levels=st.lists(st.integers(2, 8), min_size=1, max_size=4))
