@@ -156,12 +156,12 @@ class MixturePolicy(StochasticPolicy):
         """Logits, means and standard deviations of all components, before they are bounded."""
         size = self.components * self.action_size
         outputs: Tensor = self.network(state)
-        return outputs.split([self.components, size, size], -1)
+        return torch.split(outputs, [self.components, size, size], -1)
 
     def mode(self, state: Tensor) -> Tensor:
         """The mean of the most likely component."""
         logits, mean, _ = self._outputs(state)
-        means = mean.unflatten(-1, (self.components, self.action_size))
+        means = torch.unflatten(mean, -1, (self.components, self.action_size))
         return torch.tanh(_component(means, torch.log_softmax(logits, -1).argmax(-1, keepdim=True)))
 
     def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
