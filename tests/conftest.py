@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 
 from clwm_data.collection.collector import collect
 from clwm_data.manifest import BehaviourEntry, Manifest
+from tests.warm_python import WarmPython
 
 ROOT = Path(__file__).parents[1]
 #: What `make test-fast` leaves out: whole commands, kills, compilers, trainings, servers.
@@ -38,14 +40,25 @@ SLOW = (
     ),
     *("train/methods/test_methods.py", "train/methods/test_fuzz.py", "train/analysis", "train/runs"),
 )
+#: Files that take longest; they come first, so that no process is left alone with one of them at the end.
+SLOWEST = (
+    *("train/training/test_compiler.py", "train/training/test_fast_path.py", "docs/test_tutorials.py"),
+    *("test_bench.py", "data/collection/test_crash.py", "data/behaviour_training", "cli"),
+)
 Clwm = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests."""
+    """Mark the slow tests, and put the slowest files first."""
     for item in items:
-        if item.path.relative_to(ROOT / "tests").as_posix().startswith(SLOW):
+        if name_of(item).startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: not name_of(item).startswith(SLOWEST))
+
+
+def name_of(item: pytest.Item) -> str:
+    """The file of a test, relative to this folder."""
+    return item.path.relative_to(ROOT / "tests").as_posix()
 
 
 def tiny_manifest(
@@ -73,6 +86,16 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_ignored_signals() -> None:
+    """What ``nohup`` and a shell's background ignore, commands would ignore, too: they inherit that, and no
+    handlers."""
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Caches of their own for the tests and the commands that they run, not the user's."""
     with pytest.MonkeyPatch.context() as patch:
@@ -94,14 +117,34 @@ def store_path(collected: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(collected, tmp_path / "tiny.zarr"))
 
 
+@pytest.fixture(scope="session")
+def warm_python(_no_ignored_signals: None, no_users_cache: None) -> Iterator[WarmPython]:
+    """Processes that start with most packages imported."""
+    python = WarmPython()
+    yield python
+    python.close()
+
+
+COMMAND = "from clwm_cli.entry import run; run()"
+
+
 @pytest.fixture
-def clwm(tmp_path: Path) -> Clwm:
-    """Run the real command in a fresh folder: ``clwm("info", "x")``; stdout and stderr are captured."""
+def clwm(tmp_path: Path, warm_python: WarmPython) -> Clwm:
+    """Run the command in a fresh folder: ``clwm("info", "x")``; stdout and stderr are captured."""
 
     def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        code = "from clwm_cli.entry import run; run()"
+        return warm_python.run(COMMAND, arguments, tmp_path, timeout)
+
+    return run
+
+
+@pytest.fixture
+def cold_clwm(tmp_path: Path) -> Clwm:
+    """As ``clwm``, in a process that starts with nothing imported."""
+
+    def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
+            [sys.executable, "-c", COMMAND, *map(str, arguments)],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import clwm_train
 from tests.conftest import ROOT
+from tests.warm_python import WarmPython
 
 BENCH = ROOT / "bench"
 #: Arguments with which a script takes the least time.
@@ -33,6 +31,13 @@ SMALLEST = {
     "store.py": "--tasks 2 --episodes 2 --megabytes 2 --rounds 1 "  # without the start of workers and of Ray
     "--only collection --only memory --only write --only read --only windows",
 }
+#: ``python SCRIPT ARGUMENTS``, when SCRIPT and ARGUMENTS are the arguments.
+AS_SCRIPT = """
+import os, runpy, sys
+del sys.argv[0]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 #: Parts of the scripts.
 MODULES = {"formats.py", "jax_update.py", "measure.py", "reference.py", "synthetic.py"}
 
@@ -45,14 +50,19 @@ def test_every_script_is_run() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SMALLEST)
-def test_a_script_runs(script: str, tmp_path: Path, collected: Path) -> None:
+def test_a_script_runs(
+    script: str,
+    tmp_path: Path,
+    collected: Path,
+    warm_python: WarmPython,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     arguments = SMALLEST[script].replace("STORE", str(collected))
     for name, overrides in {"RUN": {}, "MIXTURE": {"policy.head": "mixture"}}.items():
         if name in arguments:
             run = clwm_train.train(collected, overrides={"steps": 2, **overrides}, out=tmp_path / "run")
             arguments = arguments.replace(name, str(run.path))
-    command = [sys.executable, str(BENCH / script), *arguments.split()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CLWM_CACHE": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    monkeypatch.setenv("CLWM_CACHE", str(tmp_path))
+    done = warm_python.run(AS_SCRIPT, [BENCH / script, *arguments.split()], ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     assert any(character.isdigit() for character in done.stdout)

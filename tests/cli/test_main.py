@@ -50,6 +50,32 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
     assert f"clwm {verb}" in command.help
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["list"], 0),
+        (["env"], 0),
+        (["demo", "--help"], 0),
+        (["completion", "bash"], 0),
+        (["select", "nowhere", "x.zarr", "--split", "id"], 1),
+        (["merge", "nowhere", "--out", "x.zarr"], 1),
+        (["delete-episodes", "nowhere", "--task", "0", "--episodes", "0"], 1),
+        (["convert", "nowhere", "x.npz", "--to", "npz"], 1),
+        (["behaviour", "combine", "nowhere", "--out", "x"], 1),
+        (["analyse", "nowhere"], 1),
+    ],
+)
+def test_a_verb_imports_what_it_needs(cold_clwm: Clwm, arguments: list[str], code: int) -> None:
+    """Verbs that no tutorial shows; the tests run those as they stand, in fresh processes too."""
+    done = cold_clwm(*arguments)
+    assert done.returncode == code, done.stderr
+    assert bool(done.stdout) == (code == 0)
+    if code:
+        assert done.stderr.startswith("clwm: error: ")
+        assert "nowhere" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "clwm_cli", "--version"], capture_output=True, text=True)
     assert done.returncode == 0

@@ -23,7 +23,7 @@ COMPILER = pytest.mark.skipif(
     not (shutil.which("g++") or os.environ.get("CXX")), reason="needs a C++ compiler"
 )
 
-#: Small enough for hundreds of updates per second.
+#: Small enough for hundreds of updates per second, and with few codes: compiled updates unroll them.
 SMALL = (
     "batch.tasks=4",
     "batch.windows=3",
@@ -33,6 +33,7 @@ SMALL = (
     "context.hidden=[8]",
     "context.next_observation=false",
     "world_model.latent_dim=4",
+    "world_model.levels=[3,2]",
     "world_model.simnorm_group=2",
     "world_model.encoder_hidden=[8]",
     "world_model.dynamics_hidden=[8]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -61,7 +62,7 @@ def test_update_is_the_straightforward_one(seeds: list[int], temperature: float,
     assert model is not None
     for seed, reference in enumerate(references):
         draws = RandomStreams(seeds).at(Purpose.LATENT_NOISE, 0)
-        shape = (config.batch.tasks, config.batch.windows, 15, model.latent_dim)
+        shape = (config.batch.tasks, config.batch.windows, math.prod(model.levels), model.latent_dim)
         noise = iter([draws.gumbel(*shape)[seed].transpose(-1, -2) for _ in range(config.batch.horizon - 1)])
         expected = reference.update(
             as_batch(vars(batch), seed), represent=True, gumbel_softmax=gumbel_softmax(noise)

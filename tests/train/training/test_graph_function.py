@@ -148,7 +148,7 @@ print(total.item().hex(), module.weight.grad.tolist(), module.count.item(), len(
 
 @COMPILER
 @pytest.mark.slow
-def test_a_kept_graph_is_found_without_tracing(tmp_path: Path) -> None:
+def test_a_kept_graph_is_found_without_tracing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def run() -> tuple[str, str]:
         done = subprocess.run(
             [sys.executable, "-c", KEPT],
@@ -170,10 +170,12 @@ def test_a_kept_graph_is_found_without_tracing(tmp_path: Path) -> None:
     assert err == ""
     for damaged in (content[:-1], content[:40], b""):
         kept.write_bytes(damaged)
-        again, err = run()
-        assert again == first
-        assert err == f"{kept} is damaged: its graph is compiled anew"
-        assert kept.read_bytes() != damaged
+        assert kept_graph.load(kept, pytest.fail) is None
+        assert caplog.messages.pop() == f"{kept} is damaged: its graph is compiled anew"
+    again, err = run()
+    assert again == first
+    assert err == f"{kept} is damaged: its graph is compiled anew"
+    assert kept.read_bytes() != damaged
     kept.unlink()
     kept.mkdir()  # neither can be read nor replaced
     again, err = run()
