@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -45,6 +46,8 @@ def run() -> None:
         main()
     except Terminated as ended:
         sys.exit(ended.status)
+    finally:
+        gc.freeze()  # at its end Python would search all that torch brought for cycles: half a second
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

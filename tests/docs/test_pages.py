@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 import clwm_train
 from clwm_data.manifest import load_manifest
 from tests.conftest import ROOT, tiny_manifest
+from tests.warm_python import WarmPython
 
 #: Pages whose blocks other tests run, with what they need: a package of one's own, the Hub, commands between.
 ELSEWHERE = {"new-family.md", "sharing.md", "own-data.md"}
@@ -48,16 +47,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+STRICT = "import warnings; warnings.filterwarnings('error', '', DeprecationWarning, '__main__')\n"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_blocks_of_a_page_run(page: Path, workplace: Path) -> None:
-    code = "\n".join(blocks(page))
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", code],
-        cwd=workplace,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_blocks_of_a_page_run(page: Path, workplace: Path, warm_python: WarmPython) -> None:
+    done = warm_python.run(STRICT + "\n".join(blocks(page)), [], workplace)
     assert done.returncode == 0, done.stderr
 
 

@@ -16,7 +16,8 @@ TUTORIALS = [*sorted((ROOT / "docs/tutorials").glob("*.md")), ROOT / "docs/own-d
 def outline(text: str) -> str:
     """A text without what differs between machines and times: numbers, digests, and the widths of columns."""
     text = re.sub(r"\b[0-9a-f]{7,}\b|[-+]?\d[\d.,:eT+-]*", "#", text)
-    return re.sub(r"\[ ", "[", re.sub(r"[-\s]+", " ", text)).strip()
+    text = re.sub(r"[-\s]+", " ", text)
+    return re.sub(r"(?<=\[) | (?=])", "", text).strip()  # NumPy aligns the numbers between brackets
 
 
 def shortened(page: str) -> str:
