@@ -207,7 +207,7 @@ def test_the_table_of_policies_and_one_with_successes(tmp_path: Path) -> None:
     (row,) = cells(table)
     assert row["method"] == "spc-mixture-1"
     assert 0.7 < float(row["hopper-mass-small id"].split()[0]) < 0.9
-    assert row["ant-dir-small ood"] == "–"
+    assert not any("ant-dir-small" in column for column in row)  # nothing was measured there
     assert said.startswith(
         "`clwm sweep experiments/policies.yaml`, revision abc1234. Not measured: spc-gaussian-10, "
     )

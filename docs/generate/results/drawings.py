@@ -58,7 +58,9 @@ def learning(measured: Measured) -> Chart | None:
 
 
 def formulation_returns(measured: Measured) -> Chart | None:
-    """Figure 4: IQM and optimality gap over all common datasets, few-shot on id tasks."""
+    """Figure 4: IQM and optimality gap over all common datasets, few-shot on id tasks; not of SPC alone."""
+    if len({method for _, method in measured.runs}) < 2:
+        return None
     pooled, _ = over_datasets(measured, ("few-shot", "id"))
     values = {
         title: {method: _aggregate(pooled.get(method), statistic) for method in measured.methods}

@@ -66,10 +66,10 @@ def blocks(
 ) -> dict[str, Callable[[], str]]:
     """Name of a mark -> what stands there."""
     any_measured = bool(benchmark.runs or formulations.runs)
+    several = len({method for _, method in formulations.runs}) > 1  # not SPC's of the benchmark alone
 
     def table(make: Callable[[Measured], tables.Table], measured: Measured, names: int = 1) -> str:
-        made = make(measured) if measured.runs else None
-        return made.markdown(names) if made is not None and made.rows else NOTHING
+        return (make(measured).markdown(names) if measured.runs else "") or NOTHING
 
     return {
         "coverage": lambda: f"{coverage(benchmark)}\n{coverage(formulations)}",
@@ -79,7 +79,7 @@ def blocks(
         "protocols": lambda: table(tables.protocols, benchmark),
         "by-model": lambda: table(tables.by_model, benchmark, 3),
         "improvement": lambda: table(tables.improvement, benchmark),
-        "formulations": lambda: table(tables.formulations, formulations, 3),
+        "formulations": lambda: table(tables.formulations, formulations, 3) if several else NOTHING,
         "representation": lambda: table(tables.representation, benchmark),
         "disentanglement": lambda: table(tables.disentangled, benchmark, 2),
         "probe": lambda: table(tables.probes, benchmark),

@@ -43,9 +43,21 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self, names: int = 1) -> str:
-        """The table, with ``names`` columns on the left and numbers on the right."""
-        rule = ["---"] * names + ["---:"] * (len(self.header) - names)
-        return "\n".join(f"| {' | '.join(row)} |" for row in (self.header, rule, *self.rows))
+        """The table, with ``names`` columns on the left and numbers on the right, without the rows and
+        columns in which there is no number; empty without any row.
+        """
+        numbers = range(names, len(self.header))
+        rows = [row for row in self.rows if not numbers or any(row[column] != ABSENT for column in numbers)]
+        if not rows:
+            return ""
+        kept = [
+            column
+            for column in range(len(self.header))
+            if column < names or any(row[column] != ABSENT for row in rows)
+        ]
+        rule = ["---" if column < names else "---:" for column in range(len(self.header))]
+        lines = ([row[column] for column in kept] for row in (self.header, rule, *rows))
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def few_shot(measured: Measured) -> Table:
@@ -90,8 +102,7 @@ def each_dataset(measured: Measured) -> Table:
         *PARTS.values(),
         *(f"{PARTS[part]}: success" for part in successes),
     ]
-    kept = [column for column in range(len(header)) if any(row[column] != ABSENT for row in rows)]
-    return Table([header[column] for column in kept], [[row[column] for column in kept] for row in rows])
+    return Table(header, rows)
 
 
 def each_method(measured: Measured) -> Table:
