@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from clwm_data.errors import InvalidInputError
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.opening import open_store
+from clwm_data.opening import RUNS, open_store
 from clwm_data.report import write_report
+from clwm_data.suggestions import suggestion
 
 from .common import progress_bar
 from .completion import names, runs, stores
-from .finding import find_store
+from .finding import default_store, find_store
 from .options import TargetPath
 
 
@@ -41,21 +42,24 @@ def report(
     """Show a store, or runs beside each other, on one self-contained page.
 
     For a STORE (a path, or the name of one under data/): provenance, tasks, returns, coverage, rewards,
-    episodes. For RUNs (folders of runs, or of a whole sweep): tables of results with intervals, aggregate
-    returns and those on each dataset, performance profiles, formulations of the world model, open-loop
-    errors, disentanglement, representations over training; every figure also as SVG and CSV in a folder
-    beside the page. Runs are compared by the results that `clwm eval` and `clwm analyse` have kept.
+    episodes. For RUNs (folders of runs or of a whole sweep, or names of such under runs/): tables of results
+    with intervals, aggregate returns and those on each dataset, performance profiles, formulations of the
+    world model, open-loop errors, disentanglement, representations over training; every figure also as SVG
+    and CSV in a folder beside the page. Runs are compared by the results that `clwm eval` and `clwm analyse`
+    have kept.
 
     \b
     Examples:
       clwm report point-robot
       clwm report data/cheetah-vel.zarr --out cheetah.html --no-pictures
-      clwm report runs/point-robot-spc-s0 runs/point-robot-focal-s0 --out compared.html
+      clwm report point-robot-spc-s0 point-robot-focal-s0 --out compared.html
       clwm report runs/learns --out learns.html
       clwm report runs/learns --evaluation noise=0.3
     """
-    if any(_holds_runs(Path(text)) for text in what):
-        _report_runs([Path(text) for text in what], out, asked, references)
+    folders = [_folder_of_runs(text) for text in what]
+    if any(folders):
+        paths = [folder or _meant(text) for folder, text in zip(folders, what, strict=True)]
+        _report_runs(paths, out, asked, references)
         return
     if len(what) > 1:
         raise InvalidInputError(
@@ -63,12 +67,36 @@ def report(
         )
     if references is not None:
         raise click.UsageError("--references is for runs")
-    path = find_store(what[0])
+    path = _find(what[0])
     opened = open_store(path)
     target = out or Path(f"{opened.name}.html")
     with progress_bar(len(opened.tasks), "task", "reading") as bar:
         write_report(path, target, pictures=pictures, on_progress=lambda _: bar.update())
     click.echo(target)
+
+
+def _folder_of_runs(text: str) -> Path | None:
+    """The folder of a run or of a whole sweep that a text names: a path, or a name under ``runs/`` that is
+    not the name of a store as well."""
+    if _holds_runs(Path(text)):
+        return Path(text)
+    path = _meant(text)
+    return path if _holds_runs(path) and not default_store(text).exists() else None
+
+
+def _meant(text: str) -> Path:
+    """The path that a text names, or would name under ``runs/``."""
+    return RUNS / text if Path(text).name == text and not Path(text).exists() else Path(text)
+
+
+def _find(text: str) -> Path:
+    try:
+        return find_store(text)
+    except NotFoundError as error:
+        names = [folder.name for folder in RUNS.glob("*") if _holds_runs(folder)]
+        if hint := suggestion(Path(text).name, names):
+            raise NotFoundError(f"neither a store nor a run is called {text!r}: {hint}") from error
+        raise NotFoundError(f"{error}; nor is there a run of that name under {RUNS}/") from error
 
 
 def _holds_runs(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -54,8 +55,9 @@ def section(title: str, note: str, body: str) -> str:
 
 
 def warning(text: str) -> str:
-    """A highlighted paragraph of plain text."""
-    return f'<p class="warning">{escape(text)}</p>'
+    """A highlighted paragraph of plain text; what stands between backticks is code."""
+    content = re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+    return f'<p class="warning">{content}</p>'
 
 
 def split_label(split: str) -> str:

@@ -54,7 +54,12 @@ def returns_chart(family: str, records: Sequence[TaskRecord], sample: Sample) ->
 
 
 def coverage_chart(rows: dict[Split, NDArray[np.float32]], what: str) -> Chart:
-    """Density of the data: a panel per split, over the same plane; the more data, the stronger the colour."""
+    """Density of the data: a panel per split, over the same plane; the more data, the stronger the colour.
+
+    Data of a single entry is shown as a histogram per split.
+    """
+    if next(iter(rows.values())).shape[1] == 1:
+        return _histograms({split: part[:, 0] for split, part in rows.items()}, what)
     plane, labels = projection(rows, what)
     pooled = np.concatenate(list(plane.values()))
     # A few far points would squeeze all others: the plane shows all but 0.2 % of either axis.
@@ -70,6 +75,26 @@ def coverage_chart(rows: dict[Split, NDArray[np.float32]], what: str) -> Chart:
         for shade in range(1, LEVELS + 1):
             corners = [(float(x_edges[i]), float(y_edges[j])) for i, j in np.argwhere(level == shade)]
             panel.cells(corners, size, split, shade / LEVELS)
+        panels.append(panel)
+    return Chart(panels, f"Coverage of {what}s")
+
+
+def _histograms(values: dict[Split, NDArray[np.float32]], what: str) -> Chart:
+    """The share of the values [n] of each split in bins of one width."""
+    low, high = span(np.quantile(np.concatenate(list(values.values())), [0.001, 0.999]).tolist(), 0.02)
+    edges = np.linspace(low, high, BINS[0] + 1)
+    shares = {
+        split: np.histogram(values[split], edges)[0] / len(values[split])
+        for split in SPLITS
+        if split in values
+    }
+    highest = max(float(share.max()) for share in shares.values())
+    x, y = Axis(low, high, f"{what} 0"), Axis(0.0, 1.05 * highest, "share", grid=True)
+    panels = []
+    for split, share in shares.items():
+        panel = Panel(x, y, split, height=140.0)
+        for left, right, height in zip(edges, edges[1:], share, strict=False):
+            panel.bar((left + right) / 2, (0.0, float(height)), panel.inner_width / BINS[0], split)
         panels.append(panel)
     return Chart(panels, f"Coverage of {what}s")
 

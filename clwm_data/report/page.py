@@ -5,12 +5,15 @@ All text that comes from the store is escaped; the page runs no script and loads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clwm_data.errors import InvalidInputError, UnavailableError
-from clwm_data.families.base import SPLITS
+from clwm_data.families.base import SPLITS, Split
 from clwm_data.opening import open_store
 from clwm_data.pages.charts import LegendEntry, legend_html
 from clwm_data.pages.html import document, header, section, split_label, table, warning
@@ -77,16 +80,12 @@ def _page(store: Store, sample: Sample, pictures: bool) -> str:
             returns_chart(store.family, records, sample).html("returns"),
         ),
         section("Tasks", "", _task_table(store.family, records)),
-        section(
-            "States",
-            "Where the observations lie, split by split, in the plane that shows most of their variance. The "
-            "more there are, the stronger the colour (on a logarithmic scale).",
-            legend + coverage_chart(sample.observations, "observation").html("states"),
-        ),
-        section(
-            "Actions",
-            "The same for the actions.",
-            legend + coverage_chart(sample.actions, "action").html("actions"),
+        *(
+            section(title, _where(what, rows), legend + coverage_chart(rows, what).html(title.lower()))
+            for title, what, rows in (
+                ("States", "observation", sample.observations),
+                ("Actions", "action", sample.actions),
+            )
         ),
         section(
             "Rewards",
@@ -101,6 +100,18 @@ def _page(store: Store, sample: Sample, pictures: bool) -> str:
         sections.append(section("Episodes", note, films(store, shown)))
     footer = f"Made by clwm from a store with content sha256 <code>{store.record.content_sha256}</code>"
     return document(store.name, sections, footer)
+
+
+def _where(what: str, rows: Mapping[Split, NDArray[np.float32]]) -> str:
+    """How to read the coverage of observations or actions."""
+    entries = next(iter(rows.values())).shape[1]
+    if entries == 1:
+        return f"Share of the {what}s in each of some intervals, split by split."
+    plane = "" if entries == 2 else ", in the plane that shows most of their variance"
+    return (
+        f"Where the {what}s lie, split by split{plane}. The more there are, the stronger the colour (on a "
+        "logarithmic scale)."
+    )
 
 
 def _header(store: Store, records: Sequence[TaskRecord]) -> str:

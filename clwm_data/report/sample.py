@@ -90,14 +90,13 @@ def projection(
 ) -> tuple[dict[Split, NDArray[np.float64]], tuple[str, str]]:
     """Rows [n, 2] in a plane: two columns as they are, more of them by principal component analysis.
 
-    Columns are standardised over all splits before. The labels of the axes tell the share of variance.
+    There are at least two columns. Before that they are standardised over all splits. The labels of the axes
+    tell the share of variance.
     """
     pooled = np.concatenate(list(rows.values())).astype(np.float64)
     width = pooled.shape[1]
-    if width <= 2:
-        plane = {split: np.hstack([part, np.zeros((len(part), 2 - width))]) for split, part in rows.items()}
-        labels = (f"{what} 0", f"{what} 1" if width == 2 else "")
-        return {split: part.astype(np.float64) for split, part in plane.items()}, labels
+    if width == 2:
+        return {split: part.astype(np.float64) for split, part in rows.items()}, (f"{what} 0", f"{what} 1")
     mean, scale = pooled.mean(axis=0), pooled.std(axis=0)
     scale[scale == 0.0] = 1.0
     # A second row that says nothing, so that a single one has two components, too.

@@ -42,8 +42,10 @@ def missing_provenance(store: Store) -> list[str]:
     """One line for each fact that users of the data need and the store does not record."""
     manifest, provenance = store.manifest, store.provenance
     missing: dict[str, object] = {
-        "no licence: nobody knows what may be done with the data": manifest.licence,
-        "no authors: nobody can be credited or asked": manifest.authors,
+        "no licence: nobody knows what may be done with the data (the manifest states it, or "
+        "`clwm push --licence`)": manifest.licence,
+        "no authors: nobody can be credited or asked (the manifest names them, or "
+        "`clwm push --author`)": manifest.authors,
         "no description": manifest.description.strip(),
         "no date of the collection": provenance.created,
         "no command line of the collection": provenance.command,

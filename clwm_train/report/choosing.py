@@ -17,7 +17,6 @@ from clwm_train.settings import (
     DEFAULT_EVALUATION,
     AnalysisSettings,
     EvaluationSettings,
-    describe,
     differences,
     shown,
 )
@@ -68,7 +67,10 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
     _check_contexts(chosen)
     notes = [*_stale(chosen)]
     others = {
-        describe(one.settings) for run in evaluated for one in kept[run.path] if one.settings != settings
+        _departures(one.settings, settings)
+        for run in evaluated
+        for one in kept[run.path]
+        if one.settings != settings
     }
     if others:
         notes.append(f"not shown: evaluations with other settings ({' | '.join(sorted(others))})")
@@ -169,6 +171,13 @@ def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation
     raise ConflictError(
         f"{first.path} and {len(runs) - 1} more: no evaluation settings are common to all of them: evaluate "
         "all of them in the same way, or leave some out"
+    )
+
+
+def _departures(settings: EvaluationSettings, usual: EvaluationSettings) -> str:
+    """How settings differ from others: ``episodes 10; noise 0.3``."""
+    return "; ".join(
+        f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in differences(settings, usual)
     )
 
 

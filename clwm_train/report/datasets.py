@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clwm_data.pages.charts import Chart
-from clwm_train.report.figure import QUARTER, Figure, common_axis, estimates, method_classes, present
+from clwm_train.report.figure import Figure, common_axis, estimates, estimates_width, method_classes, present
 from clwm_train.report.returns import PARTS
 from clwm_train.report.scores import Score
 
@@ -28,7 +28,8 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
         low=0.0,
         high=1.0,
     )
-    css, panels, rows = method_classes(methods), [], []
+    css, width = method_classes(methods), estimates_width(shown)
+    panels, rows = [], []
     for dataset in datasets:
         here = [value for key, value in summaries.items() if key[0] == dataset]
         points = [value.point for value in here]
@@ -36,7 +37,7 @@ def datasets_figure(scores: Sequence[Score], methods: Sequence[str]) -> Figure |
         axis = common_axis(here, "return", low=min(points), high=max(points)) if raw else normalised
         for protocol, split in parts:
             values = {method: summaries.get((dataset, protocol, split, method)) for method in shown}
-            panels.append(estimates(values, css, axis, f"{dataset}: {protocol}, {split}", width=QUARTER))
+            panels.append(estimates(values, css, axis, f"{dataset}: {protocol}, {split}", width=width))
             rows += [
                 (dataset, protocol, split, method, "return" if raw else "normalised", *ends)
                 for method, value in values.items()

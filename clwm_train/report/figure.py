@@ -16,7 +16,7 @@ from clwm_train.metrics.aggregate import Interval
 #: Widths in pixels of panels of which three, or four, fit side by side on a page.
 THIRD, QUARTER = 320.0, 235.0
 LINE_HEIGHT = 22.0  # pixels per estimate
-LONGEST_NAME = 24  # characters
+LONGEST_NAME, SHORT_NAME = 24, 12  # characters
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,13 @@ def common_axis(intervals: Iterable[Interval | None], title: str, *, low: float,
     """An axis that covers all intervals, and at least [low, high]; for all panels of one quantity."""
     ends = [end for interval in intervals if interval is not None for end in _ends(interval)]
     return Axis(*span([low, high, *ends]), title, grid=True)
+
+
+def estimates_width(names: Iterable[str]) -> float:
+    """Width of panels of :func:`estimates`: a quarter of a page, or a third where names would take most of
+    that."""
+    longest = max(len(shortened(name)) for name in names)
+    return QUARTER if longest <= SHORT_NAME else THIRD
 
 
 def estimates(

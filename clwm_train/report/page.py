@@ -10,6 +10,7 @@ from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.pages.html import document, header, section, table, warning
 from clwm_data.references.table import References
 from clwm_data.store.atomic import replacing
+from clwm_data.suggestions import suggestion
 from clwm_train.report.choosing import Chosen, check_analyses, choose_evaluations
 from clwm_train.report.context_shift import context_shift_figure
 from clwm_train.report.datasets import datasets_figure
@@ -55,9 +56,9 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     for path in paths:
         inside = [path] if (path / RECORD).is_file() else [file.parent for file in path.glob(f"*/{RECORD}")]
         if not inside:
-            raise NotFoundError(
-                f"{path}: is not a run and holds none: `clwm train` and `clwm sweep` make runs"
-            )
+            names = {record.parent.name for record in path.parent.glob(f"*/{RECORD}")}
+            hint = suggestion(path.name, sorted(names), "`clwm train` and `clwm sweep` make runs")
+            raise NotFoundError(f"{path}: is not a run and holds none: {hint}")
         opened = [open_run(folder) for folder in inside]
         opened.sort(key=lambda run: (run.record.created, run.path.name))
         runs |= {run.path.resolve(): run for run in opened}

@@ -17,12 +17,12 @@ from clwm_train.metrics.aggregate import (
     probability_of_improvement,
 )
 from clwm_train.report.figure import (
-    QUARTER,
     THIRD,
     Figure,
     add_curve,
     common_axis,
     estimates,
+    estimates_width,
     method_classes,
     method_legend,
     present,
@@ -59,13 +59,14 @@ def aggregates_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figu
         ]
         axes[gap] = common_axis(drawn, title, low=0.0, high=1.0)
     css = method_classes(methods)
+    width = estimates_width(shown)
     panels = [
         estimates(
             values,
             css,
             axes[name == "optimality_gap"],
             f"{TITLES[name]}: {protocol}, {split}",
-            width=QUARTER,
+            width=width,
         )
         for ((protocol, split), name), values in intervals.items()
     ]

@@ -13,9 +13,11 @@ from PIL import Image
 from clwm_data.collection.collector import collect
 from clwm_data.edit import select
 from clwm_data.errors import UnavailableError
+from clwm_data.families.base import Split
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import column
 from clwm_data.report import write_report
+from clwm_data.report.charts import coverage_chart
 from clwm_data.report.sample import projection, spread
 from clwm_data.store.root_writer import write_root
 from tests.conftest import Clwm, tiny_manifest
@@ -151,6 +153,24 @@ def test_projection_is_principal_component_analysis() -> None:
     single, labels = projection({"train": mixed[:1]}, "observation")  # a store of one transition
     np.testing.assert_array_equal(single["train"], [[0.0, 0.0]])
     assert labels == ("component 1 (0 %)", "component 2 (0 %)")
+
+
+def test_a_single_entry_is_shown_as_a_histogram() -> None:
+    rng = np.random.default_rng(0)
+    rows: dict[Split, np.ndarray] = {
+        "train": rng.uniform(-1.0, 1.0, (4800, 1)).astype(np.float32),
+        "ood": np.full((100, 1), 0.5, np.float32),
+    }
+    panels = coverage_chart(rows, "action").panels
+    assert [panel.title for panel in panels] == ["train", "ood"]
+    heights = [float(mark.split('height="')[1].split('"')[0]) for mark in panels[1].marks]
+    assert sum(height > 0 for height in heights) == 1, "all values lie in one interval"
+    assert panels[0].y.title == "share"
+    assert panels[0].y.high == panels[1].y.high == pytest.approx(1.05), "one axis for all"
+    total = sum(float(mark.split('height="')[1].split('"')[0]) for mark in panels[0].marks)
+    assert total * 1.05 / panels[0].height == pytest.approx(1.0, abs=0.01), "shares add up to one"
+    write = coverage_chart({"train": np.zeros((3, 1), np.float32)}, "action").html("actions")
+    assert "e-7" not in write
 
 
 def test_spread() -> None:
