@@ -8,6 +8,7 @@ import pytest
 
 import clwm_train
 from tests.conftest import ROOT
+from tests.train.helpers import TRUSTED_PROCESSOR
 from tests.warm_python import WarmPython
 
 BENCH = ROOT / "bench"
@@ -62,7 +63,8 @@ def test_a_script_runs(
         if name in arguments:
             run = clwm_train.train(collected, overrides={"steps": 2, **overrides}, out=tmp_path / "run")
             arguments = arguments.replace(name, str(run.path))
-    monkeypatch.setenv("CLWM_CACHE", str(tmp_path))
+    for name, value in {"CLWM_CACHE": str(tmp_path), **TRUSTED_PROCESSOR}.items():
+        monkeypatch.setenv(name, value)
     done = warm_python.run(AS_SCRIPT, [BENCH / script, *arguments.split()], ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     assert any(character.isdigit() for character in done.stdout)

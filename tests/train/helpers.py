@@ -23,6 +23,10 @@ COMPILER = pytest.mark.skipif(
     not (shutil.which("g++") or os.environ.get("CXX")), reason="needs a C++ compiler"
 )
 
+#: For processes that compile into an empty cache: torch takes the processor at its word, and does not compile
+#: a library for each set of instructions to try it.
+TRUSTED_PROCESSOR = {"TORCHINDUCTOR_VEC_ISA_OK": "1"}
+
 #: Small enough for hundreds of updates per second, and with few codes: compiled updates unroll them.
 SMALL = (
     "batch.tasks=4",

@@ -19,7 +19,7 @@ from clwm_train.training.compiler import known
 from clwm_train.training.graph_function import GraphFunction, keeps_graphs
 from clwm_train.training.kept_graph import flatten, key, signature
 from tests.conftest import ROOT
-from tests.train.helpers import COMPILER
+from tests.train.helpers import COMPILER, TRUSTED_PROCESSOR
 
 
 class Counting(nn.Module):
@@ -152,7 +152,12 @@ def test_a_kept_graph_is_found_without_tracing(tmp_path: Path, caplog: pytest.Lo
     def run() -> tuple[str, str]:
         done = subprocess.run(
             [sys.executable, "-c", KEPT],
-            env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                **TRUSTED_PROCESSOR,
+                "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
+                "PYTHONPATH": str(ROOT),
+            },
             cwd=ROOT,
             capture_output=True,
             text=True,
