@@ -16,6 +16,8 @@ CONTROL_GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
+#: Control groups of version 1 without a limit state the largest number of pages.
+UNLIMITED = 2**62
 #: Limits of ``ulimit -d`` and ``ulimit -v``, and what counts towards them; none on Windows.
 PROCESS_LIMITS: tuple[tuple[int, str], ...] = ()
 if sys.platform != "win32":
@@ -83,19 +85,19 @@ class _MemoryStatus(ctypes.Structure):
 
 
 def _left_by_control_groups(system: Path) -> Iterator[int]:
-    # Text rather than paths, which take long to join: this is asked before every task that is read.
+    # Text rather than paths, and as few files as possible: this is asked before every task that is read.
     own = _own_groups(system)
     for mount, limit, usage in CONTROL_GROUPS:
         top = f"{_start(system)}/{mount}"
         groups = {""}
         for group in own:
             parts = [part for part in group.split("/") if part]
-            if Path("/".join([top, *parts])).is_dir():
+            if parts and Path("/".join([top, *parts])).is_dir():
                 groups.update("/".join(parts[: count + 1]) for count in range(len(parts)))
         for group in groups:
             folder = f"{top}/{group}"
             most = _number(f"{folder}/{limit}")
-            if most is not None:
+            if most is not None and most < UNLIMITED:
                 # Cached files count as used, but are dropped when memory is needed.
                 used = (_number(f"{folder}/{usage}") or 0) - (
                     _entry(f"{folder}/memory.stat", "inactive_file") or 0
@@ -107,7 +109,7 @@ def _own_groups(system: Path) -> list[str]:
     """Paths of the control groups of this process below their mounts; empty if unknown."""
     # One line per hierarchy: number:controllers:path.
     lines = _text(f"{_start(system)}/proc/self/cgroup").splitlines()
-    paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
+    paths = dict.fromkeys(line.split(":", 2)[2] for line in lines if line.count(":") >= 2)
     return [path.lstrip("/") for path in paths if ".." not in path.split("/")]
 
 
@@ -128,7 +130,8 @@ def _entry(path: str, key: str) -> int | None:
 def _text(path: str) -> str:
     """The content of a file; empty if there is none."""
     try:
-        return Path(path).read_text()
+        with open(path) as stream:  # noqa: PTH123 (a Path takes as long to make as the file to read)
+            return stream.read()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return ""
 

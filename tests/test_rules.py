@@ -153,7 +153,7 @@ def test_many_parameters_have_a_reason(module: str) -> None:
 
 
 #: Modules that may read files by other means, and beginnings of calls that read something else.
-READERS = {"clwm_data.bounded", "clwm_data.memory", "clwm_data.store.decode"}
+READERS = {"clwm_data.bounded", "clwm_data.memory"}
 NO_FILES = ("files(", "entry.", "fsspec.")
 
 

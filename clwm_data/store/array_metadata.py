@@ -25,6 +25,9 @@ MAX_CHUNK_BYTES = 2**28
 #: A block of zstd holds at most 128 KiB and takes at least 4 bytes (RFC 8878, 3.1.1.2).
 MAX_ZSTD_RATIO = 2**15
 
+#: Name of the stored type of every array.
+TYPE_NAMES = {name: np.dtype(dtype).name for name, dtype in DTYPES.items()}
+
 Extents = Annotated[list[Annotated[int, Field(ge=1, le=2**53)]], Field(min_length=1, max_length=2)]
 Empty = Annotated[dict[str, Any], Field(max_length=0)]
 
@@ -182,7 +185,7 @@ def array_metadata(
 def _mistakes(
     metadata: ArrayMetadata, name: str, rows: int, files: Mapping[str, FileRecord], numbers: bool
 ) -> Iterator[str]:
-    dtype = "int64" if numbers else np.dtype(DTYPES[name]).name
+    dtype = "int64" if numbers else TYPE_NAMES[name]
     vectors = name in ("observation", "action", "episode_initial_state") and not numbers
     dimensions = 2 if vectors else 1
     if metadata.data_type != dtype:
@@ -196,11 +199,11 @@ def _mistakes(
         yield f"fill value is {metadata.fill_value}, expected 0"
     elif (mistake := _codec_mistake(metadata)) or (mistake := _grid_mistake(metadata)):
         yield mistake
-    elif math.prod(metadata.files) != len(files) - 1 or files.keys() != {
+    elif (needed_files := math.prod(metadata.files)) != len(files) - 1 or files.keys() != {
         METADATA,
         *map(file_name, metadata.positions()),
     }:
-        needed = plural(math.prod(metadata.files), "file")
+        needed = plural(needed_files, "file")
         yield f"shape {metadata.shape} needs {needed}, {len(files) - 1} are listed"
     else:
         capacity = sum(file.bytes for key, file in files.items() if key != METADATA)

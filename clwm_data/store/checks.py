@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -128,5 +129,5 @@ def _close(left: Any, right: Any) -> bool:
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
         return len(left) == len(right) and all(map(_close, left, right))
     if isinstance(left, float | int) and isinstance(right, float | int):
-        return bool(np.isclose(left, right, rtol=1e-9, atol=1e-12))
+        return left == right or abs(left - right) <= 1e-12 + 1e-9 * abs(right) < math.inf
     return bool(left == right)

@@ -8,17 +8,15 @@ decompresses to exactly the bytes of its shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
-from clwm_data.bounded import open_file, read_at
 from clwm_data.errors import DamagedDataError
-from clwm_data.store.array_metadata import ArrayMetadata, file_name
-from clwm_data.store.format import FileRecord
+from clwm_data.store.array_metadata import ArrayMetadata
+from clwm_data.store.data_file import DataFile
 
 CHECKSUM = 4
 ABSENT = 2**64 - 1
@@ -32,39 +30,36 @@ class _BadChunkError(Exception):
     """What is wrong with a chunk."""
 
 
-def check_chunks(folder: Path, metadata: ArrayMetadata, files: Mapping[str, FileRecord]) -> None:
-    """Check all data files of an array without decoding them.
+def checked_chunks(
+    file: DataFile, metadata: ArrayMetadata, position: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """Check a data file of an array without decoding it.
 
     Args:
-        folder: of the array.
+        file: the data file.
         metadata: checked metadata of the array.
-        files: file name -> expected size.
+        position: of the file in the array's grid.
+
+    Returns:
+        Start and size of every chunk that holds values of the array.
 
     Raises:
-        DamagedDataError: a file is missing or truncated, or a chunk would not decode to its shape.
+        DamagedDataError: a chunk would not decode to its shape.
     """
-    for position in metadata.positions():
-        path = folder / file_name(position)
-        expected = files[path.name].bytes
-        if not path.is_file() or path.stat().st_size != expected:
-            raise DamagedDataError(f"{path}: is missing or truncated: collect or download its task again")
-        with open_file(path) as stream:
-            descriptor = stream.fileno()
-            try:
-                for start, size in extents(descriptor, expected, metadata, position):
-                    _check_chunk(descriptor, start, size, metadata)
-            except _BadChunkError as error:
-                raise DamagedDataError(f"{path}: is damaged: {error}") from error
+    try:
+        chunks = list(_extents(file, metadata, position))
+        for start, size in chunks:
+            _check_chunk(file, start, size, metadata)
+    except _BadChunkError as error:
+        raise DamagedDataError(f"{file.path}: is damaged: {error}") from error
+    return chunks
 
 
-def extents(
-    descriptor: int, file_bytes: int, metadata: ArrayMetadata, position: tuple[int, ...]
-) -> Iterator[tuple[int, int]]:
-    """Start and size of every chunk of a file that holds values of the array."""
+def _extents(file: DataFile, metadata: ArrayMetadata, position: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     if metadata.sharding is None:
-        yield 0, file_bytes
+        yield 0, file.size
         return
-    index = _shard_index(descriptor, file_bytes, metadata)
+    index = _shard_index(file, metadata)
     first = [place * extent for place, extent in zip(position, metadata.file_shape, strict=True)]
     used = tuple(
         slice(-(-min(extent, total - start) // chunk))
@@ -75,25 +70,25 @@ def extents(
     for start, size in index[used].reshape(-1, 2).tolist():
         if start == ABSENT:
             raise _BadChunkError("a chunk of its shard is absent")
-        if start + size > file_bytes - index.nbytes - CHECKSUM:
+        if start + size > file.size - index.nbytes - CHECKSUM:
             raise _BadChunkError("the index of its shard points outside of the file")
         yield start, size
 
 
-def _shard_index(descriptor: int, file_bytes: int, metadata: ArrayMetadata) -> NDArray[np.uint64]:
+def _shard_index(file: DataFile, metadata: ArrayMetadata) -> NDArray[np.uint64]:
     """[chunks along each dimension, 2] start and size of the chunks of a shard, from the shard's end."""
-    grid = [file // chunk for file, chunk in zip(metadata.file_shape, metadata.chunk_shape, strict=True)]
+    grid = [extent // chunk for extent, chunk in zip(metadata.file_shape, metadata.chunk_shape, strict=True)]
     size = 16 * math.prod(grid)
-    if size + CHECKSUM > file_bytes:
+    if size + CHECKSUM > file.size:
         raise _BadChunkError("its shard is shorter than the index")
-    text = read_at(descriptor, size + CHECKSUM, file_bytes - size - CHECKSUM)
+    text = bytes(file.read(file.size - size - CHECKSUM, size + CHECKSUM))
     text, checksum = text[:size], text[size:]
     if crc32c(text) != int.from_bytes(checksum, "little"):
         raise _BadChunkError("the index of its shard does not agree with its checksum")
     return np.frombuffer(text, "<u8").reshape(*grid, 2)
 
 
-def _check_chunk(descriptor: int, start: int, size: int, metadata: ArrayMetadata) -> None:
+def _check_chunk(file: DataFile, start: int, size: int, metadata: ArrayMetadata) -> None:
     if "crc32c" in metadata.chunk_codecs:
         size -= CHECKSUM
     if "zstd" not in metadata.chunk_codecs:
@@ -102,17 +97,17 @@ def _check_chunk(descriptor: int, start: int, size: int, metadata: ArrayMetadata
         return
     if size < len(ZSTD_MAGIC) + 2:
         raise _BadChunkError("a chunk is too short for a zstd frame")
-    header, decoded, checksum = _frame_header(read_at(descriptor, min(size, 18), start))
+    header, decoded, checksum = _frame_header(file.read(start, min(size, 18)))
     if decoded != metadata.chunk_bytes:
         raise _BadChunkError(
             f"a chunk decompresses to {decoded} bytes, its shape needs {metadata.chunk_bytes}"
         )
-    end = _walk_blocks(descriptor, start + header, start + size)
+    end = _walk_blocks(file, start + header, start + size)
     if end + checksum != start + size:
         raise _BadChunkError("a chunk is not one zstd frame")
 
 
-def _frame_header(text: bytes) -> tuple[int, int, int]:
+def _frame_header(text: memoryview) -> tuple[int, int, int]:
     """Length of a zstd frame's header, the decompressed size it states, and the length of its checksum."""
     if text[:4] != ZSTD_MAGIC:
         raise _BadChunkError("a chunk does not start with a zstd frame")
@@ -129,10 +124,10 @@ def _frame_header(text: bytes) -> tuple[int, int, int]:
     return start + size_bytes, decoded, CHECKSUM * (descriptor >> 2 & 1)
 
 
-def _walk_blocks(descriptor: int, start: int, end: int) -> int:
+def _walk_blocks(file: DataFile, start: int, end: int) -> int:
     """Where the last block of a zstd frame ends."""
     while start + 3 <= end:
-        block = int.from_bytes(read_at(descriptor, 3, start), "little")
+        block = int.from_bytes(file.read(start, 3), "little")
         last, kind, size = block & 1, block >> 1 & 0b11, block >> 3
         if kind == RESERVED_BLOCK:
             break

@@ -7,18 +7,30 @@ writer makes is chunks of whole rows, uncompressed or compressed with zstd. What
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from io import RawIOBase
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numcodecs.zstd import decompress
 from numpy.typing import NDArray
 
-from clwm_data.store.array_metadata import ArrayMetadata, file_name
-from clwm_data.store.chunks import extents
-from clwm_data.store.format import FileRecord
+from clwm_data.store.array_metadata import ArrayMetadata
+from clwm_data.store.data_file import DataFile
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A data file of an array that :func:`clwm_data.store.chunks.checked_chunks` found sound.
+
+    Attributes:
+        file: the file.
+        chunks: start and size of its chunks, in the order of their rows.
+    """
+
+    file: DataFile
+    chunks: list[tuple[int, int]]
 
 
 def can_decode(metadata: ArrayMetadata) -> bool:
@@ -27,42 +39,38 @@ def can_decode(metadata: ArrayMetadata) -> bool:
     return whole_rows and metadata.chunk_codecs in (["bytes"], ["bytes", "zstd"])
 
 
-def decode(folder: Path, metadata: ArrayMetadata, files: Mapping[str, FileRecord]) -> NDArray[Any]:
-    """The values of an array whose files :func:`clwm_data.store.chunks.check_chunks` found sound.
+def decode(metadata: ArrayMetadata, shards: Iterable[Shard]) -> NDArray[Any]:
+    """The values of an array; uncompressed ones in one file are a view of the bytes that were read.
 
     Args:
-        folder: of the array.
         metadata: checked metadata of the array.
-        files: file name -> size.
+        shards: its files, in the order of their rows.
 
     Raises:
         OSError: a file cannot be read.
         RuntimeError: a compressed chunk is damaged.
     """
-    values = np.empty(metadata.shape, np.dtype(metadata.data_type).newbyteorder("<"))
-    rows, file_rows, chunk_rows = metadata.shape[0], metadata.file_shape[0], metadata.chunk_shape[0]
+    dtype = np.dtype(metadata.data_type).newbyteorder("<")
     compressed = "zstd" in metadata.chunk_codecs
-    for position in metadata.positions():
-        name = file_name(position)
-        first = position[0] * file_rows
-        with (folder / name).open("rb", buffering=0) as stream:
-            for start, size in extents(stream.fileno(), files[name].bytes, metadata, position):
-                part = values[first : min(first + chunk_rows, rows)]
-                stream.seek(start)
-                if compressed:
-                    decoded = np.frombuffer(decompress(stream.read(size)), values.dtype)
-                    part[...] = decoded[: part.size].reshape(part.shape)
-                else:
-                    _fill(part, stream)
-                first += chunk_rows
+    if metadata.files[0] == 1:
+        (shard,) = shards = list(shards)
+        if not compressed and (stored := _one_run(shard, metadata.nbytes)) is not None:
+            return stored.view(dtype).reshape(metadata.shape)
+    values = np.empty(metadata.shape, dtype)
+    for number, shard in enumerate(shards):
+        first = number * metadata.file_shape[0]
+        for start, size in shard.chunks:
+            part = values[first : min(first + metadata.chunk_shape[0], len(values))]
+            content = shard.file.read(start, size)
+            decoded = np.frombuffer(decompress(content) if compressed else content, dtype)
+            part[...] = decoded[: part.size].reshape(part.shape)
+            first += metadata.chunk_shape[0]
     return values
 
 
-def _fill(part: NDArray[Any], stream: RawIOBase) -> None:
-    """Read contiguous rows from the current position of a file, without an intermediate copy."""
-    view = memoryview(part.reshape(-1).view(np.uint8).data)
-    while len(view):
-        count = stream.readinto(view)
-        if not count:
-            raise OSError("the file ends too early")
-        view = view[count:]
+def _one_run(shard: Shard, nbytes: int) -> NDArray[np.uint8] | None:
+    """[nbytes] the chunks of a file that was read whole, if they lie one after another from its start."""
+    consecutive = shard.chunks[0][0] == 0 and all(
+        start + size == following for (start, size), (following, _) in pairwise(shard.chunks)
+    )
+    return None if shard.file.content is None or not consecutive else shard.file.content[:nbytes]

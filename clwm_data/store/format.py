@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
@@ -113,8 +114,15 @@ class TaskRecord(StrictModel):
 
     def array_files(self, name: str) -> dict[str, FileRecord]:
         """The files of one array, by their names in the array's folder."""
-        prefix = f"{name}/"
-        return {key.removeprefix(prefix): file for key, file in self.files.items() if key.startswith(prefix)}
+        return self._files_by_array.get(name, {})
+
+    @cached_property
+    def _files_by_array(self) -> dict[str, dict[str, FileRecord]]:
+        files: dict[str, dict[str, FileRecord]] = {}
+        for key, file in self.files.items():
+            array, _, name = key.partition("/")
+            files.setdefault(array, {})[name] = file
+        return files
 
 
 class Provenance(StrictModel):

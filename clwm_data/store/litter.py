@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path
 
 from clwm_data.errors import ConflictError
@@ -27,6 +28,7 @@ LITTER = (
     "desktop.ini",
     "lost+found",
 )
+LITTER_NAME = re.compile("|".join(map(translate, LITTER)))
 
 #: Files below ``tasks``.
 OWN_FILE = re.compile(r"([0-9]{4,9}/)?zarr\.json|[0-9]{4,9}/[a-z_]+/(zarr\.json|c(\.[0-9]{1,9}){1,2})")
@@ -34,7 +36,11 @@ OWN_FILE = re.compile(r"([0-9]{4,9}/)?zarr\.json|[0-9]{4,9}/[a-z_]+/(zarr\.json|
 
 def is_litter(path: Path) -> bool:
     """Whether a file or a folder was created by an operating system for itself."""
-    return any(fnmatchcase(path.name, pattern) for pattern in LITTER)
+    return _is_litter(path.name)
+
+
+def _is_litter(name: str) -> bool:
+    return LITTER_NAME.fullmatch(name) is not None
 
 
 def foreign_entries(store: Path) -> list[Path]:
@@ -45,12 +51,27 @@ def foreign_entries(store: Path) -> list[Path]:
     return sorted(path for path in store.iterdir() if path.name not in own and not is_litter(path))
 
 
-def task_files(folder: Path) -> Iterator[Path]:
-    """The files below the group of a task, or of all tasks, without the system's litter."""
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if path.is_file() and not any(is_litter(Path(part)) for part in relative.parts):
-            yield path
+def task_files(folder: Path) -> Iterator[str]:
+    """The files below the group of a task, or of all tasks, without the system's litter.
+
+    Yields:
+        Paths below the folder, with ``/`` between their parts; what a linked folder holds is not among them.
+    """
+    return _files_below(str(folder), "")
+
+
+def _files_below(folder: str, prefix: str) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for entry in entries:
+        if _is_litter(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(entry.path, f"{prefix}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False) or Path(entry.path).is_file():
+            yield prefix + entry.name
 
 
 def carry_over(store: Path, replacement: Path) -> None:
@@ -76,5 +97,7 @@ def check_tasks_folder(store: Path) -> None:
         ConflictError: there is such a file or folder.
     """
     for path in task_files(store / TASKS):
-        if not OWN_FILE.fullmatch(path.relative_to(store / TASKS).as_posix()):
-            raise ConflictError(f"{path}: is not a part of the store and would be lost: move it away first")
+        if not OWN_FILE.fullmatch(path):
+            raise ConflictError(
+                f"{store / TASKS / path}: is not a part of the store and would be lost: move it away first"
+            )

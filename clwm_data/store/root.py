@@ -257,10 +257,10 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
     return document
 
 
-def json_or_none(file: Path) -> dict[str, Any] | None:
-    """The content of a JSON file; ``None`` where it cannot be read, or is damaged."""
+def json_or_none(file: Path | bytes) -> dict[str, Any] | None:
+    """The content of a JSON file, given by its path or its bytes; ``None`` where it is missing or damaged."""
     try:
-        return parse_json(read_bounded(file), str(file))
+        return parse_json(file if isinstance(file, bytes) else read_bounded(file), "")
     except (OSError, ClwmError):
         return None
 

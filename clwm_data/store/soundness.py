@@ -39,10 +39,11 @@ def value_findings(where: str, arrays: TaskArrays, mixture: Sequence[BehaviourEn
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
             yield Finding(f"{where}: {name}", f"row {row} holds a value that is not finite")
-    outside = (arrays.action < -1.0) | (arrays.action > 1.0)
-    if outside.any():
-        row = int(np.flatnonzero(outside.any(axis=1))[0])
-        yield Finding(f"{where}: action", f"row {row} is outside [-1, 1]")
+    action = arrays.action
+    if action.size and not -1.0 <= action.min() <= action.max() <= 1.0:  # quicker than to look at each value
+        outside = ((action < -1.0) | (action > 1.0)).any(axis=1)  # nowhere, if one is not a number
+        for row in np.flatnonzero(outside)[:1]:
+            yield Finding(f"{where}: action", f"row {row} is outside [-1, 1]")
     behaviour = arrays.episode_behaviour
     if not ((behaviour >= 0) & (behaviour < len(mixture))).all():
         yield Finding(f"{where}: episode_behaviour", f"holds a number outside 0 to {len(mixture) - 1}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.families.base import Parameters, Split, with_tuples
 from clwm_data.memory import TooLargeError, available_memory
 from clwm_data.pages.numbers import plural
-from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
+from clwm_data.store.array_metadata import ArrayMetadata, array_metadata, file_name
 from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays, one_hot
-from clwm_data.store.chunks import check_chunks
-from clwm_data.store.decode import can_decode, decode
-from clwm_data.store.digest import array_sha256, document_sha256, file_sha256
-from clwm_data.store.format import METADATA, FileRecord, TaskRecord
+from clwm_data.store.chunks import checked_chunks
+from clwm_data.store.data_file import DataFile
+from clwm_data.store.decode import Shard, can_decode, decode
+from clwm_data.store.digest import array_sha256, document_sha256
+from clwm_data.store.format import METADATA, TaskRecord
 from clwm_data.store.root import parse_json
 from clwm_data.store.soundness import value_findings
 
@@ -138,7 +139,8 @@ class StoredTask:
             DamagedDataError: the array is missing or damaged.
         """
         self._prepare(verify)
-        folder, metadata, files = self._checked(name, verify)
+        self._check_presence(name, verify)
+        folder, metadata, files = self._folder / name, self.arrays[name], self.record.array_files(name)
         # zarr will read the array's own metadata: it must be what was checked.
         document = parse_json(
             read_bounded(folder / METADATA, MAX_ARRAY_METADATA_BYTES), f"{folder}/{METADATA}"
@@ -150,9 +152,9 @@ class StoredTask:
                 f"{folder}/{METADATA}: differs from the consolidated metadata in the root: collect or "
                 "download the task again"
             )
-        for file, expected in files.items():
-            if verify and file_sha256(folder / file) != expected.sha256:
-                raise DamagedDataError(_altered(folder / file))
+        for shard in self._shards(name, {}):
+            if verify and shard.file.sha256() != files[shard.file.path.name].sha256:
+                raise DamagedDataError(_altered(shard.file.path))
         import zarr  # here, since it takes longer to import than all else
 
         return zarr.open_array(store=folder, mode="r", zarr_format=3)
@@ -169,10 +171,28 @@ class StoredTask:
             ConflictError: the task was written again after the store was opened.
             TooLargeError: it does not fit into the memory that this process may use.
         """
+        self._check_memory()
+        self._prepare(verify)
+        return self._decoded({}, verify)
+
+    def load_from(self, files: Mapping[str, DataFile]) -> TaskArrays:
+        """All arrays of the task, from files that were read and compared with their digests before.
+
+        Args:
+            files: path below the task's group (``reward/c.0``) -> the file.
+
+        Raises:
+            ClwmError: as :meth:`load` without ``verify``.
+        """
+        self._check_memory()
+        return self._decoded(files, verify=False)
+
+    def _check_memory(self) -> None:
         memory = available_memory()
         if self.nbytes > memory:
             raise TooLargeError(self._too_large(memory))
-        self._prepare(verify)
+
+    def _decoded(self, files: Mapping[str, DataFile], verify: bool) -> TaskArrays:
         for name, width in self._widths.items() if verify else ():
             columns = self.observation_size if name == "observation" else self.action_size
             if columns != width:
@@ -182,7 +202,7 @@ class StoredTask:
                 )
         try:
             values: dict[str, Any] = {
-                name: self._read(name, verify) for name in DTYPES if name in self.arrays
+                name: self._read(name, verify, files) for name in DTYPES if name in self.arrays
             }
             count = self.record.discrete_actions
             if count is not None:
@@ -192,7 +212,7 @@ class StoredTask:
                 for finding in value_findings(str(self._folder), arrays, self.record.behaviours):
                     raise DamagedDataError(f"{finding}: `clwm validate` shows all that is wrong")
         except MemoryError as error:
-            raise TooLargeError(self._too_large(memory)) from error
+            raise TooLargeError(self._too_large(available_memory())) from error
         return arrays
 
     def _one_hot(self, numbers: NDArray[np.int64], count: int) -> NDArray[np.float32]:
@@ -228,12 +248,11 @@ class StoredTask:
                 "task was collected or edited since; else it is damaged: collect or download it again"
             )
 
-    def _checked(self, name: str, verify: bool) -> tuple[Path, ArrayMetadata, dict[str, FileRecord]]:
-        """Folder, metadata and files of an array; the files hold what the metadata says."""
+    def _check_presence(self, name: str, verify: bool) -> None:
+        """Whether an array's own metadata is there, and what it was."""
         folder = self._folder / name
         if name not in self.arrays or not (folder / METADATA).is_file():
             raise DamagedDataError(f"{folder}: array is missing: download or collect it again")
-        metadata, files = self.arrays[name], self.record.array_files(name)
         # It is not used here, but by whoever opens the store with zarr.
         own = self.record.files.get(f"{name}/{METADATA}")
         if verify and own is not None and document_sha256(folder / METADATA) != own.sha256:
@@ -241,14 +260,28 @@ class StoredTask:
                 f"{folder}/{METADATA}: was altered: it differs from its digest: collect or download the task "
                 "again"
             )
-        check_chunks(folder, metadata, files)
-        return folder, metadata, files
 
-    def _read(self, name: str, verify: bool) -> NDArray[Any]:
-        folder, metadata, files = self._checked(name, verify)
+    def _shards(self, name: str, opened: Mapping[str, DataFile]) -> Iterator[Shard]:
+        """The checked data files of an array, in the order of its rows; they hold what its metadata says."""
+        for position in self.arrays[name].positions():
+            path = f"{name}/{file_name(position)}"
+            file = opened.get(path) or self._open(path)
+            yield Shard(file, checked_chunks(file, self.arrays[name], position))
+
+    def _open(self, name: str) -> DataFile:
+        path = self._folder / name
+        expected = self.record.files[name].bytes
+        # The size first: a file of another one is not read.
+        file = DataFile(path) if path.is_file() and path.stat().st_size == expected else None
+        if file is None or file.size != expected:
+            raise DamagedDataError(f"{path}: is missing or truncated: collect or download its task again")
+        return file
+
+    def _read(self, name: str, verify: bool, opened: Mapping[str, DataFile]) -> NDArray[Any]:
+        self._check_presence(name, verify)
         try:
-            if can_decode(metadata):
-                values = decode(folder, metadata, files)
+            if can_decode(self.arrays[name]):
+                values = decode(self.arrays[name], self._shards(name, opened))
             else:
                 values = np.asarray(self.array(name, verify=verify)[...])
         except (ClwmError, MemoryError):
@@ -257,10 +290,11 @@ class StoredTask:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DamagedDataError(f"{self._folder}/{name}: cannot be decoded: {reason}") from error
         if verify and array_sha256(values) != self.record.arrays.get(name):
-            damaged = (
-                folder / file for file, sound in files.items() if file_sha256(folder / file) != sound.sha256
-            )
-            raise DamagedDataError(_altered(next(damaged, folder)))
+            sound = self.record.array_files(name)
+            for file in (shard.file for shard in self._shards(name, {})):
+                if file.sha256() != sound[file.path.name].sha256:
+                    raise DamagedDataError(_altered(file.path))
+            raise DamagedDataError(_altered(self._folder / name))
         return values
 
 

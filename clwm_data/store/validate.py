@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from clwm_data.bounded import read_bounded
 from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import TaskFamily
 from clwm_data.pages.numbers import plural
 from clwm_data.store.checks import check_arrays
-from clwm_data.store.digest import document_sha256, file_sha256
+from clwm_data.store.data_file import DataFile, Scratch
+from clwm_data.store.digest import document_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
 from clwm_data.store.litter import is_litter, task_files
 from clwm_data.store.reader import Store, open_local
@@ -24,6 +27,9 @@ ATTEMPTS = 5
 
 #: Each thread holds one task in memory.
 MOST_THREADS = 2
+
+#: Larger tasks are read twice, file by file: the sizes that files state may be those of a stranger's holes.
+KEPT_BYTES = 2**30
 
 
 def validate(path: Path | str, on_progress: Callable[[int], object] | None = None) -> list[Finding]:
@@ -46,15 +52,29 @@ def validate(path: Path | str, on_progress: Callable[[int], object] | None = Non
 
 
 def _findings(store: Store, on_progress: Callable[[int], object] | None) -> list[Finding]:
-    findings = list(_check_root(store))
     family = store.known_family
     indices = sorted(int(key) for key in store.record.tasks)
+    nodes: dict[str, dict[str, Any]] = {task_folder(index): {} for index in indices}
+    others: dict[str, Any] = {}
+    for key, node in store.root.nodes.items():
+        _, folder, path = (*f"{key}/{METADATA}".split("/", 2), "")[:3]
+        if folder in nodes:
+            nodes[folder][path] = node
+        else:
+            others[f"{key}/{METADATA}"] = node
+    findings = [*_check_root(store), *_check_nodes(store.path, others, {})]
+    memory = threading.local()
+
+    def prepare() -> None:
+        memory.scratch = Scratch()
+
+    def check(index: int) -> list[Finding]:
+        return list(_check_task(store, index, nodes[task_folder(index)], family, memory.scratch))
+
     # Threads: hashing and decoding, which take most of the time, let others run.
-    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), initializer=prepare)
     try:
-        for index, found in zip(
-            indices, pool.map(lambda index: list(_check_task(store, index, family)), indices), strict=True
-        ):
+        for index, found in zip(indices, pool.map(check, indices), strict=True):
             findings += found
             if on_progress is not None:
                 on_progress(index)
@@ -69,12 +89,6 @@ def _check_root(store: Store) -> Iterator[Finding]:
         store.root.verify(str(store.path))
     except DamagedDataError as error:
         yield Finding(where, str(error).removeprefix(f"{where}: "))
-    for key, node in store.root.nodes.items():
-        file = store.path / key / METADATA
-        if not file.is_file():
-            yield Finding(str(file), "is missing")
-        elif json_or_none(file) != node:
-            yield Finding(str(file), "differs from the consolidated metadata in the root")
     expected = {task_folder(int(key)) for key in store.record.tasks} | {METADATA}
     collecting = (store.path / STAGING).exists()
     for entry in sorted(_entries(store.path / TASKS)):
@@ -82,52 +96,92 @@ def _check_root(store: Store) -> Iterator[Finding]:
             yield Finding(str(entry), "is not a part of the store: it is not in the root's index")
 
 
-def _check_task(store: Store, index: int, family: TaskFamily | None) -> Iterator[Finding]:
+def _check_nodes(folder: Path, nodes: Mapping[str, Any], opened: Mapping[str, DataFile]) -> Iterator[Finding]:
+    """Compare metadata files with their copies in the root.
+
+    Args:
+        folder: that the others lie in.
+        nodes: path of a ``zarr.json`` below the folder -> its content in the root.
+        opened: files that have been read, by their paths below the folder.
+    """
+    for name, node in nodes.items():
+        path, content = folder / name, opened[name].content if name in opened else None
+        if content is None and not path.is_file():
+            yield Finding(str(path), "is missing")
+        elif json_or_none(path if content is None else bytes(content)) != node:
+            yield Finding(str(path), "differs from the consolidated metadata in the root")
+
+
+def _check_task(
+    store: Store, index: int, nodes: Mapping[str, Any], family: TaskFamily | None, scratch: Scratch
+) -> Iterator[Finding]:
     folder = store.path / TASKS / task_folder(index)
     if not (folder / METADATA).is_file():
-        yield Finding(str(folder / METADATA), "is missing")
+        yield from _check_nodes(folder, {METADATA: None, **nodes}, {})
         return
+    files: dict[str, DataFile] = {}
     if document_sha256(folder / METADATA) != store.record.tasks[str(index)]:
         yield Finding(str(folder / METADATA), "was altered: it differs from its digest in the root")
     try:
         task = store.tasks[index]
     except ClwmError as error:
         yield Finding(str(folder), str(error))
+        yield from _check_nodes(folder, nodes, files)
         return
-    damaged = list(check_files(folder, task.record))
+    damaged = list(check_files(folder, task.record, files, scratch))
     yield from damaged
+    yield from _check_nodes(folder, nodes, files)
     if damaged:
         return  # what damaged bytes decode to would only obscure the cause
     try:
-        arrays = task.load(verify=False)
+        arrays = task.load_from(files)
     except ClwmError as error:
         yield Finding(str(folder), str(error))
         return
     yield from check_arrays(f"{store.path}: task {index}", task, arrays, family)
 
 
-def check_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
-    """Compare the files of a task's group, but for its own ``zarr.json``, with their sizes and digests."""
+def check_files(
+    folder: Path,
+    record: TaskRecord,
+    keep: dict[str, DataFile] | None = None,
+    scratch: Scratch | None = None,
+) -> Iterator[Finding]:
+    """Compare the files of a task's group, but for its own ``zarr.json``, with their sizes and digests.
+
+    Args:
+        folder: of the group.
+        record: its metadata.
+        keep: receives the files, by their paths below the group, if they are sound and not too large.
+        scratch: the memory to read them to; new memory by default.
+    """
     findings = list(listed_files(folder, record))
     yield from findings
     wrong = {finding.where for finding in findings}
+    if wrong or sum(file.bytes for file in record.files.values()) > KEPT_BYTES:
+        keep = scratch = None
+    if scratch is not None:
+        scratch.reset(file.bytes for file in record.files.values())
     for name, expected in record.files.items():
-        file = folder / name
-        if str(file) not in wrong and file_sha256(file) != expected.sha256:
-            yield Finding(str(file), "was altered: it differs from its digest")
+        path = folder / name
+        if wrong and str(path) in wrong:
+            continue
+        file = DataFile(path, scratch)
+        if file.sha256() != expected.sha256:
+            yield Finding(str(path), "was altered: it differs from its digest")
+        elif keep is not None:
+            keep[name] = file
 
 
 def listed_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
     """Compare the files of a task's group, but for its own ``zarr.json``, with their names and sizes."""
-    files = {path.relative_to(folder).as_posix(): path for path in task_files(folder)}
-    files.pop(METADATA, None)
+    files = set(task_files(folder)) - {METADATA}
     for name, expected in record.files.items():
-        file = files.pop(name, None)
-        if file is None:
+        if name not in files:
             yield Finding(str(folder / name), "is missing")
-        elif file.stat().st_size != expected.bytes:
-            yield Finding(str(file), f"has {plural(file.stat().st_size, 'byte')}, expected {expected.bytes}")
-    for name in files:
+        elif (size := (folder / name).stat().st_size) != expected.bytes:
+            yield Finding(str(folder / name), f"has {plural(size, 'byte')}, expected {expected.bytes}")
+    for name in sorted(files - record.files.keys()):
         yield Finding(str(folder / name), "is not a part of the store: remove it")
 
 

@@ -78,9 +78,9 @@ def write_task(
 def file_records(group: Path) -> dict[str, FileRecord]:
     """Size and digest of every file below a task's group, except its own ``zarr.json``."""
     return {
-        path.relative_to(group).as_posix(): FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
-        for path in sorted(task_files(group))
-        if path != group / METADATA
+        path: FileRecord(bytes=(group / path).stat().st_size, sha256=file_sha256(group / path))
+        for path in sorted(task_files(group), key=lambda path: path.split("/"))
+        if path != METADATA
     }
 
 
