@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from clwm_data.bounded import MAX_DOCUMENT_BYTES, read_bounded
 from clwm_data.errors import ClwmError, DamagedDataError, NotFoundError
+from clwm_data.mistaken import not_there
 from clwm_data.pages.numbers import plural
 from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL
@@ -172,8 +173,7 @@ def read_root(store: Path) -> Root:
     """
     file = store / METADATA
     if not file.is_file():
-        what = "is not a store: it has no zarr.json" if store.exists() else "does not exist"
-        raise NotFoundError(f"{store}: store {what}; `clwm collect` makes one")
+        raise NotFoundError(not_there(store, "store"))
     if file.stat().st_size > MAX_METADATA_BYTES:
         raise DamagedDataError(
             f"{file}: has more than {MAX_METADATA_BYTES} bytes: it is not the root of a store"

@@ -31,6 +31,7 @@ from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.declared import FamilyDeclaration, declared_family
 from clwm_data.families.stored import FamilyDescription, StoredFamily
+from clwm_data.mistaken import not_there
 from clwm_data.paths import fitting_name
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
@@ -357,8 +358,7 @@ def open_run(path: Path | str) -> Run:
     """
     path = Path(path)
     if not (path / RECORD).is_file():
-        what = "is not a run: it has no run.yaml" if path.exists() else "does not exist"
-        raise NotFoundError(f"{path}: run {what}; `clwm train` makes one")
+        raise NotFoundError(not_there(path, "run"))
     config = build_model(TrainConfig, read_yaml(path / CONFIG))
     document = read_yaml(path / RECORD)
     layout = document.data.get("layout", 1)
