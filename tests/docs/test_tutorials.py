@@ -1,4 +1,4 @@
-"""The tutorials run, and show what they print."""
+"""The tutorials run as they stand, and show what they print."""
 
 from __future__ import annotations
 
@@ -20,18 +20,10 @@ def outline(text: str) -> str:
     return re.sub(r"(?<=\[) | (?=])", "", text).strip()  # NumPy aligns the numbers between brackets
 
 
-def shortened(page: str) -> str:
-    """A page that trains for a tenth of the updates, most of a tutorial's time; the outline is the same."""
-    return re.sub(
-        r"(clwm train .*--steps |\bupdates: )(\d+)", lambda match: f"{match[1]}{int(match[2]) // 10}", page
-    )
-
-
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs_and_shows_what_it_prints(path: Path, tmp_path: Path) -> None:
-    """Every command as it stands, but for the number of updates."""
     page = path.read_text(encoding="utf-8")
-    outputs = run(shortened(page), tmp_path)
+    outputs = run(page, tmp_path)
     shown = [(block.shown, output) for block, output in zip(blocks(page), outputs, strict=True)]
     assert len(shown) >= 2
     for text, output in shown:
@@ -41,13 +33,6 @@ def test_a_tutorial_runs_and_shows_what_it_prints(path: Path, tmp_path: Path) ->
             )
     for name in pictures(page):
         assert list(tmp_path.rglob(name)), f"{name} is shown, but not made"
-
-
-def test_a_shortened_page_trains_for_fewer_updates() -> None:
-    pages = "".join(path.read_text(encoding="utf-8") for path in TUTORIALS)
-    lines = [line for line in shortened(pages).splitlines() if re.search("--steps|{updates:", line)]
-    assert len(lines) == 4, lines
-    assert all(int(re.findall(r"\d+", line)[-1]) <= 400 for line in lines)
 
 
 def test_blocks_are_one_session_and_python_blocks_in_a_row_one_program(tmp_path: Path) -> None:
