@@ -247,6 +247,8 @@ def budgets(measured: Measured) -> Table:
             for cell, score in measured.scores.items()
             if (cell.method, cell.protocol, cell.split) == (method, "few-shot", "id")
         ]
+        if not scores:
+            continue
         seconds = [score.processor_seconds for score in scores if score.processor_seconds is not None]
         rows.append(
             [
