@@ -29,8 +29,8 @@ IMPORTED = (
     *("numpy", "zarr", "pydantic", "yaml", "click", "tqdm", "filelock", "safetensors"),
     *("torch", "torch._dynamo", "torch.utils.tensorboard"),  # torch itself imports dynamo for its optimisers
 )
-#: Beginnings of names of variables that Python and libraries read as they start.
-READ_AT_START = ("PYTHON", "OMP_", "MKL_", "LC_", "LANG", "LD_")
+#: Beginnings of names of variables that Python, or what is imported, reads as it starts.
+READ_AT_START = ("PYTHON", "OMP_", "MKL_", "LC_", "LANG", "LD_", "CXX", "TORCH")
 
 
 def serve() -> None:

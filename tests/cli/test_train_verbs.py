@@ -89,7 +89,7 @@ def test_mistakes_are_one_line(call: Call, run_path: Path, store_path: Path, tmp
             "device 'gpu' cannot be used here",
         ),
         (("eval", tmp_path / "none"), "does not exist"),
-        (("eval", store_path), "is not a run"),
+        (("eval", store_path), "is a store, not a run: `clwm info` and `clwm train` take stores"),
         (("eval", run_path, "--checkpoint", tmp_path), "no such checkpoint"),
         (("eval", run_path, "--planner", "mppi", "--planner-set", "sample=9"), "did you mean samples?"),
         (

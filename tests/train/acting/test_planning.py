@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -218,10 +219,13 @@ def test_planning_works_with_beliefs_that_change() -> None:
 
 def test_codes_go_on_as_the_mode_of_what_is_drawn() -> None:
     """Of many draws, each latent dimension's most frequent code is the one that planning goes on with."""
-    agent = Agent(small_config(), [0], 2, 2)
+    config = small_config()
+    agent, model = Agent(config, [0], 2, 2), config.world_model
     assert agent.world_model is not None
+    assert model is not None
     prediction = agent.world_model.prediction
-    output = 3.0 * torch.randn(1, 60, generator=torch.Generator().manual_seed(0))
+    outputs = model.latent_dim * math.prod(model.levels)
+    output = 3.0 * torch.randn(1, outputs, generator=torch.Generator().manual_seed(0))
     code = torch.zeros(1, 8)
     draws = RandomStreams([0]).at(Purpose.PLANNING)
     drawn = torch.stack([prediction.advance(output, code, draws) for _ in range(400)])
