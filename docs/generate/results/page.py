@@ -26,7 +26,7 @@ LEADS = {
     "claims": "**What the paper's figures claim, and what is seen here.** One rule: *confirmed* if the 95 % "
     "interval of the probability that\nSPC is better lies above one half for each of the others, "
     "*contradicted* if it lies below for one, else *undecided*.",
-    "protocols": "**Over all datasets**, IQM:",
+    "protocols": "**Over the datasets that every method was measured on**, IQM:",
     "few-shot": "**Few-shot on id tasks** (the paper's Figure 5), IQM:",
     "reference-learning": "**While training**: mean few-shot return on id tasks, one episode a task, against "
     "updates.",
