@@ -32,7 +32,7 @@ _EXECUTION: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {
             "default": None,
             "help": "Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from "
-            "then on.  [default: as the run was begun; a new one from 5,000 updates on, if there is a "
+            "then on.  [default: as the run was begun; a new one from 10,000 updates on, if there is a "
             "compiler]",
         },
     ),

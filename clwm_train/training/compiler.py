@@ -29,9 +29,9 @@ from clwm_data.store.digest import json_sha256
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-#: Number of updates from which runs are compiled. At `tiny`, the size that gains least, the 6,000 updates of
-#: the preset then take 1.3 times as long in the first run of a configuration, half as long in all others.
-WORTHWHILE = 5_000
+#: Number of updates from which runs are compiled: from about there on even the first run of a configuration gains
+#: at `tiny`, the size that gains least (docs/benchmarks.md). A newcomer's first run is such a one.
+WORTHWHILE = 10_000
 #: A backend of torch.compile: a name, such as eager, which only traces, or a function.
 Backend = str | Callable[..., Any]
 BACKEND: Backend = "inductor"

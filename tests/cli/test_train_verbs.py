@@ -156,7 +156,7 @@ def test_long_runs_are_compiled_unless_told_otherwise(
     monkeypatch.setattr(compiler, "check_compiler", check)
     monkeypatch.setattr(api, "train_run", train_run)
     for number, options in enumerate(
-        [("--steps", 5_000), ("--steps", 4_999), ("--steps", 5_000, "--no-compile")]
+        [("--steps", 10_000), ("--steps", 9_999), ("--steps", 10_000, "--no-compile")]
     ):
         code, _, err = call("train", store_path, "--out", tmp_path / str(number), *SMALL_OPTIONS, *options)
         assert code == 0

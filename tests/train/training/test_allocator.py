@@ -7,8 +7,8 @@ import sys
 import pytest
 
 #: Page faults of arrays of 40 MB that are requested and freed again and again. Kept memory is used again from
-#: the first time on unless something small has been put beside it: glibc looks for the size of an aligned array
-#: and its alignment together. That ends as soon as what is small has found its places.
+#: the first time on unless something small has been put beside it: glibc looks for the size of an aligned
+#: array and its alignment together. That ends as soon as what is small has found its places.
 PROGRAM = """
 import resource
 import torch

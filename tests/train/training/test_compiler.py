@@ -123,11 +123,11 @@ def test_who_decides_to_compile(there_is_a_compiler: bool, monkeypatch: pytest.M
         return compiler.decide(wanted, steps, torch.device("cpu"), notes.append, begun)
 
     assert not decided(False, 10**6)
-    assert not decided(None, 4_999)
+    assert not decided(None, 9_999)
     assert not decided(None, 10**6, begun=False)
     assert not decided(False, 10**6, begun=False)
     assert notes == []
-    assert decided(None, 5_000) == there_is_a_compiler
+    assert decided(None, 10_000) == there_is_a_compiler
     assert len(notes) == (not there_is_a_compiler)
     notes.clear()
     assert not decided(False, 1, begun=True)
