@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,9 @@ from clwm_data.errors import InvalidInputError
 from clwm_train.config import BatchConfig
 from clwm_train.data.task_data import TaskData, gather
 from clwm_train.kernels.streams import Purpose, RandomStreams, Streams
+
+#: A NumPy array on CPU, where an operation on few numbers takes a third of torch's time; elsewhere a tensor.
+Numbers: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -71,72 +76,78 @@ class TaskBatchSampler:
         if not positions:
             raise InvalidInputError("there is no train task to draw batches from")
         self.tasks = tuple(data.tasks[position] for position in positions)
-        self._positions = torch.tensor(positions, device=data.device)
-        self._task_count = torch.tensor(len(positions), device=data.device)
         self.device = device or data.device
         self._streams = RandomStreams(seeds, self.device)
         length, horizon = data.episode_length, config.horizon
         places = length if padded else (length - horizon + 1).clamp_(min=1)
+        first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])
         #: [E + 1] number of window positions before each episode.
-        self._first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])
-        self._task_place = self._first_place[data.first_episode]
+        self._first_place = _numbers(first_place)
         #: [E] a window's first transition minus its position.
-        self._shift = data.episode_start - self._first_place[:-1]
+        self._shift = _numbers(data.episode_start - first_place[:-1])
+        #: [train tasks, 2] each task's first window position and first transition, and how many it has.
+        first = torch.stack([first_place[data.first_episode], data.first_transition], -1)
+        position = torch.tensor(positions, device=data.device)
+        self._first = _numbers(first[position])
+        self._count = _numbers((first[position + 1] - first[position]).double())
         shortest, longest = data.lengths
         #: Window positions of every episode, if that is one number: a search then is a division.
         self._places = 0 if shortest != longest else longest if padded else max(1, longest - horizon + 1)
         self._windows = self._padded_windows
         if not padded and shortest >= horizon:
             self._windows = self._whole_windows
-            fields = data.observation, data.action, data.reward, data.terminated
-            self._runs = [
-                _runs(field, size) for field, size in zip(fields, (horizon + 1, *3 * [horizon]), strict=True)
-            ]
-            self._ones = torch.ones(1, device=data.device)
+            self._runs = {
+                "observation": _runs(data.observation, horizon + 1),
+                "action": _runs(data.action, horizon),
+                "reward": _runs(data.reward, horizon),
+            }
+            # Only an episode's last transition can end in a terminal state. Where none does, none is read.
+            if data.terminated[data.episode_start + data.episode_length - 1].any():
+                self._runs["terminated"] = _runs(data.terminated, horizon)
+            self._zero, self._one = torch.tensor([0.0, 1.0], device=data.device).split(1)
         self._steps = torch.arange(horizon + 1, device=data.device)
 
     def batch(self, step: int, streams: Streams | None = None) -> TaskBatch:
         """The batch of update ``step``, drawn from the sampler's own streams unless others are given."""
         config, draws = self.config, (streams or self._streams).at(Purpose.BATCH, step)
-        counts = 1, config.windows, config.context
-        uniform = draws.uniform(config.tasks * sum(counts), dtype=torch.float64).to(self.data.device)
-        tasks, windows, context = (
-            part.view(len(part), config.tasks, -1)
-            for part in uniform.split_with_sizes([config.tasks * count for count in counts], 1)
+        tasks, windows = config.tasks, config.tasks * config.windows
+        size = tasks + windows + tasks * config.context
+        uniform = draws.uniform(size, dtype=torch.float64)
+        uniform = _numbers(uniform if self.device == self.data.device else uniform.to(self.data.device))
+        task = _integers(uniform[:, :tasks], len(self.tasks))
+        first, count = self._first[task], self._count[task]
+        place, transition = (
+            first[..., kind, None] + _integers(part.reshape(*task.shape, -1), count[..., kind, None])
+            for kind, part in enumerate((uniform[:, tasks : tasks + windows], uniform[:, tasks + windows :]))
         )
-        task = _integers(tasks.squeeze(-1), self._task_count)
-        position = self._positions[task]
         parts = {
-            "task": task,
-            "context": self.data.context(
-                _between(context, self.data.first_transition, position),
-                next_observation=self.next_observation,
-            ),
-            **self._windows(_between(windows, self._task_place, position)),
+            "task": _tensor(task),
+            "context": self.data.context(_tensor(transition), next_observation=self.next_observation),
+            **self._windows(place),
         }
-        return TaskBatch(**{name: part.to(self.device) for name, part in parts.items()})
+        if self.device != self.data.device:
+            parts = {name: part.to(self.device) for name, part in parts.items()}
+        return TaskBatch(**parts)
 
-    def _whole_windows(self, place: Tensor) -> dict[str, Tensor]:
+    def _whole_windows(self, place: Numbers) -> dict[str, Tensor]:
         """The windows at positions [S, T, B]; see :class:`TaskBatch`. None extends beyond its episode."""
         episode = self._episode(place)
         transition = place + self._shift[episode]
-        observation, action, reward, terminated = (
-            gather(runs, transition + episode if index == 0 else transition)
-            for index, runs in enumerate(self._runs)
-        )
-        steps = (*place.shape, self.config.horizon)
+        rows, steps = _tensor(transition), (*place.shape, self.config.horizon)
+        read = {name: gather(runs, rows) for name, runs in self._runs.items() if name != "observation"}
+        observation = gather(self._runs["observation"], _tensor(transition + episode))
         return {
             "observation": observation.view(*place.shape, steps[-1] + 1, -1),
-            "action": action.view(*steps, -1),
-            "reward": reward,
-            "terminated": terminated.to(torch.float32),
-            "mask": self._ones.expand(steps),
+            "action": read["action"].view(*steps, -1),
+            "reward": read["reward"],
+            "terminated": read["terminated"].float() if "terminated" in read else self._zero.expand(steps),
+            "mask": self._one.expand(steps),
         }
 
-    def _padded_windows(self, place: Tensor) -> dict[str, Tensor]:
+    def _padded_windows(self, place: Numbers) -> dict[str, Tensor]:
         """The windows at positions [S, T, B]; see :class:`TaskBatch`."""
-        data, episode = self.data, self._episode(place)
-        start = place + self._shift[episode]
+        data, number = self.data, self._episode(place)
+        start, episode = _tensor(place + self._shift[number]), _tensor(number)
         left = (data.episode_length[episode] - start + data.episode_start[episode]).unsqueeze(-1)
         ahead = torch.minimum(self._steps, left)
         transition = start.unsqueeze(-1) + torch.minimum(self._steps[:-1], left - 1)
@@ -150,25 +161,29 @@ class TaskBatchSampler:
             "mask": mask.to(torch.float32),
         }
 
-    def _episode(self, place: Tensor) -> Tensor:
+    def _episode(self, place: Numbers) -> Numbers:
         if self._places:
-            return torch.div(place, self._places, rounding_mode="floor")
-        return torch.searchsorted(self._first_place, place, right=True) - 1
+            return place // self._places
+        search: Any = np.searchsorted if isinstance(place, np.ndarray) else torch.searchsorted
+        return search(self._first_place, place, side="right") - 1
+
+
+def _numbers(tensor: Tensor) -> Numbers:
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def _tensor(numbers: Numbers) -> Tensor:
+    return torch.from_numpy(numbers) if isinstance(numbers, np.ndarray) else numbers
+
+
+def _integers(uniform: Numbers, bound: Numbers) -> Numbers:
+    """Integers on [0, bound), bounds up to 2^53, from numbers on [0, 1)."""
+    # A number below 1 times the bound is rounded to a number below the bound, see the test.
+    scaled = uniform * bound
+    return scaled.astype(np.int64) if isinstance(scaled, np.ndarray) else scaled.long()
 
 
 def _runs(array: Tensor, size: int) -> Tensor:
     """All runs of ``size`` rows of array [R, ...], without a copy: [R - size + 1, size * ...]."""
     row = array[:1].numel()
     return array.as_strided((len(array) - size + 1, size * row), (row, 1))
-
-
-def _between(uniform: Tensor, first: Tensor, position: Tensor) -> Tensor:
-    """Integers from [first[position], first[position + 1]): [S, T, N] of positions [S, T]."""
-    low = first[position].unsqueeze(-1)
-    return low + _integers(uniform, first[position + 1].unsqueeze(-1) - low)
-
-
-def _integers(uniform: Tensor, bound: Tensor) -> Tensor:
-    """Integers on [0, bound), bounds up to 2^53, from numbers on [0, 1)."""
-    # u < 1 but u * bound may round up to bound.
-    return torch.minimum((uniform * bound).long(), bound - 1)

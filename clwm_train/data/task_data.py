@@ -108,6 +108,8 @@ class TaskData:
 
 def gather(array: Tensor, index: Tensor) -> Tensor:
     """Rows of ``array`` [R, ...] at ``index`` [...], in one operation."""
+    if array.device.type == "cpu" and array.is_contiguous():  # NumPy reads short rows twice as quickly
+        return torch.from_numpy(array.numpy().take(index.numpy(), 0))
     return array.index_select(0, index.reshape(-1)).view(*index.shape, *array.shape[1:])
 
 

@@ -92,12 +92,12 @@ class Draws(Noise):
 
     def fill(self, numbers: Tensor) -> None:
         """Overwrite numbers [S, ...] with the next ones."""
-        for generator, row in zip(self.generators, numbers, strict=True):
-            if isinstance(generator, torch.Generator):
+        if isinstance(self.generators[0], torch.Generator):
+            for generator, row in zip(self.generators, numbers, strict=True):
                 row.uniform_(generator=generator)
-            else:
-                array = row.numpy()
-                generator.random(dtype=array.dtype, out=array)
+        else:
+            for generator, row in zip(self.generators, numbers.numpy(), strict=True):
+                generator.random(dtype=row.dtype, out=row)
 
 
 class RandomStreams:

@@ -178,3 +178,11 @@ def test_quick_ways_give_what_the_general_way_gives(lengths: list[int], padded: 
         for name, part in vars(quick.batch(step)).items():
             assert part.dtype == expected[name].dtype
             assert torch.equal(part, expected[name]), name
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 2**53))
+def test_the_greatest_number_below_one_gives_the_last_place(bound: int) -> None:
+    """Products are rounded: none may be rounded up to the bound."""
+    greatest = 1.0 - 2.0**-53
+    assert int(np.float64(greatest) * np.float64(bound)) == bound - 1
