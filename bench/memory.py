@@ -13,12 +13,11 @@ import resource
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from synthetic import synthetic_task
 
-from clwm_data.families import get_family
+from clwm_data.families import SPLITS, get_family
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.store.provenance import current_provenance
 from clwm_data.store.root_writer import write_root
@@ -31,11 +30,13 @@ def write_store(path: Path, tasks: int, transitions: int) -> None:
     family = get_family(FAMILY)
     episodes = transitions // family.horizon
     entry = BehaviourEntry(policy="random", episodes=episodes)
-    manifest = Manifest(name="memory", family=FAMILY, tasks=list(range(tasks)), behaviours=[entry])
+    train_first = [index for split in SPLITS for index in family.split(split)]
+    indices = sorted(train_first[:tasks])
+    manifest = Manifest(name="memory", family=FAMILY, tasks=indices, behaviours=[entry])
     path.mkdir()
-    for index in range(tasks):
+    for index in indices:
         noise = synthetic_task(index, episodes, family.horizon, family.observation_size, family.action_size)
-        write_task(path, replace(family.task(index), split="train"), [entry], noise.load(), manifest.storage)
+        write_task(path, family.task(index), [entry], noise.load(), manifest.storage)
     write_root(path, manifest, current_provenance())
 
 

@@ -20,6 +20,7 @@ SMALLEST = {
     "compiling.py": "--method bc --rounds 1",
     "contexts.py": "--rounds 1 --steps 2",
     "evaluation.py": "--family point-robot --preset tiny --rounds 1 --store STORE",
+    "hub.py": "--tasks 1 --transitions 400 --rounds 1 --no-parquet",
     "many_tasks.py": "--tasks 3 5 --size tiny --methods spc --rounds 1",
     "memory.py": "--tasks 2 --transitions 400 --updates 2 --preset tiny",
     "metaworld_overhead.py": "--tasks reach --rounds 1 --steps 4",

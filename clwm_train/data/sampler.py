@@ -104,7 +104,7 @@ class TaskBatchSampler:
             # Only an episode's last transition can end in a terminal state. Where none does, none is read.
             if data.terminated[data.episode_start + data.episode_length - 1].any():
                 self._runs["terminated"] = _runs(data.terminated, horizon)
-            self._zero, self._one = torch.tensor([0.0, 1.0], device=data.device).split(1)
+            self._zero, self._one = (make(1, device=data.device) for make in (torch.zeros, torch.ones))
         self._steps = torch.arange(horizon + 1, device=data.device)
 
     def batch(self, step: int, streams: Streams | None = None) -> TaskBatch:
