@@ -72,7 +72,7 @@ def train(
         folder.sweep()
         if not resume:
             folder.begin(_description(settings))
-        with _fast_products():
+        with multiplying_fast():
             run = _Run(settings, folder, resume)
             try:
                 run.learn(steps, on_progress)
@@ -83,7 +83,7 @@ def train(
 
 
 @contextmanager
-def _fast_products() -> Iterator[None]:
+def multiplying_fast() -> Iterator[None]:
     """Matrix products in bfloat16 if the CPU has units for it; learning tolerates the rounding."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")

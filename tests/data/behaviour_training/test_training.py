@@ -9,9 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sb3_contrib.common.torch_layers import BatchRenorm1d
 
-from clwm_data.behaviour_training.crossq import FastBatchRenorm1d, make_crossq, policy_tensors
+from clwm_data.behaviour_training.crossq import make_crossq, policy_tensors
 from clwm_data.behaviour_training.folder import RunFolder
 from clwm_data.behaviour_training.run import learning_rate, next_evaluation, train
 from clwm_data.behaviour_training.settings import TrainingSettings
@@ -25,31 +24,6 @@ from clwm_data.zoo.evaluation import PolicyEvaluator
 from clwm_data.zoo.policy import LearnedPolicy
 
 POINT_ROBOT = get_family("point-robot")
-
-
-@pytest.mark.parametrize("beyond_warmup", [False, True])
-def test_fast_batch_renorm_is_the_librarys(beyond_warmup: bool) -> None:
-    torch.manual_seed(0)
-    warmup = 0 if beyond_warmup else 100
-    ours = FastBatchRenorm1d(6, warmup_steps=warmup, eps=1e-9).double()
-    theirs = BatchRenorm1d(6, warmup_steps=warmup, eps=1e-9).double()
-    for module in (ours, theirs):
-        with torch.no_grad():
-            module.scale.copy_(torch.linspace(0.5, 2.0, 6))
-            module.bias.copy_(torch.linspace(-1.0, 1.0, 6))
-    for step in range(6):
-        x = 0.5 + torch.rand(6) + (0.5 + torch.rand(6)) * torch.randn(32, 6).double()
-        weights = torch.randn(32, 6)
-        results = []
-        for module in (ours, theirs):
-            module.train(step < 5)  # the last one in evaluation mode
-            module.zero_grad()
-            leaf = x.clone().requires_grad_()
-            y = module(leaf)
-            (y * weights).sum().backward()
-            results.append((y.detach(), leaf.grad, module.scale.grad, module.bias.grad, module.ra_var))
-        for mine, wanted in zip(*results, strict=True):
-            torch.testing.assert_close(mine, wanted, rtol=1e-6, atol=1e-6)
 
 
 def learner_of(

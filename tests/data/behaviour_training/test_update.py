@@ -1,0 +1,83 @@
+"""Updates of CrossQ beside those of sb3-contrib itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sb3_contrib import CrossQ
+from sb3_contrib.common.torch_layers import BatchRenorm1d
+from torch import Tensor
+
+from clwm_data.behaviour_training.crossq import make_crossq
+from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv
+from clwm_data.families import get_family
+
+
+def filled_learner() -> Any:
+    """A learner that has not learned yet, in double precision, with what its first random actions brought."""
+    env = TaskConditionedVecEnv(get_family("hopper-mass"), range(4), 4, seed=0)
+    learner = make_crossq(env, seed=0, buffer_size=4_000, learning_rate=1e-3, updates=1, relabelled=0.0)
+    learner.learning_starts = 600
+    learner.learn(500)
+    learner.policy.double()
+    learner.log_ent_coef.data = learner.log_ent_coef.data.double()
+    buffer: Any = learner.replay_buffer
+    for name in ("observations", "next_observations", "actions", "rewards", "dones"):
+        setattr(buffer, name, getattr(buffer, name).astype(np.float64))
+    with torch.no_grad():
+        for number, parameter in enumerate(learner.policy.parameters()):
+            generator = torch.Generator().manual_seed(number)  # gains and biases that are not all 1 and 0
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return learner
+
+
+def forward_of_the_paper(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Batch renormalisation in training as in Ioffe (2017), algorithm 1, for autograd."""
+
+    def forward(module: Any, x: Tensor) -> Tensor:
+        if not module.training:
+            return original(module, x)
+        mean, std = x.mean(0), (x.var(0) + module.eps).sqrt()
+        r, d = torch.ones(()), torch.zeros(())
+        if module.steps > module.warmup_steps:
+            running = (module.ra_var + module.eps).sqrt()
+            r = (std / running).detach().clamp(1 / module.rmax, module.rmax)
+            d = ((mean - module.ra_mean) / running).detach().clamp(-module.dmax, module.dmax)
+        with torch.no_grad():
+            module.ra_mean += module.momentum * (mean - module.ra_mean)
+            module.ra_var += module.momentum * (x.var(0) - module.ra_var)
+            module.steps += 1
+        return module.scale * ((x - mean) / std * r + d) + module.bias
+
+    return forward
+
+
+@pytest.mark.parametrize("warmup", [3, 100])  # of the running statistics; the library's own form within it
+def test_updates_are_the_librarys(warmup: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The library rounds observations to single precision.
+    monkeypatch.setattr("stable_baselines3.common.policies.preprocess_obs", lambda obs, *_, **__: obs)
+    if warmup < 7:
+        monkeypatch.setattr(BatchRenorm1d, "forward", forward_of_the_paper(BatchRenorm1d.forward))
+    ours, theirs = filled_learner(), filled_learner()
+    for learner, train in ((ours, type(ours).train), (theirs, CrossQ.train)):
+        for module in learner.policy.modules():
+            if hasattr(module, "warmup_steps"):
+                module.warmup_steps = warmup
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002 (the library's replay buffer draws with it)
+        train(learner, gradient_steps=7, batch_size=32)
+    assert ours._n_updates == theirs._n_updates == 7
+    expected = theirs.policy.state_dict()
+    before = filled_learner().policy.state_dict()
+    for name, value in ours.policy.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7, msg=name)
+        assert "warmup" in name or not torch.equal(value, before[name]), name
+    library = dict(theirs.policy.named_parameters())
+    for name, parameter in ours.policy.named_parameters():  # Adam hides the gradients' scale
+        torch.testing.assert_close(parameter.grad, library[name].grad, rtol=1e-6, atol=1e-9, msg=name)
+    torch.testing.assert_close(ours.log_ent_coef, theirs.log_ent_coef, rtol=1e-6, atol=1e-7)
+    assert not torch.equal(ours.log_ent_coef, filled_learner().log_ent_coef)
