@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from clwm_data.collection.ray_pool import join_cluster
 from clwm_data.disk import describe
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.extras import require
+from clwm_data.pages.numbers import plural
 from clwm_data.workers import end_with_parent
 from clwm_train.sweep.job import Job, run_job
 from clwm_train.training.trainer import UpdateCallback
@@ -111,7 +112,8 @@ def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outc
     """Run jobs as tasks on a Ray cluster whose machines share the folders of stores and runs.
 
     Raises:
-        ClwmError: Ray is not installed, or there is no cluster to join.
+        UnavailableError: Ray is not installed, there is no cluster to join, or none of its machines has what
+            a job takes: Ray would wait for one for ever.
     """
     library: Any = require("ray", "ray", "--engine ray")
     begun_here = not library.is_initialized()
@@ -121,11 +123,12 @@ def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outc
     waiting = list(jobs)
     running: dict[Any, Job] = {}
     try:
+        machines = [machine["Resources"] for machine in library.nodes() if machine["Alive"]]
+        shares = {job.run: _share(job, machines) for job in waiting}
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.pop(0)
-                gpus = 0 if job.execution.device == "cpu" else 1
-                options = task.options(num_cpus=job.execution.threads or 1, num_gpus=gpus)
+                options = task.options(**shares[job.run])
                 running[options.remote(_for_other_machines(job), until)] = job
             for reference in library.wait(list(running))[0]:
                 job = running.pop(reference)
@@ -138,6 +141,18 @@ def ray(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outc
             library.cancel(reference, force=True)
         if begun_here:
             library.shutdown()
+
+
+def _share(job: Job, machines: Sequence[Mapping[str, float]]) -> dict[str, int]:
+    """CPUs and GPUs that a job takes of one of the machines, as Ray calls them."""
+    cpus, device = job.execution.threads or 1, job.execution.device
+    gpus = int(device != "cpu" and (device != "auto" or any(machine.get("GPU", 0) for machine in machines)))
+    if not any(machine.get("CPU", 0) >= cpus and machine.get("GPU", 0) >= gpus for machine in machines):
+        needed = plural(cpus, "CPU") + (" and a GPU" if gpus else "")
+        raise UnavailableError(
+            f"no machine of the Ray cluster has {needed}: use fewer --threads or --device cpu, or let one join"
+        )
+    return {"num_cpus": cpus, "num_gpus": gpus}
 
 
 def _for_other_machines(job: Job) -> Job:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from clwm_cli.main import main
 
@@ -281,7 +282,11 @@ def test_ray(folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     try:
-        code, out, err = call("--engine", "ray", "--jobs", "2", "--device", "cpu")
+        if not torch.cuda.is_available():
+            code, _, err = call("--engine", "ray", "--device", "cuda")
+            assert (code, err.count("\n")) == (1, 1)
+            assert "no machine of the Ray cluster has 1 CPU and a GPU" in err
+        code, out, err = call("--engine", "ray", "--jobs", "2", "--device", "auto")  # as by default
         assert code == 0, err
         assert "six-focal-s0-1: done" in out
     finally:
