@@ -150,7 +150,7 @@ def _share(job: Job, machines: Sequence[Mapping[str, float]]) -> dict[str, int]:
     if not any(machine.get("CPU", 0) >= cpus and machine.get("GPU", 0) >= gpus for machine in machines):
         needed = plural(cpus, "CPU") + (" and a GPU" if gpus else "")
         raise UnavailableError(
-            f"no machine of the Ray cluster has {needed}: use fewer --threads or --device cpu, or let one join"
+            f"no machine of the Ray cluster has {needed}: use fewer --threads or --device cpu, or add one"
         )
     return {"num_cpus": cpus, "num_gpus": gpus}
 
