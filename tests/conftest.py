@@ -42,7 +42,7 @@ SLOW = (
 )
 #: Files that take longest; they come first, so that no process is left alone with one of them at the end.
 SLOWEST = (
-    *("train/training/test_compiler.py", "train/training/test_fast_path.py", "docs/test_tutorials.py"),
+    *("train/training/test_compiler.py", "train/training/test_graph_function.py", "docs/test_tutorials.py"),
     *("test_bench.py", "data/collection/test_crash.py", "data/behaviour_training", "cli"),
 )
 Clwm = Callable[..., subprocess.CompletedProcess[str]]

@@ -20,6 +20,8 @@ from clwm_data.behaviour_training.renormalised import Network, actor_network, ne
 from clwm_data.behaviour_training.squashed_gaussian import Draw
 from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv
 
+#: Sizes of the hidden layers of actor and critics.
+HIDDEN = (256, 256)
 #: Environment steps of random actions that fill the replay buffer first.
 LEARNING_STARTS = 2_000
 
@@ -111,7 +113,7 @@ def make_crossq(
     updates: int,
     relabelled: float,
 ) -> CrossQ:
-    """A learner with 256 x 256 networks.
+    """A learner.
 
     Args:
         env: the environment to learn from.
@@ -131,7 +133,7 @@ def make_crossq(
         # From the usual 1.0, it takes 10k environment steps to decrease to where learning begins.
         ent_coef="auto_0.1",
         policy_kwargs={
-            "net_arch": [256, 256],
+            "net_arch": list(HIDDEN),
             "optimizer_kwargs": {"betas": (0.5, 0.999), "fused": True},
         },
         seed=seed,

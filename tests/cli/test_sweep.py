@@ -202,7 +202,7 @@ def test_a_process_that_is_killed_is_the_failure_of_its_run(folder: Path) -> Non
     """SIGKILL, as the system does it for want of memory, while two runs are trained at once."""
     write(
         folder,
-        {**TINY, "budget": {"updates": 3000}, "analysis": None, "stacked": False, "methods": {"focal": None}},
+        {**TINY, "budget": {"updates": 1000}, "analysis": None, "stacked": False, "methods": {"focal": None}},
     )
     command = [sys.executable, "-c", "from clwm_cli.main import main; main()", "sweep", "tiny.yaml"]
     process = subprocess.Popen(
@@ -212,11 +212,11 @@ def test_a_process_that_is_killed_is_the_failure_of_its_run(folder: Path) -> Non
         stderr=subprocess.PIPE,
         text=True,
     )
-    runs = [folder / f"runs/tiny/six-focal-s{seed}" for seed in (0, 1)]
     deadline = time.monotonic() + 120
-    while not all(list(run.glob("checkpoints/step-*")) for run in runs) and time.monotonic() < deadline:
+    while not list(folder.glob("runs/tiny/six-focal-s*/checkpoints/step-*")):
         assert process.poll() is None
-        time.sleep(0.05)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     workers = [
         int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()

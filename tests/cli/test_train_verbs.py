@@ -13,14 +13,11 @@ import pytest
 import torch
 
 from clwm_data.errors import UnavailableError
-from clwm_train.runs.metrics_log import THROUGHPUT
-from clwm_train.runs.run import open_run
 from clwm_train.settings import Execution
 from clwm_train.training import compiler
 from clwm_train.training import train as api
 from tests.cli.conftest import SMALL_OPTIONS, Call
 from tests.conftest import Clwm
-from tests.train.helpers import COMPILER
 
 
 def test_train_then_eval(clwm: Clwm, store_path: Path) -> None:
@@ -163,32 +160,6 @@ def test_long_runs_are_compiled_unless_told_otherwise(
         assert ("slower than it could: no compiler" in err) == (number == 0 and not there_is_a_compiler)
         assert ("the update is compiled first" in err) == (number == 0 and there_is_a_compiler)
     assert asked == [there_is_a_compiler, False, False]
-
-
-@COMPILER
-def test_compiled_training_is_the_same_but_for_rounding(call: Call, store_path: Path, tmp_path: Path) -> None:
-    found = []
-    for options in ((), ("--compile",)):
-        folder = tmp_path / f"run{len(options)}"
-        code, _, err = call("train", store_path, "--out", folder, *SMALL_OPTIONS, *options)
-        assert code == 0, err
-        found.append([json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()])
-    interrupted = tmp_path / "interrupted"
-    for options in (("--steps", 5, "--compile"), ("--steps", 8, "--resume")):
-        code, _, err = call("train", store_path, "--out", interrupted, *SMALL_OPTIONS, *options)
-        assert code == 0, err
-        assert "the update is compiled first" in err
-    assert [open_run(tmp_path / name).record.compiled for name in ("run0", "run1", "interrupted")] == [
-        False,
-        True,
-        True,
-    ]
-    name = "checkpoints/step-000000008/agent.safetensors"
-    assert (interrupted / name).read_bytes() == (tmp_path / "run1" / name).read_bytes()
-    plain, compiled = found
-    for before, after in zip(plain, compiled, strict=True):
-        for name in before.keys() - set(THROUGHPUT):
-            assert after[name] == pytest.approx(before[name], rel=1e-3, abs=1e-4), name
 
 
 def test_moved_data_is_asked_for(call: Call, run_path: Path, store_path: Path) -> None:

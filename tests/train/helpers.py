@@ -15,6 +15,7 @@ from torch import Tensor
 from clwm_data.families import Split, get_family
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_train.config import TrainConfig
+from clwm_train.methods.listing import list_methods
 from clwm_train.methods.resolve import resolve
 from clwm_train.model.fsq import FSQ
 
@@ -57,6 +58,20 @@ def small_config(method: str = "spc", preset: str = "tiny", *overrides: str) -> 
             sizes.append(f"objectives.{name}.hidden=[8]")
     sizes.append(f"{has.backbone}.hidden=[8]")
     return resolve(method, preset, (*sizes, *overrides))
+
+
+def distinct_methods() -> list[str]:
+    """Methods each of which has a part that none before it has: an objective, a backbone, a kind of world
+    model, of network or of context. For tests that take long per method; together, they have all parts.
+    """
+    chosen, seen = [], set[str]()
+    for method in list_methods():
+        parts = {*method.trained_by.split(" + "), method.backbone, *method.world_model.split(", ")}
+        parts.add(method.network)
+        if not parts <= seen:
+            chosen.append(method.name)
+            seen |= parts
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,18 @@ POINT_ROBOT = get_family("point-robot")
 
 
 def learner_of(
-    family: str, seed: int = 0, steps: int = 0, relabelled: float = 0.0, tasks: Sequence[int] = range(4)
+    family: str,
+    seed: int = 0,
+    steps: int = 0,
+    relabelled: float = 0.0,
+    tasks: Sequence[int] = range(4),
+    learning_starts: int = 100,
 ) -> object:
     env = TaskConditionedVecEnv(get_family(family), tasks, 4, seed=seed)
     learner = make_crossq(
         env, seed=seed, buffer_size=4_000, learning_rate=1e-3, updates=1, relabelled=relabelled
     )
-    learner.learning_starts = 100
+    learner.learning_starts = learning_starts
     if steps:
         learner.learn(steps)
     return learner
@@ -95,7 +100,7 @@ def test_transitions_are_those_of_single_environments() -> None:
 
 
 def test_only_terminations_end_the_value_of_a_state() -> None:
-    learner = learner_of("hopper-mass", steps=1_000)
+    learner = learner_of("hopper-mass", steps=1_000, learning_starts=1_000)
     buffer = learner.replay_buffer
     rows = buffer.pos
     dones, timeouts = buffer.dones[:rows].astype(bool), buffer.timeouts[:rows].astype(bool)
@@ -121,7 +126,7 @@ def test_one_task_is_played_by_all_environments() -> None:
 def test_relabelled_transitions_are_those_of_the_other_task() -> None:
     """A batch relabelled throughout: the reward belongs to the velocity in it and the conditioning told."""
     family = get_family("cheetah-vel")
-    learner = learner_of("cheetah-vel", steps=800, relabelled=1.0)
+    learner = learner_of("cheetah-vel", steps=800, relabelled=1.0, learning_starts=800)
     buffer = learner.replay_buffer
     plain = buffer.rewards[: buffer.pos]
     target = np.asarray([family.task(task).number("velocity") for task in range(4)])
@@ -160,7 +165,7 @@ def test_relabelling_keeps_to_tasks_of_the_same_dynamics() -> None:
     assert can_relabel(family, tasks)
     assert not can_relabel(family, [0, 1])
     assert not can_relabel(family, [0])
-    learner = learner_of("cheetah-ls", steps=2000, relabelled=1.0, tasks=tasks)
+    learner = learner_of("cheetah-ls", steps=2_000, relabelled=1.0, tasks=tasks, learning_starts=2_000)
     buffer = learner.replay_buffer
     told = family.conditioning.vectors[tasks]
     stored = buffer.observations[: buffer.pos]

@@ -18,12 +18,11 @@ from torch.nn import functional
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_train.kernels import gumbel_graph
 from clwm_train.kernels.norm_mish import EPSILON, norm_mish_graph
-from clwm_train.methods.listing import list_methods
 from clwm_train.model.fsq import FSQ
 from clwm_train.training import compiler
 from clwm_train.training.graph_function import GraphFunction
 from tests.conftest import ROOT
-from tests.train.helpers import COMPILER, TRUSTED_PROCESSOR, small_config
+from tests.train.helpers import COMPILER, TRUSTED_PROCESSOR, distinct_methods, small_config
 from tests.train.training.test_learner import make
 
 
@@ -71,7 +70,7 @@ def test_quantisation_for_graphs_is_the_quantisation(levels: list[int]) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("method", [entry.name for entry in list_methods()])
+@pytest.mark.parametrize("method", distinct_methods())
 def test_a_compiled_run_is_the_other_one(method: str) -> None:
     found = []
     for compiles in (False, True):
@@ -155,9 +154,12 @@ def test_a_compiler_that_fails_is_one_line() -> None:
         compiler.compiled(torch.neg, fails)(torch.zeros(2))
 
 
+#: torch tries the processor with a library for each set of instructions that it knows; two of them will do.
 DOUBLE = """
 import torch
+from torch._inductor import cpu_vec_isa
 from clwm_train.training.compiler import compiled
+cpu_vec_isa.supported_vec_isa_list = [cpu_vec_isa.VecAVX512(), cpu_vec_isa.VecAVX2()]
 assert compiled(lambda x: (x * 2 + 1).sum())(torch.ones(5)) == 15
 """
 
@@ -173,19 +175,6 @@ def compile_in_another_process(cache: Path, **environment: str) -> subprocess.Co
     )
 
 
-@COMPILER
-def test_libraries_that_a_killed_compilation_left_unfinished_are_compiled_anew(tmp_path: Path) -> None:
-    """Empty ones and those that are cut short, by turns, also where torch only tries the processor."""
-    assert compile_in_another_process(tmp_path).returncode == 0
-    sizes = {path: path.stat().st_size for path in sorted(tmp_path.rglob("*.so"))}
-    assert len(sizes) > 1
-    for number, (path, size) in enumerate(sizes.items()):
-        path.write_bytes(path.read_bytes()[: size // 2 * (number % 2)])
-    done = compile_in_another_process(tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert all(path.stat().st_size == size for path, size in sizes.items() if path.exists())
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads ELF")
 def test_a_library_is_cut_short_where_its_end_is_missing(tmp_path: Path) -> None:
     whole = next(Path(sysconfig.get_path("stdlib")).glob("lib-dynload/_ctypes.*.so"))
@@ -198,25 +187,50 @@ def test_a_library_is_cut_short_where_its_end_is_missing(tmp_path: Path) -> None
     assert not compiler.is_cut_short(tmp_path / "x.so")
 
 
-@COMPILER
-def test_a_compiler_that_is_killed_is_one_line(tmp_path: Path) -> None:
-    """By the system, for lack of memory, say: the driver of the compiler dies of a signal."""
-    killed = tmp_path / "g++"
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """What a compilation leaves in torch's cache and says when the system kills the compiler, for lack of
+    memory, say: its driver dies of a signal.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    driver = folder / "g++"
     real = os.environ.get("CXX") or shutil.which("g++")
-    killed.write_text(f"""#!/bin/sh
+    driver.write_text(f"""#!/bin/sh
 case "$*" in *--version*) exec {real} "$@" ;; esac
 kill -9 $$
 """)
-    killed.chmod(0o755)
-    done = compile_in_another_process(tmp_path / "cache", CXX=str(killed))
+    driver.chmod(0o755)
+    cache = folder / "cache"
+    return cache, compile_in_another_process(cache, CXX=str(driver), **TRUSTED_PROCESSOR)
+
+
+@COMPILER
+def test_a_compiler_that_is_killed_is_one_line(
+    killed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, done = killed
     assert done.returncode != 0
     (line,) = [
         line for line in done.stderr.splitlines() if line.startswith("clwm_data.errors.UnavailableError")
     ]
     assert line.endswith("say --no-compile")
     assert "killed" in line.lower() or "SIGKILL" in line
-    done = compile_in_another_process(tmp_path / "cache")  # nothing that it left stands in the way
+
+
+@COMPILER
+def test_libraries_that_a_killed_compilation_left_unfinished_are_compiled_anew(
+    killed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """Empty ones and those that are cut short, by turns, also where torch only tries the processor."""
+    cache, _ = killed
+    assert compile_in_another_process(cache).returncode == 0  # nothing that it left stands in the way
+    sizes = {path: path.stat().st_size for path in sorted(cache.rglob("*.so"))}
+    assert len(sizes) > 1
+    for number, (path, size) in enumerate(sizes.items()):
+        path.write_bytes(path.read_bytes()[: size // 2 * (number % 2)])
+    done = compile_in_another_process(cache)
     assert done.returncode == 0, done.stderr
+    assert all(path.stat().st_size == size for path, size in sizes.items() if path.exists())
 
 
 @COMPILER

@@ -124,34 +124,51 @@ def test_what_a_graph_depends_on_is_part_of_its_key(monkeypatch: pytest.MonkeyPa
     assert key("run", {}, Counting(), called(torch.rand(4, 4), torch.rand(4, 4))) == names[0]
 
 
+#: Each session makes the function anew, as a process does. Arguments: the file of the graph, if there is one.
 KEPT = """
-import logging, torch
+import logging, sys, torch
+from pathlib import Path
 from clwm_train.kernels.streams import Drawn
 from clwm_train.training.graph_function import GraphFunction
 from tests.train.training.test_graph_function import Counting
 from torch._dynamo.utils import counters
 
 logging.basicConfig(format="%(message)s")
-torch.manual_seed(0)
-module = Counting()
-function = GraphFunction(module, module.run, {})
-total = torch.zeros(())
-for _ in range(3):
-    x, y = torch.rand(2), torch.rand(2)
-    z, same, more = function(x, y, Drawn([torch.rand(1, 2)]))
-    assert same is y
-    total = total + z.exp().sum() + more["difference"].sum()
-total.backward()
-print(total.item().hex(), module.weight.grad.tolist(), module.count.item(), len(counters["stats"]))
+
+def session():
+    torch._dynamo.reset()
+    counters.clear()
+    torch.manual_seed(0)
+    module = Counting()
+    function = GraphFunction(module, module.run, {})
+    total = torch.zeros(())
+    for _ in range(3):
+        x, y = torch.rand(2), torch.rand(2)
+        z, same, more = function(x, y, Drawn([torch.rand(1, 2)]))
+        assert same is y
+        total = total + z.exp().sum() + more["difference"].sum()
+    total.backward()
+    print(total.item().hex(), module.weight.grad.tolist(), module.count.item(), len(counters["stats"]))
+    print("--", file=sys.stderr)
+
+session()
+for kept in map(Path, sys.argv[1:]):
+    kept.write_bytes(b"")
+    session()
+    assert kept.read_bytes()
+    kept.unlink()
+    kept.mkdir()  # neither can be read nor replaced
+    session()
 """
 
 
 @COMPILER
 @pytest.mark.slow
 def test_a_kept_graph_is_found_without_tracing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def run() -> tuple[str, str]:
+    def run(*arguments: Path) -> tuple[list[str], list[str]]:
+        """What each session prints to stdout and to stderr."""
         done = subprocess.run(
-            [sys.executable, "-c", KEPT],
+            [sys.executable, "-c", KEPT, *map(str, arguments)],
             env={
                 **os.environ,
                 **TRUSTED_PROCESSOR,
@@ -164,28 +181,22 @@ def test_a_kept_graph_is_found_without_tracing(tmp_path: Path, caplog: pytest.Lo
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout.strip(), done.stderr.strip()
+        return done.stdout.splitlines(), [part.strip() for part in done.stderr.split("--\n")[:-1]]
 
-    first, _ = run()
+    (first,), _ = run()
     (kept,) = (tmp_path / "clwm").iterdir()
     content = kept.read_bytes()
-    second, err = run()
-    assert not first.endswith(" 0")
-    assert second == first.rpartition(" ")[0] + " 0"
-    assert err == ""
     for damaged in (content[:-1], content[:40], b""):
         kept.write_bytes(damaged)
         assert kept_graph.load(kept, pytest.fail) is None
         assert caplog.messages.pop() == f"{kept} is damaged: its graph is compiled anew"
-    again, err = run()
-    assert again == first
-    assert err == f"{kept} is damaged: its graph is compiled anew"
-    assert kept.read_bytes() != damaged
-    kept.unlink()
-    kept.mkdir()  # neither can be read nor replaced
-    again, err = run()
-    assert again == first
-    assert [line.partition(" (")[0] for line in err.splitlines()] == [
+    kept.write_bytes(content)
+    (found, again, without), errors = run(kept)
+    assert not first.endswith(" 0")
+    assert found == first.rpartition(" ")[0] + " 0"
+    assert again == without == first
+    assert errors[:2] == ["", f"{kept} is damaged: its graph is compiled anew"]
+    assert [line.partition(" (")[0] for line in errors[2].splitlines()] == [
         f"{kept} cannot be used",
         f"{kept} cannot be written",
     ]
