@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two runs: one on three tasks, stopped before it learns, and one on the last of them that does learn."""
     folder = tmp_path_factory.mktemp("runs")
     short = TrainingSettings(family="point-robot", tasks=[3, 20, 31])
-    long = TrainingSettings(family="point-robot", tasks=[31], seed=2, updates=2)
+    long = TrainingSettings(family="point-robot", tasks=[31], seed=4, updates=2)
     for name, settings, steps in (("all", short, 1_000), ("one", long, 4_000)):
         train(settings, RunFolder(folder / name), steps=steps, checkpoints=2)
     return [folder / "all", folder / "one"]
@@ -51,7 +51,7 @@ def test_each_task_is_played_by_the_run_that_plays_it_better(runs: list[Path], t
     card = read_card(zoo, FAMILY)
     assert card == written
     assert (card.seed, card.tasks) == (0, [3, 20, 31])
-    assert [(run.seed, run.tasks) for run in card.further_runs] == [(2, [31])]
+    assert [(run.seed, run.tasks) for run in card.further_runs] == [(4, [31])]
     best = card.checkpoints[-1]
     policies = load_policies(zoo, card, best)
     assert policies.member is not None
@@ -189,7 +189,7 @@ def test_the_command(runs: list[Path], tmp_path: Path, clwm: Clwm) -> None:
     out = tmp_path / "combined"
     done = clwm("behaviour", "combine", runs[0], runs[1], "--out", out, "--checkpoints", "3")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"100\.safetensors: .* of run 2 steps, return", done.stdout)
+    assert re.search(r"100\.safetensors: .* of run 2.* steps, return", done.stdout)
     assert 1 in read_card(out / "zoo", FAMILY).checkpoints[-1].runs
     again = clwm("behaviour", "combine", runs[0], "--out", out)
     assert again.returncode == 1
