@@ -11,6 +11,8 @@ from clwm_data.store.format import Edit
 EPISODES_OF = "episodes of "
 #: Hexadecimal digits of a digest that people are shown.
 SHOWN_DIGITS = 12
+#: Tasks or stores of an edit that are all named.
+MOST_ALIKE = 6
 
 
 def session_counts(edited: Edit) -> dict[str, int]:
@@ -34,11 +36,18 @@ def describe_edit(edited: Edit) -> str:
     if sessions:
         how = f"{plural(sum(sessions.values()), 'episode')} in {plural(len(sessions), 'session')}"
     else:
-        how = ", ".join(f"{name} {_shortened(value)}" for name, value in edited.options.items())
+        options = {name: f"{name} {_shortened(value)}" for name, value in edited.options.items()}
+        alike = [text for name, text in options.items() if re.fullmatch(r"task \d+", name)]
+        others = [text for name, text in options.items() if text not in alike]
+        how = ", ".join(others + _abridged(alike))
     stores = ", ".join(
-        f"{source.name} (sha256 {source.content_sha256[:SHOWN_DIGITS]})"
-        for source in edited.sources
-        if source.name not in sessions
+        _abridged(
+            [
+                f"{source.name} (sha256 {source.content_sha256[:SHOWN_DIGITS]})"
+                for source in edited.sources
+                if source.name not in sessions
+            ]
+        )
     )
     return edited.operation + (f" ({how})" if how else "") + (f" from {stores}" if stores else "")
 
@@ -50,6 +59,13 @@ def history(edited: Edit) -> list[str]:
         if source.edited is not None:
             lines += [f"{source.name} from {line}" for line in history(source.edited)]
     return lines
+
+
+def _abridged(texts: list[str]) -> list[str]:
+    """The first and the last of many texts that are alike, and how many there are between."""
+    if len(texts) <= MOST_ALIKE:
+        return texts
+    return [texts[0], f"{len(texts) - 2} more", texts[-1]]
 
 
 def _shortened(value: str) -> str:

@@ -49,3 +49,20 @@ def test_edits_of_edits(tmp_path: Path) -> None:
     write_report(both.path, tmp_path / "both.html", pictures=False)
     page = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert all(escape(line) in page for line in lines)
+
+
+def test_many_tasks_and_stores_are_counted(tmp_path: Path, clwm: Clwm) -> None:
+    _record(tmp_path / "mine.zarr", 8)
+    assert clwm("convert", "mine.zarr", "rows", "--to", "parquet").stderr == ""
+    assert clwm("convert", "rows", "back.zarr", "--from", "parquet", "--family", "mine").stderr == ""
+    edited = open_store(tmp_path / "back.zarr").record.edited
+    assert edited is not None
+    assert ", task 0 rows: task 0, 6 more, task 7 rows: task 7)" in describe_edit(edited)
+    parts = [tmp_path / f"part-{task}.zarr" for task in range(8)]
+    for task, part in enumerate(parts):
+        select(tmp_path / "mine.zarr", part, tasks=[task])
+    whole = merge(parts, tmp_path / "whole.zarr").record.edited
+    assert whole is not None
+    assert re.fullmatch(
+        r"merge from part-0 \(sha256 \w{12}\), 6 more, part-7 \(sha256 \w{12}\)", describe_edit(whole)
+    )
