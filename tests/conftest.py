@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,30 @@ SLOWEST = (
     *("test_bench.py", "data/collection/test_crash.py", "data/behaviour_training", "cli"),
 )
 Clwm = Callable[..., subprocess.CompletedProcess[str]]
+#: A file system in memory, and how many bytes of it have to be free before the tests use it: tests write, and
+#: sync, tens of thousands of files, and waiting for a disk takes longer than all that they compute.
+MEMORY = Path("/dev/shm")
+PLENTY = 8 << 30
+
+
+def pytest_configure() -> None:
+    """Put temporary folders into memory where there is plenty, unless their place is given."""
+    if memory_is_plenty():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def memory_is_plenty() -> bool:
+    """Whether the file system in memory can take what tests write, and can run programs that they write."""
+    if not (sys.platform == "linux" and os.access(MEMORY, os.W_OK)):
+        return False
+    system = os.statvfs(MEMORY)
+    available = next(
+        int(line.split()[1]) << 10
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemAvailable:")
+    )
+    free = min(system.f_bavail * system.f_frsize, available)
+    return free >= PLENTY and not system.f_flag & os.ST_NOEXEC
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from clwm_data.families import family_names
 from clwm_data.manifest import bundled_manifests
 from clwm_train.methods.method_file import names
+from tests.cli.conftest import Call
 from tests.conftest import Clwm
 
 #: (words) -> what is offered for the last one
@@ -21,7 +22,7 @@ Offered = Callable[..., list[str]]
 
 
 @pytest.fixture
-def offered(clwm: Clwm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offered:
+def offered(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offered:
     """What is offered after some words, the last of which is incomplete; two stores and three runs exist."""
     for name in ("data/one.zarr", "data/other.zarr", "runs/one-spc-s0", "runs/two", "runs/exp/one-focal-s0"):
         (tmp_path / name).mkdir(parents=True)
@@ -31,9 +32,9 @@ def offered(clwm: Clwm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offe
         monkeypatch.setenv("COMP_WORDS", " ".join(["clwm", *words]))
         monkeypatch.setenv("COMP_CWORD", str(len(words)))
         monkeypatch.setenv("_CLWM_COMPLETE", "bash_complete")
-        done = clwm()
-        assert done.stderr == ""
-        return [line.removeprefix("plain,") for line in done.stdout.split()]
+        _, out, err = call()
+        assert err == ""
+        return [line.removeprefix("plain,") for line in out.split()]
 
     return complete
 

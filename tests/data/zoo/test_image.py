@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from clwm_data.behaviour_training import export
 from clwm_data.behaviour_training.export import write_zoo
 from clwm_data.behaviour_training.folder import RunFolder
 from clwm_data.behaviour_training.pool import Pool
@@ -58,7 +59,9 @@ def test_images_of_tasks() -> None:
     assert of.tolist() == [0, 3, 2, 1]
 
 
-def test_a_policy_for_one_direction_walks_in_four(tmp_path: Path) -> None:
+def test_a_policy_for_one_direction_walks_in_four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for constant in ("EPISODES", "SELECTION_EPISODES"):
+        monkeypatch.setattr(export, constant, 1)  # an ant takes a while, and these end alike
     family, tasks, direction = get_family("ant-dir"), [5, 15, 25, 35], 35
     folder = shipped_folder(family)
     assert folder is not None

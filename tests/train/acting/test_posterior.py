@@ -75,7 +75,7 @@ def test_the_mean_is_that_of_the_posterior() -> None:
 
 
 def test_samples_are_as_frequent_as_the_posterior_says() -> None:
-    probability, count = posterior(), 400
+    probability, count = posterior(), 100
     candidates = torch.tanh(noise(2, CANDIDATES, 3, seed=0))
     drawn = np.zeros_like(probability)
     for place in range(count):
