@@ -5,8 +5,8 @@ Usage: OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false
 
 The same networks, batches of 256 from replay buffers filled by the same random actions, and one call of the
 learner's ``train`` with so many updates, as after every step of 8 environments: drawing the batches counts.
-Products: the matrix products of these updates alone, in float32 and as behaviour training multiplies (in
-bfloat16 where the processor has units for it). SBX takes part where ``sbx-rl`` is installed.
+``bfloat16``: with hidden layers multiplied in it, which is not the default. Products: the matrix products of
+these updates alone, in float32. SBX takes part where ``sbx-rl`` is installed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,10 @@ from sb3_contrib import CrossQ
 from stable_baselines3.common.logger import Logger
 
 from clwm_data.behaviour_training.crossq import make_crossq
-from clwm_data.behaviour_training.run import multiplying_fast
 from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv
 from clwm_data.families import TaskFamily, get_family
 
 BATCH, WIDTH, ENVIRONMENTS = 256, 256, 8
-
-#: Share of updates that update the actor, too.
-ACTOR_SHARE = 1 / 3
 
 
 def filled(learner: Any) -> Any:
@@ -42,7 +38,7 @@ def filled(learner: Any) -> Any:
 
 
 def products(inputs: int, actions: int) -> Callable[[], None]:
-    """The matrix products of an update with its share of an actor's update."""
+    """The matrix products of three updates, one of which is of the actor, too."""
     observations = inputs - actions
     critic = [(inputs, WIDTH), (WIDTH, WIDTH), (WIDTH, 1)]
     actor = [(observations, WIDTH), (WIDTH, WIDTH), (WIDTH, 2 * actions)]
@@ -115,24 +111,18 @@ def main() -> None:
     inputs = family.observation_size + family.conditioning.vectors.shape[1] + family.action_size
     alone = products(inputs, family.action_size)
 
-    def train(name: str) -> Callable[[], None]:
-        def fast() -> None:
-            with multiplying_fast():
-                made[name].train(gradient_steps=options.updates, batch_size=BATCH)
-
-        def plain() -> None:
+    def train(name: str, **switches: bool) -> Callable[[], None]:
+        def run() -> None:
+            vars(made[name]).update(switches)
             made[name].train(gradient_steps=options.updates, batch_size=BATCH)
 
-        return fast if name == "clwm" else plain
-
-    def fast_products() -> None:
-        with multiplying_fast():
-            alone()
+        return run
 
     contestants: dict[str, Callable[[], object]] = {name: train(name) for name in made}
-    contestants |= {"products, float32": alone, "products": fast_products}
+    contestants["clwm"] = train("clwm", bf16=False)
+    contestants |= {"clwm, bfloat16": train("clwm", bf16=True), "products": alone}
     times = interleaved(contestants, options.rounds)
-    counts = {name: 3 if name.startswith("products") else options.updates for name in times}
+    counts = {name: 3 if name == "products" else options.updates for name in times}
     each = {name: 1e3 * processor / counts[name] for name, (_, processor) in times.items()}
     rows = [[name, f"{value:.2f}", f"{value / each['clwm']:.2f}"] for name, value in each.items()]
     table(f"An update of CrossQ, {family.name}", ["", "processor, ms", "of clwm's"], rows)

@@ -9,7 +9,8 @@ the speed) and take turns. Columns: a world-model step (which includes the polic
 their mean (they alternate), and the draw of a batch. A ratio is the median of the ratios of neighbouring
 rounds. On one thread of a CPU the time is the process's processor time, which depends little on what else the
 machine does; otherwise wall time. ``--compile`` times every precision with compiled graphs as well, ``--seeds
-N`` N seeds together (ratios per seed), ``--jax`` bench/jax_update.py, if JAX is installed.
+N`` N seeds together (ratios per seed), ``--jax`` bench/jax_update.py, if JAX is installed, ``--products`` the
+matrix products of the package's fp32 update alone: the same calls with the same operands.
 
 On a GPU, compiled updates are recorded as CUDA graphs, as training does; their updates include the draw of
 the batch, all others' do not. A time is that of 20 updates after one another, by 20. ``--quick``: the
@@ -34,6 +35,7 @@ from typing import Any
 import torch
 from reference import Reference, RowSampler, copy_weights
 from synthetic import synthetic_task
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from clwm_train.config import TrainConfig
 from clwm_train.data.sampler import TaskBatchSampler
@@ -50,7 +52,7 @@ OBSERVATION, ACTION, TASKS, EPISODES, LENGTH = 17, 6, 20, 5, 200
 WORLD_MODEL, POLICY, MEAN, SAMPLER = "world-model step", "policy-only step", "mean of both", "sampler"
 PARTS = (WORLD_MODEL, POLICY, MEAN, SAMPLER)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "mixed", "bf16")
-STRAIGHTFORWARD = "straightforward"
+STRAIGHTFORWARD, PRODUCTS = "straightforward", "matrix products of fp32 alone"
 #: Updates of each kind before timing: they compile and are recorded.
 WARM_UP = 5
 
@@ -138,6 +140,38 @@ def ours(setting: Setting, way: Way) -> Contestant:
     return Contestant(name_of(way), update, sampler.batch, setting.wait, precision, seeds)
 
 
+class Products(TorchDispatchMode):
+    """Keeps the matrix products that are computed, with their operands."""
+
+    KINDS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Callable[[], object]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in self.KINDS:
+            operands = [each.detach() if isinstance(each, torch.Tensor) else each for each in args]
+            self.calls.append(lambda: func(*operands, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+
+def products(setting: Setting) -> Contestant:
+    update = ours(setting, Way("fp32")).update
+    kinds = []
+    for step in range(2):
+        with Products() as recorded:
+            update(step)
+        kinds.append(recorded.calls)
+
+    @torch.no_grad()
+    def replay(step: int) -> None:
+        for call in kinds[step % 2]:
+            call()
+
+    return Contestant(PRODUCTS, replay, wait=setting.wait)
+
+
 def in_jax(setting: Setting, precision: Precision) -> Contestant:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the GPU's memory is shared
     import jax
@@ -162,6 +196,8 @@ def in_jax(setting: Setting, precision: Precision) -> Contestant:
 def entries(options: argparse.Namespace, setting: Setting) -> Iterator[tuple[str, Callable[[], Contestant]]]:
     """Names of the contestants, and how each is made; the straightforward one first."""
     yield STRAIGHTFORWARD, lambda: straightforward(setting)
+    if options.products:
+        yield PRODUCTS, lambda: products(setting)
     many, on_gpu = options.seeds, setting.device != "cpu"
     if options.quick and on_gpu:
         ways = [Way("fp32", eager=True), Way("fp32"), Way("bf16"), Way("mixed")]
@@ -170,6 +206,7 @@ def entries(options: argparse.Namespace, setting: Setting) -> Iterator[tuple[str
         ways += [Way("bf16", compiles=True), Way("fp32", compiles=True)]
     elif options.quick:
         ways = [Way("fp32"), Way("bf16")]
+        ways += [Way("fp32", compiles=True)] * options.compile
     else:
         ways = [Way(p, eager=True) for p in PRECISIONS] * on_gpu
         compilations = (False, True) if options.compile else (False,)
@@ -277,6 +314,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="time so many seeds together as well")
     parser.add_argument("--compile", action="store_true", help="time compiled graphs as well")
     parser.add_argument("--jax", action="store_true", help="time a JAX implementation as well")
+    parser.add_argument("--products", action="store_true", help="time the matrix products alone as well")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="the contestants that matter most, few rounds")
     parser.add_argument("--smallest", action="store_true", help="tiny networks, one round")

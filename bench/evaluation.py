@@ -5,7 +5,7 @@ Usage: OMP_NUM_THREADS=1 python bench/evaluation.py [--family cheetah-vel] [--pr
 
 An agent as initialised acts zero-shot: z is inferred anew after every step. With a store, few-shot as well:
 processor time an episode of a whole evaluation, and of what it cannot do without: the same actions in the
-same episodes, and the contexts read from the store, verified, and embedded.
+same episodes, the contexts read from the store, verified, and embedded, and the actions computed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from measure import interleaved
@@ -27,6 +27,7 @@ from clwm_train.evaluation.protocols import Callbacks, evaluate
 from clwm_train.evaluation.rollout import Episodes
 from clwm_train.methods.resolve import resolve
 from clwm_train.model.agent import Agent
+from clwm_train.model.nn import Linear
 from clwm_train.runs.run import resolve_for
 from clwm_train.settings import CONTEXT_SIZE, EvaluationSettings
 
@@ -54,6 +55,30 @@ def zero_shot(agent: Agent, family: TaskFamily, episodes: int, rounds: int) -> N
     print(f"{ratio:.1f} x")
 
 
+def products_of_acting(agent: Agent, kept: Sequence[Episodes]) -> Callable[[], None]:
+    """The matrix products of all actions of some episodes."""
+    lanes = len(kept[0].tasks)
+    inputs: list[tuple[Linear, torch.Tensor]] = []
+    linears = [module for module in agent.modules() if isinstance(module, Linear)]
+    hooks = [
+        linear.register_forward_pre_hook(lambda linear, args: inputs.append((linear, args[0].clone())))
+        for linear in linears
+    ]
+    agent.act(
+        torch.zeros(1, lanes, agent.observation_size), torch.zeros(1, lanes, agent.context_encoder.size)
+    )
+    for hook in hooks:
+        hook.remove()
+
+    @torch.no_grad()
+    def run() -> None:
+        for _ in range(sum(part.actions.shape[2] for part in kept)):
+            for linear, x in inputs:
+                torch.bmm(x, linear.weight)
+
+    return run
+
+
 def few_shot(agent: Agent, family: TaskFamily, store: Store, episodes: int, rounds: int) -> None:
     """Print the processor times of an evaluation and of its parts."""
     settings = EvaluationSettings(protocols=("few-shot",), episodes=episodes)
@@ -74,10 +99,25 @@ def few_shot(agent: Agent, family: TaskFamily, store: Store, episodes: int, roun
         for task in store.tasks.values():
             infer_from_data(agent, task, CONTEXT_SIZE, 0)
 
+    def reading() -> None:
+        for task in store.tasks.values():
+            task.load()
+
+    def act_alone() -> None:
+        for part in kept:
+            observations = torch.from_numpy(part.observations)
+            z = torch.zeros(1, len(part.tasks), agent.context_encoder.size)
+            for step in range(part.actions.shape[2]):
+                agent.act(observations[:, :, step], z)
+
+    products = products_of_acting(agent, kept)
     contestants = {
         "few-shot": lambda: evaluate(agent, family, store.tasks, settings),
         "stepping alone": step_alone,
         "contexts alone": contexts,
+        "of these, reading and verifying": reading,
+        "acting alone": act_alone,
+        "of this, matrix products": products,
     }
     times = interleaved(contestants, rounds)
     print(f"{len(store.tasks)} tasks, {episodes} episodes each, few-shot; processor time of an episode")

@@ -16,7 +16,7 @@ BENCH = ROOT / "bench"
 SMALLEST = {
     "bench_families.py": "--rounds 1 --lanes 2 --families cheetah-vel,finger-speed --tables one,many",
     "behaviour_updates.py": "--family point-robot --updates 1 --rounds 1",
-    "bench_update.py": "--smallest",
+    "bench_update.py": "--smallest --products",
     "collection.py": "hopper-mass --repeats 1 --episodes 2",
     "compiling.py": "--method bc --rounds 1",
     "contexts.py": "--rounds 1 --steps 2",

@@ -1,12 +1,14 @@
 """CrossQ's networks, batch renormalisation (Ioffe 2017) before every linear map, differentiated by hand.
 
-With centred inputs u = x - mean and per-feature gain and shift, a layer is (gain u + shift) W^T + b. It is
-computed as u (gain W)^T + (b + W shift): the normalised inputs are never written to memory, and all sums over
-the batch that the backward pass needs follow from the small matrix g^T u, g being the output's gradient.
+Several networks of one shape are computed together, and arrays are [networks, features, batch], so that
+PyTorch's layer normalisation, which makes one pass over the data, normalises each feature over the batch:
+n = (x - mean) / sqrt(biased variance + eps'). A layer is W (gain n + shift) + b, computed as
+(W gain) n + (b + W shift); all sums over the batch that the gradients of gain, shift and W need follow from
+the small matrix g n^T, g being the output's gradient.
 
 Beyond its warm-up, sb3-contrib's batch renormalisation corrects the batch variance before it adds ``eps``;
 here, as in the paper, r = std / running std and d = (mean - running mean) / running std with
-std = sqrt(variance + ``eps``), and outputs are r u / std + d.
+std = sqrt(variance + ``eps``), and outputs are r (x - mean) / std + d.
 """
 
 from __future__ import annotations
@@ -19,98 +21,179 @@ from sb3_contrib.common.torch_layers import BatchRenorm1d
 from sb3_contrib.crossq.policies import Actor
 from torch import Tensor, nn
 
+#: Products with fewer inputs or outputs stay in single precision: they cost little, and values need it.
+NARROW = 32
+
 
 class Layer:
     """Batch renormalisation, linear maps side by side, and a ReLU in hidden layers. Used without autograd.
 
+    The parameters and running statistics of the modules become views of arrays that hold those of all
+    networks.
+
     Args:
-        norm: the normalisation.
-        linears: maps of the same input; their outputs are joined.
+        norms: the normalisation of each of C networks.
+        linears: for each network, maps of the same input; their outputs are joined.
         relu: whether a ReLU follows.
+        bf16: multiply in bfloat16 unless the map is narrow.
     """
 
     _kept: tuple[Tensor, ...]
     _moments: tuple[Tensor, ...]
+    _ones: Tensor | None = None
 
-    def __init__(self, norm: Any, linears: Sequence[nn.Linear], *, relu: bool) -> None:
-        self._norm, self._linears, self._relu = norm, linears, relu
-        self._sizes = [linear.out_features for linear in linears]
+    def __init__(
+        self, norms: Sequence[Any], linears: Sequence[Sequence[nn.Linear]], *, relu: bool, bf16: bool
+    ) -> None:
+        self._norm, self._relu = norms[0], relu
+        self._weight, self._bias = (
+            _Stack([[getattr(linear, name) for linear in maps] for maps in linears])
+            for name in ("weight", "bias")
+        )
+        self._scale, self._shift, self._mean, self._var, self._steps = (
+            _Stack([[getattr(norm, name)] for norm in norms])
+            for name in ("scale", "bias", "ra_mean", "ra_var", "steps")
+        )
+        weight = self._weight.values
+        self._stacks = (
+            self._weight,
+            self._bias,
+            self._scale,
+            self._shift,
+            self._mean,
+            self._var,
+            self._steps,
+        )
+        self._hidden = torch.bfloat16 if bf16 else weight.dtype
+        self._kind = self._hidden if min(weight.shape[1:]) >= NARROW else weight.dtype
+
+    def intact(self) -> bool:
+        """Whether the modules still share their tensors with this layer."""
+        return all(stack.intact() for stack in self._stacks)
 
     def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x [B, inputs] -> [B, outputs]; training uses batch statistics and updates the running ones."""
-        norm = self._norm
-        weight, bias = self._joined("weight"), self._joined("bias")
+        """x [C or 1, inputs, B] -> [C, outputs, B]; training uses batch statistics and updates the running
+        ones."""
+        weight, normal = self._weight.values, x
         if training:
-            centred, std, r, d = self._statistics(x)
-            gain, shift = norm.scale * r / std, torch.addcmul(norm.bias, norm.scale, d)
-            self._moments = std, r, d
+            normal, gain, shift = self._normalised(x)
         else:
-            gain = norm.scale / (norm.ra_var + norm.eps).sqrt()
-            centred, shift = x, torch.addcmul(norm.bias, gain, norm.ra_mean, value=-1.0)
-        folded = weight * gain
-        y = torch.addmm(torch.addmv(bias, weight, shift), centred, folded.t())
+            gain = self._scale.values / (self._var.values + self._norm.eps).sqrt_()
+            shift = torch.addcmul(self._shift.values, gain, self._mean.values, value=-1.0)
+        folded = (weight * gain.unsqueeze(1)).to(self._kind)
+        offset = torch.bmm(shift.unsqueeze(1), weight.transpose(1, 2)).squeeze(1).add_(self._bias.values)
+        normal = normal.to(self._kind).expand(len(folded), -1, -1)
+        y = torch.baddbmm(offset.unsqueeze(2).to(self._kind), folded, normal)
         if self._relu:
-            y.clamp_(min=0.0)
-        self._kept = centred, weight, gain, shift, folded, y
+            y = y.to(self._hidden).clamp_(min=0.0)
+        self._kept = x, normal, gain, shift, folded, y
         return y
 
-    def _joined(self, name: str) -> Tensor:
-        parts = [getattr(linear, name) for linear in self._linears]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+    def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The normalised batch, and its gain and shift [C, inputs]; the running statistics are updated."""
+        norm, count = self._norm, x.shape[2]
+        running_mean, running_var = self._mean.values, self._var.values
+        share = (count - 1) / count  # of the variance over n - 1 in the biased one
+        ones, zeros = self._constants(count) if x.dtype != running_mean.dtype else (None, None)
+        normal, mean, inverse = torch.native_layer_norm(x, [count], ones, zeros, norm.eps * share)
+        mean, std = mean.squeeze(2), (share**0.5 * inverse.squeeze(2)).reciprocal_()
+        r, d = torch.full_like(std, share**0.5), torch.zeros_like(std)
+        if self._steps.values[0] > norm.warmup_steps:
+            running_std = (running_var + norm.eps).sqrt_()
+            r = (std / running_std).clamp_(1 / norm.rmax, norm.rmax).mul_(share**0.5)
+            d = ((mean - running_mean) / running_std).clamp_(-norm.dmax, norm.dmax)
+        running_mean.lerp_(mean, norm.momentum)
+        running_var.lerp_(std.square_().sub_(norm.eps), norm.momentum)
+        self._steps.values += 1
+        self._moments, self._ones = (mean, inverse, r, d), ones
+        scale = self._scale.values
+        return normal, scale * r, torch.addcmul(self._shift.values, scale, d)
 
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Centred x, its standard deviations, and the corrections r and d towards the running statistics."""
-        norm = self._norm
-        mean = x.mean(0)
-        centred = x - mean
-        var = centred.square().sum(0).div_(len(x) - 1)
-        std = (var + norm.eps).sqrt_()
-        r, d = torch.ones_like(std), torch.zeros_like(std)
-        if norm.steps > norm.warmup_steps:
-            running_std = (norm.ra_var + norm.eps).sqrt_()
-            r = (std / running_std).clamp_(1 / norm.rmax, norm.rmax)
-            d = ((mean - norm.ra_mean) / running_std).clamp_(-norm.dmax, norm.dmax)
-        norm.ra_mean.lerp_(mean, norm.momentum)
-        norm.ra_var.lerp_(var, norm.momentum)
-        norm.steps += 1
-        return centred, std, r, d
+    def _constants(self, count: int) -> tuple[Tensor, Tensor]:
+        """Weight 1 and bias 0 in single precision, which the moments of a bfloat16 batch then have, too."""
+        if self._ones is None or len(self._ones) != count:
+            self._ones = self._mean.values.new_ones(count)
+        return self._ones, torch.zeros_like(self._ones)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
-        """Gradient of the input [B, inputs] after a forward pass that did not train; parameters get none."""
-        return self._before_relu(gradient) @ self._kept[4]
+        """Gradient of the input [C, inputs, B] after a forward pass that did not train."""
+        return torch.bmm(self._kept[4].transpose(1, 2), self._before_relu(gradient))
 
     def backward(self, gradient: Tensor, *, first: bool) -> Tensor:
         """Set the parameters' gradients after a forward pass that trained.
 
         Args:
-            gradient: of the output [B, outputs].
+            gradient: of the output [C, outputs, B].
             first: the input's gradient is not needed.
 
         Returns:
-            the gradient of the input [B, inputs]; empty for the first layer.
+            the gradient of the input [C, inputs, B]; empty for the first layer.
         """
-        centred, weight, gain, shift, folded, _ = self._kept
-        std, r, d = self._moments
+        x, normal, gain, shift, folded, _ = self._kept
+        mean, inverse, r, d = self._moments
+        weight, summed, total = self._weight.values, self._bias.gradients, self._shift.gradients
         gradient = self._before_relu(gradient)
-        summed, joint = gradient.sum(0), gradient.t() @ centred
-        total, along = summed @ weight, (weight * joint).sum(0)
-        weights = torch.split(torch.addr(joint * gain, summed, shift), self._sizes)
-        for linear, of_weight, of_bias in zip(
-            self._linears, weights, torch.split(summed, self._sizes), strict=True
-        ):
-            linear.weight.grad, linear.bias.grad = of_weight, of_bias
-        self._norm.scale.grad, self._norm.bias.grad = along * r / std + total * d, total
+        torch.sum(gradient, 2, dtype=summed.dtype, out=summed)
+        torch.bmm(summed.unsqueeze(1), weight, out=total.unsqueeze(1))
+        joint = torch.bmm(gradient, normal.transpose(1, 2)).to(weight.dtype)
+        along = (weight * joint).sum(1)
+        torch.addcmul(along.mul_(r), total, d, out=self._scale.gradients)
+        torch.addcmul(
+            joint.mul_(gain.unsqueeze(1)),
+            summed.unsqueeze(2),
+            shift.unsqueeze(1),
+            out=self._weight.gradients,
+        )
         if first:
             return gradient.new_empty(0)
-        count = len(gradient)
-        inputs = torch.addmm(total * gain / -count, gradient, folded)
-        return inputs.addcmul_(centred, along * gain / (std.square() * (1 - count)))
+        of_normal = torch.bmm(folded.transpose(1, 2), gradient).to(x.dtype)
+        inputs: Tensor = torch.ops.aten.native_layer_norm_backward(
+            of_normal, x, x.shape[2:], mean.unsqueeze(2), inverse, self._ones, None, [True, False, False]
+        )[0]
+        return inputs
 
     def _before_relu(self, gradient: Tensor) -> Tensor:
         if not self._relu:
             return gradient
-        through: Tensor = torch.ops.aten.threshold_backward(gradient, self._kept[5], 0.0)
-        return through
+        y = self._kept[5]
+        through: Tensor = torch.ops.aten.threshold_backward(gradient.to(y.dtype), y, 0.0)
+        return through.to(self._kind)
+
+
+class _Stack:
+    """Parameters or buffers of several networks, which become views of one array, as do their gradients.
+
+    Args:
+        rows: for each network, tensors that are joined along their first axis.
+
+    Attributes:
+        values: [C, ...].
+        gradients: the same shape.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[Tensor]]) -> None:
+        self.values = torch.stack([torch.cat([_vector(each) for each in row]) for row in rows])
+        self.gradients = torch.zeros_like(self.values)
+        self._views: list[tuple[Tensor, int, Tensor | None]] = []
+        for row, values, gradients in zip(rows, self.values, self.gradients, strict=True):
+            sizes = [len(_vector(each)) for each in row]
+            views = zip(torch.split(values, sizes), torch.split(gradients, sizes), strict=True)
+            for each, (value, gradient) in zip(row, views, strict=True):
+                each.data = value.view(each.shape)
+                if each.requires_grad:
+                    each.grad = gradient.view(each.shape)
+                self._views.append((each, value.data_ptr(), each.grad))
+
+    def intact(self) -> bool:
+        """Whether the tensors still are views of this."""
+        return all(
+            each.data_ptr() == address and each.grad is gradient for each, address, gradient in self._views
+        )
+
+
+def _vector(tensor: Tensor) -> Tensor:
+    """The data of a tensor, with an axis of length 1 if it has none."""
+    return tensor.data.reshape(-1, *tensor.shape[1:])
 
 
 class Network:
@@ -119,8 +202,13 @@ class Network:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
 
+    def intact(self) -> bool:
+        """Whether the modules still share their tensors with this network."""
+        return all(layer.intact() for layer in self._layers)
+
     def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """See :meth:`Layer.forward`."""
+        """x [B, inputs] -> [C, outputs, B]; see :meth:`Layer.forward`."""
+        x = x.t().contiguous().unsqueeze(0)
         for layer in self._layers:
             x = layer.forward(x, training=training)
         return x
@@ -137,34 +225,41 @@ class Network:
             gradient = self._layers[number].backward(gradient, first=number == 0)
 
 
-def network_of(modules: nn.Module, heads: Sequence[nn.Linear] = ()) -> Network:
-    """The network of a module of sb3-contrib, whose parameters and statistics it shares.
+def network_of(
+    copies: Sequence[nn.Module], heads: Sequence[nn.Linear] = (), *, bf16: bool = False
+) -> Network:
+    """C networks of sb3-contrib of one shape, whose parameters and statistics it shares.
 
     Args:
-        modules: normalisations, linear maps and ReLUs.
-        heads: linear maps that follow the last normalisation.
+        copies: of each network its normalisations, linear maps and ReLUs.
+        heads: linear maps that follow the last normalisation of a single network.
+        bf16: multiply in bfloat16 in wide layers.
 
     Raises:
         TypeError: another kind of layer.
     """
-    norms: list[Any] = []
-    linears: list[Sequence[nn.Linear]] = []
-    for module in modules.children():
-        if isinstance(module, BatchRenorm1d):
-            norms.append(module)
-        elif isinstance(module, nn.Linear):
-            linears.append([module])
-        elif not isinstance(module, nn.ReLU):
-            raise TypeError(f"a layer {type(module).__name__} is not supported")
+    norms: list[list[Any]] = []
+    linears: list[list[Sequence[nn.Linear]]] = []
+    for modules in zip(*(copy.children() for copy in copies), strict=True):
+        kind = modules[0]
+        if isinstance(kind, BatchRenorm1d):
+            norms.append([*modules])
+        elif isinstance(kind, nn.Linear):
+            linears.append([[module] for module in modules])
+        elif not isinstance(kind, nn.ReLU):
+            raise TypeError(f"a layer {type(kind).__name__} is not supported")
     if heads:
-        linears.append(heads)
+        linears.append([heads])
     pairs = list(zip(norms, linears, strict=True))
     return Network(
-        [Layer(norm, maps, relu=number < len(pairs) - 1) for number, (norm, maps) in enumerate(pairs)]
+        [
+            Layer(of_copies, maps, relu=number < len(pairs) - 1, bf16=bf16)
+            for number, (of_copies, maps) in enumerate(pairs)
+        ]
     )
 
 
-def actor_network(actor: Actor) -> Network:
+def actor_network(actor: Actor, *, bf16: bool = False) -> Network:
     """Outputs mean and log standard deviation, joined."""
     heads: list[Any] = [actor.mu, actor.log_std]
-    return network_of(actor.latent_pi, heads)
+    return network_of([actor.latent_pi], heads, bf16=bf16)

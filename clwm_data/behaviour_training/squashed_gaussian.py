@@ -16,7 +16,7 @@ class Draw:
     """a = tanh(mean + exp(log std) noise) for each row, and its log density. Used without autograd.
 
     Args:
-        outputs: [B, 2 A] the actor's means and unclipped log standard deviations.
+        outputs: [2 A, B] the actor's means and unclipped log standard deviations.
 
     Attributes:
         action: [B, A].
@@ -24,9 +24,9 @@ class Draw:
     """
 
     def __init__(self, outputs: Tensor) -> None:
-        mean, self._unclipped = outputs.chunk(2, 1)
+        mean, self._unclipped = outputs.t().chunk(2, 1)
         log_std = self._unclipped.clamp(LOG_STD_MIN, LOG_STD_MAX)
-        noise = torch.randn_like(mean)
+        noise = torch.randn(mean.shape, dtype=mean.dtype)
         self._step = log_std.exp().mul_(noise)
         self.action = (mean + self._step).tanh_()
         self._slope = 1.0 - self.action.square()
@@ -34,7 +34,7 @@ class Draw:
         self.log_prob = density.sum(1).sub_(0.5 * math.log(2.0 * math.pi) * mean.shape[1])
 
     def backward(self, of_action: Tensor, of_log_prob: float | Tensor) -> Tensor:
-        """Gradient of the outputs [B, 2 A] for those of the actions [B, A] and of each log density.
+        """Gradient of the outputs [2 A, B] for those of the actions [B, A] and of each log density.
 
         At the mean plus a step, the Gaussian's log density depends on log std alone.
         """
@@ -42,4 +42,4 @@ class Draw:
         of_mean = of_action * self._slope + of_log_prob * of_squashing
         of_log_std = of_mean * self._step - of_log_prob
         inside = (self._unclipped >= LOG_STD_MIN) & (self._unclipped <= LOG_STD_MAX)
-        return torch.cat([of_mean, of_log_std * inside], 1)
+        return torch.cat([of_mean, of_log_std * inside], 1).t().contiguous()
