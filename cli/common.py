@@ -13,10 +13,10 @@ import click
 
 from clwm_data.pages.numbers import MINUS, plural
 
-from .progress import ProgressBar
-
 if TYPE_CHECKING:
     from clwm_data.store import Store
+
+    from .progress import ProgressBar
 
 
 @contextmanager
@@ -51,6 +51,8 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def progress_bar(total: int | None, unit: str, description: str) -> ProgressBar:
     """A progress bar on stderr; where that is not a terminal, a line every 30 s."""
+    from .progress import ProgressBar
+
     return ProgressBar(total, unit, description)
 
 

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import SoftFileLock, Timeout, lock_descriptor
+from typing import TYPE_CHECKING
 
 from clwm_data.errors import ConflictError
+
+if TYPE_CHECKING:
+    from filelock import SoftFileLock
 
 #: Errors of a file system without locks.
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP})
@@ -50,7 +52,7 @@ class Lock:
         for _ in range(ATTEMPTS):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                acquired = lock_descriptor(descriptor, blocking=False)
+                acquired = try_lock(descriptor)
             except OSError as error:
                 os.close(descriptor)
                 if error.errno not in UNSUPPORTED:
@@ -83,6 +85,8 @@ class Lock:
                 self.path.unlink(missing_ok=True)
 
     def _acquire_marker(self) -> bool:
+        from filelock import SoftFileLock, Timeout
+
         marker = SoftFileLock(f"{self.path}.held", thread_local=False)
         try:
             marker.acquire(blocking=False)
@@ -128,6 +132,17 @@ def exclusive(
         yield lock
     finally:
         lock.release(remove=remove)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Try once to lock an open file; it is released when the descriptor is closed.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    from filelock import lock_descriptor  # here: whoever only reads takes no lock
+
+    return lock_descriptor(descriptor, blocking=False)
 
 
 def _is_same_file(path: Path, descriptor: int) -> bool:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from clwm_data.errors import NotFoundError, UnavailableError
 from clwm_data.hub.reference import HubReference, is_address, looks_like_reference, parse_reference
@@ -93,6 +92,8 @@ def locate(text: str | Path, folder: Path | None = None) -> Located:
     if isinstance(text, Path):  # Path has dropped a slash of an address
         return locate(re.sub(r"^([a-z][a-z0-9+.-]+):/(?!/)", r"\1://", str(text)), folder)
     if text.startswith("file://"):
+        from urllib.request import url2pathname  # here, since it imports HTTP and TLS
+
         return real_path(url2pathname(urlsplit(text).path))
     if is_address(text):
         return parse_reference(text)

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import lock_descriptor
+from clwm_data.locks import try_lock
 
 #: Errors of file systems that cannot sync a folder.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
@@ -148,7 +148,7 @@ def _begin(folder: Path, name: str) -> tuple[Path, int | None]:
         if not LOCKS_UNFINISHED:
             return path, descriptor
         with suppress(OSError):  # a file system without locks: leftovers are kept
-            if not lock_descriptor(descriptor, blocking=False):  # another process took it for a leftover
+            if not try_lock(descriptor):  # another process took it for a leftover
                 os.close(descriptor)
                 continue
         return path, descriptor
@@ -161,7 +161,7 @@ def _remove_unfinished(folder: Path, name: str) -> None:
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR)
             try:
-                if lock_descriptor(descriptor, blocking=False):
+                if try_lock(descriptor):
                     path.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
 from clwm_data.errors import DamagedDataError
@@ -77,6 +76,8 @@ def _extents(file: DataFile, metadata: ArrayMetadata, position: tuple[int, ...])
 
 def _shard_index(file: DataFile, metadata: ArrayMetadata) -> NDArray[np.uint64]:
     """[chunks along each dimension, 2] start and size of the chunks of a shard, from the shard's end."""
+    from google_crc32c import value as crc32c
+
     grid = [extent // chunk for extent, chunk in zip(metadata.file_shape, metadata.chunk_shape, strict=True)]
     size = 16 * math.prod(grid)
     if size + CHECKSUM > file.size:

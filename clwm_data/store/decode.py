@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numcodecs.zstd import decompress
 from numpy.typing import NDArray
 
 from clwm_data.store.array_metadata import ArrayMetadata
@@ -50,6 +49,8 @@ def decode(metadata: ArrayMetadata, shards: Iterable[Shard]) -> NDArray[Any]:
         OSError: a file cannot be read.
         RuntimeError: a compressed chunk is damaged.
     """
+    from numcodecs.zstd import decompress  # here, since those who ask for metadata only need no codecs
+
     dtype = np.dtype(metadata.data_type).newbyteorder("<")
     compressed = "zstd" in metadata.chunk_codecs
     if metadata.files[0] == 1:

@@ -10,12 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
-from clwm_data import locks
 from clwm_data.errors import ConflictError
 from clwm_data.locks import Lock, exclusive
-from clwm_data.store import atomic
 from clwm_data.store.atomic import replacing, sync
 from clwm_data.store.lock import locked
 from tests.conftest import ROOT, Clwm
@@ -66,8 +65,7 @@ def test_file_systems_without_locks(number: int, tmp_path: Path, monkeypatch: py
     def refused(descriptor: int, *, blocking: bool = True) -> bool:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(locks, "lock_descriptor", refused)
-    monkeypatch.setattr(atomic, "lock_descriptor", refused)
+    monkeypatch.setattr(filelock, "lock_descriptor", refused)
     store = tmp_path / "s.zarr"
     with locked(store):
         with pytest.raises(ConflictError, match="another process is writing to it"), locked(store):
@@ -79,10 +77,11 @@ def test_file_systems_without_locks(number: int, tmp_path: Path, monkeypatch: py
     code = f"""
 import os, sys
 from pathlib import Path
+import filelock
 from clwm_data import locks
 def refused(descriptor, *, blocking=True):
     raise OSError({number}, "no locks")
-locks.lock_descriptor = refused
+filelock.lock_descriptor = refused
 lock = locks.Lock(Path(sys.argv[1]))
 assert lock.acquire()
 os._exit(1)

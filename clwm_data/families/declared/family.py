@@ -7,9 +7,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from clwm_data.families.base import Task, TaskFamily
-from clwm_data.families.declared.batched import batched_simulator, can_batch
 from clwm_data.families.declared.declaration import FamilyDeclaration, ProbedFacts
-from clwm_data.families.simulation.process_lanes import ProcessLanes
 from clwm_data.families.simulation.simulator import Simulator
 from clwm_data.functions import is_code
 from clwm_data.trust import check_allowed, remember
@@ -37,6 +35,8 @@ class DeclaredFamily(TaskFamily):
         self.horizon = declaration.horizon
         self.dynamics_vary = declaration.varies == "dynamics"
         self.has_success = declaration.success is not None
+        from clwm_data.families.declared.batched import can_batch
+
         self._batched = can_batch(declaration)
         # Of environments that each step on their own, more gain nothing.
         self.lanes = TaskFamily.lanes if self._batched else 8
@@ -111,10 +111,15 @@ class DeclaredFamily(TaskFamily):
         """
         self._check_allowed()
         if self._batched:
+            from clwm_data.families.declared.batched import batched_simulator
+
             chosen = [self.tasks[task] for task in tasks]
             return batched_simulator(self.declaration, chosen, threads=threads, render_mode=render_mode)
         make = partial(_simulator, self.declaration, render_mode)
         if threads > 1 and len(tasks) > 1:
+            # Here, since whoever only asks for tasks needs no processes.
+            from clwm_data.families.simulation.process_lanes import ProcessLanes
+
             return ProcessLanes(self.name, make, tasks, workers=threads)
         return make(tasks)
 

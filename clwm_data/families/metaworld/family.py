@@ -21,7 +21,6 @@ from clwm_data.families.base import ScriptedPolicy, Split, Task, TaskFamily
 from clwm_data.families.metaworld.goals import goal_vectors
 from clwm_data.families.metaworld.simulator import OBSERVATION_SIZE, MetaWorldSimulator
 from clwm_data.families.registry import get_family
-from clwm_data.families.simulation.process_lanes import ProcessLanes
 from clwm_data.families.simulation.rendering import import_mujoco
 from clwm_data.families.simulation.simulator import Simulator
 
@@ -76,6 +75,9 @@ class MetaWorld(TaskFamily):
     ) -> Simulator:
         """A loop over Meta-World's environments, in worker processes given several threads and lanes."""
         if threads > 1 and len(tasks) > 1:
+            # Here, since whoever only asks for tasks needs no processes.
+            from clwm_data.families.simulation.process_lanes import ProcessLanes
+
             return ProcessLanes(self.name, partial(_simulator, self.name), tasks, workers=threads)
         return MetaWorldSimulator(tasks, [self.original(task) for task in tasks])
 

@@ -12,7 +12,6 @@ from clwm_data.families.metaworld.goals import goal_vectors
 from clwm_data.families.metaworld.names import ML10_TEST, ML10_TRAIN, ML45_TEST, ML45_TRAIN
 from clwm_data.families.metaworld.simulator import OBSERVATION_SIZE, MetaWorldSimulator
 from clwm_data.families.registry import get_family
-from clwm_data.families.simulation.process_lanes import ProcessLanes
 from clwm_data.families.simulation.simulator import Simulator
 
 BENCHMARKS = {"ml10": (ML10_TRAIN, ML10_TEST), "ml45": (ML45_TRAIN, ML45_TEST)}
@@ -77,6 +76,9 @@ class MetaLearning(TaskFamily):
     ) -> Simulator:
         """A loop over Meta-World's environments, in worker processes given several threads and lanes."""
         if threads > 1 and len(tasks) > 1:
+            # Here, since whoever only asks for tasks needs no processes.
+            from clwm_data.families.simulation.process_lanes import ProcessLanes
+
             return ProcessLanes(self.name, partial(_simulator, self.name), tasks, workers=threads)
         pairs = [self.pair(task) for task in tasks]
         return MetaWorldSimulator(tasks, [part.original(goal) for part, goal in pairs])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
-import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -246,6 +245,8 @@ def _failure(name: str) -> str | None:
 
     Tried in another process: once a broken backend is loaded, no other can be.
     """
+    import subprocess  # here: a family's tasks are listed without it
+
     done = subprocess.run(
         [sys.executable, "-c", _TRIAL, name],
         env={**os.environ, "MUJOCO_GL": name},
