@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clwm_data.families.base import SPLITS, TaskFamily, with_lists
-from clwm_data.families.metaworld.family import MetaWorld
 from clwm_data.families.placement import placements
 from clwm_data.zoo.shipped import shipped_folder
 
@@ -38,6 +37,8 @@ def describe(family: TaskFamily) -> dict[str, Any]:
 
 def describe_all(families: Iterable[TaskFamily]) -> list[dict[str, Any]]:
     """As :func:`describe`, with one row for all families of Meta-World, since only their names differ."""
+    from clwm_data.families.metaworld.family import MetaWorld  # here: parameters are shown without it
+
     rows: list[dict[str, Any]] = []
     manipulation: list[dict[str, Any]] = []
     for family in families:

@@ -23,8 +23,6 @@ from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, family_names, get_family
 from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
 from clwm_data.families.declared.reading import with_declared_family
-from clwm_data.families.metaworld.meta_learning import MetaLearning
-from clwm_data.families.point_robot.open_field import OpenFieldFamily
 from clwm_data.families.registry import working_families
 from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.functions import is_code
@@ -252,6 +250,10 @@ def _find(name_or_path: str) -> YamlDocument:
 
 def _bundled_texts() -> dict[str, str]:
     """Manifest name -> YAML text; ``<group>[-<variant>].template.yaml`` gives one per family of a group."""
+    # Here, since whoever only reads stores needs neither.
+    from clwm_data.families.metaworld.meta_learning import MetaLearning
+    from clwm_data.families.point_robot.open_field import OpenFieldFamily
+
     families, _ = working_families()
     learned = [family for family in families if shipped_folder(family) is not None]
     groups: dict[str, list[TaskFamily]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from html import escape
 from typing import TYPE_CHECKING
 
 from clwm_data.errors import ClwmError
@@ -34,6 +33,8 @@ def as_line(store: Store) -> str:
 
 def as_html(store: Store) -> str:
     """The store as a table."""
+    from html import escape  # here, with the names of all characters: only notebooks show this
+
     try:
         facts = _facts(store)
     except ClwmError as error:

@@ -18,9 +18,8 @@ from clwm_data.families.base import TaskFamily
 from clwm_data.pages.numbers import plural
 from clwm_data.strict import StrictModel, build_model, read_yaml
 from clwm_data.yaml_text import dump_yaml
+from clwm_data.zoo.names import CARD
 from clwm_data.zoo.policy_set import PolicySet
-
-CARD = "card.yaml"
 
 
 class ConditioningRecord(StrictModel):

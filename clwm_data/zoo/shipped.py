@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clwm_data.errors import ConflictError, NotFoundError
 from clwm_data.families.base import TaskFamily
 from clwm_data.file_state import FileState, file_state
-from clwm_data.zoo.card import CARD, Card, CheckpointRecord, load_policies, read_card
-from clwm_data.zoo.policy_set import PolicySet
+from clwm_data.zoo.names import CARD
+
+if TYPE_CHECKING:
+    from clwm_data.zoo.card import Card, CheckpointRecord
+    from clwm_data.zoo.policy_set import PolicySet
 
 _ROOT = Path(__file__).parent
 
@@ -30,6 +34,8 @@ def find_zoo(family: TaskFamily, zoo: str | None) -> tuple[Path, Card]:
     Raises:
         ClwmError: there is no such folder, or its card cannot be used.
     """
+    from clwm_data.zoo.card import read_card  # here: whether policies ship is known without a card
+
     folder = shipped_folder(family) if zoo is None else Path(zoo)
     if folder is None:
         raise NotFoundError(
@@ -70,6 +76,8 @@ def _policies(
     family: TaskFamily, zoo: str | None, checkpoint_key: tuple[int, str | None], state: FileState
 ) -> PolicySet:
     """Policies, cached until the card, which holds their digests, changes (``state``)."""
+    from clwm_data.zoo.card import load_policies
+
     quality, sha256 = checkpoint_key
     folder, card = find_zoo(family, zoo)
     checkpoint = card.checkpoint(quality)

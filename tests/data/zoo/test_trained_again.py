@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from clwm_data.families import get_family
-from clwm_data.zoo.card import CARD
+from clwm_data.zoo.names import CARD
 from clwm_data.zoo.shipped import find_policies, shipped_folder
 
 
