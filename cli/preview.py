@@ -12,7 +12,7 @@ import click
 
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.families import family_names
+from clwm_data.families import is_family
 from clwm_data.families.declared.reading import find_family, is_family_file
 from clwm_data.opening import RUNS, open_store
 from clwm_data.pages.numbers import plural
@@ -122,7 +122,7 @@ class _Film:
 
 def _kind(source: str, given: Mapping[str, Any]) -> Kind:
     """What a text names; an option that only runs take decides where it could be a store, too."""
-    if is_family_file(source) or (source in family_names() and not Path(source).exists()):
+    if is_family_file(source) or (is_family(source) and not Path(source).exists()):
         return "family"
     only_runs = set(OPTIONS["run"]) - {name for kind in ("family", "store") for name in OPTIONS[kind]}
     return "run" if is_run(source) or only_runs & set(given) else "store"

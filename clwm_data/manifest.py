@@ -20,7 +20,7 @@ from pydantic import (
 
 from clwm_data.behaviour_entry import LEARNED, BehaviourEntry
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
-from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families import TaskFamily, get_family, is_family
 from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration, declared_family
 from clwm_data.families.declared.reading import with_declared_family
 from clwm_data.families.registry import working_families
@@ -221,7 +221,7 @@ def load_manifest(name_or_path: str) -> Manifest:
         family = manifest.task_family
         manifest.task_indices()
     except ClwmError as error:
-        known = manifest.declared_family is not None or manifest.family in family_names()
+        known = manifest.declared_family is not None or is_family(manifest.family)
         key = "tasks" if known else "family"
         raise InvalidInputError(f"{document.where((key,))}: {key}: {error}") from error
     for index, entry in enumerate(manifest.behaviours):

@@ -36,7 +36,7 @@ from clwm_data.convert.target import (
 from clwm_data.edit.building import building
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.families import Task, family_names
+from clwm_data.families import Task, is_family
 from clwm_data.families.base import with_tuples
 from clwm_data.opening import open_store
 from clwm_data.paths import target_path
@@ -158,7 +158,7 @@ def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
     arrays = task.load()
     folder.mkdir(parents=True)
     spec = None
-    if store.family in family_names():
+    if is_family(store.family):
         spec = gymnasium.spec(f"clwm/{store.family}-v0")
         spec.kwargs["task"] = task.index
     box = gymnasium.spaces.Box

@@ -13,7 +13,7 @@ from clwm_data.convert.source import Source, plain_text
 from clwm_data.convert.tables import TaskTable
 from clwm_data.edit.building import building, description, unusable
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
-from clwm_data.families import family_names, get_family
+from clwm_data.families import get_family, is_family
 from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
@@ -92,7 +92,7 @@ def write_converted(
         ConflictError: ``target`` exists already.
         UnavailableError: the disk is full.
     """
-    known = get_family(family) if family in family_names() else None
+    known = get_family(family) if is_family(family) else None
     if known is not None and table is not None:
         raise InvalidInputError(f"family {family} has splits and parameters of its own: leave yours out")
     if missing := sorted(set(tasks or ()) - set(source.tasks)):

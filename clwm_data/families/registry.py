@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
@@ -64,6 +63,8 @@ def register_family(cls: FamilyClass) -> FamilyClass:
 @cache
 def broken_plugins() -> tuple[str, ...]:
     """Load the families of other packages; returns a line for each package that cannot be imported."""
+    from importlib.metadata import entry_points
+
     lines = []
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         try:
@@ -82,6 +83,11 @@ def family_names() -> list[str]:
     return list(_factories)
 
 
+def is_family(name: str) -> bool:
+    """Whether there is a family of that name; other packages are looked at only if none of these here is."""
+    return name in _factories or name in family_names()
+
+
 @cache
 def get_family(name: str) -> TaskFamily:
     """The family with a name; the same object for the same name.
@@ -90,10 +96,9 @@ def get_family(name: str) -> TaskFamily:
         NotFoundError: no such family.
         UnavailableError: the package that defines it does not work.
     """
-    broken = broken_plugins()
-    if name not in _factories:
+    if not is_family(name):
         hint = suggestion(name, _factories, "`clwm families` lists them", most=3)
-        raise NotFoundError(f"no task family is called {name!r}: {'; '.join((hint, *broken))}")
+        raise NotFoundError(f"no task family is called {name!r}: {'; '.join((hint, *broken_plugins()))}")
     try:
         return _factories[name]()
     except ClwmError:

@@ -20,7 +20,7 @@ from clwm_data.convert.source import RawEpisode
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
-from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families import TaskFamily, get_family, is_family
 from clwm_data.families.base import Parameters, Split, with_lists
 from clwm_data.paths import dataset_name, target_path
 from clwm_data.recording.session import Session, SessionFolder
@@ -268,7 +268,7 @@ class Recorder:
         if store is not None:
             return store.family, store.known_family
         name = self._family or dataset_name(self._place, "recorded")
-        if name not in family_names():
+        if not is_family(name):
             return name, None
         if self._family is None:
             raise InvalidInputError(

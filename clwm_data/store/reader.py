@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import DamagedDataError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.families import TaskFamily, family_names
+from clwm_data.families import TaskFamily, is_family
 from clwm_data.families.base import Split
 from clwm_data.families.stored import StoredFamily
 from clwm_data.manifest import Manifest
@@ -84,7 +84,7 @@ class Store:
     def known_family(self) -> TaskFamily | None:
         """The family that the store declares, or the one of its name; ``None`` where that is not known."""
         declared = self.manifest.declared_family is not None
-        return self.manifest.task_family if declared or self.family in family_names() else None
+        return self.manifest.task_family if declared or is_family(self.family) else None
 
     @cached_property
     def _stored_family(self) -> StoredFamily:

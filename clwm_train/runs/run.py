@@ -27,7 +27,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError, NotFoundError
-from clwm_data.families import TaskFamily, family_names, get_family
+from clwm_data.families import TaskFamily, get_family, is_family
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.declared import FamilyDeclaration, declared_family
 from clwm_data.families.stored import FamilyDescription, StoredFamily
@@ -158,7 +158,7 @@ class Run:
         if record.declared_family is not None:
             return declared_family(record.declared_family, trusted=False)
         described = record.described_family
-        if described is None or record.family in family_names():
+        if described is None or is_family(record.family):
             return get_family(record.family)
         sizes = record.observation_size, record.action_size
         return StoredFamily(record.family, *sizes, described, lambda: described.longest_episode)

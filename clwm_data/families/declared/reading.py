@@ -10,7 +10,7 @@ from clwm_data.families.base import TaskFamily
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.family import DeclaredFamily, declared_family
 from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks
-from clwm_data.families.registry import family_names, get_family
+from clwm_data.families.registry import get_family, is_family
 from clwm_data.strict import YamlDocument, build_model, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -87,7 +87,7 @@ def build_declaration(document: YamlDocument) -> FamilyDeclaration:
             )
         kind = _WithGrid if "grid" in tasks else _WithSample
     declaration = build_model(kind, document)
-    if declaration.name in family_names():
+    if is_family(declaration.name):
         raise InvalidInputError(
             f"{document.where(('name',))}: name: {declaration.name} is another family's: choose a new one"
         )
