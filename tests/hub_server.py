@@ -60,6 +60,7 @@ class HubServer(ThreadingHTTPServer):
         page: entries per page of a listing.
         renamed: former name of a repository -> the one that requests are redirected to.
         card_mistakes: what is wrong with the front matter of every card.
+        ranges: whether a part of a file can be asked for.
     """
 
     daemon_threads = True
@@ -75,6 +76,7 @@ class HubServer(ThreadingHTTPServer):
         self.page = 50
         self.renamed: dict[str, str] = {}
         self.card_mistakes: list[str] = []
+        self.ranges = True
         self.lock = threading.RLock()
 
     @property
@@ -355,7 +357,7 @@ class _Handler(BaseHTTPRequestHandler):
             "ETag": f'"{entry.get("lfs", entry)["oid"]}"',
             "Accept-Ranges": "bytes",
         }
-        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+        if self.server.ranges and (match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))):
             start = int(match[1])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self._count(path, len(content) - start)

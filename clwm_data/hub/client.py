@@ -52,7 +52,7 @@ PATIENCE = 60.0
 READ_TIMEOUT, WRITE_TIMEOUT = 20.0, 120.0
 
 #: Bytes that are sent at a time.
-BLOCK = 2**14
+BLOCK = 2**15
 #: Without this variable, files are transferred by HTTP. The Xet client may wait forever, and nothing here can
 #: bound or interrupt it; set to 0, it is used.
 XET = "HF_HUB_DISABLE_XET"
@@ -100,6 +100,10 @@ class NoRepositoryError(NotFoundError):
 
 class ChangedMeanwhileError(ConflictError):
     """Somebody else changed the repository at the same time."""
+
+
+class IncompleteError(OSError):
+    """A file did not arrive whole."""
 
 
 def call(subject: str, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
@@ -262,7 +266,10 @@ def _stated_wait(headers: Mapping[str, str]) -> float:
 
 
 def _is_inconsistent(error: BaseException) -> bool:
-    return isinstance(error, OSError) and "Consistency check failed" in str(error)
+    """Whether a file did not arrive whole, as found here or by the Hub's client."""
+    return isinstance(error, IncompleteError) or (
+        isinstance(error, OSError) and "Consistency check failed" in str(error)
+    )
 
 
 def _translated(subject: str, error: BaseException) -> ClwmError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import huggingface_hub
-
 from clwm_data.errors import DamagedDataError
-from clwm_data.hub.client import call
+from clwm_data.hub.download import download_file
 from clwm_data.hub.published import PublishedStore
-from clwm_data.store.cached import ExpectedFile, is_sound, recorded_files
+from clwm_data.store.cached import ExpectedFile, recorded_files
 from clwm_data.store.root import MAX_METADATA_BYTES
+
+#: How often a file is downloaded that does not arrive as published.
+ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,18 @@ class HubSource:
         """
         published = self.published
         staging = target.parents[path.count("/") - 1] / "hub"  # beside the folder of the task
-        for again in (False, True):
-            downloaded = call(
-                f"{published}/{path}",
-                huggingface_hub.hf_hub_download,
-                published.reference.repository,
+        for _ in range(ATTEMPTS):
+            digest = download_file(
+                published.reference,
+                published.commit,
                 f"{published.folder}/{path}",
-                revision=published.commit,
-                repo_type=published.reference.kind,
-                local_dir=staging,
-                force_download=again,
-                library_name="clwm",
+                published.sizes[path],
+                target,
+                staging,
             )
-            if is_sound(Path(downloaded), expected):
-                Path(downloaded).replace(target)
+            if digest == expected.sha256:
                 return
+        target.unlink()
         raise DamagedDataError(
             f"{published}/{path}: what arrives does not have the published digest: the repository or the "
             "connection alters it"

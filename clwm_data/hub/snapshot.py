@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 
-import huggingface_hub
 from huggingface_hub.hf_api import RepoFile
 
 from clwm_data.cache import waiting_lock
 from clwm_data.disk import disk_errors
 from clwm_data.errors import DamagedDataError
-from clwm_data.hub.client import call, read_file
+from clwm_data.hub.client import read_file
+from clwm_data.hub.download import download_file
 from clwm_data.hub.memory import Memory
 from clwm_data.hub.plan import remote_files
 from clwm_data.hub.published import resolve_commit
@@ -82,25 +82,15 @@ def _download(reference: HubReference, commit: str, file: RepoFile, folder: Path
         raise DamagedDataError(f"{reference}/{file.path}: its path leads out of the folder")
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(ATTEMPTS):
+    for _ in range(ATTEMPTS):
         if file.lfs is None:
             text = read_file(reference, commit, file.path, file.size)
             target.write_bytes(text)
             git = hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False)
             sound = git.hexdigest() == file.blob_id
         else:
-            call(
-                str(reference),
-                huggingface_hub.hf_hub_download,
-                reference.repository,
-                file.path,
-                revision=commit,
-                repo_type=reference.kind,
-                local_dir=folder,
-                force_download=attempt > 0,
-                library_name="clwm",
-            )
-            sound = file_sha256(target) == file.lfs.sha256
+            digest = download_file(reference, commit, file.path, file.size, target, folder)
+            sound = digest == file.lfs.sha256
         if sound:
             return
     raise DamagedDataError(
