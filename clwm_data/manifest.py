@@ -240,7 +240,7 @@ def bundled_manifests() -> list[str]:
 def _find(name_or_path: str) -> YamlDocument:
     path = Path(name_or_path)
     if path.is_file() or path.suffix in (".yaml", ".yml") or "/" in name_or_path:
-        return read_yaml(path)
+        return read_yaml(path, () if path.is_file() else _bundled_texts())
     texts = _bundled_texts()
     if name_or_path not in texts:
         hint = suggestion(name_or_path, texts, f"bundled: {', '.join(sorted(texts)[:8])}, ...", most=3)

@@ -7,8 +7,9 @@ Scalars are read by the core schema of YAML 1.2 (chapter 10.3): ``1e-1`` is a nu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 
 from clwm_data.bounded import open_file
 from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.suggestions import close_names
 
 Path_ = tuple[str | int, ...]
 
@@ -23,6 +25,8 @@ Path_ = tuple[str | int, ...]
 MAX_YAML_BYTES = 2**18
 MAX_YAML_NODES = 100_000
 MAX_YAML_DEPTH = 50
+#: Files whose names are compared with that of one that does not exist.
+MOST_FILES = 1000
 #: Longest number; no sensible one in a manifest or a configuration is longer.
 MAX_NUMBER_LENGTH = 40
 
@@ -93,8 +97,12 @@ def parse_yaml_value(text: str, source: str) -> Any:
     return _Builder(source).read(text)
 
 
-def read_yaml(path: Path) -> YamlDocument:
+def read_yaml(path: Path, others: Iterable[str] = ()) -> YamlDocument:
     """Read and parse a YAML file.
+
+    Args:
+        path: the file.
+        others: names without a file that may have been meant, where there is no such file.
 
     Raises:
         NotFoundError: there is no such file.
@@ -105,7 +113,10 @@ def read_yaml(path: Path) -> YamlDocument:
             content = stream.read(MAX_YAML_BYTES + 1)
         text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
+        files = _files_beside(path)
+        close = close_names(path.stem, {**files, **dict.fromkeys(others)}, 1)
+        meant = f": did you mean {files.get(close[0], close[0])}?" if close else ""
+        raise NotFoundError(f"{path}: cannot be read: {error.strerror}{meant}") from error
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, UnicodeDecodeError) and len(content) > MAX_YAML_BYTES:
             text = content.decode(errors="replace")
@@ -113,6 +124,16 @@ def read_yaml(path: Path) -> YamlDocument:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise InvalidInputError(f"{path}: cannot be read: {reason}") from error
     return parse_yaml(text, str(path))
+
+
+def _files_beside(path: Path) -> dict[str, Path]:
+    """YAML files in the folder of a path and in the folders there, by their names without the ending."""
+    files: dict[str, Path] = {}
+    for pattern in ("*", "*/*"):
+        for ending in (".yaml", ".yml"):
+            for file in islice(path.parent.glob(f"{pattern}{ending}"), MOST_FILES):
+                files.setdefault(file.stem, file)
+    return files
 
 
 def dump_yaml(value: Any, **options: Any) -> str:

@@ -34,6 +34,11 @@ def test_the_closest_names_come_first_whatever_the_case() -> None:
     [
         (["colect", "point-robot"], "collect"),
         (["collect", "point-robto"], "point-robot"),
+        (["collect", "point-robto.yaml"], "point-robot"),
+        (["collect", "expp.yaml"], "exp.yaml"),
+        (["sweep", "exq"], "exp.yaml"),
+        (["sweep", "studies/studdy.yaml"], "studies/study.yaml"),
+        (["sweep", "study"], "studies/study.yaml"),
         (["families", "cheeta-vel"], "cheetah-vel"),
         (["preview", "point-robot", "--behaviour", "scriptd"], "scripted"),
         (["info", "tinny"], "tiny"),
@@ -81,6 +86,8 @@ def test_nearly_right_names(
         (run / "run.yaml").touch()
     text = EXPERIMENT.replace("STORE", "tiny")
     (tmp_path / "exp.yaml").write_text(text)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "study.yaml").write_text(text)
     (tmp_path / "bad.yaml").write_text(text + "descripton: x\n")
     (tmp_path / "track.yaml").write_text(text + "track: [trackoi]\n")
     code, out, err = call(*arguments)
