@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from clwm_cli.main import main
 
 from clwm_data.collection.collector import collect
 from clwm_data.manifest import BehaviourEntry, Manifest
@@ -47,6 +48,8 @@ SLOWEST = (
     *("test_bench.py", "data/collection/test_crash.py", "data/behaviour_training", "cli"),
 )
 Clwm = Callable[..., subprocess.CompletedProcess[str]]
+#: (arguments) -> exit code, stdout, stderr
+Call = Callable[..., tuple[int, str, str]]
 #: A file system in memory, and how many bytes of it have to be free before the tests use it: tests write, and
 #: sync, tens of thousands of files, and waiting for a disk takes longer than all that they compute.
 MEMORY = Path("/dev/shm")
@@ -159,6 +162,21 @@ def clwm(tmp_path: Path, warm_python: WarmPython) -> Clwm:
 
     def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return warm_python.run(COMMAND, arguments, tmp_path, timeout)
+
+    return run
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command in this process, in a fresh folder: for tests that do not depend on processes."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path | int) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
 
     return run
 

@@ -1,15 +1,13 @@
-"""The command in the process of the tests, and a small run."""
+"""A small run, and a store of every split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clwm_cli.main import main
 
 from clwm_data import collect
-from tests.conftest import tiny_manifest
+from tests.conftest import Call, tiny_manifest
 from tests.train.helpers import SMALL
 
 SMALL_OPTIONS = tuple(part for text in SMALL for part in ("--set", text))
@@ -19,24 +17,6 @@ SIZES = tuple(
     for text in ("batch.tasks=3", "batch.windows=4", "batch.context=8", "steps=6", "checkpoint_every=6")
     for part in ("--set", text)
 )
-
-#: (arguments) -> exit code, stdout, stderr
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """The command in this process, in a fresh folder: importing torch anew takes seconds."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path | int) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="session")

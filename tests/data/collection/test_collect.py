@@ -123,7 +123,7 @@ def test_tasks_can_be_collected_one_after_another(collected: Path, tmp_path: Pat
 
 
 def test_a_killed_collection_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    manifest = tiny_manifest(tasks=range(8), episodes=2000)
+    manifest = tiny_manifest(tasks=range(4), episodes=1000)
     text = yaml.safe_dump(manifest.model_dump(mode="json"))
     (tmp_path / "m.yaml").write_text(text)
     killed, whole = tmp_path / "killed.zarr", tmp_path / "whole.zarr"

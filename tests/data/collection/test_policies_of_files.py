@@ -84,13 +84,17 @@ def test_a_model_acts_as_its_library_has_it_act(models: Path, tmp_path: Path, fi
     assert entry.label == f"sb3 {file}.zip, deterministic"
 
 
-@pytest.mark.parametrize(("file", "family"), [("ppo", "pendulum"), ("pole", "carts")])
-def test_drawn_actions_are_the_same_bytes_for_any_number_of_workers(
-    models: Path, tmp_path: Path, file: str, family: str
+@pytest.mark.parametrize(
+    ("file", "family", "calls"),
+    [("ppo", "pendulum", [{"workers": 2}]), ("pole", "carts", [{"tasks": [1]}, {}])],
+)
+def test_drawn_actions_are_the_same_bytes_for_any_number_of_workers_and_in_any_order(
+    models: Path, tmp_path: Path, file: str, family: str, calls: list[dict[str, Any]]
 ) -> None:
     described = manifest(tmp_path, family, f'{{sb3: "{models / file}.zip"}}')
     collect(described, tmp_path / "one/a.zarr", workers=1)
-    collect(described, tmp_path / "two/a.zarr", workers=2)
+    for options in calls:
+        collect(described, tmp_path / "two/a.zarr", **{"workers": 1, **options})
     one, two = (tree(tmp_path / name / "a.zarr" / "tasks") for name in ("one", "two"))
     assert one == two
     drawn = open_store(tmp_path / "one/a.zarr")

@@ -18,7 +18,7 @@ from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name, target_path
 from clwm_data.store.validate import validate
-from tests.conftest import ROOT, Clwm, tiny_manifest
+from tests.conftest import ROOT, Call, Clwm, tiny_manifest
 from tests.data.edit.editing import assert_sound
 
 
@@ -56,7 +56,7 @@ def test_names_of_datasets_after_their_folders(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("path", "words"), [("", "is empty"), ("/", "root of the file system"), ("f/x", "is a file")]
 )
-def test_no_place_for_a_store(collected: Path, tmp_path: Path, clwm: Clwm, path: str, words: str) -> None:
+def test_no_place_for_a_store(collected: Path, tmp_path: Path, call: Call, path: str, words: str) -> None:
     (tmp_path / "f").touch()
     (tmp_path / "m.yaml").write_text(yaml.safe_dump(tiny_manifest().model_dump(mode="json")))
     for arguments in (
@@ -65,26 +65,26 @@ def test_no_place_for_a_store(collected: Path, tmp_path: Path, clwm: Clwm, path:
         ["collect", "m.yaml", "--out", path],
         ["convert", collected, path, "--to", "npz"],
     ):
-        done = clwm(*arguments)
-        assert done.returncode == (2 if path == "" else 1), done.stderr
-        assert words in done.stderr
-        assert "Traceback" not in done.stderr
+        code, _, err = call(*arguments)
+        assert code == (2 if path == "" else 1), err
+        assert words in err
+        assert "Traceback" not in err
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["f", "m.yaml"]
 
 
-def test_the_current_folder_is_a_store(collected: Path, tmp_path: Path, clwm: Clwm) -> None:
+def test_the_current_folder_is_a_store(collected: Path, tmp_path: Path, call: Call) -> None:
     shutil.copytree(collected, tmp_path, dirs_exist_ok=True)
-    done = clwm("delete-episodes", ".", "--task", "6", "--episodes", "0")
-    assert done.returncode == 0, done.stderr
+    code, _, err = call("delete-episodes", ".", "--task", "6", "--episodes", "0")
+    assert code == 0, err
     assert open_store(tmp_path).tasks[6].record.episodes == 4
     assert validate(tmp_path) == []
     for verb in ("validate", "info", "delete-episodes"):
         for path in ("", "/"):
             more = ["--task", "6", "--episodes", "0"] if verb == "delete-episodes" else []
-            done = clwm(verb, path, *more)
-            assert done.returncode in (1, 2)
-            assert done.stderr.count("\n") == 1 or done.returncode == 2
-            assert "Traceback" not in done.stderr
+            code, _, err = call(verb, path, *more)
+            assert code in (1, 2)
+            assert err.count("\n") == 1 or code == 2
+            assert "Traceback" not in err
 
 
 def test_a_dataset_whose_name_has_the_suffix(tmp_path: Path, clwm: Clwm) -> None:
