@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import spaces
 
 import clwm_train
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
@@ -18,35 +17,12 @@ from clwm_train.evaluation.footage import film_run
 from clwm_train.evaluation.run import evaluate_run
 from clwm_train.runs.run import Run
 from clwm_train.settings import EvaluationSettings, Execution
+from tests.train.evaluation.robots import Robot, make
 from tests.train.helpers import SMALL
 from tests.train.runs.test_stored_family import foreign
 
 SETTINGS = EvaluationSettings(protocols=("few-shot", "zero-shot"), splits=("id",), episodes=2)
-
-
-class Robot(gymnasium.Env[Any, Any]):
-    """Gives its mass as reward at every step; stops by itself after ``limit`` steps."""
-
-    observation_space = spaces.Box(-9, 9, (2,))
-
-    def __init__(self, mass: float, limit: int = 10**6, *, discrete: bool = False) -> None:
-        self.mass, self.limit = mass, limit
-        self.action_space = spaces.Discrete(2) if discrete else spaces.Box(-1.0, 1.0, (2,))
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.steps = 0
-        return np.zeros(2, np.float32), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        assert self.action_space.contains(action)
-        self.steps += 1
-        return np.ones(2, np.float32), self.mass, False, self.steps >= self.limit, {}
-
-
-def make(task: int, parameters: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    assert (task, parameters) in [(2, {"mass": 1.0}), (9, {"mass": 1.5}), (12, {"mass": 2.5})]
-    return Robot(parameters["mass"])
+MADE = "tests.train.evaluation.robots:make"
 
 
 @pytest.fixture
@@ -58,11 +34,11 @@ def trained(tmp_path: Path) -> tuple[Run, Store]:
 def test_every_task_is_acted_in_as_long_as_the_data(trained: tuple[Run, Store]) -> None:
     run, store = trained
     evaluation = evaluate_run(run, store, SETTINGS, env=make)
-    assert evaluation.settings.env == f"{__name__}:make"
+    assert evaluation.settings.env == MADE
     for result in evaluation.plain_results()[0].values():
         assert result["id"]["tasks"] == {"9": 6 * 1.5, "12": 6 * 2.5}
         assert "normalised_mean" not in result["id"]
-    named = evaluate_run(run, store, SETTINGS.model_copy(update={"env": f"{__name__}:make"}))
+    named = evaluate_run(run, store, SETTINGS.model_copy(update={"env": MADE}))
     assert named == evaluation
     spread = evaluate_run(run, store, SETTINGS, env=make, execution=Execution(threads=2))
     assert spread == evaluation
