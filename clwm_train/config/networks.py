@@ -18,6 +18,7 @@ from clwm_train.config.types import (
     Init,
     Levels,
     NetworkStyle,
+    Octaves,
     Rate,
     Share,
     Sizes,
@@ -45,6 +46,7 @@ class ContextConfig(StrictModel):
         source: ``encoder``: inferred from context transitions; ``none``: z = 0, a lower bound in comparisons;
             ``parameters``: the task's parameters, scaled to [-1, 1], an upper bound (they set the size of z).
         dim: entries of z.
+        octaves: of ``parameters``, as many of their sines and cosines follow (Fourier features).
         hidden: hidden layers of the context encoder.
         next_observation: transitions include s'; ``auto``: if the family's dynamics vary.
         learning_rate: learning rate of Adam.
@@ -52,6 +54,7 @@ class ContextConfig(StrictModel):
 
     source: ContextSource = "encoder"
     dim: Count = 5
+    octaves: Octaves = 0
     hidden: DeepSizes = (256, 256)
     next_observation: bool | Literal["auto"] = "auto"
     learning_rate: Rate = 1e-4

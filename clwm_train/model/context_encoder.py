@@ -76,18 +76,26 @@ class NoContext(TaskInference):
 
 
 class TaskParameters(TaskInference):
-    """z = the task's parameters, scaled to [-1, 1]: what perfect task inference would reach.
+    """z = the task's parameters p, scaled to [-1, 1]: what perfect task inference would reach.
+
+    With octaves, sin and cos of pi 2^k p for k = 0, 1, ... follow (Fourier features, Tancik et al. 2020,
+    arXiv 2006.10739). Networks are slow to tell near values of a single number apart, which a learned z does
+    not ask of them.
 
     Args:
-        parameters: [tasks of the family, z].
+        parameters: [tasks of the family, p].
+        octaves: number of k.
     """
 
     told: Tensor
 
-    def __init__(self, parameters: NDArray[np.float32]) -> None:
+    def __init__(self, parameters: NDArray[np.float32], octaves: int) -> None:
         super().__init__()
-        self.size = parameters.shape[1]
-        self.register_buffer("told", torch.as_tensor(parameters))
+        angles = [np.pi * 2.0**octave * parameters.astype(np.float64) for octave in range(octaves)]
+        waves = [wave(angle) for wave in (np.sin, np.cos) for angle in angles]
+        z = np.hstack([parameters, *waves]).astype(np.float32)
+        self.size = z.shape[1]
+        self.register_buffer("told", torch.as_tensor(z))
 
     def embed(self, transitions: Tensor) -> Tensor:
         """Not possible.
@@ -132,4 +140,4 @@ def make_task_inference(
         case "parameters":
             if parameters is None or not parameters.shape[1]:
                 raise InvalidInputError("context.source: parameters: there are no task parameters to tell")
-            return TaskParameters(parameters)
+            return TaskParameters(parameters, config.octaves)
