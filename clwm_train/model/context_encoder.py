@@ -79,8 +79,7 @@ class TaskParameters(TaskInference):
     """z = the task's parameters p, scaled to [-1, 1]: what perfect task inference would reach.
 
     With octaves, sin and cos of pi 2^k p for k = 0, 1, ... follow (Fourier features, Tancik et al. 2020,
-    arXiv 2006.10739). Networks are slow to tell near values of a single number apart, which a learned z does
-    not ask of them.
+    arXiv 2006.10739), with which networks tell near values apart sooner, and know less between them.
 
     Args:
         parameters: [tasks of the family, p].
