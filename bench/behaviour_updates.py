@@ -5,8 +5,7 @@ Usage: OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false
 
 The same networks, batches of 256 from replay buffers filled by the same random actions, and one call of the
 learner's ``train`` with so many updates, as after every step of 8 environments: drawing the batches counts.
-``bfloat16``: with hidden layers multiplied in it, which is not the default. Products: the matrix products of
-these updates alone, in float32. SBX takes part where ``sbx-rl`` is installed.
+Products: the matrix products of these updates alone, in float32. SBX takes part where ``sbx-rl`` is there.
 """
 
 from __future__ import annotations
@@ -111,16 +110,14 @@ def main() -> None:
     inputs = family.observation_size + family.conditioning.vectors.shape[1] + family.action_size
     alone = products(inputs, family.action_size)
 
-    def train(name: str, **switches: bool) -> Callable[[], None]:
+    def train(name: str) -> Callable[[], None]:
         def run() -> None:
-            vars(made[name]).update(switches)
             made[name].train(gradient_steps=options.updates, batch_size=BATCH)
 
         return run
 
     contestants: dict[str, Callable[[], object]] = {name: train(name) for name in made}
-    contestants["clwm"] = train("clwm", bf16=False)
-    contestants |= {"clwm, bfloat16": train("clwm", bf16=True), "products": alone}
+    contestants["products"] = alone
     times = interleaved(contestants, options.rounds)
     counts = {name: 3 if name == "products" else options.updates for name in times}
     each = {name: 1e3 * processor / counts[name] for name, (_, processor) in times.items()}

@@ -132,7 +132,8 @@ def _files_beside(path: Path) -> dict[str, Path]:
     for pattern in ("*", "*/*"):
         for ending in (".yaml", ".yml"):
             for file in islice(path.parent.glob(f"{pattern}{ending}"), MOST_FILES):
-                files.setdefault(file.stem, file)
+                if file.is_file():  # no broken link, which may be the file itself
+                    files.setdefault(file.stem, file)
     return files
 
 

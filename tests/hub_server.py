@@ -341,10 +341,9 @@ class _Handler(BaseHTTPRequestHandler):
         if operations[0]["value"].get("parentCommit", head) != head:
             raise _AnswerError(412, message="A commit has happened since. Please refresh and try again.")
         commit = repository.apply(branch, operations, self.server.large)
-        page = (
-            f"{self.server.endpoint}/{'datasets/' if repository.kind == 'dataset' else ''}{repository.name}"
-        )
-        return 200, {"commitUrl": f"{page}/commit/{commit}", "commitOid": commit}, {}
+        kind = "datasets/" if repository.kind == "dataset" else ""
+        url = f"{self.server.endpoint}/{kind}{repository.name}/commit/{commit}"
+        return 200, {"commitUrl": url, "commitOid": commit}, {}
 
     def _resolve(self, repository: Repository, revision: str, path: str) -> tuple[int, Any, dict[str, str]]:
         commit = self._commit(repository, revision)
@@ -352,11 +351,8 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             raise _AnswerError(404, "EntryNotFound", f"{path} does not exist")
         entry = describe(path, content)
-        headers = {
-            "X-Repo-Commit": commit,
-            "ETag": f'"{entry.get("lfs", entry)["oid"]}"',
-            "Accept-Ranges": "bytes",
-        }
+        digest = f'"{entry.get("lfs", entry)["oid"]}"'
+        headers = {"X-Repo-Commit": commit, "ETag": digest, "Accept-Ranges": "bytes"}
         if self.server.ranges and (match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))):
             start = int(match[1])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"

@@ -30,9 +30,7 @@ class HandDifferentiatedCrossQ(CrossQ):
     gradients that nothing uses (those of the critics' parameters while the actor learns).
     """
 
-    #: Multiply in bfloat16 between hidden layers. Off: three seeds did not tell whether learning suffers.
-    bf16 = False
-    _kept: tuple[bool, Network, Network] | None = None
+    _kept: tuple[Network, Network] | None = None
 
     @torch.no_grad()
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
@@ -59,10 +57,9 @@ class HandDifferentiatedCrossQ(CrossQ):
     def _networks(self) -> tuple[Network, Network]:
         """Actor and critics as they are trained; made anew when the modules' tensors were replaced."""
         kept = self._kept
-        if kept is None or kept[0] != self.bf16 or not (kept[1].intact() and kept[2].intact()):
-            critics = network_of(self.critic.q_networks, bf16=self.bf16)
-            kept = self._kept = self.bf16, actor_network(self.actor, bf16=self.bf16), critics
-        return kept[1:]
+        if kept is None or not all(network.intact() for network in kept):
+            kept = self._kept = actor_network(self.actor), network_of(self.critic.q_networks)
+        return kept
 
     def _update_critics(
         self, actor: Network, critics: Network, batch: ReplayBufferSamples, entropy_weight: Tensor

@@ -21,9 +21,6 @@ from sb3_contrib.common.torch_layers import BatchRenorm1d
 from sb3_contrib.crossq.policies import Actor
 from torch import Tensor, nn
 
-#: Products with fewer inputs or outputs stay in single precision: they cost little, and values need it.
-NARROW = 32
-
 
 class Layer:
     """Batch renormalisation, linear maps side by side, and a ReLU in hidden layers. Used without autograd.
@@ -35,16 +32,12 @@ class Layer:
         norms: the normalisation of each of C networks.
         linears: for each network, maps of the same input; their outputs are joined.
         relu: whether a ReLU follows.
-        bf16: multiply in bfloat16 unless the map is narrow.
     """
 
     _kept: tuple[Tensor, ...]
     _moments: tuple[Tensor, ...]
-    _ones: Tensor | None = None
 
-    def __init__(
-        self, norms: Sequence[Any], linears: Sequence[Sequence[nn.Linear]], *, relu: bool, bf16: bool
-    ) -> None:
+    def __init__(self, norms: Sequence[Any], linears: Sequence[Sequence[nn.Linear]], *, relu: bool) -> None:
         self._norm, self._relu = norms[0], relu
         self._weight, self._bias = (
             _Stack([[getattr(linear, name) for linear in maps] for maps in linears])
@@ -54,7 +47,6 @@ class Layer:
             _Stack([[getattr(norm, name)] for norm in norms])
             for name in ("scale", "bias", "ra_mean", "ra_var", "steps")
         )
-        weight = self._weight.values
         self._stacks = (
             self._weight,
             self._bias,
@@ -64,8 +56,6 @@ class Layer:
             self._var,
             self._steps,
         )
-        self._hidden = torch.bfloat16 if bf16 else weight.dtype
-        self._kind = self._hidden if min(weight.shape[1:]) >= NARROW else weight.dtype
 
     def intact(self) -> bool:
         """Whether the modules still share their tensors with this layer."""
@@ -80,12 +70,12 @@ class Layer:
         else:
             gain = self._scale.values / (self._var.values + self._norm.eps).sqrt_()
             shift = torch.addcmul(self._shift.values, gain, self._mean.values, value=-1.0)
-        folded = (weight * gain.unsqueeze(1)).to(self._kind)
+        folded = weight * gain.unsqueeze(1)
         offset = torch.bmm(shift.unsqueeze(1), weight.transpose(1, 2)).squeeze(1).add_(self._bias.values)
-        normal = normal.to(self._kind).expand(len(folded), -1, -1)
-        y = torch.baddbmm(offset.unsqueeze(2).to(self._kind), folded, normal)
+        normal = normal.expand(len(folded), -1, -1)
+        y = torch.baddbmm(offset.unsqueeze(2), folded, normal)
         if self._relu:
-            y = y.to(self._hidden).clamp_(min=0.0)
+            y.clamp_(min=0.0)
         self._kept = x, normal, gain, shift, folded, y
         return y
 
@@ -94,8 +84,7 @@ class Layer:
         norm, count = self._norm, x.shape[2]
         running_mean, running_var = self._mean.values, self._var.values
         share = (count - 1) / count  # of the variance over n - 1 in the biased one
-        ones, zeros = self._constants(count) if x.dtype != running_mean.dtype else (None, None)
-        normal, mean, inverse = torch.native_layer_norm(x, [count], ones, zeros, norm.eps * share)
+        normal, mean, inverse = torch.native_layer_norm(x, [count], None, None, norm.eps * share)
         mean, std = mean.squeeze(2), (share**0.5 * inverse.squeeze(2)).reciprocal_()
         r, d = torch.full_like(std, share**0.5), torch.zeros_like(std)
         if self._steps.values[0] > norm.warmup_steps:
@@ -105,15 +94,9 @@ class Layer:
         running_mean.lerp_(mean, norm.momentum)
         running_var.lerp_(std.square_().sub_(norm.eps), norm.momentum)
         self._steps.values += 1
-        self._moments, self._ones = (mean, inverse, r, d), ones
+        self._moments = mean, inverse, r, d
         scale = self._scale.values
         return normal, scale * r, torch.addcmul(self._shift.values, scale, d)
-
-    def _constants(self, count: int) -> tuple[Tensor, Tensor]:
-        """Weight 1 and bias 0 in single precision, which the moments of a bfloat16 batch then have, too."""
-        if self._ones is None or len(self._ones) != count:
-            self._ones = self._mean.values.new_ones(count)
-        return self._ones, torch.zeros_like(self._ones)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """Gradient of the input [C, inputs, B] after a forward pass that did not train."""
@@ -133,9 +116,9 @@ class Layer:
         mean, inverse, r, d = self._moments
         weight, summed, total = self._weight.values, self._bias.gradients, self._shift.gradients
         gradient = self._before_relu(gradient)
-        torch.sum(gradient, 2, dtype=summed.dtype, out=summed)
+        torch.sum(gradient, 2, out=summed)
         torch.bmm(summed.unsqueeze(1), weight, out=total.unsqueeze(1))
-        joint = torch.bmm(gradient, normal.transpose(1, 2)).to(weight.dtype)
+        joint = torch.bmm(gradient, normal.transpose(1, 2))
         along = (weight * joint).sum(1)
         torch.addcmul(along.mul_(r), total, d, out=self._scale.gradients)
         torch.addcmul(
@@ -146,18 +129,17 @@ class Layer:
         )
         if first:
             return gradient.new_empty(0)
-        of_normal = torch.bmm(folded.transpose(1, 2), gradient).to(x.dtype)
+        of_normal = torch.bmm(folded.transpose(1, 2), gradient)
         inputs: Tensor = torch.ops.aten.native_layer_norm_backward(
-            of_normal, x, x.shape[2:], mean.unsqueeze(2), inverse, self._ones, None, [True, False, False]
+            of_normal, x, x.shape[2:], mean.unsqueeze(2), inverse, None, None, [True, False, False]
         )[0]
         return inputs
 
     def _before_relu(self, gradient: Tensor) -> Tensor:
         if not self._relu:
             return gradient
-        y = self._kept[5]
-        through: Tensor = torch.ops.aten.threshold_backward(gradient.to(y.dtype), y, 0.0)
-        return through.to(self._kind)
+        through: Tensor = torch.ops.aten.threshold_backward(gradient, self._kept[5], 0.0)
+        return through
 
 
 class _Stack:
@@ -225,15 +207,12 @@ class Network:
             gradient = self._layers[number].backward(gradient, first=number == 0)
 
 
-def network_of(
-    copies: Sequence[nn.Module], heads: Sequence[nn.Linear] = (), *, bf16: bool = False
-) -> Network:
+def network_of(copies: Sequence[nn.Module], heads: Sequence[nn.Linear] = ()) -> Network:
     """C networks of sb3-contrib of one shape, whose parameters and statistics it shares.
 
     Args:
         copies: of each network its normalisations, linear maps and ReLUs.
         heads: linear maps that follow the last normalisation of a single network.
-        bf16: multiply in bfloat16 in wide layers.
 
     Raises:
         TypeError: another kind of layer.
@@ -253,13 +232,13 @@ def network_of(
     pairs = list(zip(norms, linears, strict=True))
     return Network(
         [
-            Layer(of_copies, maps, relu=number < len(pairs) - 1, bf16=bf16)
+            Layer(of_copies, maps, relu=number < len(pairs) - 1)
             for number, (of_copies, maps) in enumerate(pairs)
         ]
     )
 
 
-def actor_network(actor: Actor, *, bf16: bool = False) -> Network:
+def actor_network(actor: Actor) -> Network:
     """Outputs mean and log standard deviation, joined."""
     heads: list[Any] = [actor.mu, actor.log_std]
-    return network_of([actor.latent_pi], heads, bf16=bf16)
+    return network_of([actor.latent_pi], heads)

@@ -84,7 +84,7 @@ def family_names() -> list[str]:
 
 
 def is_family(name: str) -> bool:
-    """Whether there is a family of that name; other packages are looked at only if none of these here is."""
+    """Whether there is a family of that name. Other packages are searched only if it is not known yet."""
     return name in _factories or name in family_names()
 
 

@@ -46,7 +46,7 @@ class ContextConfig(StrictModel):
         source: ``encoder``: inferred from context transitions; ``none``: z = 0, a lower bound in comparisons;
             ``parameters``: the task's parameters, scaled to [-1, 1], an upper bound (they set the size of z).
         dim: entries of z.
-        octaves: of ``parameters``, as many of their sines and cosines follow (Fourier features).
+        octaves: with ``parameters``: how many octaves of their sines and cosines z has, too.
         hidden: hidden layers of the context encoder.
         next_observation: transitions include s'; ``auto``: if the family's dynamics vary.
         learning_rate: learning rate of Adam.
@@ -58,6 +58,12 @@ class ContextConfig(StrictModel):
     hidden: DeepSizes = (256, 256)
     next_observation: bool | Literal["auto"] = "auto"
     learning_rate: Rate = 1e-4
+
+    @model_validator(mode="after")
+    def _octaves_are_of_parameters(self) -> Self:
+        if self.octaves and self.source != "parameters":
+            raise ValueError(f"octaves are of parameters, and context.source is {self.source}")
+        return self
 
 
 class WorldModelConfig(StrictModel):

@@ -22,9 +22,9 @@ def _single_precision(value: float) -> float:
 Rate = Annotated[float, Field(gt=0.0, le=LARGEST, allow_inf_nan=False), AfterValidator(_single_precision)]
 Weight = Annotated[float, Field(ge=0.0, le=LARGEST, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
-#: Bins of a two-hot regression, see :class:`clwm_train.model.scalar.TwoHot`.
-#: Beyond these, sines of float32 parameters are noise.
+#: Beyond 16, sines of parameters in single precision are noise.
 Octaves = Annotated[int, Field(ge=0, le=16)]
+#: Bins of a two-hot regression, see :class:`clwm_train.model.scalar.TwoHot`.
 Bins = Annotated[int, Field(ge=2, le=10_001)]
 #: exp of this and of its negative is well within single precision.
 LogStd = Annotated[float, Field(ge=-20.0, le=20.0)]

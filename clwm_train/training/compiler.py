@@ -29,8 +29,8 @@ from clwm_data.store.digest import json_sha256
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-#: Number of updates from which runs are compiled: from about there on even the first run of a configuration
-#: gains at `tiny`, the size that gains least (docs/benchmarks.md). A newcomer's first run is such a one.
+#: Number of updates from which runs are compiled. From about there on even the first run of a configuration
+#: gains at `tiny`, the size that gains least (docs/benchmarks.md); shorter first runs would take longer.
 WORTHWHILE = 10_000
 #: A backend of torch.compile: a name, such as eager, which only traces, or a function.
 Backend = str | Callable[..., Any]

@@ -121,6 +121,11 @@ def test_an_oracle_infers_nothing_and_must_be_told() -> None:
         Agent(config, [0], 2, 2)
 
 
+def test_octaves_without_parameters_are_refused() -> None:
+    with pytest.raises(ClwmError, match="octaves are of parameters, and context"):
+        resolve("spc", "tiny", ["context.octaves=4"])
+
+
 @pytest.mark.parametrize("source", ["none", "parameters"])
 def test_a_world_model_can_do_without_inference(source: str, store: Store, tmp_path: Path) -> None:
     agent = trained(store, tmp_path / "run", "spc", f"context.source={source}", "objectives.infonce=null")
