@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -104,39 +105,39 @@ class ArrayMetadata(StrictModel):
     storage_transformers: Annotated[list[Any], Field(max_length=0)] = Field(default_factory=list)
     dimension_names: Annotated[list[Text | None], Field(max_length=2)] | None = None
 
-    @property
+    @cached_property
     def sharding(self) -> _ShardingOptions | None:
         """How a file is cut into chunks, or ``None`` where a file is one chunk."""
         first = self.codecs[0]
         return first.configuration if isinstance(first, _Sharding) else None
 
-    @property
+    @cached_property
     def file_shape(self) -> list[int]:
         """Shape of the values of one file (a shard, or a chunk)."""
         return self.chunk_grid.configuration.chunk_shape
 
-    @property
+    @cached_property
     def chunk_shape(self) -> list[int]:
         """Shape of the values that are decoded at once."""
         return self.file_shape if self.sharding is None else self.sharding.chunk_shape
 
-    @property
+    @cached_property
     def chunk_codecs(self) -> list[str]:
         """Names of the codecs of a chunk: ``bytes``, optionally ``zstd``, optionally ``crc32c``."""
         codecs = self.codecs if self.sharding is None else self.sharding.codecs
         return [codec.name for codec in codecs]
 
-    @property
+    @cached_property
     def chunk_bytes(self) -> int:
         """Size of a decoded chunk."""
         return math.prod(self.chunk_shape) * np.dtype(self.data_type).itemsize
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Size of the decoded array."""
         return math.prod(self.shape) * np.dtype(self.data_type).itemsize
 
-    @property
+    @cached_property
     def files(self) -> tuple[int, ...]:
         """Number of files along each dimension."""
         return _ceil(self.shape, self.file_shape)

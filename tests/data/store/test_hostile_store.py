@@ -271,8 +271,19 @@ def test_an_array_file_other_than_the_checked_metadata_is_refused(store_path: Pa
 
 def test_a_task_larger_than_the_memory_is_refused(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_task, "available_memory", lambda: 100)
+    monkeypatch.setattr(stored_task, "MODEST_BYTES", 1000)
     with pytest.raises(UnavailableError, match="more than the memory of 100 bytes"):
         open_store(store_path).tasks[6].load()
+
+
+def test_a_modest_task_is_read_without_a_look_at_the_memory(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes as long as reading such a task."""
+    monkeypatch.setattr(stored_task, "available_memory", lambda: pytest.fail("was asked"))
+    task = open_store(store_path).tasks[6]
+    assert 1000 < task.nbytes < stored_task.MODEST_BYTES
+    task.load()
 
 
 # -- chunks ------------------------------------------------------------------------------------------------

@@ -108,6 +108,8 @@ def with_returns(arrays: TaskArrays, reward: np.ndarray) -> dict[str, np.ndarray
     [
         (lambda a: replace(a, reward=with_value(a.reward, 3, np.nan)), "reward: row 3 holds a value"),
         (lambda a: replace(a, observation=with_value(a.observation, 5, np.inf)), "observation: row 5"),
+        (lambda a: replace(a, observation=with_value(a.observation, (6, 1), -np.inf)), "observation: row 6"),
+        (lambda a: replace(a, action=with_value(a.action, (2, 1), np.nan)), "action: row 2 holds a value"),
         (lambda a: replace(a, action=with_value(a.action, 4, 1.5)), "action: row 4 is outside"),
         (lambda a: replace(a, reward=a.reward + 1), "return is not the sum"),
         (lambda a: replace(a, truncated=with_value(a.truncated, 2, True)), "before its last step"),
