@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 #: Largest ``zarr.json`` of an array; the writer's have half a kilobyte.
 MAX_ARRAY_METADATA_BYTES = 2**20
 
-#: Tasks of up to this size are read without asking how much memory is left, which takes as long as reading some
-#: of them.
+#: Tasks of up to this size are read without asking how much memory is left, which takes as long as reading
+#: some of them.
 MODEST_BYTES = 2**24
 
 #: Downloads the files of a task, given its index, to where the store keeps them.
