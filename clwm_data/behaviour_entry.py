@@ -35,7 +35,8 @@ class BehaviourEntry(StrictModel):
         file: of a policy that is ``sb3`` or ``run``.
         adapted: how the agent of a run knows the task: ``zero-shot`` (default) or ``few-shot``.
         deterministic: a policy that was trained acts without its own noise.
-        zoo: folder with the learned policies; by default those that ship with clwm.
+        zoo: folder with the learned policies, or the name of further ones that ship with clwm
+            (``ant-dir-unturned``); by default those that ship as the family's.
         sha256: digest of the checkpoint's file, or of the function's: must match if given; filled in when a
             manifest is resolved.
         noise: standard deviation of Gaussian noise added to the policy's action, which is then clipped; for a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from clwm_data.errors import ConflictError, NotFoundError
@@ -24,19 +24,34 @@ def shipped_folder(family: TaskFamily) -> Path | None:
     return folder if (folder / CARD).is_file() else None
 
 
+def zoo_folder(family: TaskFamily, zoo: str | None) -> Path | None:
+    """The folder that ``zoo`` means; ``None`` if none ships for the family.
+
+    Args:
+        family: the family of the policies.
+        zoo: a folder, or the name of further policies that ship with clwm, such as ``ant-dir-unturned``;
+            ``None`` for those that ship as the family's.
+    """
+    if zoo is None:
+        return shipped_folder(family)
+    named = _ROOT / zoo
+    is_name = PurePath(zoo).name == zoo and not Path(zoo).exists()
+    return named if is_name and (named / CARD).is_file() else Path(zoo)
+
+
 def find_zoo(family: TaskFamily, zoo: str | None) -> tuple[Path, Card]:
     """A zoo folder and its card.
 
     Args:
         family: the family of the policies.
-        zoo: the folder; ``None`` for the one that ships with clwm.
+        zoo: as in :func:`zoo_folder`.
 
     Raises:
         ClwmError: there is no such folder, or its card cannot be used.
     """
     from clwm_data.zoo.card import read_card  # here: whether policies ship is known without a card
 
-    folder = shipped_folder(family) if zoo is None else Path(zoo)
+    folder = zoo_folder(family, zoo)
     if folder is None:
         raise NotFoundError(
             f"family {family.name} has no trained policies yet: make some with `clwm behaviour train "
@@ -66,7 +81,7 @@ def find_policies(family: TaskFamily, zoo: str | None, quality: int, sha256: str
     Raises:
         ClwmError: the checkpoint does not exist, or its file is another one.
     """
-    folder = shipped_folder(family) if zoo is None else Path(zoo)
+    folder = zoo_folder(family, zoo)
     state = None if folder is None else file_state(folder / CARD)
     return _policies(family, zoo, (quality, sha256), state)
 

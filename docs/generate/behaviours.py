@@ -80,6 +80,11 @@ turned by quarters or mirrored. Your own family names its symmetries in `TaskFam
 ([how](new-family.md)). The ants' shipped checkpoints were chosen from earlier checkpoints and their images,
 since the run itself was not kept; minutes between those are interpolated.
 
+**Without images.** Earlier checkpoints of ant-dir ship as well, under the name `ant-dir-unturned` (`zoo:
+ant-dir-unturned` in a manifest): up to three policies of one training share the tasks, and none is turned or
+mirrored. The best returns 824 on the mean over tasks instead of 970. `ant-dir-unturned-small` is collected
+with them; [results](results.md#two-datasets-of-ant-dir) say what it makes easier.
+
 **Relabelling.** Where tasks differ in the reward alone, half of the transitions (`--relabelled`) reach the
 learner as those of another task, drawn at random, with the reward that the simulator computes for it;
 point-robot and Meta-World cannot compute it. In the -ls families transitions can become those of another

@@ -27,6 +27,7 @@ the same type with the same package versions.
 | `<family>` | 200,000 transitions: five stages of a trained policy | the paper's protocol; a gigabyte |
 | `<family>-small` | 125 episodes: random, four stages of a trained policy | first experiments; minutes |
 | of `cheetah-dir`, `-wind`, `hopper-param`, `walker-param` | as much: random, two stages | as above |
+| `ant-dir-unturned-small` | as `ant-dir-small`, by policies without images | comparisons on ant-dir |
 | `<family>-expert`, `-medium` | 200,000 transitions: the best policy, one half way | studies of quality |
 | `<family>-tiny` | a few episodes | tests |
 | `mw-<task>` | 16 episodes of the scripted policy with four levels of noise | first experiments; minutes |

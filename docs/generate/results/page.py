@@ -47,6 +47,7 @@ SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "policies": (tables.each_method, 1),
     "ml10": (tables.each_dataset, 2),
     "observations": (tables.each_dataset, 2),
+    "ant-dir-data": (tables.each_dataset, 2),
 }
 
 
