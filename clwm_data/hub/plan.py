@@ -31,12 +31,14 @@ class PlannedFile:
         source: file on disk, or the content.
         bytes: size.
         state: what the push does with the file.
+        sha256: of its content, in hexadecimal, where that is known.
     """
 
     path: str
     source: Path | bytes
     bytes: int
     state: State
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,23 @@ def remote_files(reference: HubReference, commit: str) -> dict[str, RepoFile]:
     return {entry.path: entry for entry in listing if isinstance(entry, RepoFile)}
 
 
-def planned(path: str, source: Path | bytes, remote: Mapping[str, RepoFile]) -> PlannedFile:
-    """The plan for a file that the repository shall hold."""
+def planned(
+    path: str, source: Path | bytes, remote: Mapping[str, RepoFile], sha256: str | None = None
+) -> PlannedFile:
+    """The plan for a file that the repository shall hold.
+
+    Args:
+        path: in the repository.
+        source: file on disk, or the content.
+        remote: what the repository holds, by path.
+        sha256: of the content, if it was computed before: a large file is then not read for it again.
+    """
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     published = remote.get(path)
-    if published is None:
-        return PlannedFile(path, source, size, "new")
-    return PlannedFile(path, source, size, "same" if _is_same(source, size, published) else "changed")
+    state: State = "new"
+    if published is not None:
+        state = "same" if _is_same(source, size, published, sha256) else "changed"
+    return PlannedFile(path, source, size, state, sha256)
 
 
 def deleted(path: str) -> PlannedFile:
@@ -108,16 +120,19 @@ def deleted(path: str) -> PlannedFile:
     return PlannedFile(path, b"", 0, "deleted")
 
 
-def _is_same(source: Path | bytes, size: int, published: RepoFile) -> bool:
+def _is_same(source: Path | bytes, size: int, published: RepoFile, sha256: str | None) -> bool:
     """Compare with a large file's SHA-256, or with the git hash of a small one."""
     if published.size != size:
         return False
     if published.lfs is not None:
-        digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_sha256(source)
-        return digest == published.lfs.sha256
+        return (sha256 or _sha256(source)) == published.lfs.sha256
     content = source if isinstance(source, bytes) else read_bounded(source)
     git_hash = hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False)
     return git_hash.hexdigest() == published.blob_id
+
+
+def _sha256(source: Path | bytes) -> str:
+    return hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else file_sha256(source)
 
 
 def existing_card(reference: HubReference, commit: str) -> str:

@@ -198,9 +198,7 @@ class _Upload:
         def commit() -> str:
             # Created for every attempt: the client marks operations as done.
             operations = [
-                CommitOperationDelete(file.path)
-                if file.state == "deleted"
-                else CommitOperationAdd(file.path, file.source)
+                CommitOperationDelete(file.path) if file.state == "deleted" else _addition(file)
                 for file in files
             ]
             info = api().create_commit(
@@ -222,6 +220,13 @@ class _Upload:
         if self._on_progress is not None:
             self._on_progress(size, total)
         return oid
+
+
+def _addition(file: PlannedFile) -> CommitOperationAdd:
+    operation = CommitOperationAdd(file.path, file.source)
+    if file.sha256 is not None:  # else the client reads the file once more to compute it
+        operation.upload_info.sha256 = bytes.fromhex(file.sha256)
+    return operation
 
 
 def _batches(files: Sequence[PlannedFile], most: int) -> Iterator[list[PlannedFile]]:

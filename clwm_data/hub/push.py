@@ -176,8 +176,8 @@ def plan_push(
     remote = {} if head is None else remote_files(reference, head)
     folder, records = store_file(store.name), [task.record for task in store.tasks.values()]
     data = [
-        planned(f"{folder}/{path.relative_to(store.path).as_posix()}", path, remote)
-        for path in _task_files(store)
+        planned(f"{folder}/{path.relative_to(store.path).as_posix()}", path, remote, sha256)
+        for path, sha256 in _task_files(store)
     ]
     data += [planned(path, file, remote) for path, file in parquet.items()]
     manifest = root.record.manifest.model_dump(mode="json", exclude_none=True)
@@ -196,13 +196,17 @@ def plan_push(
     return Plan(head, data, [*last, *map(deleted, stale)], losses)
 
 
-def _task_files(store: Store) -> Iterator[Path]:
-    """The files of a store, without its root and without anything that a user put beside them."""
-    yield store.path / TASKS / METADATA
+def _task_files(store: Store) -> Iterator[tuple[Path, str | None]]:
+    """The files of a valid store, with their SHA-256 where the store has it.
+
+    Without its root, and without anything that a user put beside them.
+    """
+    yield store.path / TASKS / METADATA, None
     for index, task in store.tasks.items():
         group = store.path / TASKS / task_folder(index)
-        yield group / METADATA
-        yield from (group / file for file in sorted(task.record.files))
+        yield group / METADATA, store.record.tasks[str(index)]
+        for name, file in sorted(task.record.files.items()):
+            yield group / name, file.sha256
 
 
 def _figure(store: Store, records: Sequence[TaskRecord]) -> bytes:

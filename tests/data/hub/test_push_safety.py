@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import lfs
 
 import clwm_data.hub.outgoing as outgoing
+import clwm_data.hub.plan as plan
 from clwm_data.edit import select
-from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError
+from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError, UnavailableError
 from clwm_data.hub.outgoing import NOBODY
 from clwm_data.hub.publication import Pushed
 from clwm_data.hub.pull import pull
@@ -269,3 +271,27 @@ def test_what_lies_beside_the_stores_files_stays_at_home(hub: HubServer, store_p
     assert theirs == {
         p for p in files_of(store_path) if p.startswith(("tiny.zarr/tasks/", "tiny.zarr/zarr."))
     }
+
+
+def test_digests_that_the_check_compared_are_not_computed_again(
+    hub: HubServer, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the upload nor to see that there is nothing to upload."""
+    monkeypatch.setattr(lfs, "sha_fileobj", lambda file: pytest.fail(f"{file.name} is read again"))
+    monkeypatch.setattr(plan, "file_sha256", lambda path: pytest.fail(f"{path} is read again"))
+    first = push(store_path, "user/data", parquet=False)
+    assert files_of(store_path).items() <= hub.dataset().files().items()
+    assert first.files > len(files_of(store_path))
+    again = push(store_path, "user/data", parquet=False)
+    assert (again.files, again.commit) == (0, first.commit)
+
+
+def test_a_file_that_changes_after_the_check_is_not_published(hub: HubServer, store_path: Path) -> None:
+    publication = publish_store(store_path, "user/data", parquet=False)
+    file = store_path / "tasks/0006/reward/c.0"
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UnavailableError, match="content does not match"):
+        publication.push()
+    assert "tiny.zarr/zarr.json" not in hub.dataset().files()
