@@ -13,7 +13,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
-from clwm_data.yaml_text import printable
+from clwm_data.yaml_values import printable
 
 from .common import counting_bar, echo_json, echo_table, progress_bar
 from .completion import names, runs

@@ -18,7 +18,7 @@ from clwm_data.opening import RUNS, open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.preview import Choice, Clip, check_format, preview_family, preview_store, write_preview
 from clwm_data.ranges import parse_indices
-from clwm_data.yaml_text import printable
+from clwm_data.yaml_values import printable
 
 from .common import progress_bar
 from .completion import families, names, runs, stores

@@ -30,7 +30,7 @@ from clwm_data.ranges import parse_indices
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
 from clwm_data.suggestions import suggestion
 from clwm_data.trust import check_allowed, remember
-from clwm_data.yaml_text import shown
+from clwm_data.yaml_values import shown
 from clwm_data.zoo.shipped import shipped_folder
 
 __all__ = [

@@ -11,15 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.suggestions import close_names, either, suggestion
-from clwm_data.yaml_text import (
+from clwm_data.yaml_text import parse_yaml, read_yaml
+from clwm_data.yaml_values import (
     MAX_NUMBER_LENGTH,
     Path_,
     YamlDocument,
     dotted,
     parse_scalar,
-    parse_yaml,
     printable,
-    read_yaml,
     shown,
 )
 

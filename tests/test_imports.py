@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,16 @@ def test_importing_the_package_imports_neither_gymnasium_nor_zarr() -> None:
         "zarr",
         "huggingface_hub",
     }
+
+
+def test_showing_a_store_imports_what_its_metadata_needs() -> None:
+    store = Path(__file__).parent / "data/store/golden-1.zarr"
+    shown = imported_by(
+        "from contextlib import suppress; from clwm_cli.main import main\n"
+        f"with suppress(SystemExit): main(['info', {str(store)!r}])"
+    )
+    assert "pydantic" in shown
+    assert not shown & {"gymnasium", "numcodecs", "yaml", "zarr"}
 
 
 def test_the_options_of_training_are_shown_without_reading_a_store() -> None:

@@ -14,7 +14,7 @@ from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import Episode, TaskArrays, one_hot
 from clwm_data.store.format import MOST_ACTIONS
 from clwm_data.store.stored_task import StoredTask
-from clwm_data.yaml_text import shown
+from clwm_data.yaml_values import shown
 
 #: Actions may exceed their bounds by this share of the range: bounds are float64, actions float32.
 ROUNDING = 1e-5

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from clwm_data.errors import DamagedDataError
 from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import DTYPES
-from clwm_data.store.format import METADATA, FileRecord
+from clwm_data.store.format import METADATA, FileRecord, file_name
 from clwm_data.strict import StrictModel, Text, first_mistake
 
 #: Largest chunk that is decoded at once; the writer's are about 1 MiB.
@@ -145,11 +145,6 @@ class ArrayMetadata(StrictModel):
     def positions(self) -> Iterator[tuple[int, ...]]:
         """Grid positions of the files; the one at (0, 2) is called ``c.0.2``."""
         return itertools.product(*map(range, self.files))
-
-
-def file_name(position: tuple[int, ...]) -> str:
-    """Name of the file at a grid position."""
-    return ".".join(["c", *map(str, position)])
 
 
 def array_metadata(

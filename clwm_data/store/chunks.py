@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.errors import DamagedDataError
-from clwm_data.store.array_metadata import ArrayMetadata
 from clwm_data.store.data_file import DataFile
+
+if TYPE_CHECKING:
+    from clwm_data.store.array_metadata import ArrayMetadata
 
 CHECKSUM = 4
 ABSENT = 2**64 - 1

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.store.array_metadata import ArrayMetadata
 from clwm_data.store.data_file import DataFile
+
+if TYPE_CHECKING:
+    from clwm_data.store.array_metadata import ArrayMetadata
 
 
 @dataclass(frozen=True)

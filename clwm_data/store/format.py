@@ -222,3 +222,8 @@ class StoreRecord(StrictModel):
 def task_folder(index: int) -> str:
     """Name of a task's group below ``tasks``."""
     return f"{index:04d}"
+
+
+def file_name(position: tuple[int, ...]) -> str:
+    """Name of an array's file at a position of its grid: ``c.0.2`` at (0, 2)."""
+    return ".".join(["c", *map(str, position)])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -17,7 +17,6 @@ from clwm_data.bounded import MAX_DOCUMENT_BYTES, read_bounded
 from clwm_data.errors import ClwmError, DamagedDataError, NotFoundError
 from clwm_data.mistaken import not_there
 from clwm_data.pages.numbers import plural
-from clwm_data.store.array_metadata import ArrayMetadata, array_metadata
 from clwm_data.store.arrays import DTYPES, OPTIONAL
 from clwm_data.store.digest import content_sha256, root_sha256
 from clwm_data.store.format import (
@@ -30,6 +29,9 @@ from clwm_data.store.format import (
     task_folder,
 )
 from clwm_data.strict import first_mistake
+
+if TYPE_CHECKING:
+    from clwm_data.store.array_metadata import ArrayMetadata
 
 #: A thousand tasks need about 12 MB.
 MAX_METADATA_BYTES = MAX_DOCUMENT_BYTES
@@ -142,6 +144,8 @@ class Root:
         Raises:
             DamagedDataError: it is not what the format says, or claims more than the files can hold.
         """
+        from clwm_data.store.array_metadata import array_metadata  # its models take long to make
+
         key = f"{TASKS}/{task_folder(record.index)}"
         arrays = {
             name: array_metadata(

@@ -16,18 +16,19 @@ from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
 from clwm_data.families.base import Parameters, Split, with_tuples
 from clwm_data.memory import TooLargeError, available_memory
 from clwm_data.pages.numbers import plural
-from clwm_data.store.array_metadata import ArrayMetadata, array_metadata, file_name
 from clwm_data.store.arrays import DTYPES, OPTIONAL, TaskArrays, one_hot
 from clwm_data.store.chunks import checked_chunks
 from clwm_data.store.data_file import DataFile
 from clwm_data.store.decode import Shard, can_decode, decode
 from clwm_data.store.digest import array_sha256, document_sha256
-from clwm_data.store.format import METADATA, TaskRecord
+from clwm_data.store.format import METADATA, TaskRecord, file_name
 from clwm_data.store.root import parse_json
 from clwm_data.store.soundness import value_findings
 
 if TYPE_CHECKING:
     import zarr
+
+    from clwm_data.store.array_metadata import ArrayMetadata
 
 #: Largest ``zarr.json`` of an array; the writer's have half a kilobyte.
 MAX_ARRAY_METADATA_BYTES = 2**20
@@ -142,6 +143,8 @@ class StoredTask:
         Raises:
             DamagedDataError: the array is missing or damaged.
         """
+        from clwm_data.store.array_metadata import array_metadata
+
         self._prepare(verify)
         self._check_presence(name, verify)
         folder, metadata, files = self._folder / name, self.arrays[name], self.record.array_files(name)

@@ -7,7 +7,8 @@ from typing import Any
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.strict import YamlDocument, build_model, read_yaml
-from clwm_data.yaml_text import MAX_YAML_DEPTH, parse_yaml_value, printable
+from clwm_data.yaml_text import parse_yaml_value
+from clwm_data.yaml_values import MAX_YAML_DEPTH, printable
 from clwm_train.config import BACKBONES, TrainConfig
 from clwm_train.methods.method_file import find, merge, names, read_method
 
