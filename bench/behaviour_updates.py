@@ -4,8 +4,9 @@ Usage: OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false
        python bench/behaviour_updates.py [--family cheetah-vel] [--updates 4] [--rounds 30]
 
 The same networks, batches of 256 from replay buffers filled by the same random actions, and one call of the
-learner's ``train`` with so many updates, as after every step of 8 environments: drawing the batches counts.
-Products: the matrix products of these updates alone, in float32. SBX takes part where ``sbx-rl`` is there.
+learner's ``train`` with so many updates, as after every step of 8 environments: drawing the batches counts,
+compiling does not. torch multiplies as in training runs (``multiplying_fast``). Products: the matrix products
+of these updates alone. SBX takes part where ``sbx-rl`` is there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sb3_contrib import CrossQ
 from stable_baselines3.common.logger import Logger
 
 from clwm_data.behaviour_training.crossq import make_crossq
+from clwm_data.behaviour_training.run import multiplying_fast
 from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv
 from clwm_data.families import TaskFamily, get_family
 
@@ -87,7 +89,8 @@ def learners(family: TaskFamily, updates: int) -> dict[str, Any]:
     common: dict[str, Any] = {"learning_rate": 1e-3, "buffer_size": 100_000, "seed": 0}
     arch = {"net_arch": [WIDTH, WIDTH]}
     made: dict[str, Any] = {
-        "clwm": make_crossq(env(), **common, updates=updates, relabelled=0.0),
+        "clwm": make_crossq(env(), **common, updates=updates, relabelled=0.0, compiled=True),
+        "clwm, not compiled": make_crossq(env(), **common, updates=updates, relabelled=0.0),
         "sb3-contrib": CrossQ("MlpPolicy", env(), **common, policy_kwargs=arch, device="cpu"),
     }
     if importlib.util.find_spec("sbx"):
@@ -116,9 +119,11 @@ def main() -> None:
 
         return run
 
-    contestants: dict[str, Callable[[], object]] = {name: train(name) for name in made}
-    contestants["products"] = alone
-    times = interleaved(contestants, options.rounds)
+    with multiplying_fast():
+        made["clwm"].train(gradient_steps=3, batch_size=BATCH)  # compiles
+        contestants: dict[str, Callable[[], object]] = {name: train(name) for name in made}
+        contestants["products"] = alone
+        times = interleaved(contestants, options.rounds)
     counts = {name: 3 if name == "products" else options.updates for name in times}
     each = {name: 1e3 * processor / counts[name] for name, (_, processor) in times.items()}
     rows = [[name, f"{value:.2f}", f"{value / each['clwm']:.2f}"] for name, value in each.items()]

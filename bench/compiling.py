@@ -18,7 +18,7 @@ import tempfile
 import torch
 from bench_update import Setting, Way, ours
 
-from clwm_train.training.compiler import check_compiler
+from clwm_data.compiler import check_compiler
 
 
 def start(size: str, method: str, compiles: bool) -> None:

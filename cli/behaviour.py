@@ -21,6 +21,7 @@ from .completion import families, names
 from .group import Group
 from .numbers import Count, FiniteFloat
 from .options import TargetPath
+from .settings_options import compile_option
 
 if TYPE_CHECKING:
     from clwm_data.behaviour_training.export import Measured
@@ -68,6 +69,7 @@ def behaviour() -> None:
     help="Share of the transitions that are relabelled as another task's, with its reward.  [default: 0.5 "
     "where tasks differ in the reward alone, else 0]",
 )
+@compile_option("20,000 updates (42,000 steps)")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, also beyond its earlier --steps.")
 def train(
     family: str,
@@ -77,6 +79,7 @@ def train(
     seed: int,
     tasks: str,
     relabelled: float | None,
+    compile: bool | None,
     resume: bool,
 ) -> None:
     """Train one task-conditioned policy for all tasks of FAMILY.
@@ -95,6 +98,7 @@ def train(
         require(module, "behaviour", f"training a behaviour policy for {family}")
     from clwm_data.behaviour_training.crossq import LEARNING_STARTS
     from clwm_data.behaviour_training.folder import RunFolder
+    from clwm_data.behaviour_training.run import decide_compiled
     from clwm_data.behaviour_training.run import train as run_training
     from clwm_data.behaviour_training.settings import CurvePoint, TrainingSettings
     from clwm_data.behaviour_training.vec_env import can_relabel
@@ -109,6 +113,13 @@ def train(
             f"clwm: learning begins after {LEARNING_STARTS:,} steps: every checkpoint will be untrained",
             err=True,
         )
+
+    def warn(text: str) -> None:
+        click.echo(f"{out}: {text}", err=True)
+
+    compiled = decide_compiled(settings, RunFolder(out), steps, resume=resume, requested=compile, warn=warn)
+    if compiled:
+        warn("the updates are compiled first, which takes a minute or two where none like them were before")
     with progress_bar(steps, "step", f"training {family}") as bar, _choosing(bar) as measured:
 
         def on_progress(done: int, last: CurvePoint) -> None:
@@ -122,6 +133,7 @@ def train(
                 steps=steps,
                 checkpoints=checkpoints,
                 resume=resume,
+                compiled=compiled,
                 on_progress=on_progress,
                 measured=measured,
             )

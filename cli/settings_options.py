@@ -24,6 +24,11 @@ PROTOCOL_NAMES = ("few-shot", "online-context", "non-prior", "zero-shot")
 _DEVICE = "cpu, cuda, cuda:1, ...; auto: a GPU if there is one."
 _THREADS = "CPU threads of a run.  [default: 1 if networks are small]"
 
+_COMPILE = (
+    "Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from then on.  "
+    "[default: as the run was begun; a new one from {} on, if there is a compiler]"
+)
+
 #: Name of an option -> its flags and its settings.
 _EXECUTION: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "threads": (("--threads",), {"type": Count(most=MOST_PROCESSES), "help": _THREADS}),
@@ -31,9 +36,7 @@ _EXECUTION: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--compile/--no-compile", "compile"),
         {
             "default": None,
-            "help": "Compile the update first (on CPU: a minute or two, with g++; then kept); quicker from "
-            "then on.  [default: as the run was begun; a new one from 10,000 updates on, if there is a "
-            "compiler]",
+            "help": _COMPILE.format("10,000 updates"),
         },
     ),
     "memory": (
@@ -47,6 +50,12 @@ _EXECUTION: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         },
     ),
 }
+
+
+def compile_option(worthwhile: str) -> Decorator:
+    """``--compile/--no-compile`` alone, where runs are compiled from so much on."""
+    flags, settings = _EXECUTION["compile"]
+    return click.option(*flags, **{**settings, "help": _COMPILE.format(worthwhile)})
 
 
 def execution_options(device: str, *names: str, **texts: str) -> Decorator:

@@ -92,10 +92,10 @@ def sweep(
       clwm sweep experiments/learns.yaml --engine ray --jobs 16
     """
     require("torch", "train", "training")
+    from clwm_data.compiler import check_compiler
     from clwm_train.execution import pick_device
     from clwm_train.sweep import ENGINES, list_jobs, narrow, read_experiment
     from clwm_train.tracking import check_trackers
-    from clwm_train.training.compiler import check_compiler
 
     whole = read_experiment(experiment)
     described = narrow(whole, stores, methods)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,12 +12,12 @@ from sb3_contrib import CrossQ
 from sb3_contrib.common.torch_layers import BatchRenorm1d
 from sb3_contrib.crossq.policies import Actor, CrossQPolicy
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor, nn
 
+from clwm_data.behaviour_training.flat import Adam, Network
+from clwm_data.behaviour_training.graph import Graph
 from clwm_data.behaviour_training.relabelling import RelabellingReplayBuffer
-from clwm_data.behaviour_training.renormalised import Network, actor_network, network_of
-from clwm_data.behaviour_training.squashed_gaussian import Draw
+from clwm_data.behaviour_training.updates import Transitions, Updates
 from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv
 
 #: Sizes of the hidden layers of actor and critics.
@@ -25,12 +26,26 @@ HIDDEN = (256, 256)
 LEARNING_STARTS = 2_000
 
 
+class _Kept(NamedTuple):
+    """The learner's tensors as they are trained, and what trains them."""
+
+    actor: Network
+    critics: Network
+    entropy: Adam
+    update_critics: Callable[..., None]
+    update_actor: Callable[..., None]
+
+
 class HandDifferentiatedCrossQ(CrossQ):
     """The same updates as sb3-contrib's, up to rounding, in less time: without autograd, and without
     gradients that nothing uses (those of the critics' parameters while the actor learns).
+
+    Attributes:
+        compiled: whether the updates are compiled first.
     """
 
-    _kept: tuple[Network, Network] | None = None
+    compiled = False
+    _kept: _Kept | None = None
 
     @torch.no_grad()
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
@@ -39,63 +54,65 @@ class HandDifferentiatedCrossQ(CrossQ):
         Raises:
             ValueError: the entropy coefficient is not learned, or noise depends on the state.
         """
-        log_weight, weight_optimiser = self.log_ent_coef, self.ent_coef_optimizer
-        if log_weight is None or weight_optimiser is None or self.use_sde or self.replay_buffer is None:
-            raise ValueError("only learned entropy coefficients and independent noise are supported")
-        self._update_learning_rate([self.actor.optimizer, self.critic.optimizer, weight_optimiser])
-        actor, critics = self._networks()
+        actor, critics, entropy, update_critics, update_actor = self._networks()
+        optimisers = self.actor.optimizer, self.critic.optimizer, self.ent_coef_optimizer
+        self._update_learning_rate([each for each in optimisers if each is not None])
         for _ in range(gradient_steps):
             self._n_updates += 1
-            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            entropy_weight = log_weight.exp()
-            self._update_critics(actor, critics, batch, entropy_weight)
+            batch = self._batch(batch_size)
+            update_critics(
+                (critics.adam.arrays, critics.statistics),
+                (actor.adam.arrays.parameters, actor.statistics),
+                entropy.arrays.parameters,
+                batch,
+                torch.randn_like(batch.actions),
+                critics.adam.rates(),
+            )
             if self._n_updates % self.policy_delay == 0:
-                log_prob = self._update_actor(actor, critics, batch, entropy_weight)
-                log_weight.grad = -(log_prob + float(self.target_entropy)).mean().view_as(log_weight)
-                weight_optimiser.step()
+                update_actor(
+                    (actor.adam.arrays, actor.statistics),
+                    (critics.adam.arrays.parameters, critics.statistics),
+                    entropy.arrays,
+                    batch,
+                    torch.randn_like(batch.actions),
+                    (actor.adam.rates(), entropy.rates()),
+                )
 
-    def _networks(self) -> tuple[Network, Network]:
-        """Actor and critics as they are trained; made anew when the modules' tensors were replaced."""
+    def _batch(self, size: int) -> Transitions:
+        """Transitions from the replay buffer."""
+        assert self.replay_buffer is not None
+        sample = self.replay_buffer.sample(size, env=self._vec_normalize_env)
+        discount = self.gamma if sample.discounts is None else sample.discounts
+        return Transitions(
+            sample.observations,
+            sample.next_observations,
+            sample.actions,
+            sample.rewards,
+            (1 - sample.dones) * discount,
+        )
+
+    def _networks(self) -> _Kept:
+        """The learner's arrays as they are trained; made anew when the modules' tensors were replaced."""
+        log_weight, weight_optimiser = self.log_ent_coef, self.ent_coef_optimizer
+        if log_weight is None or weight_optimiser is None or self.use_sde:
+            raise ValueError("only learned entropy coefficients and independent noise are supported")
         kept = self._kept
-        if kept is None or not all(network.intact() for network in kept):
-            kept = self._kept = actor_network(self.actor), network_of(self.critic.q_networks)
+        if kept is None or not all(part.intact() for part in kept[:3]):
+            actor = self.actor
+            heads: list[Any] = [actor.mu, actor.log_std]
+            parts = (
+                Network([actor.latent_pi], actor.optimizer, heads),
+                Network(self.critic.q_networks, self.critic.optimizer),
+                Adam(weight_optimiser, [log_weight]),
+            )
+            kept = self._kept = _Kept(*parts, *self._updates(Updates(*parts, float(self.target_entropy))))
         return kept
 
-    def _update_critics(
-        self, actor: Network, critics: Network, batch: ReplayBufferSamples, entropy_weight: Tensor
-    ) -> None:
-        """Both critics see a batch and its successors together, so that they share the statistics."""
-        count = len(batch.rewards)
-        following = Draw(actor.forward(batch.next_observations, training=False)[0])
-        states = torch.cat([batch.observations, batch.next_observations])
-        inputs = torch.cat([states, torch.cat([batch.actions, following.action])], 1)
-        values = critics.forward(inputs, training=True)
-        lowest = values[:, 0, count:].amin(0) - entropy_weight * following.log_prob
-        discounts = self.gamma if batch.discounts is None else batch.discounts.squeeze(1)
-        target = batch.rewards.squeeze(1) + (1 - batch.dones.squeeze(1)) * discounts * lowest
-        gradient = torch.zeros_like(values)
-        gradient[:, 0, :count] = (values[:, 0, :count] - target) / count  # of half the squared error
-        critics.backward(gradient)
-        self.critic.optimizer.step()
-
-    def _update_actor(
-        self, actor: Network, critics: Network, batch: ReplayBufferSamples, entropy_weight: Tensor
-    ) -> Tensor:
-        """The actor maximises the lower of the critics' values and its entropy.
-
-        Returns:
-            log densities [B] of the actions before the update.
-        """
-        count = len(batch.rewards)
-        drawn = Draw(actor.forward(batch.observations, training=True)[0])
-        inputs = torch.cat([batch.observations, drawn.action], 1)
-        values = critics.forward(inputs, training=False)
-        chosen = torch.zeros_like(values).scatter_(0, values.argmin(0, keepdim=True), -1 / count)
-        of_inputs = critics.input_gradient(chosen).sum(0)
-        of_actions = of_inputs[-drawn.action.shape[1] :].t()
-        actor.backward(drawn.backward(of_actions, entropy_weight / count).unsqueeze(0))
-        self.actor.optimizer.step()
-        return drawn.log_prob
+    def _updates(self, updates: Updates) -> tuple[Callable[..., None], Callable[..., None]]:
+        """The critics' and the actor's, compiled at their first call if that is asked for."""
+        if self.compiled:
+            return Graph(updates.update_critics), Graph(updates.update_actor)
+        return updates.update_critics, updates.update_actor
 
 
 def make_crossq(
@@ -106,6 +123,7 @@ def make_crossq(
     learning_rate: float,
     updates: int,
     relabelled: float,
+    compiled: bool = False,
 ) -> HandDifferentiatedCrossQ:
     """A learner.
 
@@ -116,6 +134,7 @@ def make_crossq(
         learning_rate: learning rate of all networks.
         updates: gradient steps per step of the vector environment.
         relabelled: share of a batch that is relabelled with another task; 0 unless the family can relabel.
+        compiled: compile the updates first.
     """
     learner = HandDifferentiatedCrossQ(
         CrossQPolicy,
@@ -128,7 +147,7 @@ def make_crossq(
         ent_coef="auto_0.1",
         policy_kwargs={
             "net_arch": list(HIDDEN),
-            "optimizer_kwargs": {"betas": (0.5, 0.999), "fused": True},
+            "optimizer_kwargs": {"betas": (0.5, 0.999)},
         },
         seed=seed,
         device="cpu",
@@ -137,6 +156,7 @@ def make_crossq(
             {"conditioning": env.conditioning, "share": relabelled, "seed": seed} if relabelled else None
         ),
     )
+    learner.compiled = compiled
     # Its default logger would leave an empty temporary folder behind at every call of learn.
     learner.set_logger(Logger(folder=None, output_formats=[]))
     return learner

@@ -1,244 +1,214 @@
-"""CrossQ's networks, batch renormalisation (Ioffe 2017) before every linear map, differentiated by hand.
+"""CrossQ's networks: batch renormalisation (Ioffe 2017) before every linear map, differentiated by hand.
 
-Several networks of one shape are computed together, and arrays are [networks, features, batch], so that
-PyTorch's layer normalisation, which makes one pass over the data, normalises each feature over the batch:
-n = (x - mean) / sqrt(biased variance + eps'). A layer is W (gain n + shift) + b, computed as
-(W gain) n + (b + W shift); all sums over the batch that the gradients of gain, shift and W need follow from
-the small matrix g n^T, g being the output's gradient.
+Several networks of one shape are computed together, and arrays are [networks, features, batch], so that a
+feature's batch is contiguous. With std = sqrt(unbiased variance + ``eps``), normalisation, gain and shift of
+a feature x are one affine map, a x + c, where
+
+    a = scale r / std,  c = shift + scale d - a mean                  (training, r and d as in the paper)
+    a = scale / running std,  c = shift - a running mean              (otherwise)
+
+and a layer is W (a x + c) + b, computed as (W a) x + (b + W c). So normalised batches are never in memory,
+and all sums over the batch that the gradients need follow from the small matrix g x^T, g being the output's
+gradient. Nothing here uses autograd, changes an argument, or depends on the values of a tensor: the same
+functions run as they are or compiled.
 
 Beyond its warm-up, sb3-contrib's batch renormalisation corrects the batch variance before it adds ``eps``;
-here, as in the paper, r = std / running std and d = (mean - running mean) / running std with
-std = sqrt(variance + ``eps``), and outputs are r (x - mean) / std + d.
+here, as in the paper, std = sqrt(variance + ``eps``) there, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from sb3_contrib.common.torch_layers import BatchRenorm1d
-from sb3_contrib.crossq.policies import Actor
-from torch import Tensor, nn
+from torch import Tensor
 
 
-class Layer:
-    """Batch renormalisation, linear maps side by side, and a ReLU in hidden layers. Used without autograd.
-
-    The parameters and running statistics of the modules become views of arrays that hold those of all
-    networks.
-
-    Args:
-        norms: the normalisation of each of C networks.
-        linears: for each network, maps of the same input; their outputs are joined.
-        relu: whether a ReLU follows.
-    """
-
-    _kept: tuple[Tensor, ...]
-    _moments: tuple[Tensor, ...]
-
-    def __init__(self, norms: Sequence[Any], linears: Sequence[Sequence[nn.Linear]], *, relu: bool) -> None:
-        self._norm, self._relu = norms[0], relu
-        self._weight, self._bias = (
-            _Stack([[getattr(linear, name) for linear in maps] for maps in linears])
-            for name in ("weight", "bias")
-        )
-        self._scale, self._shift, self._mean, self._var, self._steps = (
-            _Stack([[getattr(norm, name)] for norm in norms])
-            for name in ("scale", "bias", "ra_mean", "ra_var", "steps")
-        )
-        self._stacks = (
-            self._weight,
-            self._bias,
-            self._scale,
-            self._shift,
-            self._mean,
-            self._var,
-            self._steps,
-        )
-
-    def intact(self) -> bool:
-        """Whether the modules still share their tensors with this layer."""
-        return all(stack.intact() for stack in self._stacks)
-
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x [C or 1, inputs, B] -> [C, outputs, B]; training uses batch statistics and updates the running
-        ones."""
-        weight, normal = self._weight.values, x
-        if training:
-            normal, gain, shift = self._normalised(x)
-        else:
-            gain = self._scale.values / (self._var.values + self._norm.eps).sqrt_()
-            shift = torch.addcmul(self._shift.values, gain, self._mean.values, value=-1.0)
-        folded = weight * gain.unsqueeze(1)
-        offset = torch.bmm(shift.unsqueeze(1), weight.transpose(1, 2)).squeeze(1).add_(self._bias.values)
-        normal = normal.expand(len(folded), -1, -1)
-        y = torch.baddbmm(offset.unsqueeze(2), folded, normal)
-        if self._relu:
-            y.clamp_(min=0.0)
-        self._kept = x, normal, gain, shift, folded, y
-        return y
-
-    def _normalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The normalised batch, and its gain and shift [C, inputs]; the running statistics are updated."""
-        norm, count = self._norm, x.shape[2]
-        running_mean, running_var = self._mean.values, self._var.values
-        share = (count - 1) / count  # of the variance over n - 1 in the biased one
-        normal, mean, inverse = torch.native_layer_norm(x, [count], None, None, norm.eps * share)
-        mean, std = mean.squeeze(2), (share**0.5 * inverse.squeeze(2)).reciprocal_()
-        r, d = torch.full_like(std, share**0.5), torch.zeros_like(std)
-        if self._steps.values[0] > norm.warmup_steps:
-            running_std = (running_var + norm.eps).sqrt_()
-            r = (std / running_std).clamp_(1 / norm.rmax, norm.rmax).mul_(share**0.5)
-            d = ((mean - running_mean) / running_std).clamp_(-norm.dmax, norm.dmax)
-        running_mean.lerp_(mean, norm.momentum)
-        running_var.lerp_(std.square_().sub_(norm.eps), norm.momentum)
-        self._steps.values += 1
-        self._moments = mean, inverse, r, d
-        scale = self._scale.values
-        return normal, scale * r, torch.addcmul(self._shift.values, scale, d)
-
-    def input_gradient(self, gradient: Tensor) -> Tensor:
-        """Gradient of the input [C, inputs, B] after a forward pass that did not train."""
-        return torch.bmm(self._kept[4].transpose(1, 2), self._before_relu(gradient))
-
-    def backward(self, gradient: Tensor, *, first: bool) -> Tensor:
-        """Set the parameters' gradients after a forward pass that trained.
-
-        Args:
-            gradient: of the output [C, outputs, B].
-            first: the input's gradient is not needed.
-
-        Returns:
-            the gradient of the input [C, inputs, B]; empty for the first layer.
-        """
-        x, normal, gain, shift, folded, _ = self._kept
-        mean, inverse, r, d = self._moments
-        weight, summed, total = self._weight.values, self._bias.gradients, self._shift.gradients
-        gradient = self._before_relu(gradient)
-        torch.sum(gradient, 2, out=summed)
-        torch.bmm(summed.unsqueeze(1), weight, out=total.unsqueeze(1))
-        joint = torch.bmm(gradient, normal.transpose(1, 2))
-        along = (weight * joint).sum(1)
-        torch.addcmul(along.mul_(r), total, d, out=self._scale.gradients)
-        torch.addcmul(
-            joint.mul_(gain.unsqueeze(1)),
-            summed.unsqueeze(2),
-            shift.unsqueeze(1),
-            out=self._weight.gradients,
-        )
-        if first:
-            return gradient.new_empty(0)
-        of_normal = torch.bmm(folded.transpose(1, 2), gradient)
-        inputs: Tensor = torch.ops.aten.native_layer_norm_backward(
-            of_normal, x, x.shape[2:], mean.unsqueeze(2), inverse, None, None, [True, False, False]
-        )[0]
-        return inputs
-
-    def _before_relu(self, gradient: Tensor) -> Tensor:
-        if not self._relu:
-            return gradient
-        through: Tensor = torch.ops.aten.threshold_backward(gradient, self._kept[5], 0.0)
-        return through
-
-
-class _Stack:
-    """Parameters or buffers of several networks, which become views of one array, as do their gradients.
-
-    Args:
-        rows: for each network, tensors that are joined along their first axis.
+@dataclass(frozen=True)
+class Renormalisation:
+    """Constants of batch renormalisation.
 
     Attributes:
-        values: [C, ...].
-        gradients: the same shape.
+        eps: added to variances.
+        momentum: of the running statistics.
+        rmax: largest r; 1 / rmax is the smallest.
+        dmax: largest absolute d.
+        warmup: batches for which r is 1 and d is 0.
     """
 
-    def __init__(self, rows: Sequence[Sequence[Tensor]]) -> None:
-        self.values = torch.stack([torch.cat([_vector(each) for each in row]) for row in rows])
-        self.gradients = torch.zeros_like(self.values)
-        self._views: list[tuple[Tensor, int, Tensor | None]] = []
-        for row, values, gradients in zip(rows, self.values, self.gradients, strict=True):
-            sizes = [len(_vector(each)) for each in row]
-            views = zip(torch.split(values, sizes), torch.split(gradients, sizes), strict=True)
-            for each, (value, gradient) in zip(row, views, strict=True):
-                each.data = value.view(each.shape)
-                if each.requires_grad:
-                    each.grad = gradient.view(each.shape)
-                self._views.append((each, value.data_ptr(), each.grad))
-
-    def intact(self) -> bool:
-        """Whether the tensors still are views of this."""
-        return all(
-            each.data_ptr() == address and each.grad is gradient for each, address, gradient in self._views
-        )
+    eps: float
+    momentum: float
+    rmax: float
+    dmax: float
+    warmup: int
 
 
-def _vector(tensor: Tensor) -> Tensor:
-    """The data of a tensor, with an axis of length 1 if it has none."""
-    return tensor.data.reshape(-1, *tensor.shape[1:])
+@dataclass(frozen=True)
+class Layer:
+    """Batch renormalisation and a linear map, of C networks.
+
+    Attributes:
+        constants: of the renormalisation.
+        weight: [C, outputs, inputs].
+        bias: [C, outputs].
+        scale: [C, inputs].
+        shift: [C, inputs].
+        mean: [C, inputs] running mean.
+        var: [C, inputs] running variance.
+        batches: [C, 1] batches that the running statistics have seen.
+    """
+
+    constants: Renormalisation
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor
+    shift: Tensor
+    mean: Tensor
+    var: Tensor
+    batches: Tensor
+
+    def fixed(self) -> tuple[Tensor, Tensor]:
+        """a and c [C, inputs] by the running statistics."""
+        a = self.scale / (self.var + self.constants.eps).sqrt()
+        return a, self.shift - a * self.mean
 
 
-class Network:
-    """Layers after one another."""
+@dataclass(frozen=True)
+class Batch:
+    """What one batch makes of a layer's inputs [C or 1, inputs, B].
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        self._layers = layers
+    Attributes:
+        mean: [C or 1, inputs].
+        var: [C or 1, inputs], unbiased.
+        std: [C or 1, inputs] sqrt(var + eps).
+        r: [C, inputs].
+        d: [C, inputs].
+    """
 
-    def intact(self) -> bool:
-        """Whether the modules still share their tensors with this network."""
-        return all(layer.intact() for layer in self._layers)
+    mean: Tensor
+    var: Tensor
+    std: Tensor
+    r: Tensor
+    d: Tensor
 
-    def forward(self, x: Tensor, *, training: bool) -> Tensor:
-        """x [B, inputs] -> [C, outputs, B]; see :meth:`Layer.forward`."""
-        x = x.t().contiguous().unsqueeze(0)
-        for layer in self._layers:
-            x = layer.forward(x, training=training)
-        return x
+    @classmethod
+    def of(cls, x: Tensor, layer: Layer) -> Batch:
+        """The statistics of inputs x [C or 1, inputs, B]."""
+        constants = layer.constants
+        mean = x.mean(2)
+        var = torch.linalg.vector_norm(x - mean.unsqueeze(2), dim=2).square() / (x.shape[2] - 1)
+        std, running = (var + constants.eps).sqrt(), (layer.var + constants.eps).sqrt()
+        beyond = layer.batches > constants.warmup
+        r = torch.where(beyond, (std / running).clamp(1 / constants.rmax, constants.rmax), 1.0)
+        d = torch.where(beyond, ((mean - layer.mean) / running).clamp(-constants.dmax, constants.dmax), 0.0)
+        return cls(mean, var, std, r, d)
 
-    def input_gradient(self, gradient: Tensor) -> Tensor:
-        """See :meth:`Layer.input_gradient`."""
-        for layer in reversed(self._layers):
-            gradient = layer.input_gradient(gradient)
-        return gradient
-
-    def backward(self, gradient: Tensor) -> None:
-        """See :meth:`Layer.backward`."""
-        for number in reversed(range(len(self._layers))):
-            gradient = self._layers[number].backward(gradient, first=number == 0)
+    def running(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """The layer's running mean and variance [C, inputs] after this batch."""
+        momentum = layer.constants.momentum
+        return layer.mean.lerp(self.mean, momentum), layer.var.lerp(self.var, momentum)
 
 
-def network_of(copies: Sequence[nn.Module], heads: Sequence[nn.Linear] = ()) -> Network:
-    """C networks of sb3-contrib of one shape, whose parameters and statistics it shares.
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass through a layer, for the backward pass.
+
+    Attributes:
+        layer: the layer.
+        x: [C or 1, inputs, B] its inputs.
+        folded: [C, outputs, inputs] W a.
+        a: [C, inputs].
+        c: [C, inputs].
+        batch: the inputs' statistics; ``None``: the running ones were used.
+    """
+
+    layer: Layer
+    x: Tensor
+    folded: Tensor
+    a: Tensor
+    c: Tensor
+    batch: Batch | None
+
+
+def forward(layers: Sequence[Layer], x: Tensor, *, training: bool) -> tuple[Tensor, list[Pass]]:
+    """Outputs [C, outputs, B] for x [1, inputs, B]; a ReLU follows every layer but the last.
 
     Args:
-        copies: of each network its normalisations, linear maps and ReLUs.
-        heads: linear maps that follow the last normalisation of a single network.
+        layers: the layers.
+        x: the inputs.
+        training: with the statistics of the batch instead of the running ones.
 
-    Raises:
-        TypeError: another kind of layer.
+    Returns:
+        the outputs, and a pass for each layer.
     """
-    norms: list[list[Any]] = []
-    linears: list[list[Sequence[nn.Linear]]] = []
-    for modules in zip(*(copy.children() for copy in copies), strict=True):
-        kind = modules[0]
-        if isinstance(kind, BatchRenorm1d):
-            norms.append([*modules])
-        elif isinstance(kind, nn.Linear):
-            linears.append([[module] for module in modules])
-        elif not isinstance(kind, nn.ReLU):
-            raise TypeError(f"a layer {type(kind).__name__} is not supported")
-    if heads:
-        linears.append([heads])
-    pairs = list(zip(norms, linears, strict=True))
-    return Network(
-        [
-            Layer(of_copies, maps, relu=number < len(pairs) - 1)
-            for number, (of_copies, maps) in enumerate(pairs)
-        ]
-    )
+    passes: list[Pass] = []
+    for number, layer in enumerate(layers):
+        batch = None
+        if training:
+            batch = Batch.of(x, layer)
+            a = layer.scale * batch.r / batch.std
+            c = layer.shift + layer.scale * batch.d - a * batch.mean
+        else:
+            a, c = layer.fixed()
+        folded = layer.weight * a.unsqueeze(1)
+        passes.append(Pass(layer, x, folded, a, c, batch))
+        offset = layer.bias + (layer.weight * c.unsqueeze(1)).sum(2)
+        x = product(folded, x).add_(offset.unsqueeze(2))
+        if number < len(layers) - 1:
+            x.relu_()
+    return x, passes
 
 
-def actor_network(actor: Actor) -> Network:
-    """Outputs mean and log standard deviation, joined."""
-    heads: list[Any] = [actor.mu, actor.log_std]
-    return network_of([actor.latent_pi], heads)
+def input_gradient(passes: Sequence[Pass], gradient: Tensor) -> Tensor:
+    """Gradient of the inputs [C, inputs, B] by that of the outputs, after a pass that did not train."""
+    for number in reversed(range(len(passes))):
+        gradient = product(passes[number].folded.transpose(1, 2), gradient)
+        if number > 0:
+            gradient = through_relu(gradient, passes[number].x)
+    return gradient
+
+
+def backward(passes: Sequence[Pass], gradient: Tensor) -> list[Tensor]:
+    """Gradients of all parameters by that of the outputs [C, outputs, B], after a pass that trained.
+
+    Returns:
+        those of weight, bias, scale and shift of the first layer, then of the second, and so on.
+    """
+    gradients: list[Tensor] = []
+    for number in reversed(range(len(passes))):
+        step = passes[number]
+        layer, x, batch = step.layer, step.x, step.batch
+        assert batch is not None, "the pass did not train"
+        count = x.shape[2]
+        of_bias = gradient.sum(2)
+        joint = product(gradient, x.transpose(1, 2))
+        of_shift = (layer.weight * of_bias.unsqueeze(2)).sum(1)
+        along = ((layer.weight * joint).sum(1) - batch.mean * of_shift) / batch.std
+        of_weight = joint * step.a.unsqueeze(1) + of_bias.unsqueeze(2) * step.c.unsqueeze(1)
+        gradients = [of_weight, of_bias, batch.r * along + batch.d * of_shift, of_shift, *gradients]
+        if number > 0:
+            by_x = -step.a * along / (batch.std * (count - 1))  # x moves the batch's deviation and mean
+            constant = -step.a * of_shift / count - by_x * batch.mean
+            of_x = product(step.folded.transpose(1, 2), gradient)
+            of_x.add_(constant.unsqueeze(2)).addcmul_(by_x.unsqueeze(2), x)
+            gradient = through_relu(of_x, x)
+    return gradients
+
+
+def through_relu(gradient: Tensor, output: Tensor) -> Tensor:
+    """Gradient of a ReLU's input by that of its output."""
+    through: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0.0)
+    return through
+
+
+def product(one: Tensor, other: Tensor) -> Tensor:
+    """Products of matrices [C, n, k] and [C or 1, k, m].
+
+    With one row, or a k of 1, they are sums and products that a compiler can join with what comes next.
+    """
+    if one.shape[2] == 1:
+        return one * other
+    if one.shape[1] == 1:
+        return (one.transpose(1, 2) * other).sum(1, keepdim=True)
+    return torch.bmm(one, other.expand(len(one), -1, -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -11,13 +12,14 @@ from pathlib import Path
 import torch
 from stable_baselines3.common.utils import ConstantSchedule
 
-from clwm_data.behaviour_training.crossq import make_crossq, policy_tensors
+from clwm_data.behaviour_training.crossq import LEARNING_STARTS, make_crossq, policy_tensors
 from clwm_data.behaviour_training.export import Measured, write_zoo
 from clwm_data.behaviour_training.folder import RunFolder
 from clwm_data.behaviour_training.pool import Pool
 from clwm_data.behaviour_training.settings import CurvePoint, RunDescription, TrainingSettings
 from clwm_data.behaviour_training.snapshot import load_snapshot, save_snapshot
 from clwm_data.behaviour_training.vec_env import TaskConditionedVecEnv, can_relabel
+from clwm_data.compiler import decide
 from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError
 from clwm_data.families import get_family
 from clwm_data.ranges import format_indices
@@ -29,6 +31,9 @@ from clwm_data.zoo.policy import LearnedPolicy
 
 #: Environment steps between two updates of the progress bar.
 CHUNK = 400
+
+#: Number of updates from which runs are compiled: what compiling takes the first time is then gained twice.
+WORTHWHILE = 20_000
 
 #: Episodes between two log lines of the library.
 NEVER = 2**62
@@ -44,6 +49,7 @@ def train(
     steps: int,
     checkpoints: int,
     resume: bool = False,
+    compiled: bool | None = None,
     on_progress: CurveCallback | None = None,
     measured: Measured | None = None,
 ) -> Path:
@@ -51,6 +57,7 @@ def train(
 
     An interrupted run continues from its last evaluation with ``resume``; it is not bit-identical to an
     uninterrupted one, since unfinished episodes are started again. A finished run can be made longer.
+    (Eight parameters: all but the first four are optional.)
 
     Args:
         settings: what to learn.
@@ -58,6 +65,7 @@ def train(
         steps: total number of environment steps.
         checkpoints: how many policies to choose, at least 2.
         resume: continue the run in ``folder``.
+        compiled: whether the updates are compiled first; ``None``: :func:`decide_compiled` decides.
         on_progress: called often.
         measured: called with the number of policies measured so far, while checkpoints are chosen.
 
@@ -65,21 +73,51 @@ def train(
         the zoo folder.
 
     Raises:
-        ClwmError: the folder holds another run, there is none to resume, or the family cannot relabel.
+        ClwmError: the folder holds another run, there is none to resume, the family cannot relabel, or
+            nothing can be compiled here.
     """
     _check(settings, folder, resume)
+    if compiled is None:
+        compiled = decide_compiled(settings, folder, steps, resume=resume)
     with locked(folder.path):
         folder.sweep()
         if not resume:
-            folder.begin(_description(settings))
+            folder.begin(_description(settings, compiled))
         with multiplying_fast():
-            run = _Run(settings, folder, resume)
+            run = _Run(settings, folder, resume, compiled)
             try:
                 run.learn(steps, on_progress)
             finally:
                 run.close()
         write_zoo(Pool([folder]), folder.zoo, checkpoints, measured)
     return folder.zoo
+
+
+def decide_compiled(
+    settings: TrainingSettings,
+    folder: RunFolder,
+    steps: int,
+    *,
+    resume: bool = False,
+    requested: bool | None = None,
+    warn: Callable[[str], object] = warnings.warn,
+) -> bool:
+    """Whether the updates of a run are compiled: as requested, else as the run was begun, else if that pays
+    off and is possible (:func:`clwm_data.compiler.decide`).
+
+    Args:
+        settings: of the run.
+        folder: of the run.
+        steps: total number of environment steps.
+        resume: the run is continued.
+        requested: yes or no.
+        warn: called with messages about the decision.
+
+    Raises:
+        ClwmError: nothing can be compiled here, or there is no run to resume.
+    """
+    begun = folder.read_description().compiled if resume else None
+    return decide(requested, updates(settings, steps), torch.device("cpu"), warn, begun, WORTHWHILE)
 
 
 @contextmanager
@@ -116,7 +154,12 @@ def _check(settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
             )
 
 
-def _description(settings: TrainingSettings) -> RunDescription:
+def updates(settings: TrainingSettings, steps: int) -> int:
+    """Gradient steps of a run of so many environment steps."""
+    return max(0, steps - LEARNING_STARTS) // settings.environments * settings.updates
+
+
+def _description(settings: TrainingSettings, compiled: bool) -> RunDescription:
     family = get_family(settings.family)
     learner = {name: version(name) for name in ("torch", "stable-baselines3", "sb3-contrib")}
     return RunDescription(
@@ -125,11 +168,12 @@ def _description(settings: TrainingSettings) -> RunDescription:
         action_size=family.action_size,
         conditioning=conditioning_record(family),
         packages={**package_versions(), **learner},
+        compiled=compiled,
     )
 
 
 class _Run:
-    def __init__(self, settings: TrainingSettings, folder: RunFolder, resume: bool) -> None:
+    def __init__(self, settings: TrainingSettings, folder: RunFolder, resume: bool, compiled: bool) -> None:
         family = get_family(settings.family)
         resume = resume and folder.snapshot.is_file()  # a run can be stopped before it has one
         self._folder = folder
@@ -148,6 +192,7 @@ class _Run:
             learning_rate=settings.learning_rate,
             updates=settings.updates,
             relabelled=settings.relabelled,
+            compiled=compiled,
         )
         self._evaluate = PolicyEvaluator(family, settings.tasks)
         if resume:

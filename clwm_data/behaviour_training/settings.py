@@ -41,6 +41,7 @@ class RunDescription(StrictModel):
         action_size: action size of the family at the start.
         conditioning: conditioning of the family at the start.
         packages: versions of the packages at the start.
+        compiled: whether the updates are compiled.
     """
 
     settings: TrainingSettings
@@ -48,6 +49,7 @@ class RunDescription(StrictModel):
     action_size: int
     conditioning: ConditioningRecord
     packages: dict[str, str]
+    compiled: bool = False
 
 
 class CurvePoint(StrictModel):

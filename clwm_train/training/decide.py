@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Callable
 from typing import Literal
 
+from clwm_data.compiler import decide
 from clwm_data.store import Store
 from clwm_train.data.mapped import choose_memory
 from clwm_train.execution import pick_device
 from clwm_train.settings import Execution
-from clwm_train.training.compiler import decide
 
 
 class DecidedExecution(Execution):

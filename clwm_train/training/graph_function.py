@@ -12,8 +12,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from clwm_train.training import kept_graph
-from clwm_train.training.compiler import (
+from clwm_data.compiler import (
     BACKEND,
     CACHE_OWN_GRADIENTS,
     Backend,
@@ -23,6 +22,7 @@ from clwm_train.training.compiler import (
     one_line,
     with_sound_cache,
 )
+from clwm_train.training import kept_graph
 from clwm_train.training.kept_graph import CompiledGraph, Graph, Signature, Traced, flatten, signature
 
 logger = logging.getLogger(__name__)

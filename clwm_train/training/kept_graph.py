@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import clwm_train
+from clwm_data import compiler
 from clwm_data.bounded import read_bounded
 from clwm_data.store.atomic import replacing
 from clwm_data.store.digest import json_sha256
@@ -220,10 +221,10 @@ def _environment() -> list[str]:
 
 
 def _sources() -> str:
-    """Digest of all source files of this package."""
+    """Digest of all source files of this package, and of what compiles them."""
     folder = Path(clwm_train.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in [*sorted(folder.rglob("*.py")), Path(compiler.__file__)]:
         content = read_bounded(path)
-        digest.update(f"{path.relative_to(folder)} {len(content)} ".encode() + content)
+        digest.update(f"{path.name} {len(content)} ".encode() + content)
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from clwm_data.compiler import BACKEND, Backend
 from clwm_train.config import TrainConfig, WorldModelConfig
 from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.data.sampler import TaskBatch
@@ -18,7 +19,6 @@ from clwm_train.model.backbones import RolloutActorCritic, Transitions
 from clwm_train.model.world_model import WorldModel
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.training.clipping import clip_by_seed
-from clwm_train.training.compiler import BACKEND, Backend
 from clwm_train.training.graph_function import GraphFunction
 from clwm_train.training.precision import use_bf16
 from clwm_train.training.profile import part
@@ -43,7 +43,7 @@ class Learner(nn.Module):
         config: the configuration.
         agent: the networks.
         tasks: the train tasks, by their index in the family, in the order of the batches' positions.
-        compiles: compute losses and gradients as compiled graphs (:mod:`clwm_train.training.compiler`).
+        compiles: compute losses and gradients as compiled graphs (:mod:`clwm_data.compiler`).
         backend: backend of torch.compile.
     """
 

@@ -19,13 +19,13 @@ import torch
 import yaml
 from clwm_cli.main import main
 
+from clwm_data import compiler
 from clwm_data.collection.collector import collect
 from clwm_data.errors import UnavailableError
 from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.metrics_log import THROUGHPUT
 from clwm_train.runs.run import open_run
 from clwm_train.sweep import engine
-from clwm_train.training import compiler
 from tests.conftest import ROOT, tiny_manifest
 from tests.train.helpers import SMALL
 

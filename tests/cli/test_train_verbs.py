@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from clwm_data import compiler
 from clwm_data.errors import UnavailableError
 from clwm_train.settings import Execution
-from clwm_train.training import compiler
 from clwm_train.training import train as api
 from tests.cli.conftest import SMALL_OPTIONS, Call
 from tests.conftest import Clwm

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clwm_data.compiler import BACKEND, compiled
 from clwm_train.config import TrainConfig
 from clwm_train.model.backbones import TD3BC, Backbone, Transitions, make_backbone
 from clwm_train.model.backbones.iql import actor_loss, advantage_weight, critic_loss, value_loss
 from clwm_train.model.nn import Initialiser
-from clwm_train.training.compiler import BACKEND, compiled
 from tests.train.helpers import small_config
 from tests.train.reference import mlp
 from tests.train.training.test_learner import make

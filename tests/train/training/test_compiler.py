@@ -15,11 +15,11 @@ import torch
 import torch._dynamo
 from torch.nn import functional
 
+from clwm_data import compiler
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_train.kernels import gumbel_graph
 from clwm_train.kernels.norm_mish import EPSILON, norm_mish_graph
 from clwm_train.model.fsq import FSQ
-from clwm_train.training import compiler
 from clwm_train.training.graph_function import GraphFunction
 from tests.conftest import ROOT
 from tests.train.helpers import COMPILER, TRUSTED_PROCESSOR, distinct_methods, small_config
@@ -158,7 +158,7 @@ def test_a_compiler_that_fails_is_one_line() -> None:
 DOUBLE = """
 import torch
 from torch._inductor import cpu_vec_isa
-from clwm_train.training.compiler import compiled
+from clwm_data.compiler import compiled
 cpu_vec_isa.supported_vec_isa_list = [cpu_vec_isa.VecAVX512(), cpu_vec_isa.VecAVX2()]
 assert compiled(lambda x: (x * 2 + 1).sum())(torch.ones(5)) == 15
 """
@@ -240,7 +240,7 @@ def test_a_cached_gradient_is_that_of_its_code(tmp_path: Path) -> None:
     code = """
 import torch
 from torch._dynamo.utils import counters
-from clwm_train.training.compiler import compiled
+from clwm_data.compiler import compiled
 
 def gradient(inner, factor):
     class Scaled(torch.autograd.Function):

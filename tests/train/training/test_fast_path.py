@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.reference import Reference, as_batch, copy_weights, matched, member_tensors
+from clwm_data.compiler import BACKEND
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.backbones import IQL
-from clwm_train.training.compiler import BACKEND
 from clwm_train.training.precision import Precision, matmul_precision
 from tests.train.helpers import small_config
 from tests.train.training.test_learner import disturb, make

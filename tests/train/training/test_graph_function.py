@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from clwm_data.compiler import known
 from clwm_train.kernels.streams import Drawn
 from clwm_train.training import graph_function, kept_graph
-from clwm_train.training.compiler import known
 from clwm_train.training.graph_function import GraphFunction, keeps_graphs
 from clwm_train.training.kept_graph import flatten, key, signature
 from tests.conftest import ROOT

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from clwm_data.compiler import BACKEND, Backend
 from clwm_train.config import TrainConfig
 from clwm_train.data.sampler import TaskBatch, TaskBatchSampler
 from clwm_train.data.task_data import load_task_data
@@ -15,7 +16,6 @@ from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.agent import Agent
 from clwm_train.model.backbones import IQL
 from clwm_train.objectives import Representation, TemporalConsistency
-from clwm_train.training.compiler import BACKEND, Backend
 from clwm_train.training.learner import Learner
 from tests.train import reference
 from tests.train.helpers import random_task, small_config

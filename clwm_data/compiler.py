@@ -1,4 +1,4 @@
-"""torch.compile for the losses of an update: one graph each, for the forward and the backward pass.
+"""torch.compile for updates: whether it pays off and is possible, and functions as one graph each.
 
 During tracing, modules that are hand-written sequences of operations on CPU switch to a formula that the
 compiler can fuse (``torch.compiler.is_compiling()``).
@@ -89,6 +89,7 @@ def decide(
     device: torch.device,
     note: Callable[[str], object] = warnings.warn,
     begun: bool | None = None,
+    worthwhile: int = WORTHWHILE,
 ) -> bool:
     """Whether the update of a run is compiled. What has been compiled before has no say, so that the same
     command gives the same result.
@@ -100,6 +101,7 @@ def decide(
         note: called with a message if it would pay off but is not possible, and if a run goes on otherwise
             than it was begun.
         begun: whether it was compiled when the run was begun; ``None``: a new run.
+        worthwhile: number of updates from which it pays off.
 
     Raises:
         UnavailableError: it is requested, or the run was begun with it, but it is not possible.
@@ -112,7 +114,7 @@ def decide(
         )
     if requested is None:
         requested = begun
-    if requested is None and steps >= WORTHWHILE:
+    if requested is None and steps >= worthwhile:
         try:
             check_compiler(device)
         except UnavailableError as error:
