@@ -51,7 +51,8 @@ def train_run(
         execution: where and how. Memory-mapped data give bit-identical results. A compiled update
             (:mod:`clwm_data.compiler`) pays off after a minute or two, and its sums round differently; left
             open, it is used as the run was begun, or in new runs of 10,000 updates or more if there is a
-            compiler (else with a warning). Threads left open: one for small networks, all cores for large ones.
+            compiler (else with a warning). Threads left open: one for small networks, all cores for large
+            ones.
         steps: total number of updates, the configuration's by default; a run that has as many is unchanged.
         stop: called after every update; returns whether to stop (with a checkpoint).
         on_progress: called after every update.

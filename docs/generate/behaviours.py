@@ -49,7 +49,9 @@ clwm behaviour train cheetah-vel --out runs/cheetah-vel-behaviour --steps 400000
 clwm behaviour train cheetah-vel --out runs/seventh --tasks 7   # a single-task agent
 ```
 
-need `pip install "clwm[behaviour]"`. Collecting with trained policies needs neither torch nor that
+need `pip install "clwm[behaviour]"`. From 20,000 updates on they are compiled first, where there is a C++
+compiler (`--compile`, `--no-compile`): a minute the first time, then a quarter to a third less time for each
+([measured](benchmarks.md#behaviour-training)). Collecting with trained policies needs neither torch nor that
 library: NumPy computes them, with the same bits whatever other episodes are simulated beside
 (`clwm_data/zoo/network.py`).
 
