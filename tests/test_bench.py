@@ -22,6 +22,7 @@ SMALLEST = {
     "contexts.py": "--rounds 1 --steps 2",
     "evaluation.py": "--family point-robot --preset tiny --rounds 1 --store STORE",
     "hub.py": "--tasks 1 --transitions 400 --rounds 1 --no-parquet",
+    "lanes.py": "--lanes 2 --steps 2 --rounds 1",
     "many_tasks.py": "--tasks 3 5 --size tiny --methods spc --rounds 1",
     "memory.py": "--tasks 2 --transitions 400 --updates 2 --preset tiny",
     "metaworld_overhead.py": "--tasks reach --rounds 1 --steps 4",
