@@ -9,14 +9,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from clwm_data import compiler
+from clwm_data.behaviour_training import crossq
 from clwm_data.behaviour_training.folder import RunFolder
-from clwm_data.behaviour_training.run import train
+from clwm_data.behaviour_training.graph import Graph
+from clwm_data.behaviour_training.run import decide_compiled, train
 from clwm_data.behaviour_training.settings import CurvePoint, TrainingSettings
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.families import get_family
 from clwm_data.store.lock import locked
 from clwm_data.zoo.card import load_policies, read_card
@@ -145,3 +149,50 @@ def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
         load_policies(run.zoo, card, checkpoint)
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
     assert not list(run.path.rglob("*.partial"))
+
+
+def test_long_runs_are_compiled_where_there_is_a_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TrainingSettings(family="point-robot", tasks=[3])
+    messages: list[str] = []
+
+    def decided(steps: int, requested: bool | None = None) -> bool:
+        return decide_compiled(
+            settings, RunFolder(tmp_path), steps, requested=requested, warn=messages.append
+        )
+
+    monkeypatch.setattr(compiler, "check_compiler", lambda _: None)
+    assert [decided(steps) for steps in (100, 41_999, 42_000)] == [False, False, True]
+    assert [decided(steps, requested) for steps, requested in ((42_000, False), (100, True))] == [False, True]
+    assert messages == []
+
+    def fail(_: object) -> None:
+        raise UnavailableError("nothing can be compiled here: install g++")
+
+    monkeypatch.setattr(compiler, "check_compiler", fail)
+    assert not decided(42_000)
+    assert messages == ["training goes slower than it could: nothing can be compiled here: install g++"]
+    with pytest.raises(UnavailableError, match="g\\+\\+"):
+        decided(100, requested=True)
+
+
+def test_a_run_goes_on_as_it_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit the same whenever it is resumed; torch.compile only traces here, which takes less time."""
+    monkeypatch.setattr(compiler, "check_compiler", lambda _: None)
+    monkeypatch.setattr(crossq, "Graph", partial(Graph, backend="eager"))
+    settings = TrainingSettings(family="point-robot", tasks=[3, 20], updates=1)
+    run = RunFolder(tmp_path / "run")
+    train(settings, run, steps=2_200, checkpoints=2, compiled=True)
+    assert run.read_description().compiled
+    copies = [RunFolder(Path(shutil.copytree(run.path, tmp_path / name))) for name in ("one", "other")]
+    for copy in copies:
+        assert decide_compiled(settings, copy, 2_400, resume=True)
+        train(settings, copy, steps=2_400, checkpoints=2, resume=True)
+    steps = copies[0].read_curve()[-1].environment_steps
+    one, other = (copy.candidate(steps).read_bytes() for copy in copies)
+    assert one == other != run.candidate(2_200).read_bytes()
+    messages: list[str] = []
+    assert not decide_compiled(settings, run, 2_400, resume=True, requested=False, warn=messages.append)
+    (message,) = messages
+    assert message.startswith("the run was begun compiled and goes on not compiled")
