@@ -30,6 +30,7 @@ SMALLEST = {
     "mixture_actions.py": "MIXTURE STORE",
     "root.py": "--tasks 3",
     "validation.py": "--tasks 1 --transitions 400 --rounds 1",
+    "code_contents.py": "RUN STORE --steps 2 --observations 40 --tasks 1 --seeds 1",
     "settled_codes.py": "RUN STORE --steps 2 --episodes 1 --no-compile",
     "sampling.py": "--size tiny --episodes 1 --rounds 1 --batches 2",
     "store.py": "--tasks 2 --episodes 2 --megabytes 2 --rounds 1 "  # without the start of workers and of Ray
