@@ -6,6 +6,7 @@ the metadata of episodes and datasets, so that a store is restored exactly, dige
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -159,7 +160,7 @@ def _write_dataset(store: Store, task: StoredTask, folder: Path) -> None:
     folder.mkdir(parents=True)
     spec = None
     if is_family(store.family):
-        spec = gymnasium.spec(f"clwm/{store.family}-v0")
+        spec = copy.deepcopy(gymnasium.spec(f"clwm/{store.family}-v0"))  # it is the registered one
         spec.kwargs["task"] = task.index
     box = gymnasium.spaces.Box
     action_space: gymnasium.Space[Any] = box(-1.0, 1.0, (arrays.action.shape[1],), np.float32)

@@ -15,7 +15,7 @@ class FamilySpec(EnvSpec):
     def max_episode_steps(self) -> int | None:
         """The family's horizon; ``None`` if the family cannot be built, which ``make`` reports."""
         try:
-            return get_family(self.kwargs["family"]).horizon
+            return get_family(self.name).horizon  # make_vec takes the kwargs away
         except ClwmError:
             return None
 

@@ -96,6 +96,13 @@ def test_minari_reads_what_was_written(solved: Path, tmp_path: Path, monkeypatch
     assert env.unwrapped.task.index == 44
 
 
+def test_writing_minari_leaves_the_registered_environment_as_it_was(collected: Path, tmp_path: Path) -> None:
+    import gymnasium
+
+    to_minari(collected, tmp_path)
+    assert gymnasium.spec("clwm/point-robot-v0").kwargs == {"family": "point-robot"}
+
+
 def test_altered_minari_data_does_not_pass_as_the_original(collected: Path, tmp_path: Path) -> None:
     import h5py
 

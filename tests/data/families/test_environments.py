@@ -173,6 +173,20 @@ def test_tasks_of_a_vector_environment_are_a_list() -> None:
         gymnasium.make("clwm/point-robot-v0")
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_gymnasium_makes_vector_environments(mode: str) -> None:
+    envs = gymnasium.make_vec("clwm/point-robot-v0", num_envs=2, vectorization_mode=mode, task=3)
+    one = get_family("point-robot").make_env(3)
+    assert envs.spec is not None
+    assert envs.spec.max_episode_steps == get_family("point-robot").horizon
+    action = np.full((2, 2), 0.5, np.float32)
+    states, expected = envs.reset(seed=[4, 5])[0], one.reset(seed=5)[0]
+    for _ in range(3):
+        np.testing.assert_array_equal(states[1], expected)
+        states, expected = envs.step(action)[0], one.step(action[1])[0]
+    envs.close()
+
+
 def test_a_step_needs_a_reset(family: TaskFamily) -> None:
     envs, action = family.make_vec_env([0, 1]), np.zeros((2, family.action_size), np.float32)
     with pytest.raises(gymnasium.error.ResetNeeded, match=r"call reset\(\) before step\(\)"):
