@@ -75,7 +75,9 @@ def main() -> None:
     rows = []
     for seed, code in list(zip(agent.seeds, codes, strict=True))[: options.seeds]:
         shares = reconstructed(code, seen[:, moving], options.steps)
-        rows.append([str(seed), str(seen.shape[1]), str(code.shape[1]), f"{shares.mean():.3f}", f"{shares.min():.3f}"])
+        rows.append(
+            [str(seed), str(seen.shape[1]), str(code.shape[1]), f"{shares.mean():.3f}", f"{shares.min():.3f}"]
+        )
     table(f"{options.run.name}", ["seed", "observation", "codes", "mean R^2", "least R^2"], rows)
 
 
