@@ -1,8 +1,8 @@
 """How much of an observation the codes of a finished run hold.
 
-A network of its own learns to reconstruct scaled observations from what policy and critics see of them; printed is
-the share of the variance that it explains on other observations, R^2, on the mean over an observation's entries and
-for the worst one. Entries that never change are left out.
+A network of its own learns to reconstruct scaled observations from what policy and critics see of them;
+printed is the share of the variance that it explains on other observations, R^2, on the mean over an
+observation's entries and for the worst one. Entries that never change are left out.
 
 Usage: OMP_NUM_THREADS=1 python bench/code_contents.py RUN STORE [--seeds 2] [--steps 1500]
 """
@@ -10,6 +10,7 @@ Usage: OMP_NUM_THREADS=1 python bench/code_contents.py RUN STORE [--seeds 2] [--
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def reconstructed(code: Tensor, observation: Tensor, steps: int, width: int = 25
     sizes = (code.shape[1], width, width)
     hidden = [
         part
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False)
+        for inputs, outputs in pairwise(sizes)
         for part in (nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.Mish())
     ]
     network = nn.Sequential(*hidden, nn.Linear(width, observation.shape[1]))
