@@ -82,7 +82,7 @@ class Updates:
         error = (values[:, :, :count] - target) / count  # gradient of half the squared error
         gradients = backward(passes, torch.cat([error, torch.zeros_like(error)], 2))
         adam(moments, gradients, rates, self._critics.adam)
-        see(statistics, passes)
+        update_statistics(statistics, passes)
 
     def update_actor(
         self,
@@ -117,7 +117,7 @@ class Updates:
         of_actions = input_gradient(of_critics, chosen).sum(0)[len(observations) :]
         gradients = backward(passes, draw.backward(of_actions, weight / count).unsqueeze(0))
         adam(moments, gradients, rates[0], self._actor.adam)
-        see(statistics, passes)
+        update_statistics(statistics, passes)
         of_weight = -(draw.log_prob + self._target_entropy).mean()
         adam(entropy, [of_weight], rates[1], self._entropy)
 
@@ -139,8 +139,8 @@ def adam(moments: Moments, gradients: Sequence[Tensor], rates: Tensor, settings:
     moments.parameters.sub_((moments.first * rates[0]).div_(deviation))
 
 
-def see(statistics: Statistics, passes: Sequence[Pass]) -> None:
-    """Let the running statistics see the batch of a pass, in place."""
+def update_statistics(statistics: Statistics, passes: Sequence[Pass]) -> None:
+    """Move the running statistics [sum of the sizes] towards those of a pass's batch, in place."""
     running = []
     for step in passes:
         assert step.batch is not None, "the pass did not train"
