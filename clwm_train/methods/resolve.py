@@ -22,7 +22,8 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
     """The configuration of a method in a preset's size.
 
     In increasing precedence: the defaults, the preset, the method, the overrides. A preset's keys for a world
-    model or an objective that the method does not have are left out.
+    model or an objective that the method does not have are left out, and so is its policy's head where the
+    backbone is ``td3bc``, which has its own.
 
     Args:
         method: bundled name, or the path of a YAML file.
@@ -59,6 +60,8 @@ def _sized(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
     for name in BACKBONES:
         if name != backbone:
             kept.pop(name, None)
+    if backbone == "td3bc" and isinstance(kept.get("policy"), dict):
+        kept["policy"] = {key: value for key, value in kept["policy"].items() if key != "head"}
     return merge(kept, method)
 
 

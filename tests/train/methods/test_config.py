@@ -169,6 +169,17 @@ def test_a_backbone_is_sized_by_the_preset_and_the_others_are_absent() -> None:
         resolve("focal-ln", "tiny", ["backbone=td3bc", "policy=mixture"])
 
 
+def test_small_trains_a_mixture_that_gives_way_to_a_backbone_with_a_head_of_its_own() -> None:
+    config = resolve("focal-ln", "small")
+    assert config.iql is not None
+    assert (config.policy_head, config.iql.inverse_temperature) == ("mixture", 1.0)
+    assert resolve("bc", "small").policy_head == "mixture"
+    assert resolve("spc", "small", ["policy=gaussian"]).policy_head == "gaussian"
+    assert resolve("spc", "small", ["backbone=td3bc"]).policy_head == "deterministic"
+    with pytest.raises(ClwmError, match="backbone td3bc cannot train a gaussian policy"):
+        resolve("spc", "small", ["backbone=td3bc", "policy=gaussian"])
+
+
 def test_a_policy_has_a_short_form() -> None:
     short, long = resolve("spc", "tiny", ["policy=mixture"]), resolve("spc", "tiny", ["policy.head=mixture"])
     assert short == long
