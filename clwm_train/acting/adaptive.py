@@ -140,7 +140,7 @@ class AdaptedPolicy:
         actions: Floats = action.cpu().numpy()
         return actions.reshape(*rows.shape[:-1], agent.action_size)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def observe(
         self, observation: ArrayLike, action: ArrayLike, reward: ArrayLike, next_observation: ArrayLike
     ) -> None:

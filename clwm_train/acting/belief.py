@@ -87,7 +87,7 @@ class RunningBelief(Belief):
         self._seen = 0
         self.z = self._prior.posterior(self._sum, 0)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def observe(
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
     ) -> None:

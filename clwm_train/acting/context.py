@@ -18,7 +18,6 @@ from clwm_train.model.agent import Agent
 from clwm_train.settings import CONTEXT_SIZE, PriorName
 
 
-@torch.no_grad()
 def infer_from_data(
     agent: Agent,
     task: DataTask,
@@ -60,10 +59,11 @@ def infer_from_data(
         arrays.observation[observation_rows + 1],
     )
     device = agent.normaliser.mean.device
-    context = agent.transition(*(torch.from_numpy(part).to(device) for part in parts))
-    votes = agent.context_encoder.embed(context.expand(len(agent.seeds), -1, -1))
+    with torch.inference_mode():
+        context = agent.transition(*(torch.from_numpy(part).to(device) for part in parts))
+        total = agent.context_encoder.embed(context.expand(len(agent.seeds), -1, -1)).sum(1)
     prior = zero_prior(agent) if prior is None else prior
-    return prior.posterior(votes.sum(1), count)
+    return prior.posterior(total.clone(), count)
 
 
 def _transitions_of(task: DataTask, arrays: TaskArrays, behaviour: str | None) -> NDArray[np.int64]:

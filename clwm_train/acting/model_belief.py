@@ -85,7 +85,7 @@ class ModelBelief(Belief):
         start = (zero_prior(agent) if prior is None else prior).z
         self.z = start.unsqueeze(1).expand(-1, lanes, -1)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def observe(
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
     ) -> None:

@@ -105,7 +105,6 @@ class Agent(nn.Module):
             parts.append(scaled.observation(following))
         return torch.cat(parts, -1)
 
-    @torch.no_grad()
     def act(self, observation: Tensor, z: Tensor, noise: Tensor | None = None, scale: float = 1.0) -> Tensor:
         """The policy's mode in [-1, 1] or, given noise, a sampled action.
 
@@ -115,6 +114,8 @@ class Agent(nn.Module):
             noise: [S, ..., ``policy.noise_size``], standard normal.
             scale: factor of the policy's standard deviations.
         """
-        feature = self.features(self.normaliser.observation(observation))
-        state = torch.cat([feature, z], -1)
-        return self.policy.mode(state) if noise is None else self.policy.sample(state, noise, scale)
+        with torch.inference_mode():
+            feature = self.features(self.normaliser.observation(observation))
+            state = torch.cat([feature, z], -1)
+            action = self.policy.mode(state) if noise is None else self.policy.sample(state, noise, scale)
+        return action.clone()  # which may be changed, unlike a tensor of inference mode

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clwm_train.kernels.chunked import row_pieces
+from clwm_train.kernels.inference import only_acts, quantised
 from clwm_train.kernels.interleave import channels_first, repeated
 
 #: Widens the bounded range slightly, so that the outermost levels are reached easily.
@@ -68,6 +69,8 @@ class FSQ(nn.Module):
         """Quantise [..., C] -> codes [..., C] in [-1, 1]; the rounding passes gradients as the identity."""
         rows = self._rows(x)
         constants = self._for_row(rows)
+        if only_acts(rows):
+            return quantised(rows, *constants).view(x.shape)
         if not torch.compiler.is_compiling() and not torch.is_grad_enabled():
             return _quantised(rows, *constants).view(x.shape)
         quantise = _QuantiseGraph if torch.compiler.is_compiling() else _Quantise
@@ -112,7 +115,8 @@ class FSQ(nn.Module):
         if rows.device.type != "cpu":  # a recorded graph's tensors must not be kept
             return tuple(constant.repeat(times) for constant in constants)
         if times not in self._repeated:
-            self._repeated[times] = tuple(constant.cpu().repeat(times) for constant in constants)
+            with torch.inference_mode(False):  # training will use them, too
+                self._repeated[times] = tuple(constant.cpu().repeat(times) for constant in constants)
         return self._repeated[times]
 
     def index_to_code(self, index: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ class MPPI(Actor):
         self._draws = EpisodeNoise(agent.seeds, Purpose.PLANNING, agent.normaliser.mean.device)
         self._plan = torch.zeros(0)
 
+    @torch.inference_mode()
     def begin(self, started: NDArray[np.bool_], episodes: NDArray[np.int64]) -> None:
         """Drop the plans of lanes that begin an episode, see :class:`Actor`."""
         self._draws.begin(started, episodes)
@@ -77,7 +78,7 @@ class MPPI(Actor):
             self._plan = torch.zeros(shape, device=device)
         self._plan[torch.from_numpy(started).to(device)] = 0.0
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def act(self, observation: Tensor, belief: Belief) -> Tensor:
         """See :class:`Actor`."""
         agent = self.agent

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clwm_train.config import NetworkStyle
+from clwm_train.kernels.inference import only_acts, perceptron
 from clwm_train.model.nn.initialise import Initialiser
 from clwm_train.model.nn.linear import Linear, NormMish
 
@@ -49,9 +50,13 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [S, ..., inputs] -> [S, ..., outputs]; with C > 1 copies -> [S, C, ..., outputs]."""
         y = self._flat(x)
-        for index in range(len(self.layers)):
-            y = self._hidden_layer(index, y)
-        y = self.head(y)
+        if only_acts(y) and not self._rounds:
+            maps = [(layer.weight, layer.bias) for layer in (*self.layers, self.head)]
+            y = perceptron(y, maps, [(norm.weight, norm.bias) for norm in self.norms])
+        else:
+            for index in range(len(self.layers)):
+                y = self._hidden_layer(index, y)
+            y = self.head(y)
         copies = (self.copies,) if self.copies > 1 else ()
         result: Tensor = y.view(len(x), *copies, *x.shape[1:-1], y.shape[-1])
         return result
@@ -63,6 +68,11 @@ class MLP(nn.Module):
             y = self._hidden_layer(index, y)
             layers.append(y.float())
         return layers
+
+    @property
+    def _rounds(self) -> bool:
+        """Whether it is trained with products in bfloat16."""
+        return any(layer.bf16 for layer in (*self.layers, self.head))
 
     def _flat(self, x: Tensor) -> Tensor:
         """[S, ..., inputs] -> [S, N, inputs], the input that all copies share."""
