@@ -64,9 +64,9 @@ def products_of_acting(agent: Agent, kept: Sequence[Episodes]) -> Callable[[], N
         linear.register_forward_pre_hook(lambda linear, args: inputs.append((linear, args[0].clone())))
         for linear in linears
     ]
-    agent.act(
-        torch.zeros(1, lanes, agent.observation_size), torch.zeros(1, lanes, agent.context_encoder.size)
-    )
+    with torch.no_grad():  # in inference mode the layers' own functions are not called
+        feature = agent.features(torch.zeros(1, lanes, agent.observation_size))
+        agent.policy.mode(torch.cat([feature, torch.zeros(1, lanes, agent.context_encoder.size)], -1))
     for hook in hooks:
         hook.remove()
 

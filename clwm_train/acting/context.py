@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,91 @@ from clwm_train.model.agent import Agent
 from clwm_train.settings import CONTEXT_SIZE, PriorName
 
 
+@dataclass(frozen=True)
+class Context:
+    """K transitions of a task, in the environment's scale.
+
+    Attributes:
+        observation: [K, obs] float32.
+        action: [K, act] float32.
+        reward: [K] float32.
+        following: [K, obs] float32, the next observations.
+    """
+
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    following: NDArray[np.float32]
+
+
+class RememberingTask:
+    """A task that keeps the contexts drawn from it: its data are read, and verified, only once for each.
+
+    For what infers tasks again and again, such as evaluations while training.
+
+    Args:
+        task: the task and its data, which must stay as they are.
+    """
+
+    def __init__(self, task: DataTask) -> None:
+        self._task = task
+        self._drawn: dict[tuple[int, int, str | None], Context] = {}
+
+    @property
+    def index(self) -> int:
+        """See :class:`~clwm_train.data.task_data.DataTask`."""
+        return self._task.index
+
+    @property
+    def split(self) -> str:
+        """See :class:`~clwm_train.data.task_data.DataTask`."""
+        return self._task.split
+
+    @property
+    def behaviours(self) -> Sequence[str]:
+        """See :class:`~clwm_train.data.task_data.DataTask`."""
+        return self._task.behaviours
+
+    def load(self) -> TaskArrays:
+        """See :class:`~clwm_train.data.task_data.DataTask`."""
+        return self._task.load()
+
+    def context(self, size: int, seed: int, behaviour: str | None) -> Context:
+        """The result of :func:`draw_context`."""
+        key = size, seed, behaviour
+        if key not in self._drawn:
+            self._drawn[key] = draw_context(self._task, size, seed, behaviour)
+        return self._drawn[key]
+
+
+def draw_context(task: DataTask, size: int, seed: int, behaviour: str | None = None) -> Context:
+    """Transitions of a task's dataset, drawn without replacement; a smaller dataset is used completely.
+
+    Args:
+        task: the task and its data.
+        size: number of transitions.
+        seed: the same seed draws the same transitions.
+        behaviour: draw only from episodes of the behaviour with this name.
+
+    Raises:
+        InvalidInputError: the task has no episode of this behaviour.
+    """
+    if isinstance(task, RememberingTask):
+        return task.context(size, seed, behaviour)
+    arrays = task.load()
+    generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, task.index))
+    candidates = _transitions_of(task, arrays, behaviour)
+    count = min(size, len(candidates))
+    rows = candidates[np.sort(generator.choice(len(candidates), count, replace=False))]
+    observation_rows = arrays.observation_row()[rows]
+    return Context(
+        arrays.observation[observation_rows],
+        arrays.action[rows],
+        arrays.reward[rows],
+        arrays.observation[observation_rows + 1],
+    )
+
+
 def infer_from_data(
     agent: Agent,
     task: DataTask,
@@ -29,8 +115,7 @@ def infer_from_data(
 ) -> Tensor:
     """z [S, z] from transitions of a task's dataset, or the one that the agent is given.
 
-    The transitions are drawn without replacement, uniformly over the dataset; a smaller dataset is used
-    completely.
+    The transitions are drawn by :func:`draw_context`.
 
     Args:
         agent: the agent.
@@ -46,24 +131,14 @@ def infer_from_data(
     known = agent.known_z([task.index])
     if known is not None:
         return known[:, 0]
-    arrays = task.load()
-    generator = np.random.default_rng(derive(seed, Purpose.EVALUATION, task.index))
-    candidates = _transitions_of(task, arrays, behaviour)
-    count = min(size, len(candidates))
-    rows = candidates[np.sort(generator.choice(len(candidates), count, replace=False))]
-    observation_rows = arrays.observation_row()[rows]
-    parts = (
-        arrays.observation[observation_rows],
-        arrays.action[rows],
-        arrays.reward[rows],
-        arrays.observation[observation_rows + 1],
-    )
+    drawn = draw_context(task, size, seed, behaviour)
+    parts = (drawn.observation, drawn.action, drawn.reward, drawn.following)
     device = agent.normaliser.mean.device
     with torch.inference_mode():
         context = agent.transition(*(torch.from_numpy(part).to(device) for part in parts))
         total = agent.context_encoder.embed(context.expand(len(agent.seeds), -1, -1)).sum(1)
     prior = zero_prior(agent) if prior is None else prior
-    return prior.posterior(total.clone(), count)
+    return prior.posterior(total.clone(), len(drawn.reward))
 
 
 def _transitions_of(task: DataTask, arrays: TaskArrays, behaviour: str | None) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.store import Store
+from clwm_train.acting.context import RememberingTask
 from clwm_train.evaluation.protocols import Results, evaluate
 from clwm_train.model.agent import Agent
 from clwm_train.runs.run import Run
@@ -32,7 +33,9 @@ def training_evaluator(run: Run, store: Store) -> Evaluator | None:
     settings = EvaluationSettings(protocols=config.protocols, splits=config.splits, episodes=config.episodes)
     family = run.task_family
     family.require_gymnasium()
-    tasks = {index: task for index, task in store.tasks.items() if task.split in config.splits}
+    tasks = {
+        index: RememberingTask(task) for index, task in store.tasks.items() if task.split in config.splits
+    }
     if "few-shot" in config.protocols and not tasks:
         raise InvalidInputError(
             f"{store.path}: holds no {' or '.join(config.splits)} tasks, which few-shot evaluations "

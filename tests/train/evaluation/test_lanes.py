@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from clwm_data.families import get_family
+from clwm_train.acting.context import RememberingTask
 from clwm_train.evaluation import (
     FixedBelief,
     PolicyActor,
@@ -44,6 +46,22 @@ def test_context_holds_aligned_transitions(agent: Agent) -> None:
     with torch.no_grad():
         expected = torch.stack([torch.tanh(agent.context_encoder.network(x.expand(2, -1, -1)))]).mean((0, 2))
     torch.testing.assert_close(infer_from_data(agent, task, 9, 0), expected)
+
+
+def test_a_remembering_task_is_read_once_for_each_context(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = random_task(3, [4, 5])
+    asked = [(3, 0), (3, 1), (5, 0), (3, 0), (5, 0), (3, 1)]
+    expected = [infer_from_data(agent, plain, *key) for key in asked]
+    task, read = RememberingTask(plain), []
+    load = type(plain).load
+    monkeypatch.setattr(type(plain), "load", lambda task: [read.append(task.index), load(task)][1])
+    found = [infer_from_data(agent, task, *key) for key in asked]
+    assert read == [3] * 3
+    assert all(map(torch.equal, found, expected))
+    assert len({tuple(z.flatten().tolist()) for z in found}) == 3
+    assert (task.index, task.split, task.behaviours) == (plain.index, plain.split, plain.behaviours)
 
 
 class LastingEpisodes:
