@@ -5,7 +5,8 @@ Usage: OMP_NUM_THREADS=1 python bench/evaluation.py [--family cheetah-vel] [--pr
 
 An agent as initialised acts zero-shot: z is inferred anew after every step. With a store, few-shot as well:
 processor time an episode of a whole evaluation, and of what it cannot do without: the same actions in the
-same episodes, the contexts read from the store, verified, and embedded, and the actions computed.
+same episodes, the contexts read from the store, verified, and embedded, and the actions computed. Evaluations
+while training keep the contexts that they have read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from measure import interleaved
 from clwm_data.families import TaskFamily, get_family
 from clwm_data.opening import open_store
 from clwm_data.store import Store
-from clwm_train.acting.context import infer_from_data
+from clwm_train.acting.context import RememberingTask, infer_from_data
 from clwm_train.evaluation import PolicyActor, RunningBelief, roll_out
 from clwm_train.evaluation.protocols import Callbacks, evaluate
 from clwm_train.evaluation.rollout import Episodes
@@ -111,8 +112,10 @@ def few_shot(agent: Agent, family: TaskFamily, store: Store, episodes: int, roun
                 agent.act(observations[:, :, step], z)
 
     products = products_of_acting(agent, kept)
+    remembering = {index: RememberingTask(task) for index, task in store.tasks.items()}
     contestants = {
         "few-shot": lambda: evaluate(agent, family, store.tasks, settings),
+        "few-shot, contexts kept": lambda: evaluate(agent, family, remembering, settings),
         "stepping alone": step_alone,
         "contexts alone": contexts,
         "of these, reading and verifying": reading,
