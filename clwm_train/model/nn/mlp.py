@@ -51,8 +51,13 @@ class MLP(nn.Module):
         """x [S, ..., inputs] -> [S, ..., outputs]; with C > 1 copies -> [S, C, ..., outputs]."""
         y = self._flat(x)
         if only_acts(y) and not self._rounds:
-            maps = [(layer.weight, layer.bias) for layer in (*self.layers, self.head)]
-            y = perceptron(y, maps, [(norm.weight, norm.bias) for norm in self.norms])
+            linears = cast(list[Linear], [*self.layers, self.head])
+            norms = cast(list[NormMish], [*self.norms])
+            y = perceptron(
+                y,
+                [(linear.weight, linear.bias) for linear in linears],
+                [(norm.weight, norm.bias) for norm in norms],
+            )
         else:
             for index in range(len(self.layers)):
                 y = self._hidden_layer(index, y)
