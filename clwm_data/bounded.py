@@ -10,7 +10,7 @@ import csv
 import errno
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from clwm_data.errors import InvalidInputError, NotFoundError
@@ -22,6 +22,10 @@ MAX_DOCUMENT_BYTES = 2**28
 #: Bytes that are read at once from a file that is longer than it states.
 BLOCK = 2**20
 
+#: Flags that Python's own ``open`` sets to read, where the system has them.
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)
+NOT_WAITING = getattr(os, "O_NONBLOCK", 0)
+
 
 def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading, without waiting for a writer as a pipe does.
@@ -30,10 +34,37 @@ def open_file(path: Path) -> BufferedReader:
         OSError: it cannot be opened, or is not a regular file.
     """
     stream = open(path, "rb", opener=_opener)  # noqa: SIM115 (Path.open takes no opener)
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+    try:
+        _stated_size(stream.fileno(), path)
+    except OSError:
         stream.close()
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        raise
     return stream
+
+
+def open_unbuffered(path: Path | str) -> tuple[FileIO, int]:
+    """Open a regular file as :func:`open_file` does, in half the time, to read it whole.
+
+    Returns:
+        The file, and the size that it states.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    descriptor = _opener(path, READING)
+    try:
+        size = _stated_size(descriptor, path)
+        return FileIO(descriptor), size
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def _stated_size(descriptor: int, path: Path | str) -> int:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return status.st_size
 
 
 def read_bounded(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
@@ -43,12 +74,12 @@ def read_bounded(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
         InvalidInputError: it has more than ``limit`` bytes.
         OSError: it cannot be read.
     """
-    with open_file(path) as stream:
-        stated = os.fstat(stream.fileno()).st_size
+    stream, stated = open_unbuffered(path)
+    with stream:
         # A read takes as much memory as it may return, so no more than is stated; files that grow, or state
         # nothing (/proc), are read on.
         content = stream.read(stated + 1) if stated <= limit else b""
-        while stated < len(content) <= limit and (more := stream.read(BLOCK)):
+        while stated <= limit and stated != len(content) <= limit and (more := stream.read(BLOCK)):
             content += more
     if max(stated, len(content)) > limit:
         raise InvalidInputError(f"{path}: has more than {limit} bytes")
@@ -81,5 +112,5 @@ def read_csv(path: Path) -> list[list[str]]:
         raise InvalidInputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
 
 
-def _opener(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _opener(path: Path | str, flags: int) -> int:
+    return os.open(path, flags | NOT_WAITING)

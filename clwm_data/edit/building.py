@@ -34,7 +34,7 @@ from clwm_data.store.replacement import (
     replace_store,
 )
 from clwm_data.store.stored_task import StoredTask
-from clwm_data.store.validate import listed_files
+from clwm_data.store.validate import check_names
 from clwm_data.store.writer import write_task
 from clwm_data.strict import first_mistake
 
@@ -129,7 +129,7 @@ def copy_task(source: Store, task: StoredTask, target: Path, *, link: bool = Fal
     """
     task.load()
     folder = source.path / TASKS / task_folder(task.index)
-    for finding in listed_files(folder, task.record):
+    for finding in check_names(folder, task.record):
         raise DamagedDataError(f"{finding}: `clwm validate` shows all that is wrong")
     copy = target / STAGING / f"{folder.name}.partial"
     digests = {name: file.sha256 for name, file in task.record.files.items()}

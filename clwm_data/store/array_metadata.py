@@ -170,31 +170,68 @@ def array_metadata(
         DamagedDataError: it is not what the format says, or claims more than its files can hold.
     """
     try:
-        metadata = ArrayMetadata.model_validate(node)
+        metadata = _sound_model(node, name, numbers)
     except ValidationError as error:
         raise DamagedDataError(f"{where}/{METADATA}: {first_mistake(error)}") from error
-    for mistake in _mistakes(metadata, name, rows, files, numbers):
+    except _MistakeError as error:
+        raise DamagedDataError(f"{where}/{METADATA}: {error}") from error
+    for mistake in _mistakes_beside_files(metadata, rows, files):
         raise DamagedDataError(f"{where}/{METADATA}: {mistake}")
     return metadata
 
 
-def _mistakes(
-    metadata: ArrayMetadata, name: str, rows: int, files: Mapping[str, FileRecord], numbers: bool
-) -> Iterator[str]:
+class _MistakeError(Exception):
+    """What is wrong with metadata that has the form of an array's."""
+
+
+#: Length of metadata, written as Python does, that is remembered; the writer's have some 700 characters.
+MOST_REMEMBERED = 4096
+#: Name of an array -> its latest sound metadata: text, whether it is of numbers, model.
+_latest: dict[str, tuple[str, bool, ArrayMetadata]] = {}
+
+
+def _sound_model(node: Any, name: str, numbers: bool) -> ArrayMetadata:
+    """The model of an array's metadata; arrays of one name mostly have the same in all tasks of a store.
+
+    Raises:
+        ValidationError: it has not the form of an array's metadata.
+        _MistakeError: it is not what the format says of the array ``name``.
+    """
+    try:
+        text = repr(node)  # unlike ``==``, it tells 1 from 1.0 and True
+    except RecursionError:
+        text = ""
+    if name in _latest and _latest[name][:2] == (text, numbers):
+        return _latest[name][2]
+    model = ArrayMetadata.model_validate(node)
+    for mistake in _mistakes(model, name, numbers):
+        raise _MistakeError(mistake)
+    if 0 < len(text) <= MOST_REMEMBERED:
+        _latest[name] = text, numbers, model
+    return model
+
+
+def _mistakes(metadata: ArrayMetadata, name: str, numbers: bool) -> Iterator[str]:
     dtype = "int64" if numbers else TYPE_NAMES[name]
     vectors = name in ("observation", "action", "episode_initial_state") and not numbers
     dimensions = 2 if vectors else 1
     if metadata.data_type != dtype:
         yield f"expected an array of {dtype}, found {metadata.data_type}"
-    elif metadata.shape[0] != rows or len(metadata.shape) != dimensions:
-        expected = f"{plural(dimensions, 'dimension')} and {plural(rows, 'row')}"
-        yield f"has shape {metadata.shape}, expected {expected}"
+    elif len(metadata.shape) != dimensions:
+        yield f"has shape {metadata.shape}, expected {plural(dimensions, 'dimension')}"
     elif metadata.dimension_names is not None and len(metadata.dimension_names) != dimensions:
         yield f"names {len(metadata.dimension_names)} dimensions, has {dimensions}"
     elif metadata.fill_value != 0:
         yield f"fill value is {metadata.fill_value}, expected 0"
     elif (mistake := _codec_mistake(metadata)) or (mistake := _grid_mistake(metadata)):
         yield mistake
+
+
+def _mistakes_beside_files(
+    metadata: ArrayMetadata, rows: int, files: Mapping[str, FileRecord]
+) -> Iterator[str]:
+    if metadata.shape[0] != rows:
+        yield f"has shape {metadata.shape}, expected {plural(rows, 'row')}"
     elif (needed_files := math.prod(metadata.files)) != len(files) - 1 or files.keys() != {
         METADATA,
         *map(file_name, metadata.positions()),

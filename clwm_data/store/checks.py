@@ -15,7 +15,7 @@ from clwm_data.manifest import BehaviourEntry
 from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.digest import array_sha256
-from clwm_data.store.soundness import Finding, index_findings, value_findings
+from clwm_data.store.soundness import Finding, index_findings, value_findings, value_range
 from clwm_data.store.statistics import task_statistics
 from clwm_data.store.stored_task import StoredTask
 
@@ -31,10 +31,12 @@ def check_arrays(
         arrays: its data.
         family: the family that the store names, or ``None`` if it is not known here.
     """
+    ranges = {}
     for name, array in arrays.named().items():
         if array_sha256(array) != task.record.arrays.get(name):
             yield Finding(f"{where}: {name}", "values differ from their digest")
-    yield from value_findings(where, arrays, task.record.behaviours)
+        ranges[name] = value_range(array)  # now, while the processor has it in its cache
+    yield from value_findings(where, arrays, task.record.behaviours, ranges)
     if family is not None:
         yield from _check_family(where, task, arrays, family)
     if not any(index_findings(where, arrays)):  # otherwise the checks below would be meaningless
@@ -47,16 +49,18 @@ def _check_episodes(where: str, arrays: TaskArrays) -> Iterator[Finding]:
     start, length = arrays.episode_start, arrays.episode_length
     last = np.zeros(arrays.transitions, np.bool_)
     last[start + length - 1] = True
-    for episode in np.flatnonzero(
-        np.logical_or.reduceat((arrays.terminated | arrays.truncated) & ~last, start)
-    ):
+    early = np.flatnonzero((arrays.terminated | arrays.truncated) & ~last)
+    for episode in np.unique(np.searchsorted(start, early, "right") - 1):
         yield Finding(f"{where}: episode {episode}", "ends (terminated or truncated) before its last step")
     if (arrays.terminated & arrays.truncated).any():
         yield Finding(f"{where}: terminated, truncated", "are both set at the same step")
-    returns = np.add.reduceat(arrays.reward.astype(np.float64), start)
-    tolerance = 1e-9 + 1e-9 * np.add.reduceat(np.abs(arrays.reward.astype(np.float64)), start)
-    for episode in np.flatnonzero(~(np.abs(returns - arrays.episode_return) <= tolerance)):
-        yield Finding(f"{where}: episode {episode}", "its return is not the sum of its rewards")
+    reward = arrays.reward.astype(np.float64)
+    returns = np.add.reduceat(reward, start)
+    error = np.abs(returns - arrays.episode_return)
+    if not (error <= 1e-9 + 1e-9 * np.abs(returns)).all():  # sums of magnitudes are larger; seldom needed
+        tolerance = 1e-9 + 1e-9 * np.add.reduceat(np.abs(reward), start)
+        for episode in np.flatnonzero(~(error <= tolerance)):
+            yield Finding(f"{where}: episode {episode}", "its return is not the sum of its rewards")
     if arrays.episode_seed is not None and len(np.unique(arrays.episode_seed)) != arrays.episodes:
         yield Finding(f"{where}: episode_seed", "two episodes have the same seed")
 
@@ -113,7 +117,10 @@ def _check_statistics(where: str, task: StoredTask, arrays: TaskArrays) -> Itera
     record = task.record
     if record.episodes != arrays.episodes or record.transitions != arrays.transitions:
         yield Finding(where, "counts of episodes or transitions differ from the arrays")
-    expected = task_statistics(arrays, len(record.behaviours)).model_dump()
+    statistics = task_statistics(arrays, len(record.behaviours))
+    if record.statistics == statistics:
+        return
+    expected = statistics.model_dump()
     if record.statistics.observation_mean is not None:
         observation = arrays.observation.astype(np.float64)
         expected["observation_mean"] = observation.mean(axis=0).tolist()

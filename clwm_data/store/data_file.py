@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.bounded import open_file, read_at
+from clwm_data.bounded import open_file, open_unbuffered, read_at
 from clwm_data.store.digest import file_sha256
 
 #: Files of up to this size are read whole; of longer ones, which may be full of what no array uses, the parts
@@ -44,29 +44,34 @@ class DataFile:
     """The bytes of a regular file.
 
     Attributes:
-        path: of the file.
         size: in bytes.
-        content: [size] all of its bytes, or ``None`` where it has more than ``WHOLE_BYTES``.
+        content: [size] all of its bytes, or ``None`` where it has more than ``WHOLE_BYTES``, or another size
+            than it should have.
     """
 
-    def __init__(self, path: Path, scratch: Scratch | None = None) -> None:
+    def __init__(self, path: Path | str, scratch: Scratch | None = None, *, size: int | None = None) -> None:
         """Read a file.
 
         Args:
             path: of the file.
             scratch: the memory to read it to; new memory by default.
+            size: what it should have: a file of another size is not read.
 
         Raises:
             OSError: it cannot be read, or is not a regular file.
         """
-        self.path = path
-        with open_file(path) as stream:
-            self.size = os.fstat(stream.fileno()).st_size
-            self.content: NDArray[np.uint8] | None = None
-            if self.size <= WHOLE_BYTES:
+        self._path = path
+        self.content: NDArray[np.uint8] | None = None
+        stream, self.size = open_unbuffered(path)
+        with stream:
+            if self.size <= WHOLE_BYTES and size in (None, self.size):
                 self.content = _aligned(self.size) if scratch is None else scratch.take(self.size)
-                if stream.readinto(self.content.data) != self.size:
-                    raise OSError(f"{path}: became shorter while it was read")
+                _fill(stream, self.content.data, path)
+
+    @property
+    def path(self) -> Path:
+        """Path of the file; made when asked for, since that takes as long as to read a small file."""
+        return Path(self._path)
 
     def read(self, start: int, size: int) -> memoryview:
         """Up to ``size`` bytes from a position.
@@ -88,6 +93,16 @@ class DataFile:
         if self.content is not None:
             return hashlib.sha256(self.content.data).hexdigest()
         return file_sha256(self.path)
+
+
+def _fill(stream: FileIO, memory: memoryview, path: Path | str) -> None:
+    """Read until memory is full; one read may return less."""
+    filled = 0
+    while filled < len(memory):
+        count = stream.readinto(memory[filled:])
+        if not count:
+            raise OSError(f"{path}: became shorter while it was read")
+        filled += count
 
 
 def _padded(size: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,18 @@ from clwm_data.errors import InvalidInputError
 
 def array_sha256(array: NDArray[Any]) -> str:
     """Digest of an array's type, shape and values (C order, little-endian), not of how it is stored."""
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    digest = hashlib.sha256(f"{little.dtype.name}{list(little.shape)}".encode())
+    dtype, name = _little_endian(array.dtype)
+    little = np.ascontiguousarray(array, dtype)
+    digest = hashlib.sha256(f"{name}{list(little.shape)}".encode())
     digest.update(little.data if little.size else b"")
     return digest.hexdigest()
+
+
+@lru_cache
+def _little_endian(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], str]:
+    """The little-endian type and its name, which NumPy takes longer to make than to hash a small array."""
+    little = dtype.newbyteorder("<")
+    return little, little.name
 
 
 def file_sha256(path: Path) -> str:

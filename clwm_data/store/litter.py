@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 
 from clwm_data.errors import ConflictError
@@ -39,6 +40,7 @@ def is_litter(path: Path) -> bool:
     return _is_litter(path.name)
 
 
+@lru_cache(maxsize=1024)  # the files of all tasks have the same few names
 def _is_litter(name: str) -> bool:
     return LITTER_NAME.fullmatch(name) is not None
 

@@ -277,8 +277,7 @@ class StoredTask:
     def _open(self, name: str) -> DataFile:
         path = self._folder / name
         expected = self.record.files[name].bytes
-        # The size first: a file of another one is not read.
-        file = DataFile(path) if path.is_file() and path.stat().st_size == expected else None
+        file = DataFile(path, size=expected) if path.is_file() else None
         if file is None or file.size != expected:
             raise DamagedDataError(f"{path}: is missing or truncated: collect or download its task again")
         return file

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clwm_data.bounded import read_bounded
 from clwm_data.errors import ClwmError, DamagedDataError
@@ -15,12 +18,12 @@ from clwm_data.families import TaskFamily
 from clwm_data.pages.numbers import plural
 from clwm_data.store.checks import check_arrays
 from clwm_data.store.data_file import DataFile, Scratch
-from clwm_data.store.digest import document_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
 from clwm_data.store.litter import is_litter, task_files
 from clwm_data.store.reader import Store, open_local
 from clwm_data.store.root import json_or_none
 from clwm_data.store.soundness import Finding
+from clwm_data.store.threads import shared, usable_cores
 
 #: How often the check is repeated while other processes replace the store.
 ATTEMPTS = 5
@@ -30,6 +33,9 @@ MOST_THREADS = 2
 
 #: Larger tasks are read twice, file by file: the sizes that files state may be those of a stranger's holes.
 KEPT_BYTES = 2**30
+
+#: Metadata of up to this size is parsed once for all files that have the same; that of an array has some 600.
+SMALL_BYTES = 4096
 
 
 def validate(path: Path | str, on_progress: Callable[[int], object] | None = None) -> list[Finding]:
@@ -63,24 +69,17 @@ def _findings(store: Store, on_progress: Callable[[int], object] | None) -> list
         else:
             others[f"{key}/{METADATA}"] = node
     findings = [*_check_root(store), *_check_nodes(store.path, others, {})]
-    memory = threading.local()
+    for index in indices:  # together, which is quicker than amid other work; mistakes are reported below
+        with suppress(ClwmError):
+            _ = store.tasks[index].arrays
 
-    def prepare() -> None:
-        memory.scratch = Scratch()
-
-    def check(index: int) -> list[Finding]:
-        return list(_check_task(store, index, nodes[task_folder(index)], family, memory.scratch))
+    def checker() -> Callable[[int], list[Finding]]:
+        scratch = Scratch()
+        return lambda index: list(_check_task(store, index, nodes[task_folder(index)], family, scratch))
 
     # Threads: hashing and decoding, which take most of the time, let others run.
-    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), initializer=prepare)
-    try:
-        for index, found in zip(indices, pool.map(check, indices), strict=True):
-            findings += found
-            if on_progress is not None:
-                on_progress(index)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return findings
+    checked = shared(indices, checker, min(MOST_THREADS, usable_cores()), on_progress)
+    return [*findings, *chain.from_iterable(checked)]
 
 
 def _check_root(store: Store) -> Iterator[Finding]:
@@ -106,11 +105,19 @@ def _check_nodes(folder: Path, nodes: Mapping[str, Any], opened: Mapping[str, Da
     """
     for name, node in nodes.items():
         content = opened[name].content if name in opened else None
-        path = folder / name if content is None else opened[name].path
-        if content is None and not path.is_file():
-            yield Finding(str(path), "is missing")
-        elif json_or_none(path if content is None else bytes(content)) != node:
-            yield Finding(str(path), "differs from the consolidated metadata in the root")
+        if content is None and not (folder / name).is_file():
+            yield Finding(str(folder / name), "is missing")
+        elif (json_or_none(folder / name) if content is None else _parsed(content)) != node:
+            yield Finding(str(folder / name), "differs from the consolidated metadata in the root")
+
+
+def _parsed(content: NDArray[np.uint8]) -> Any:
+    text = content.tobytes()
+    return _parsed_once(text) if len(text) <= SMALL_BYTES else json_or_none(text)
+
+
+#: As :func:`json_or_none`; arrays of one name mostly have the same metadata in all tasks.
+_parsed_once = lru_cache(maxsize=64)(json_or_none)
 
 
 def _check_task(
@@ -121,7 +128,9 @@ def _check_task(
         yield from _check_nodes(folder, {METADATA: None, **nodes}, {})
         return
     files: dict[str, DataFile] = {}
-    if document_sha256(folder / METADATA) != store.record.tasks[str(index)]:
+    with suppress(OSError):
+        files[METADATA] = DataFile(folder / METADATA)
+    if METADATA not in files or files[METADATA].sha256() != store.record.tasks[str(index)]:
         yield Finding(str(folder / METADATA), "was altered: it differs from its digest in the root")
     try:
         task = store.tasks[index]
@@ -156,34 +165,39 @@ def check_files(
         keep: receives the files, by their paths below the group, if they are sound and not too large.
         scratch: the memory to read them to; new memory by default.
     """
-    findings = list(listed_files(folder, record))
-    yield from findings
-    wrong = {finding.where for finding in findings}
-    if wrong or sum(file.bytes for file in record.files.values()) > KEPT_BYTES:
+    names = set(task_files(folder)) - {METADATA}
+    yield from check_names(folder, record, names)
+    if names != record.files.keys() or sum(file.bytes for file in record.files.values()) > KEPT_BYTES:
         keep = scratch = None
     if scratch is not None:
         scratch.reset(file.bytes for file in record.files.values())
+    text = str(folder)  # paths take longer to make
     for name, expected in record.files.items():
-        path = folder / name
-        if wrong and str(path) in wrong:
+        if name not in names:
             continue
-        file = DataFile(path, scratch)
-        if file.sha256() != expected.sha256:
-            yield Finding(str(path), "was altered: it differs from its digest")
+        file = DataFile(f"{text}/{name}", scratch, size=expected.bytes)
+        if file.size != expected.bytes:
+            found = plural(file.size, "byte")
+            yield Finding(str(folder / name), f"has {found}, expected {expected.bytes}")
+        elif file.sha256() != expected.sha256:
+            yield Finding(str(folder / name), "was altered: it differs from its digest")
         elif keep is not None:
             keep[name] = file
 
 
-def listed_files(folder: Path, record: TaskRecord) -> Iterator[Finding]:
-    """Compare the files of a task's group, but for its own ``zarr.json``, with their names and sizes."""
-    files = set(task_files(folder)) - {METADATA}
-    for name, expected in record.files.items():
-        if name not in files:
+def check_names(folder: Path, record: TaskRecord, names: Collection[str] | None = None) -> Iterator[Finding]:
+    """Compare the names of the files of a task's group, but for its own ``zarr.json``, with its metadata.
+
+    Args:
+        folder: of the group.
+        record: its metadata.
+        names: of the files, if they are known already.
+    """
+    present = set(task_files(folder)) - {METADATA} if names is None else set(names)
+    for name in record.files:
+        if name not in present:
             yield Finding(str(folder / name), "is missing")
-        # A path takes longer to make than a file's size to read.
-        elif (size := os.stat(f"{folder}/{name}").st_size) != expected.bytes:  # noqa: PTH116
-            yield Finding(str(folder / name), f"has {plural(size, 'byte')}, expected {expected.bytes}")
-    for name in sorted(files - record.files.keys()):
+    for name in sorted(present - record.files.keys()):
         yield Finding(str(folder / name), "is not a part of the store: remove it")
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +56,29 @@ def test_bytes_and_digest_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert bytes(file.read(10, 20)) == content[10:30]
     assert bytes(file.read(2990, 100)) == content[2990:]
     assert file.sha256() == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_of_another_size_than_it_should_have_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert bytes(DataFile(tmp_path / "file", size=5).read(0, 9)) == b"12345"
+    other = DataFile(str(tmp_path / "file"), size=4)
+    assert other.content is None
+    assert other.size == 5
+    assert other.path == tmp_path / "file"
+
+
+def test_a_file_that_arrives_in_pieces_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(FileIO):
+        def readinto(self, buffer: Any) -> int:
+            return super().readinto(buffer[:7])
+
+    content = np.random.default_rng(0).bytes(100)
+    (tmp_path / "file").write_bytes(content)
+    monkeypatch.setattr(data_file, "open_unbuffered", lambda path: (Slow(path), 100))
+    assert DataFile(tmp_path / "file").sha256() == hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(data_file, "open_unbuffered", lambda path: (Slow(path), 101))
+    with pytest.raises(OSError, match="file: became shorter while it was read"):
+        DataFile(tmp_path / "file")
 
 
 def test_scratch_memory_is_used_again_and_never_twice_at_once() -> None:

@@ -143,6 +143,17 @@ def test_metadata_that_lies_is_refused(
         read_all(store_path)
 
 
+def test_floats_in_a_shape_are_refused_although_equal_integers_were_found_sound(store_path: Path) -> None:
+    """Metadata that is the same as that of the task before is not checked again."""
+    task = open_store(store_path)[12]
+    shape = task.arrays["reward"].shape
+    assert shape == open_store(store_path)[6].arrays["reward"].shape
+    change_root(store_path, lambda root: array_node(root, task=12).update(shape=[*map(float, shape)]))
+    assert open_store(store_path)[6].arrays["reward"].shape == shape
+    with pytest.raises(ClwmError, match=r"tasks/0012/reward/zarr\.json: .*shape.*valid integer"):
+        _ = open_store(store_path)[12].arrays
+
+
 def test_a_task_that_would_decode_to_thousands_of_times_its_files_is_refused(store_path: Path) -> None:
     """Every array passes for itself: so many zeros do fit into their files."""
     rows, chunk = 2**24, 2**20
