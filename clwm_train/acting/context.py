@@ -128,17 +128,40 @@ def infer_from_data(
     Raises:
         InvalidInputError: the task has no episode of this behaviour.
     """
-    known = agent.known_z([task.index])
+    return infer_tasks(agent, [task], size, seed, prior, behaviour=behaviour)[:, 0]
+
+
+def infer_tasks(
+    agent: Agent,
+    tasks: Sequence[DataTask],
+    size: int,
+    seed: int,
+    prior: Prior | None = None,
+    *,
+    behaviour: str | None = None,
+) -> Tensor:
+    """z [S, T, z] of T tasks, each as by :func:`infer_from_data`.
+
+    Raises:
+        InvalidInputError: a task has no episode of this behaviour.
+    """
+    known = agent.known_z([task.index for task in tasks])
     if known is not None:
-        return known[:, 0]
-    drawn = draw_context(task, size, seed, behaviour)
-    parts = (drawn.observation, drawn.action, drawn.reward, drawn.following)
+        return known
+    prior = zero_prior(agent) if prior is None else prior
+    # One after the other: each finds its code and the network in the cache.
+    contexts = [draw_context(task, size, seed, behaviour) for task in tasks]
+    return torch.stack([_infer(agent, context, prior) for context in contexts], 1)
+
+
+def _infer(agent: Agent, context: Context, prior: Prior) -> Tensor:
+    """z [S, z] from the transitions of a task."""
+    parts = (context.observation, context.action, context.reward, context.following)
     device = agent.normaliser.mean.device
     with torch.inference_mode():
-        context = agent.transition(*(torch.from_numpy(part).to(device) for part in parts))
-        total = agent.context_encoder.embed(context.expand(len(agent.seeds), -1, -1)).sum(1)
-    prior = zero_prior(agent) if prior is None else prior
-    return prior.posterior(total.clone(), len(drawn.reward))
+        transitions = agent.transition(*(torch.from_numpy(part).to(device) for part in parts))
+        total = agent.context_encoder.embed(transitions.expand(len(agent.seeds), -1, -1)).sum(1)
+    return prior.posterior(total.clone(), len(context.reward))
 
 
 def _transitions_of(task: DataTask, arrays: TaskArrays, behaviour: str | None) -> NDArray[np.int64]:
@@ -180,5 +203,4 @@ def make_prior(
         raise InvalidInputError(
             "--prior mean: no train task has data to take the mean z of: use --prior zero"
         )
-    z = torch.stack([infer_from_data(agent, task, CONTEXT_SIZE, seed) for task in train])
-    return Prior(z.mean(0), weight)
+    return Prior(infer_tasks(agent, train, CONTEXT_SIZE, seed).mean(1), weight)

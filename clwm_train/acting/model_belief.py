@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clwm_data.errors import InvalidInputError
 from clwm_train.acting.belief import Belief, Prior, zero_prior
-from clwm_train.acting.context import infer_from_data
+from clwm_train.acting.context import infer_tasks
 from clwm_train.data.task_data import DataTask
 from clwm_train.kernels.streams import Purpose, RandomStreams
 from clwm_train.model.agent import Agent
@@ -137,7 +137,7 @@ def candidate_tasks(
         raise InvalidInputError(
             "--inference model needs data of two train tasks or more: use --inference encoder"
         )
-    known = torch.stack([infer_from_data(agent, task, CONTEXT_SIZE, seed) for task in train], 1)
+    known = infer_tasks(agent, train, CONTEXT_SIZE, seed)
     draws = RandomStreams(agent.seeds, known.device).at(Purpose.CANDIDATES, seed)
     pair = (draws.uniform(2, count) * len(train)).long().clamp(max=len(train) - 1)
     first, second = (

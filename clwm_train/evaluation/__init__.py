@@ -2,7 +2,7 @@
 
 from clwm_train.acting.actor import Actor, PolicyActor
 from clwm_train.acting.belief import Belief, FixedBelief, Prior, RunningBelief, zero_prior
-from clwm_train.acting.context import infer_from_data, make_prior
+from clwm_train.acting.context import infer_from_data, infer_tasks, make_prior
 from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
 from clwm_train.config import Protocol
 from clwm_train.evaluation.gathering import Gathering, gather_context
@@ -30,6 +30,7 @@ __all__ = [
     "evaluate",
     "gather_context",
     "infer_from_data",
+    "infer_tasks",
     "make_prior",
     "roll_out",
     "zero_prior",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from clwm_data.families import TaskFamily
 from clwm_train.acting.actor import Actor, PolicyActor
 from clwm_train.acting.belief import Belief, FixedBelief, RunningBelief
-from clwm_train.acting.context import infer_from_data, make_prior
+from clwm_train.acting.context import infer_tasks, make_prior
 from clwm_train.acting.model_belief import ModelBelief, candidate_tasks
 from clwm_train.acting.planner import MPPI
 from clwm_train.config import Protocol
@@ -87,18 +86,14 @@ class Evaluator:
             return FixedBelief(known.repeat_interleave(settings.episodes, 1))
         match protocol:
             case "few-shot":
-                inferred = [
-                    infer_from_data(
-                        self._agent,
-                        self._tasks[index],
-                        settings.context_size,
-                        settings.seed,
-                        self._prior,
-                        behaviour=settings.context_behaviour,
-                    )
-                    for index in group
-                ]
-                z = torch.stack(inferred, 1)
+                z = infer_tasks(
+                    self._agent,
+                    [self._tasks[index] for index in group],
+                    settings.context_size,
+                    settings.seed,
+                    self._prior,
+                    behaviour=settings.context_behaviour,
+                )
             case "online-context":
                 z = self._gathered(group, random_steps=0, keep_prior=True)
             case "non-prior":

@@ -162,7 +162,7 @@ class MixturePolicy(StochasticPolicy):
         """The mean of the most likely component."""
         logits, mean, _ = self._outputs(state)
         means = torch.unflatten(mean, -1, (self.components, self.action_size))
-        return torch.tanh(_component(means, torch.log_softmax(logits, -1).argmax(-1, keepdim=True)))
+        return torch.tanh(_component(means, logits.argmax(-1, keepdim=True)))
 
     def sample(self, state: Tensor, noise: Tensor, scale: float = 1.0) -> Tensor:
         """See :meth:`Policy.sample`; ``scale`` does not change how often a component is chosen."""

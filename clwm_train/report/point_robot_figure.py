@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from clwm_data.families import SPLITS, TaskFamily
@@ -19,7 +18,7 @@ from clwm_data.pages.panels import Axis, Panel, span
 from clwm_data.pages.svg import Shape
 from clwm_data.store.atomic import replacing
 from clwm_train.data.task_data import DataTask
-from clwm_train.evaluation import FixedBelief, PolicyActor, infer_from_data, roll_out
+from clwm_train.evaluation import FixedBelief, PolicyActor, infer_tasks, roll_out
 from clwm_train.model.agent import Agent
 
 Floats = NDArray[np.floating[Any]]
@@ -49,7 +48,7 @@ def point_robot_figure(
         seed: seed of the contexts.
     """
     indices = sorted(tasks)
-    z = torch.stack([infer_from_data(agent, tasks[index], 600, seed) for index in indices], 1)
+    z = infer_tasks(agent, [tasks[index] for index in indices], 600, seed)
     episodes = roll_out(PolicyActor(agent), family, indices, FixedBelief(z), [seed] * len(indices))
     goals = {index: np.asarray(family.task(index).parameters["goal"]).tolist() for index in indices}
     angles = {index: family.task(index).number("angle") for index in indices}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from clwm_data.errors import InvalidInputError
@@ -16,7 +15,7 @@ from clwm_data.pages.panels import Axis, Panel, span
 from clwm_data.pages.svg import Shape
 from clwm_data.pages.task_axis import parameter_title
 from clwm_train.data.task_data import DataTask
-from clwm_train.evaluation import FixedBelief, PolicyActor, infer_from_data, roll_out
+from clwm_train.evaluation import FixedBelief, PolicyActor, infer_tasks, roll_out
 from clwm_train.model.agent import Agent
 from clwm_train.settings import CONTEXT_SIZE
 
@@ -47,7 +46,7 @@ def reached_by(
             f"{family.name}: its tasks have no target quantity that could be measured in an episode"
         )
     indices = sorted(tasks)
-    z = torch.stack([infer_from_data(agent, tasks[index], CONTEXT_SIZE, seed) for index in indices], 1)
+    z = infer_tasks(agent, [tasks[index] for index in indices], CONTEXT_SIZE, seed)
     reached: dict[int, list[NDArray[np.float64]]] = {index: [] for index in indices}
     for episode in range(episodes):
         outcome = roll_out(

@@ -15,6 +15,7 @@ from clwm_train.evaluation import (
     PolicyActor,
     RunningBelief,
     infer_from_data,
+    infer_tasks,
     roll_out,
 )
 from clwm_train.model.agent import Agent
@@ -58,7 +59,8 @@ def test_a_remembering_task_is_read_once_for_each_context(
     load = type(plain).load
     monkeypatch.setattr(type(plain), "load", lambda task: [read.append(task.index), load(task)][1])
     found = [infer_from_data(agent, task, *key) for key in asked]
-    assert read == [3] * 3
+    assert torch.equal(infer_tasks(agent, [task, plain], 3, 1), torch.stack([expected[1]] * 2, 1))
+    assert read == [3] * 4  # one more by the plain task
     assert all(map(torch.equal, found, expected))
     assert len({tuple(z.flatten().tolist()) for z in found}) == 3
     assert (task.index, task.split, task.behaviours) == (plain.index, plain.split, plain.behaviours)
