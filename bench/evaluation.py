@@ -22,7 +22,7 @@ from measure import interleaved
 from clwm_data.families import TaskFamily, get_family
 from clwm_data.opening import open_store
 from clwm_data.store import Store
-from clwm_train.acting.context import RememberingTask, infer_from_data
+from clwm_train.acting.context import RememberingTask, infer_tasks
 from clwm_train.evaluation import PolicyActor, RunningBelief, roll_out
 from clwm_train.evaluation.protocols import Callbacks, evaluate
 from clwm_train.evaluation.rollout import Episodes
@@ -97,8 +97,7 @@ def few_shot(agent: Agent, family: TaskFamily, store: Store, episodes: int, roun
             env.close()
 
     def contexts() -> None:
-        for task in store.tasks.values():
-            infer_from_data(agent, task, CONTEXT_SIZE, 0)
+        infer_tasks(agent, list(store.tasks.values()), CONTEXT_SIZE, 0)
 
     def reading() -> None:
         for task in store.tasks.values():
