@@ -12,10 +12,14 @@ from clwm_data.store import Store
 from clwm_train.evaluation.protocols import SILENT, Callbacks, add_normalised, evaluate
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
+from clwm_train.out_of_memory import memory_errors
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_EVALUATION, DEFAULT_EXECUTION, EvaluationSettings, Execution
+
+#: Where memory does not suffice.
+REMEDY = "evaluate fewer episodes at a time (Execution.lanes), or on a larger machine"
 
 
 def evaluate_run(
@@ -65,15 +69,16 @@ def evaluate_run(
             f"({digests[1][:12]}): few-shot contexts come from what it holds now"
         )
     folder = checkpoint or latest_checkpoint(run.checkpoints)
-    agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
-    results = evaluate(
-        agent,
-        family if env is None else ProvidedFamily(family, env),
-        store.tasks,
-        settings,
-        execution=execution,
-        callbacks=callbacks,
-    )
+    with memory_errors(run.path, REMEDY):
+        agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
+        results = evaluate(
+            agent,
+            family if env is None else ProvidedFamily(family, env),
+            store.tasks,
+            settings,
+            execution=execution,
+            callbacks=callbacks,
+        )
     if references is not None:
         add_normalised(results, partial(reference_of, references))
     return Evaluation.of(

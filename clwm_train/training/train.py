@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 
-from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
+from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.store import Store
 from clwm_train.data.mapped import read_task_data
+from clwm_train.out_of_memory import memory_errors
 from clwm_train.runs.lock import run_lock
 from clwm_train.runs.run import RECORD, Run, check_same_data, discard_unbegun, keep_config, write_run
 from clwm_train.settings import DEFAULT_EXECUTION, Execution
 from clwm_train.tracking import check_trackers
-from clwm_train.training.allocator import keep_freed_memory
+from clwm_train.training.allocator import freed_memory
 from clwm_train.training.decide import decide_execution
 from clwm_train.training.footprint import check_fits
 from clwm_train.training.precision import matmul_precision
 from clwm_train.training.profile import Shares
 from clwm_train.training.threads import best_threads, cpu_threads, is_large
 from clwm_train.training.trainer import Evaluator, Trainer, UpdateCallback
+
+#: Where memory does not suffice.
+REMEDY = "train fewer seeds, or smaller networks and batches (--set batch.windows=...)"
 
 
 def train_run(
@@ -83,7 +86,7 @@ def train_run(
     check_trackers(trackers or ())
     decided = decide_execution(execution, store, most, warn, run.record.compiled)
     device = torch.device(decided.device)
-    with run_lock(run.path), _memory_errors(run):
+    with run_lock(run.path), memory_errors(run.path, REMEDY):
         check_fits(run, device)
         try:
             data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
@@ -104,22 +107,7 @@ def train_run(
         else:
             write_run(run.begun(compiled=decided.compile))
         agent, batch = trainer.learner.agent, run.config.batch
-        if device.type == "cpu" and is_large(agent, batch):
-            keep_freed_memory()
+        kept = device.type == "cpu" and is_large(agent, batch)
         count = decided.threads or best_threads(agent, batch)
-        with cpu_threads(count), matmul_precision(run.config.precision):
+        with freed_memory(kept=kept), cpu_threads(count), matmul_precision(run.config.precision):
             return trainer.train(steps or most, stop=stop, on_progress=on_progress, profiled=profiled)
-
-
-@contextmanager
-def _memory_errors(run: Run) -> Iterator[None]:
-    """A block in which running out of memory raises an error of one line."""
-    remedy = "train fewer seeds, or smaller networks and batches (--set batch.windows=...)"
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise UnavailableError(f"{run.path}: out of memory: {remedy}") from error
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):
-            raise
-        raise UnavailableError(f"{run.path}: out of memory: {remedy}") from error

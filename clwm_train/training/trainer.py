@@ -32,6 +32,7 @@ from clwm_train.runs.checkpoint import (
 from clwm_train.runs.metrics_log import EVALUATION_PREFIX, SPENT, THROUGHPUT
 from clwm_train.runs.run import TRACE, Run
 from clwm_train.tracking.log import TrainingLog
+from clwm_train.training.allocator import freed_memory
 from clwm_train.training.divergence import check_finite
 from clwm_train.training.learner import Learner, Metrics
 from clwm_train.training.meter import Meter
@@ -214,7 +215,8 @@ class Trainer:
         assert self.evaluator is not None  # checked in the constructor
         self._check()
         agent, seeds = self.learner.agent, self.run.record.seeds
-        results = self.evaluator(agent.eval())
+        with freed_memory(kept=False):
+            results = self.evaluator(agent.eval())
         agent.train()
         for seed, metrics in zip(seeds, results, strict=True):
             row = {f"{EVALUATION_PREFIX}{name}": value for name, value in metrics.items()}

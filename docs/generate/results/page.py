@@ -45,6 +45,7 @@ LEADS = {
 #: Experiments beside the reference, each with one table of its own.
 SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "policies": (tables.each_method, 1),
+    "spc": (tables.each_method, 1),
     "ml10": (tables.each_dataset, 2),
     "observations": (tables.each_dataset, 2),
     "ant-dir-data": (tables.each_dataset, 2),

@@ -70,7 +70,7 @@ def test_floor_and_ceiling(tmp_path: Path) -> None:
         (["network.style=relu"], "networks: layernorm-mish group-fan-in (spc); relu group-fan-in (focal)"),
         (["context.hidden=[7]"], "hidden layers of the context encoder: 128 x 128 (spc); 7 (focal)"),
         (["iql.hidden=[7, 8]"], "hidden layers of policy and critics: 256 x 256 (spc); 7 x 8 (focal)"),
-        (["policy=mixture"], "policy: gaussian (spc); mixture (focal)"),
+        (["policy=gaussian"], "policy: mixture (spc); gaussian (focal)"),
         (["context.next_observation=false"], "contexts with the next observation: yes (spc); no (focal)"),
         (["data.standardise_observation=false"], "scaling of the data"),
         (["learning_rate_decay=0"], "decay of the learning rates: 0.5 (spc); 0.0 (focal)"),
