@@ -57,6 +57,9 @@ class ModelBelief(Belief):
         InvalidInputError: the agent has no world model.
     """
 
+    #: Candidates that are predicted with at a time: few, to limit memory.
+    TOGETHER = 16
+
     def __init__(
         self,
         agent: Agent,
@@ -90,22 +93,35 @@ class ModelBelief(Belief):
         self, observation: Tensor, action: Tensor, reward: Tensor, following: Tensor, active: Tensor
     ) -> None:
         """Add a step's errors in every active lane."""
-        world_model, scaled = self._world_model, self._agent.normaliser
-        shape = self._errors.shape[1:]
+        scaled = self._agent.normaliser
+        step = (
+            self._world_model.encode(scaled.observation(observation)),
+            action,
+            scaled.reward(reward),
+            self._world_model.encode_target(scaled.observation(following)),
+        )
+        parts = torch.split(self._candidates, self.TOGETHER, 1)
+        errors = [self._step_errors(some, *step) for some in parts]
+        self._errors = self._errors + torch.cat(errors, -1) * active.unsqueeze(-1)
+        self._steps = self._steps + active
+        score = self._errors.clamp(min=SMALLEST_ERROR).log().sum(0)
+        self.z = torch.where(active.unsqueeze(-1), self._acted_on(score), self.z)
+
+    def _step_errors(
+        self, candidates: Tensor, code: Tensor, action: Tensor, reward: Tensor, target: Tensor
+    ) -> Tensor:
+        """Errors of consistency and reward of one step under candidates [S, p, z]: [2, S, L, p]."""
+        shape = (*code.shape[:2], candidates.shape[1])
 
         def spread(tensor: Tensor) -> Tensor:
             return tensor.unsqueeze(2).expand(*shape, *tensor.shape[2:])
 
-        code = spread(world_model.encode(scaled.observation(observation)))
-        target = spread(world_model.encode_target(scaled.observation(following)))
-        z = self._candidates.unsqueeze(1).expand(*shape, -1)
-        output, predicted = world_model.predict(code, spread(action), z)
-        consistency = world_model.prediction.loss(output, code, target)
-        reward_error = (predicted - spread(scaled.reward(reward))).square()
-        self._errors = self._errors + torch.stack([consistency, reward_error]) * spread(active)
-        self._steps = self._steps + active
-        score = self._errors.clamp(min=SMALLEST_ERROR).log().sum(0)
-        self.z = torch.where(active.unsqueeze(-1), self._acted_on(score), self.z)
+        world_model = self._world_model
+        output, predicted = world_model.predict(
+            spread(code), spread(action), candidates.unsqueeze(1).expand(*shape, -1)
+        )
+        consistency = world_model.prediction.loss(output, spread(code), spread(target))
+        return torch.stack([consistency, (predicted - spread(reward)).square()])
 
     def _acted_on(self, score: Tensor) -> Tensor:
         """z [S, L, z] from log C + log R [S, L, P]."""

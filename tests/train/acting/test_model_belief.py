@@ -40,9 +40,11 @@ def noise(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize("together", [2, 16])
 @pytest.mark.parametrize("method", FORMULATIONS)
-def test_the_choice_is_the_slow_one(method: str) -> None:
-    """Four steps in three lanes; the second lane's episode ends after two of them."""
+def test_the_choice_is_the_slow_one(method: str, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four steps in three lanes, five candidates; the second lane's episode ends after two steps."""
+    monkeypatch.setattr(ModelBelief, "TOGETHER", together)
     agent = agent_of(method)
     world_model = agent.world_model
     assert world_model is not None
