@@ -1,4 +1,4 @@
-"""Copies that a compiled graph makes once, rather than in every loop that reads the result."""
+"""A copy that a compiled graph makes once, rather than in every loop that reads the result."""
 
 from __future__ import annotations
 
@@ -27,25 +27,3 @@ def _copied(x: Tensor) -> Tensor:
 def _(x: Tensor) -> Tensor:
     *rest, dimensions, channels = x.shape
     return x.new_empty(*rest, channels, dimensions, dtype=torch.float32)
-
-
-def repeated(x: Tensor, times: int) -> Tensor:
-    """[C] -> [times * C], for compiled graphs.
-
-    On CPU this, too, is opaque to the compiler, which would otherwise compute each element's index into x by
-    a division, in every loop, and vectorise none of them.
-    """
-    if x.device.type == "cpu":
-        result: Tensor = _repeated(x, times)
-        return result
-    return x.repeat(times)
-
-
-@torch.library.custom_op("clwm::repeated", mutates_args=())
-def _repeated(x: Tensor, times: int) -> Tensor:
-    return x.repeat(times)
-
-
-@_repeated.register_fake
-def _(x: Tensor, times: int) -> Tensor:
-    return x.new_empty(len(x) * times)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clwm_train.kernels.chunked import row_pieces
 from clwm_train.kernels.inference import only_acts, quantised
-from clwm_train.kernels.interleave import channels_first, repeated
+from clwm_train.kernels.interleave import channels_first
 
 #: Widens the bounded range slightly, so that the outermost levels are reached easily.
 MARGIN = 1e-3
@@ -25,6 +25,7 @@ class FSQ(nn.Module):
 
     Args:
         levels: number of levels of each channel, at least 2; [5, 3] means 2 channels and 15 codes.
+        groups: number of groups G that are quantised together: inputs are [..., G, C], or [..., C] if G = 1.
 
     Attributes:
         channels: number of channels C.
@@ -34,13 +35,13 @@ class FSQ(nn.Module):
 
     codebook: Tensor
     _level: Tensor
-    _half_width: Tensor
+    _basis: Tensor
+    _shift: Tensor
     _half_range: Tensor
     _offset: Tensor
-    _shift: Tensor
-    _basis: Tensor
+    _half_width: Tensor
 
-    def __init__(self, levels: Sequence[int]) -> None:
+    def __init__(self, levels: Sequence[int], groups: int = 1) -> None:
         super().__init__()
         self.channels = len(levels)
         self.codes = prod(levels)
@@ -48,19 +49,17 @@ class FSQ(nn.Module):
         even = (level % 2 == 0).float()
         half_range = (level - 1) * (1.0 + MARGIN) / 2.0
         self._constant("_level", level)
-        half_width = level // 2
-        self._constant("_half_width", half_width.float())
-        self._constant("_half_range", half_range)
-        self._constant("_offset", 0.5 * even)
+        # Of each entry of a row of G C: repeating them takes longer than a small quantisation.
+        self._constant("_half_width", (level // 2).float().repeat(groups))
+        self._constant("_half_range", half_range.repeat(groups))
+        self._constant("_offset", (0.5 * even).repeat(groups))
         # Maps an input of 0 to exactly 0 for even levels, too.
-        self._constant("_shift", torch.atanh(0.5 * even / half_range))
+        self._constant("_shift", torch.atanh(0.5 * even / half_range).repeat(groups))
         self._bases = [prod(levels[:i]) for i in range(len(levels))]
         self._constant("_basis", torch.tensor(self._bases))
         #: Index of the code of zeros.
         self._middle = sum(level // 2 * basis for level, basis in zip(levels, self._bases, strict=True))
         self._constant("codebook", self.index_to_code(torch.arange(self.codes)))
-        #: Constants of rows of so many groups, on CPU; repeating them takes longer than a small quantisation.
-        self._repeated: dict[int, tuple[Tensor, ...]] = {}
 
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
@@ -68,7 +67,7 @@ class FSQ(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Quantise [..., C] -> codes [..., C] in [-1, 1]; the rounding passes gradients as the identity."""
         rows = self._rows(x)
-        constants = self._for_row(rows)
+        constants = (self._shift, self._half_range, self._offset, self._half_width)
         if only_acts(rows):
             return quantised(rows, *constants).view(x.shape)
         if not torch.compiler.is_compiling() and not torch.is_grad_enabled():
@@ -84,7 +83,7 @@ class FSQ(nn.Module):
         training ends with a message about it and not with an index out of bounds.
         """
         rows = self._rows(x)
-        shift, half_range, offset, _ = self._for_row(rows)
+        shift, half_range, offset = self._shift, self._half_range, self._offset
         if torch.compiler.is_compiling():
             digits = (_tanh(rows + shift) * half_range - offset).round()
             digits = torch.where(digits == digits, digits, 0.0)
@@ -104,25 +103,13 @@ class FSQ(nn.Module):
 
     def _rows(self, x: Tensor) -> Tensor:
         """[..., G, C] -> [N, G C]: operations along a long last axis are several times faster."""
-        return x.reshape(-1, x.shape[-2] * self.channels) if x.dim() > 1 else x.unsqueeze(0)
-
-    def _for_row(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Shift, half range, offset and half width of each entry of a row [N, G C]."""
-        constants = (self._shift, self._half_range, self._offset, self._half_width)
-        times = rows.shape[1] // self.channels
-        if torch.compiler.is_compiling():
-            return tuple(repeated(constant, times) for constant in constants)
-        if rows.device.type != "cpu":  # a recorded graph's tensors must not be kept
-            return tuple(constant.repeat(times) for constant in constants)
-        if times not in self._repeated:
-            with torch.inference_mode(False):  # training will use them, too
-                self._repeated[times] = tuple(constant.cpu().repeat(times) for constant in constants)
-        return self._repeated[times]
+        return x.reshape(-1, len(self._shift))
 
     def index_to_code(self, index: Tensor) -> Tensor:
         """Codes [..., C] of indices [...]."""
         digit = index.unsqueeze(-1) // self._basis % self._level
-        return (digit - self._half_width) / self._half_width
+        half_width = self._half_width[: self.channels]
+        return (digit - half_width) / half_width
 
 
 class _Quantise(torch.autograd.Function):

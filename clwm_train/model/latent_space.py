@@ -62,7 +62,7 @@ class DiscreteSpace(LatentSpace):
 
     Args:
         dimensions: latent dimensions.
-        fsq: the quantiser of one latent dimension.
+        fsq: the quantiser of so many groups.
     """
 
     def __init__(self, dimensions: int, fsq: FSQ) -> None:

@@ -116,7 +116,7 @@ def make_space(config: WorldModelConfig) -> LatentSpace:
         case "simnorm":
             return SimNormSpace(config.latent_dim, config.simnorm_group)
         case "discrete":
-            return DiscreteSpace(config.latent_dim, FSQ(config.levels))
+            return DiscreteSpace(config.latent_dim, FSQ(config.levels, config.latent_dim))
 
 
 def make_prediction(config: WorldModelConfig, space: LatentSpace) -> Prediction:
