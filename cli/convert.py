@@ -117,6 +117,8 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
             click.echo("\n".join(written))
         return
     conversion = _import(source, target, str(origin), **options)
+    for remark in conversion.remarks:
+        click.echo(remark, err=True)
     if as_json:
         echo_json({"store": str(conversion.store.path), "tasks": [vars(task) for task in conversion.tasks]})
         return
@@ -168,7 +170,7 @@ def _import(
     if family is None and origin != "minari":
         raise click.UsageError(f"--from {origin} needs --family")
     bounds = [_bounds(text) for text in action_bounds]
-    if origin not in SOURCES and (discrete_actions or bounds):
+    if origin not in SOURCES and (discrete_actions or (bounds and origin != "minari")):
         raise click.UsageError(f"--from {origin} knows by itself what actions there are")
     if discrete_actions and bounds:
         raise click.UsageError("--action-bounds and --discrete-actions exclude each other")
@@ -185,7 +187,9 @@ def _import(
         )
     with counting_bar(f"converting {source}") as on_progress:
         if origin == "minari":
-            return from_minari(source, target, family, chosen, table=table, on_progress=on_progress)
+            return from_minari(
+                source, target, family, chosen, table=table, action_bounds=bounds, on_progress=on_progress
+            )
         if origin == "tensors":
             return from_tensors(source, target, str(family), chosen, on_progress=on_progress)
         data = SOURCES[origin](source, chosen)

@@ -19,6 +19,9 @@ from clwm_data.yaml_values import shown
 #: Actions may exceed their bounds by this share of the range: bounds are float64, actions float32.
 ROUNDING = 1e-5
 LARGEST = float(np.finfo(np.float32).max)
+#: How the bounds of actions and the number of discrete ones are given, on the command line and in Python.
+SAY_BOUNDS = "--action-bounds LOW,HIGH; in Python action_bounds=(low, high)"
+SAY_COUNT = "--discrete-actions N; in Python action_bounds=N"
 
 
 class Border:
@@ -136,9 +139,12 @@ class Border:
 
     def _rows(self, where: str, name: str, values: ArrayLike) -> NDArray[np.float32]:
         rows = _numbers(where, name, values)
+        if rows.ndim == 1:  # a number per step is a vector of one entry
+            rows = rows[:, None]
         if rows.ndim != 2:
             raise InvalidInputError(
-                f"{where}: {name}: has shape {list(rows.shape)}, expected one vector per step"
+                f"{where}: {name}: has shape {list(rows.shape)}, expected one vector per step: flatten it, "
+                "or give features of pictures"
             )
         width = self._widths.setdefault(name, rows.shape[1])
         if rows.shape[1] != width or width == 0:
@@ -189,7 +195,7 @@ def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] 
         if array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,)):
             raise InvalidInputError(
                 f"{where}: action: holds one whole number per step: say how many discrete actions there are "
-                "(--discrete-actions), or write numbers with a decimal point"
+                f"({SAY_COUNT}), or write numbers with a decimal point"
             )
         return action
     if array.ndim == 2 and array.shape[1] == bounds and bounds > 1:
@@ -263,13 +269,16 @@ def _scaled(
     with np.errstate(over="ignore", invalid="ignore"):
         extents = high - low
     if not (np.isfinite(extents).all() and (low <= high).all()):
-        raise InvalidInputError(f"{where}: action: has no finite bounds: they cannot be scaled to [-1, 1]")
+        raise InvalidInputError(
+            f"{where}: action: has no finite bounds: they cannot be scaled to [-1, 1]: name those that they "
+            f"keep to ({SAY_BOUNDS})"
+        )
     slack = ROUNDING * np.maximum(high - low, np.abs(high))
     wrong = (action < low - slack) | (action > high + slack)
     if wrong.any():
         step = int(np.argmax(wrong.any(axis=1)))
         entry = int(np.argmax(wrong[step]))
-        hint = ": --action-bounds says from where they are scaled" if bounds is None else ""
+        hint = f": say from where they are scaled ({SAY_BOUNDS})" if bounds is None else ""
         raise InvalidInputError(
             f"{where}: step {step}: action entry {entry} is {action[step, entry]:g}, outside its bounds "
             f"[{low[entry]:g}, {high[entry]:g}]{hint}"

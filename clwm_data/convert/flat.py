@@ -1,14 +1,14 @@
 """Cutting flat arrays, one row per step as in D4RL and many other formats, into episodes.
 
-An episode ends after a row that is terminated or truncated, and where the next observation is not the
-observation of the next row. Where next observations are not recorded, the observation after an episode's last
-step is unknown: the step is dropped, unless it is terminated. Then the next observation does not matter for
-learning, and the last one is repeated.
+An episode ends after a row that is terminated or truncated, where the number of the episode changes, and
+where the next observation is not the observation of the next row. Where next observations are not recorded,
+the observation after an episode's last step is unknown: the step is dropped, unless it is terminated. Then
+the next observation does not matter for learning, and the last one is repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,25 @@ from numpy.typing import NDArray
 from clwm_data.convert.source import RawEpisode, plain_text
 from clwm_data.errors import InvalidInputError
 
-#: Name of a column here -> its names in other formats.
+#: Name of a column here -> its names in other formats; of several that are there, the first counts.
 SPELLINGS = {
-    "observation": ("observations", "observation", "obs", "states"),
-    "action": ("actions", "action"),
+    "observation": ("observations", "observation", "obs", "states", "state"),
+    "action": ("actions", "action", "acts"),
     "reward": ("rewards", "reward"),
-    "next_observation": ("next_observations", "next_observation", "next_obs"),
-    "terminated": ("terminals", "terminated", "terminations", "dones"),
-    "truncated": ("timeouts", "truncated", "truncations"),
+    "next_observation": (
+        *("next_observations", "next_observation", "next_obs"),
+        *("next_states", "next_state"),
+    ),
+    "terminated": ("terminals", "terminal", "terminated", "terminations", "dones", "done"),
+    "truncated": ("timeouts", "timeout", "truncated", "truncations"),
     "success": ("success", "successes"),
     "dense_reward": ("dense_reward", "dense_rewards"),
+    "episode": ("episode", "episode_id", "episode_index"),
 }
+#: Columns that are set where an episode ends, for whatever reason.
+DONE = ("dones", "done")
+#: Columns that tell where episodes end.
+ENDS = ("terminated", "truncated", "next_observation", "episode")
 REQUIRED = ("observation", "action", "reward")
 
 
@@ -76,8 +84,8 @@ def flat_episodes(
     terminated, truncated = (
         _flags(parts.get(name), rows, f"{where}: {columns.get(name)}") for name in ("terminated", "truncated")
     )
-    if columns.get("terminated") == "dones":
-        terminated &= ~truncated  # often set at the end of an episode, for whatever reason
+    if columns.get("terminated") in DONE:
+        terminated &= ~truncated
     following = parts.get("next_observation")
     if following is not None and following.shape != parts["observation"].shape:
         raise InvalidInputError(
@@ -86,8 +94,10 @@ def flat_episodes(
         )
     ends = terminated | truncated
     if following is not None:
-        differs = following[:-1] != parts["observation"][1:]
-        ends[:-1] |= differs.any(axis=tuple(range(1, differs.ndim)))
+        ends[:-1] |= _differ(following[:-1], parts["observation"][1:])
+    if "episode" in parts:
+        number = _numbers(parts["episode"], rows, f"{where}: {columns['episode']}")
+        ends[:-1] |= number[1:] != number[:-1]
     ends[-1] = True
     start = 0
     for last in np.flatnonzero(ends).tolist():
@@ -110,11 +120,64 @@ def flat_episodes(
         start = last + 1
 
 
+def left_out(names: Collection[str], columns: Mapping[str, str], known: Collection[str] = ()) -> set[str]:
+    """Those of a source's names that hold nothing that is read."""
+    return {plain_text(name) for name in {*names} - {*columns.values()} - {*known}}
+
+
+def remarks(
+    where: object, columns: Collection[Mapping[str, str]], left_out: Collection[str], *, whole: bool = False
+) -> tuple[str, ...]:
+    """What the user should know of how flat arrays are read.
+
+    Args:
+        where: how to name the source.
+        columns: of each of its files.
+        left_out: names of what is not read.
+        whole: each group of arrays is an episode.
+    """
+    lines = []
+    if left_out:
+        names = sorted(left_out)
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+        lines.append(f"{where}: not read: {', '.join(names[:20])}{more}")
+    done = {names["terminated"] for names in columns if "truncated" not in names and "terminated" in names}
+    for name in sorted(done & {*DONE}):
+        lines.append(
+            f"{where}: {name} does not tell time limits from terminations: each counts as a termination, "
+            "after which nothing is earned (arrays terminals and timeouts would tell them apart)"
+        )
+    if not whole and any(not {*ENDS} & {*names} for names in columns):
+        lines.append(
+            f"{where}: nothing says where episodes end: a file without terminals, timeouts, "
+            "next_observations and episode is read as one episode"
+        )
+    return tuple(lines)
+
+
 def last_observations(columns: Mapping[str, str]) -> str:
     """How the store's record describes the observations after last steps."""
     if "next_observation" in columns:
         return "recorded"
     return "not recorded: last steps dropped unless terminated, there the last observation repeated"
+
+
+def _differ(following: NDArray[Any], observation: NDArray[Any]) -> NDArray[np.bool_]:
+    """[N] whether rows differ, by more than the rounding of the less precise of the two arrays."""
+    kinds = [following.dtype, observation.dtype]
+    if all(kind.kind == "f" for kind in kinds):
+        coarse = min(kinds, key=lambda kind: kind.itemsize)
+        with np.errstate(over="ignore"):
+            following, observation = following.astype(coarse), observation.astype(coarse)
+    differs = following != observation
+    return np.asarray(differs.any(axis=tuple(range(1, differs.ndim))), np.bool_)
+
+
+def _numbers(array: NDArray[Any], rows: int, where: str) -> NDArray[Any]:
+    """[N] of a column [N] or [N, 1]."""
+    if array.size != rows:
+        raise InvalidInputError(f"{where}: has shape {list(array.shape)}, expected one number per row")
+    return array.reshape(rows)
 
 
 def _flags(array: NDArray[Any] | None, rows: int, where: str) -> NDArray[np.bool_]:

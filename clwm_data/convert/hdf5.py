@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.convert.flat import find_columns, flat_episodes, last_observations
+from clwm_data.convert.flat import find_columns, flat_episodes, last_observations, left_out, remarks
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -46,7 +46,10 @@ def hdf5_source(path: Path | str, tasks: Collection[int] | None = None) -> Sourc
     require("h5py", "hdf5", "converting from HDF5")
     files = files_below(Path(path), SUFFIXES)
     indices = task_indices(files, tasks, path)
-    ends = {_last_observations(file) for file in files}
+    layouts = [_layout(file) for file in files]
+    columns = [layout.columns for layout in layouts]
+    ends = {last_observations(names) for names in columns}
+    unread = {name for layout in layouts for name in layout.left_out}
     return Source(
         name=Path(path).resolve().name,
         tasks={
@@ -55,40 +58,53 @@ def hdf5_source(path: Path | str, tasks: Collection[int] | None = None) -> Sourc
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options={"from": "hdf5", "observations after last steps": "; ".join(sorted(ends))},
+        remarks=remarks(path, columns, unread, whole=all(layout.grouped for layout in layouts)),
     )
 
 
-def _last_observations(file: Path) -> str:
+class _Layout(NamedTuple):
+    """What a file holds: its columns, names of what is not read, and whether its episodes are groups."""
+
+    columns: dict[str, str]
+    left_out: set[str]
+    grouped: bool
+
+
+def _layout(file: Path) -> _Layout:
     import h5py
 
     with reading(file), h5py.File(file, "r") as opened:
-        return last_observations(find_columns(_demonstrations(opened)[0][1], str(file)))
+        name, arrays, everything = _demonstrations(opened)[0]
+        columns = find_columns(arrays, str(file))
+        return _Layout(columns, left_out(everything, columns), bool(name))
 
 
 def _episodes(file: Path) -> Iterator[RawEpisode]:
     import h5py
 
+    groups = []
     with reading(file), h5py.File(file, "r") as opened:
-        groups = [
-            (name, {name: _array(value, f"{file}: {name}") for name, value in group.items()})
-            for name, group in _demonstrations(opened)
-        ]
-    for name, arrays in groups:
-        where = f"{file}: {name}" if name else str(file)
-        yield from flat_episodes(arrays, find_columns(arrays, where), where)
+        for name, arrays, _ in _demonstrations(opened):
+            where = f"{file}: {name}" if name else str(file)
+            columns = find_columns(arrays, where)
+            values = {name: _array(arrays[name], f"{file}: {name}") for name in columns.values()}
+            groups.append((where, columns, values))
+    for where, columns, values in groups:
+        yield from flat_episodes(values, columns, where)
 
 
-def _demonstrations(opened: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Groups of arrays by name, in natural order: those of robomimic, or the whole file."""
+def _demonstrations(opened: Any) -> list[tuple[str, dict[str, Any], list[str]]]:
+    """Groups of arrays in natural order, with the names of all that is in them: those of robomimic, or the
+    whole file."""
     import h5py
 
     data = opened.get("data")
     if not isinstance(data, h5py.Group):
-        return [("", _known(opened))]
+        return [("", _known(opened), list(opened))]
     names = sorted((name for name in data if isinstance(data[name], h5py.Group)), key=natural_key)
     if not names:
         raise InvalidInputError(f"{opened.filename}: its group data holds no demonstrations")
-    return [(name, _known(data[name])) for name in names]
+    return [(name, _known(data[name]), list(data[name])) for name in names]
 
 
 def _known(group: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +95,15 @@ def from_minari(
     tasks: Collection[int] | None = None,
     *,
     table: TaskTable | None = None,
+    action_bounds: Sequence[tuple[float, float]] = (),
     on_progress: ProgressCallback | None = None,
 ) -> Conversion:
     """Make a store of Minari datasets.
 
     Datasets that :func:`to_minari` wrote give the store that they came from. For others, observations are
-    converted to float32, actions are scaled from the bounds of their space to [-1, 1], and the datasets below
-    ``source`` are the tasks ``tasks`` of ``family``, in the natural order of their folders.
+    flattened as by :func:`gymnasium.spaces.flatten` and converted to float32, actions are scaled from the
+    bounds of their space to [-1, 1], and the datasets below ``source`` are the tasks ``tasks`` of ``family``,
+    in the natural order of their folders.
 
     Args:
         source: folder of one Minari dataset, or of several; links are followed.
@@ -109,11 +111,13 @@ def from_minari(
         family: task family, which need not be known here.
         tasks: task of each dataset; 0, 1, 2, ... by default.
         table: splits and parameters of tasks of a family that is not known here.
+        action_bounds: lowest and highest value of each action entry, or of all; by default the space's.
         on_progress: called after each task.
 
     Raises:
         NotFoundError: no datasets, or not as many as tasks.
-        InvalidInputError: spaces that are not vectors, an invalid episode, or a missing ``family``.
+        InvalidInputError: spaces that cannot be flattened, actions without bounds, an invalid episode, or a
+            missing ``family``.
         DamagedDataError: a file cannot be read.
         ConflictError: ``target`` is there already.
         MissingExtraError: minari is not installed.
@@ -125,7 +129,7 @@ def from_minari(
         raise NotFoundError(f"{source}: holds no Minari dataset (a folder data with metadata.json)")
     about = [_raw_metadata(folder) for folder in folders]
     known = [metadata.get(KEY) for metadata in about]
-    if all(isinstance(own, dict) for own in known) and family is None and tasks is None:
+    if all(isinstance(own, dict) for own in known) and family is None and tasks is None and not action_bounds:
         return _restore(folders, [own for own in known if isinstance(own, dict)], target)
     if family is None:
         raise InvalidInputError(f"{source}: name the task family of these datasets with --family")
@@ -148,6 +152,8 @@ def from_minari(
         description=" ".join(dict.fromkeys(str(m["description"]) for m in about if m.get("description"))),
         authors=sorted({str(author) for metadata in about for author in _list(metadata.get("author"))}),
     )
+    if action_bounds:
+        foreign = foreign.with_action_bounds(action_bounds)
     return write_converted(foreign, target, family, table=table, on_progress=on_progress)
 
 
@@ -248,36 +254,26 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
 
 
 def _foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
-    """A dataset that clwm did not write; its spaces are vectors, or its actions discrete."""
-    from gymnasium.spaces import Discrete
-
-    space = _spaces(folder)
-    discrete = isinstance(space, Discrete)
-    first = int(space.start) if discrete else 0
-    return ForeignTask(
-        name=str(metadata.get("dataset_id", folder)),
-        episodes=lambda: _foreign_episodes(folder, first),
-        policy=str(metadata.get("algorithm_name") or "unknown"),
-        action_bounds=int(space.n) if discrete else (space.low.tolist(), space.high.tolist()),
-    )
-
-
-def _spaces(folder: Path) -> Any:
-    """The action space of a dataset, after checking that observations and actions can be used."""
+    """A dataset that clwm did not write."""
     from gymnasium.spaces import Box, Discrete
+
+    from clwm_data.families.declared.spaces import check_observations
 
     storage = _storage(folder)
     space = storage.action_space
+    check_observations(storage.observation_space, str(folder))
+    if not isinstance(space, Box | Discrete):
+        raise InvalidInputError(
+            f"{folder}: its actions are {plain_text(space)[:200]}: only Box and Discrete actions can be "
+            "converted"
+        )
     discrete = isinstance(space, Discrete)
-    parts = [("observations", storage.observation_space), *([] if discrete else [("actions", space)])]
-    for name, part in parts:
-        if not isinstance(part, Box) or len(part.shape) != 1:
-            raise InvalidInputError(
-                f"{folder}: its {name} are not vectors but {plain_text(part)[:200]}: they cannot be converted"
-            )
-    if not discrete and not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-        raise InvalidInputError(f"{folder}: its actions have no bounds: they cannot be scaled to [-1, 1]")
-    return space
+    return ForeignTask(
+        name=str(metadata.get("dataset_id", folder)),
+        episodes=lambda: _foreign_episodes(folder),
+        policy=str(metadata.get("algorithm_name") or "unknown"),
+        action_bounds=int(space.n) if discrete else (space.low.ravel().tolist(), space.high.ravel().tolist()),
+    )
 
 
 def _storage(folder: Path) -> Any:
@@ -302,14 +298,26 @@ def _read_episodes(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any
         yield episode, metadata
 
 
-def _foreign_episodes(folder: Path, first: int) -> Iterator[RawEpisode]:
-    """The episodes; discrete actions are counted from ``first``."""
+def _foreign_episodes(folder: Path) -> Iterator[RawEpisode]:
+    """The episodes: observations flattened, discrete actions counted from 0."""
+    from gymnasium.spaces import Discrete
+
+    from clwm_data.convert.flattening import flat_rows
+
+    storage = _storage(folder)
+    space = storage.action_space
     for number, (episode, _) in enumerate(_read_episodes(folder)):
-        with reading(f"{folder}: episode {number}"):
+        where = f"{folder}: episode {number}"
+        with reading(where):
             infos = episode.get("infos") or {}
+            action = np.asarray(episode["actions"])
             raw = RawEpisode(
-                observation=episode["observations"],
-                action=np.asarray(episode["actions"]) - first if first else episode["actions"],
+                observation=flat_rows(
+                    storage.observation_space, episode["observations"], f"{where}: observation"
+                ),
+                action=action - int(space.start)
+                if isinstance(space, Discrete)
+                else action.reshape(len(action), -1),
                 reward=episode["rewards"],
                 terminated=episode["terminations"],
                 truncated=episode["truncations"],

@@ -9,12 +9,12 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.convert.flat import find_columns, flat_episodes, last_observations
+from clwm_data.convert.flat import find_columns, flat_episodes, last_observations, left_out, remarks
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -37,6 +37,15 @@ from clwm_data.paths import target_path
 from clwm_data.store.atomic import replacing
 
 PARAMETER = "parameter_"
+#: Arrays that describe the tasks of a file of several.
+TABLE = ("task", "task_index", "task_split", "discrete_actions")
+
+
+class _Header(NamedTuple):
+    """What a file says of one of its arrays."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 def to_npz(source: Path | str, target: Path | str) -> Path:
@@ -91,8 +100,9 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
         "observations after last steps": "; ".join(sorted({last_observations(names) for names in columns})),
     }
     name = Path(path).resolve().name
-    if len(files) == 1 and {"task", "episode"} <= headers[0].keys():
-        arrays = _several(files[0], columns[0])
+    unread = {n for header, names in zip(headers, columns, strict=True) for n in left_out(header, names)}
+    if len(files) == 1 and _names_tasks(headers[0]):
+        arrays = _several(files[0], columns[0], headers[0])
         indices = chosen_indices(np.unique(arrays["task"]).tolist(), tasks, path)
         count = arrays.get("discrete_actions")
         return Source(
@@ -108,6 +118,9 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
             sha256=digest_of({name: files[0]}),
             options=options,
             table=_table(arrays, files[0]),
+            remarks=remarks(
+                path, columns, {n for n in unread if n not in TABLE and not n.startswith(PARAMETER)}
+            ),
         )
     indices = task_indices(files, tasks, path)
     return Source(
@@ -115,21 +128,33 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
         tasks={
             index: ForeignTask(
                 file.name,
-                lambda file=file, names=names: flat_episodes(_read(file), names, str(file)),  # type: ignore[misc]
+                lambda file=file, names=names: flat_episodes(  # type: ignore[misc]
+                    _read(file, names.values()), names, str(file)
+                ),
             )
             for index, file, names in zip(indices, files, columns, strict=True)
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options=options,
+        remarks=remarks(path, columns, unread),
     )
 
 
-def _several(file: Path, columns: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+def _names_tasks(header: Mapping[str, _Header]) -> bool:
+    """Whether a file's rows are of several tasks, which an array tells apart."""
+    return "task" in header and ("episode" in header or header["task"].dtype.kind in "iu")
+
+
+def _several(
+    file: Path, columns: Mapping[str, str], header: Mapping[str, _Header]
+) -> dict[str, NDArray[Any]]:
     """The arrays of a file of several tasks, whose numbers agree."""
-    arrays = _read(file)
+    plain = {n for n in header if n in TABLE or n.startswith(PARAMETER)}
+    arrays = _read(file, {*columns.values(), *plain})
     arrays["task"] = whole_numbers(f"{file}: task", arrays["task"])
     rows = len(arrays["task"])
-    arrays["episode"] = whole_numbers(f"{file}: episode", arrays["episode"], rows)
+    if "episode" in arrays:
+        arrays["episode"] = whole_numbers(f"{file}: episode", arrays["episode"], rows)
     for name in columns.values():
         if arrays[name].shape[:1] != (rows,):
             shape = list(arrays[name].shape)
@@ -143,11 +168,9 @@ def _several(file: Path, columns: Mapping[str, str]) -> dict[str, NDArray[Any]]:
 def _rows_of(
     arrays: Mapping[str, NDArray[Any]], columns: Mapping[str, str], task: int
 ) -> Iterator[RawEpisode]:
-    """The episodes of one task in a file of several, cut where the episode number changes."""
-    rows = np.flatnonzero(arrays["task"] == task)
-    for part in np.split(rows, np.flatnonzero(np.diff(arrays["episode"][rows])) + 1):
-        chosen = {name: arrays[name][part] for name in columns.values()}
-        yield from flat_episodes(chosen, columns, f"task {task}")
+    """The episodes of one task in a file of several."""
+    rows = arrays["task"] == task
+    yield from flat_episodes({n: arrays[n][rows] for n in columns.values()}, columns, f"task {task}")
 
 
 def _table(arrays: Mapping[str, NDArray[Any]], file: Path) -> TaskTable | None:
@@ -177,13 +200,13 @@ def _table(arrays: Mapping[str, NDArray[Any]], file: Path) -> TaskTable | None:
     return TaskTable(splits, parameters)
 
 
-def _headers(file: Path) -> dict[str, int]:
-    """Name of every array in a file -> its size by its header, checked against the file's.
+def _headers(file: Path) -> dict[str, _Header]:
+    """Name of every array in a file -> its header, checked against the file's size.
 
     Raises:
         DamagedDataError: the file is not ``.npz``, or a header claims more than the file holds.
     """
-    claims = {}
+    headers = {}
     with reading(file), zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             with archive.open(info) as stream:
@@ -194,18 +217,31 @@ def _headers(file: Path) -> dict[str, int]:
                     else np.lib.format.read_array_header_2_0
                 )
                 shape, _, dtype = read(stream)
-            claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
             name = info.filename.removesuffix(".npy")
-            if dtype.hasobject or claimed > info.file_size:
+            headers[name] = _Header(shape, dtype)
+            if dtype.hasobject:  # such arrays are pickles, which are never loaded
+                continue
+            claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+            if claimed > info.file_size:
                 raise DamagedDataError(
                     f"{file}: {name}: claims {claimed} bytes, the file holds {info.file_size}"
                 )
             refuse_bomb(f"{file}: {name}", claimed, info.compress_size)
-            claims[name] = claimed
-    return claims
+    return headers
 
 
-def _read(file: Path) -> dict[str, NDArray[Any]]:
-    _headers(file)
+def _read(file: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Some arrays of a file.
+
+    Raises:
+        DamagedDataError: it cannot be read.
+        InvalidInputError: one of them holds Python objects.
+    """
+    headers = _headers(file)
+    for name in names:
+        if headers[name].dtype.hasobject:
+            raise InvalidInputError(
+                f"{file}: {name}: holds Python objects, not numbers: save one row per step, all of a width"
+            )
     with reading(file), np.load(file, allow_pickle=False) as loaded:
-        return {name: loaded[name] for name in loaded.files}
+        return {name: loaded[name] for name in names}

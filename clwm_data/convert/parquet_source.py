@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.convert.columns import read_columns, schema, texts
-from clwm_data.convert.flat import find_columns, flat_episodes, last_observations
+from clwm_data.convert.flat import find_columns, flat_episodes, last_observations, left_out, remarks
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -32,7 +33,8 @@ from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families.base import Parameters, Split
 
-EPISODE = ("episode", "episode_id", "episode_index")
+#: Columns of clwm's files that are not read, beside parameters, or read for all tasks at once.
+OWN = ("task", "behaviour", "step")
 #: Of columns that hold a task's parameters, as :mod:`clwm_data.store.parquet` names them.
 PARAMETER = "parameter."
 #: Key of a schema's metadata that holds the number of discrete actions.
@@ -63,24 +65,37 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         "from": "parquet",
         "observations after last steps": "; ".join(sorted({last_observations(names) for names in columns})),
     }
-    if all("task" in s.names and _episode(s) for s in schemas):
-        return _of_clwm(name, files, schemas, columns[0], options, tasks)
+    unread = {n for s, names in zip(schemas, columns, strict=True) for n in left_out(s.names, names)}
+    if all(_names_tasks(s, names) for s, names in zip(schemas, columns, strict=True)):
+        unread = {n for n in unread if n not in OWN and not n.startswith(PARAMETER)}
+        source = _of_several(name, files, schemas, columns[0], options, tasks)
+        return replace(source, remarks=remarks(path, columns, unread))
     indices = task_indices(files, tasks, path)
     return Source(
         name=name,
         tasks={
             index: ForeignTask(
                 file.name,
-                lambda file=file, names=names, s=s: _episodes([file], names, _episode(s), str(file)),  # type: ignore[misc]
+                lambda file=file, names=names: _episodes([file], names, str(file)),  # type: ignore[misc]
             )
-            for index, file, names, s in zip(indices, files, columns, schemas, strict=True)
+            for index, file, names in zip(indices, files, columns, strict=True)
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options=options,
+        remarks=remarks(path, columns, unread),
     )
 
 
-def _of_clwm(
+def _names_tasks(file_schema: Any, columns: Mapping[str, str]) -> bool:
+    """Whether a file's rows are of several tasks, which a column tells apart."""
+    import pyarrow as pa
+
+    if "task" not in file_schema.names:
+        return False
+    return "episode" in columns or pa.types.is_integer(file_schema.field("task").type)
+
+
+def _of_several(
     name: str,
     files: Sequence[Path],
     schemas: Sequence[Any],
@@ -113,7 +128,6 @@ def _of_clwm(
             parameters[int(index)] = {n.removeprefix(PARAMETER): _value(values[n][rows[0]]) for n in kinds}
             if split is not None:
                 splits[int(index)] = split
-    episode = str(_episode(schemas[0]))
     counts = {_count(s, name) for s in schemas}
     if len(counts) > 1:
         raise InvalidInputError(f"{name}: its files differ in their number of discrete actions")
@@ -124,7 +138,7 @@ def _of_clwm(
             index: ForeignTask(
                 f"{name}: task {index}",
                 lambda index=index: _episodes(  # type: ignore[misc]
-                    holders[index], columns, episode, f"{name}: task {index}", [("task", "=", index)]
+                    holders[index], columns, f"{name}: task {index}", [("task", "=", index)]
                 ),
                 policy=next(iter(policies[index])) if len(policies[index]) == 1 else "unknown",
                 action_bounds=count or None,
@@ -149,26 +163,11 @@ def _value(value: Any) -> float | tuple[float, ...]:
     return tuple(float(part) for part in value) if np.ndim(value) else float(value)
 
 
-def _episode(file_schema: Any) -> str | None:
-    """The column that numbers episodes, if there is one."""
-    return next((name for name in EPISODE if name in file_schema.names), None)
-
-
 def _episodes(
-    files: Sequence[Path],
-    columns: Mapping[str, str],
-    episode: str | None,
-    where: str,
-    rows: Any = None,
+    files: Sequence[Path], columns: Mapping[str, str], where: str, rows: Any = None
 ) -> Iterator[RawEpisode]:
-    """The episodes of some files, cut where the number of the episode changes, and where steps end one."""
-    needed = [*columns.values(), *([episode] if episode is not None else [])]
+    """The episodes of some files."""
+    needed = list(columns.values())
     parts = [read_columns(file, needed, rows) for file in files]
     arrays: dict[str, NDArray[Any]] = {n: np.concatenate([part[n] for part in parts]) for n in needed}
-    if episode is None:
-        yield from flat_episodes(arrays, columns, where)
-        return
-    numbers = arrays[episode]
-    cuts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
-    for part in np.split(np.arange(len(numbers)), cuts):
-        yield from flat_episodes({n: arrays[n][part] for n in columns.values()}, columns, where)
+    yield from flat_episodes(arrays, columns, where)

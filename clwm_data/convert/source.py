@@ -84,6 +84,7 @@ class Source:
         description: what the data is.
         authors: of the data.
         table: splits and parameters of the tasks, if the data has them.
+        remarks: what the user should know of how the data is read, a line each.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Source:
     description: str = ""
     authors: Sequence[str] = ()
     table: TaskTable | None = None
+    remarks: Sequence[str] = ()
 
     def with_action_bounds(self, bounds: Sequence[tuple[float, float]]) -> Source:
         """The same data, with actions scaled from the lowest and highest value of each entry, or of all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,9 +17,11 @@ from clwm_data.families import get_family, is_family
 from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
 from clwm_data.paths import dataset_name
 from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import format_indices
+from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.format import Edit, Provenance, TaskRecord
 from clwm_data.store.format import Source as SourceRecord
 from clwm_data.store.provenance import current_provenance
@@ -60,10 +62,12 @@ class Conversion:
     Attributes:
         store: the store.
         tasks: what each part of the source became, in the order of the tasks.
+        remarks: what the user should know of how the data was read, a line each.
     """
 
     store: Store
     tasks: list[ConvertedTask]
+    remarks: list[str] = field(default_factory=list)
 
 
 def write_converted(
@@ -108,12 +112,19 @@ def write_converted(
     _check_references(table, chosen)
     mixtures: dict[int, list[BehaviourEntry]] = {}
     border = Border(known)
+    remarks = list(source.remarks)
     with building(target) as aside:
         for done, index in enumerate(chosen):
             if on_progress is not None:
                 on_progress(done, len(chosen))
             foreign = source.tasks[index]
             arrays = border.admit(foreign)
+            if _in_pieces(arrays):
+                remarks.append(
+                    f"{foreign.name}: its {plural(arrays.transitions, 'step')} make "
+                    f"{plural(arrays.episodes, 'episode')}: few begin where the one before led to (were rows "
+                    "shuffled, or next observations scaled otherwise?)"
+                )
             mixtures[index] = [
                 BehaviourEntry(policy=plain_text(foreign.policy) or "unknown", episodes=arrays.episodes)
             ]
@@ -122,6 +133,7 @@ def write_converted(
             operation="convert",
             options={
                 **source.options,
+                **({"remarks": "; ".join(map(plain_text, remarks))} if remarks else {}),
                 **{f"task {index}": plain_text(source.tasks[index].name) for index in chosen},
             },
             by=current_provenance(),
@@ -138,7 +150,9 @@ def write_converted(
             on_progress(len(chosen), len(chosen))
     store = open_store(target)
     return Conversion(
-        store, [converted_task(source.tasks[index].name, task.record) for index, task in store.tasks.items()]
+        store,
+        [converted_task(source.tasks[index].name, task.record) for index, task in store.tasks.items()],
+        list(map(plain_text, remarks)),
     )
 
 
@@ -163,6 +177,12 @@ def check_valid(store: Path, target: Path | str, source: object) -> None:
     for finding in validate(store):
         what = str(finding).replace(str(store), str(target))
         raise DamagedDataError(f"{source}: would not become a valid store: {what}")
+
+
+def _in_pieces(arrays: TaskArrays) -> bool:
+    """Whether rows hardly follow each other, though most episodes neither terminated nor were truncated."""
+    ended = int((arrays.terminated | arrays.truncated).sum())
+    return arrays.episodes > 1 and arrays.transitions < 1.5 * arrays.episodes and ended < arrays.episodes / 2
 
 
 def _check_references(table: TaskTable, tasks: Collection[int]) -> None:

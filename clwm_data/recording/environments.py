@@ -12,7 +12,7 @@ from gymnasium.wrappers import Autoreset
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError, InvalidInputError
-from clwm_data.families.declared.spaces import Translation
+from clwm_data.families.declared.spaces import Translation, reward_of
 from clwm_data.pages.numbers import plural
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Stream:
             InvalidInputError: the episode cannot be stored; it is dropped.
         """
         try:
-            self._steps.append((self._translation.vector(action), float(reward), success))
+            where = f"{self._where}: step {len(self._steps)}"
+            self._steps.append((self._translation.vector(action), reward_of(reward, where), success))
             self._observations.append(self._vector(observation))
         except ClwmError:
             self.drop()

@@ -191,14 +191,14 @@ class Recorder:
         """
         folder = self._session()
         where = f"{self._place}: task {self._task}: episode {len(folder)} of this session"
-        rewards = np.atleast_1d(_array(where, "reward", reward))
-        steps = len(rewards)
+        actions, rewards = _array(where, "action", action), np.atleast_1d(_array(where, "reward", reward))
+        steps = len(actions) if actions.ndim else 0
         ended = _flags(_array(where, "terminated", terminated), steps)
         if truncated is None:
             truncated = not ended[-1:].any()
         raw = RawEpisode(
             observation=_continuous(where, _array(where, "observation", observation), next_observation),
-            action=_array(where, "action", action),
+            action=actions,
             reward=rewards,
             terminated=ended,
             truncated=_flags(_array(where, "truncated", truncated), steps),

@@ -14,7 +14,7 @@ from clwm_data.families.base import Task
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.environment import make_environment
 from clwm_data.families.declared.seeds import folded
-from clwm_data.families.declared.spaces import Translation, solved
+from clwm_data.families.declared.spaces import Translation, reward_of, solved
 from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 from clwm_data.functions import FOREIGN_ERRORS
@@ -82,13 +82,13 @@ class EnvironmentSimulator(Simulator):
         return StepResult(reward, terminated, None if self._success is None else success, truncated)
 
     def _advance(self, lane: int, action: NDArray[np.float64]) -> tuple[float, bool, bool, bool]:
-        key = self._success
+        key, number = self._success, len(self._history[lane]) + 1
         try:
             observation, reward, terminated, truncated, info = self._envs[lane].step(
                 self.translation.action(action)
             )
-            result = float(reward), bool(terminated), bool(truncated)
-            self._see(lane, observation, len(self._history[lane]) + 1, result[0])
+            result = reward_of(reward, self._step(lane, number)), bool(terminated), bool(truncated)
+            self._see(lane, observation, number, result[0])
         except ClwmError:
             raise
         except FOREIGN_ERRORS as error:
@@ -105,11 +105,15 @@ class EnvironmentSimulator(Simulator):
         flat = self.translation.observation(observation)
         for name, values in (("observation", flat), ("reward", reward)):
             if not (np.abs(values) <= LARGEST).all():
-                where = f"family {self._family}, task {self.tasks[lane]}: {self._source}: step {step}"
                 raise InvalidInputError(
-                    f"{where}: the {name} holds a number that is not finite, or too large for float32"
+                    f"{self._step(lane, step)}: the {name} holds a number that is not finite, or too large "
+                    "for float32"
                 )
         self._observation[lane] = flat
+
+    def _step(self, lane: int, step: int) -> str:
+        """How to name a step in messages."""
+        return f"family {self._family}, task {self.tasks[lane]}: {self._source}: step {step}"
 
     def observe(self) -> NDArray[np.float64]:
         """Flattened observations [L, obs]."""

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.yaml_values import shown
 
 
 class Translation:
@@ -29,16 +30,7 @@ class Translation:
     def __init__(self, observations: spaces.Space[Any], actions: spaces.Space[Any], where: str) -> None:
         """Between vectors and these spaces; ``where`` names their owner in messages."""
         self._observations, self._actions = observations, actions
-        if not self._observations.is_np_flattenable:
-            raise InvalidInputError(
-                f"{where}: observations are a {self._observations}: only those that flatten to an "
-                "array can be used (Box, Discrete, and Dict or Tuple of them)"
-            )
-        if _has_pictures(self._observations):
-            raise InvalidInputError(
-                f"{where}: observations hold pictures ({self._observations}): networks here take vectors; "
-                "let the environment give states, or features of its pictures"
-            )
+        check_observations(observations, where)
         self.observation_size = int(spaces.flatdim(self._observations))
         self.discrete = isinstance(self._actions, spaces.Discrete)
         if isinstance(self._actions, spaces.Discrete):
@@ -46,7 +38,8 @@ class Translation:
             return
         if not isinstance(self._actions, spaces.Box):
             raise InvalidInputError(
-                f"{where}: actions are a {self._actions}: only Box and Discrete actions can be used"
+                f"{where}: actions are a {self._actions}: only Box and Discrete actions can be used: wrap "
+                "the environment so that it takes one of these (gymnasium.ActionWrapper)"
             )
         self.action_size = int(np.prod(self._actions.shape, dtype=np.int64))
         low, high = (
@@ -55,7 +48,8 @@ class Translation:
         if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
             raise InvalidInputError(
                 f"{where}: actions are a {self._actions}: every entry needs finite bounds, the lower "
-                "below the upper"
+                "below the upper: give the environment a space with those that actions keep to "
+                "(gymnasium.wrappers.TransformAction)"
             )
         self._low, self._high = low, high
 
@@ -95,6 +89,24 @@ class Translation:
         return np.clip(scaled.astype(space.dtype).reshape(space.shape), space.low, space.high)
 
 
+def check_observations(space: spaces.Space[Any], where: str) -> None:
+    """Refuse observations that networks here cannot take.
+
+    Raises:
+        InvalidInputError: they do not flatten to an array, or hold pictures.
+    """
+    if not space.is_np_flattenable:
+        raise InvalidInputError(
+            f"{where}: observations are a {space}: only those that flatten to an array can be used (Box, "
+            "Discrete, and Dict or Tuple of them)"
+        )
+    if _has_pictures(space):
+        raise InvalidInputError(
+            f"{where}: observations hold pictures ({space}): networks here take vectors; let the environment "
+            "give states, or features of its pictures"
+        )
+
+
 def _has_pictures(space: spaces.Space[Any]) -> bool:
     """Whether a space is, or contains, pictures: bytes in rows and columns, or three dimensions."""
     if isinstance(space, spaces.Dict):
@@ -104,6 +116,18 @@ def _has_pictures(space: spaces.Space[Any]) -> bool:
     if not isinstance(space, spaces.Box):
         return False
     return len(space.shape) >= 3 or (len(space.shape) == 2 and space.dtype == np.uint8)
+
+
+def reward_of(reward: Any, where: str) -> float:
+    """The reward of a step, which may come as an array of one number.
+
+    Raises:
+        InvalidInputError: it is none; ``where`` names its step.
+    """
+    array = np.asarray(reward)
+    if array.size != 1 or array.dtype.kind not in "fiub":
+        raise InvalidInputError(f"{where}: the reward is {shown(reward)}, expected a number")
+    return float(array.reshape(-1)[0])
 
 
 def solved(info: Mapping[str, Any], key: str, name: str) -> bool:

@@ -171,7 +171,7 @@ def test_minari_datasets_of_others(tmp_path: Path) -> None:
     assert numbers[0].record.discrete_actions == 2
     assert numbers[0].load().stored_action.tolist() == [0, 1, 1] * 2
     write(tmp_path / "d/x/data", MultiBinary(2))
-    with pytest.raises(ClwmError, match="actions are not vectors"):
+    with pytest.raises(ClwmError, match="only Box and Discrete actions"):
         from_minari(tmp_path / "d", tmp_path / "t.zarr", "elsewhere")
     with pytest.raises(ClwmError, match="nowhere: does not exist"):
         from_minari(tmp_path / "nowhere", tmp_path / "t.zarr")
