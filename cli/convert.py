@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import click
 
-from clwm_data.convert.hdf5 import hdf5_source
-from clwm_data.convert.lerobot import lerobot_source
-from clwm_data.convert.minari import from_minari, to_minari
-from clwm_data.convert.npz import npz_source, to_npz
-from clwm_data.convert.parquet import to_parquet
-from clwm_data.convert.parquet_source import parquet_source
-from clwm_data.convert.source import Source
-from clwm_data.convert.tables import MAX_TASKS, TaskTable, parse_splits, read_parameters
-from clwm_data.convert.target import Conversion, write_converted
-from clwm_data.convert.tensors import from_tensors, to_tensors
-from clwm_data.families.stored import FamilyFacts
+from clwm_data.convert.conversion import SourceFormat, TargetFormat, convert_from, convert_to
+from clwm_data.convert.target import Conversion
 from clwm_data.opening import open_store
-from clwm_data.ranges import parse_indices
-from clwm_data.references.table import read_reference_file
 from clwm_data.store.format import MOST_ACTIONS
 
 from .common import counting_bar, echo_json, echo_store, echo_table
@@ -31,24 +20,12 @@ from .finding import find_store
 from .numbers import Count
 from .options import TargetPath, json_option
 
-SOURCE_FORMATS = ("minari", "tensors", "npz", "hdf5", "parquet", "lerobot")
-TARGET_FORMATS = ("minari", "tensors", "npz", "parquet")
-
-
-#: Formats of flat arrays -> how they are read.
-SOURCES: dict[str, Callable[[str, Collection[int] | None], Source]] = {
-    "npz": npz_source,
-    "hdf5": hdf5_source,
-    "parquet": parquet_source,
-    "lerobot": lerobot_source,
-}
-
 
 @click.command()
 @click.argument("source", shell_complete=names(stores))
 @click.argument("target", type=TargetPath())
-@click.option("--from", "origin", type=click.Choice(SOURCE_FORMATS), help="Format of SOURCE.")
-@click.option("--to", "goal", type=click.Choice(TARGET_FORMATS), help="Format of TARGET.")
+@click.option("--from", "origin", type=click.Choice(get_args(SourceFormat)), help="Format of SOURCE.")
+@click.option("--to", "goal", type=click.Choice(get_args(TargetFormat)), help="Format of TARGET.")
 @click.option("--family", help="With --from: task family of the data, or a new name.")
 @click.option("--tasks", help="With --from: the task of each dataset, or only these tasks, e.g. 0-4,7.")
 @click.option("--splits", help="With --from: splits of a new family, e.g. train:0-29,id:30-39.")
@@ -117,8 +94,6 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
             click.echo("\n".join(written))
         return
     conversion = _import(source, target, str(origin), **options)
-    for remark in conversion.remarks:
-        click.echo(remark, err=True)
     if as_json:
         echo_json({"store": str(conversion.store.path), "tasks": [vars(task) for task in conversion.tasks]})
         return
@@ -130,15 +105,10 @@ def convert(source: str, target: Path, origin: str | None, goal: str | None, **o
     echo_store(conversion.store)
 
 
-def _export(store: Path, target: Path, goal: str) -> list[str]:
+def _export(store: Path, target: Path, goal: Any) -> list[str]:
     """Write a store in another format; returns the names of what was written."""
-    if goal == "npz":
-        return [str(to_npz(store, target))]
     with counting_bar(f"writing {target}") as on_progress:
-        if goal == "minari":
-            return to_minari(store, target, on_progress=on_progress)
-        write = to_parquet if goal == "parquet" else to_tensors
-        written = [str(path) for path in write(store, target, on_progress=on_progress)]
+        written = convert_to(store, target, goal, on_progress=on_progress)
     lost = _lost_in_tensors(store) if goal == "tensors" else []
     if lost:
         click.echo(
@@ -155,49 +125,38 @@ def _lost_in_tensors(store: Path) -> list[str]:
 def _import(
     source: str,
     target: Path,
-    origin: str,
+    origin: Any,
     *,
     family: str | None,
-    tasks: str | None,
-    splits: str | None,
-    parameters: Path | None,
-    varies: Literal["dynamics", "reward"] | None,
-    references: Path | None,
     discrete_actions: int | None,
     action_bounds: Sequence[str],
+    **described: Any,
 ) -> Conversion:
-    """Make a store. (Eleven parameters: the options of ``--from``.)"""
+    """Make a store. (Seven parameters: options of ``--from`` that exclude each other.)"""
     if family is None and origin != "minari":
         raise click.UsageError(f"--from {origin} needs --family")
     bounds = [_bounds(text) for text in action_bounds]
-    if origin not in SOURCES and (discrete_actions or (bounds and origin != "minari")):
-        raise click.UsageError(f"--from {origin} knows by itself what actions there are")
+    if origin == "tensors" and (discrete_actions or bounds):
+        raise click.UsageError("--from tensors knows by itself what actions there are")
+    if origin == "minari" and discrete_actions:
+        raise click.UsageError("--from minari knows by itself how many discrete actions there are")
     if discrete_actions and bounds:
         raise click.UsageError("--action-bounds and --discrete-actions exclude each other")
-    described = any(value is not None for value in (splits, parameters, varies, references))
-    if origin == "tensors" and described:
+    if origin == "tensors" and any(value for name, value in described.items() if name != "tasks"):
         raise click.UsageError("--from tensors takes splits and parameters from the family")
-    chosen: Collection[int] | None = None if tasks is None else parse_indices(tasks, range(MAX_TASKS))
-    table = None
-    if described:
-        table = TaskTable(
-            None if splits is None else parse_splits(splits),
-            None if parameters is None else read_parameters(parameters),
-            _facts(varies, references),
-        )
     with counting_bar(f"converting {source}") as on_progress:
-        if origin == "minari":
-            return from_minari(
-                source, target, family, chosen, table=table, action_bounds=bounds, on_progress=on_progress
-            )
-        if origin == "tensors":
-            return from_tensors(source, target, str(family), chosen, on_progress=on_progress)
-        data = SOURCES[origin](source, chosen)
-        if discrete_actions is not None:
-            data = data.with_discrete_actions(discrete_actions)
-        if bounds:
-            data = data.with_action_bounds(bounds)
-        return write_converted(data, target, str(family), table=table, on_progress=on_progress)
+        return convert_from(
+            source,
+            target,
+            origin,
+            family=family,
+            action_bounds=([low for low, _ in bounds], [high for _, high in bounds])
+            if bounds
+            else discrete_actions,
+            warn=lambda remark: click.echo(remark, err=True),
+            on_progress=on_progress,
+            **described,
+        )
 
 
 def _bounds(text: str) -> tuple[float, float]:
@@ -210,14 +169,3 @@ def _bounds(text: str) -> tuple[float, float]:
             f"{text!r} is not a pair of bounds such as -2,2", param_hint="--action-bounds"
         )
     return low, high
-
-
-def _facts(varies: Literal["dynamics", "reward"] | None, references: Path | None) -> FamilyFacts | None:
-    """What the user says about a new family."""
-    if varies is None and references is None:
-        return None
-    table = None if references is None else read_reference_file(references)
-    return FamilyFacts(
-        varies=varies or "dynamics",
-        references=None if table is None else {str(task): [*pair] for task, pair in table.items()},
-    )

@@ -6,10 +6,10 @@ A store is a folder with the episodes of the tasks of one family::
     for task in store:
         arrays = task.load()  # arrays.observation [N + E, obs], arrays.action [N, act], ...
 
-``collect`` makes one from a manifest and ``Recorder`` from episodes of any environment; ``pull`` and
-``open_store`` get one from the Hub, and ``push`` publishes one. ``validate`` checks it, ``select``, ``merge``
-and ``relabel`` make new stores from it, and ``delete_episodes`` changes it. ``get_family`` gives the tasks
-and environments of a family. Every error is a ``ClwmError``.
+``collect`` makes one from a manifest, ``Recorder`` from episodes of any environment and ``convert_from`` from
+data in other formats; ``pull`` and ``open_store`` get one from the Hub, and ``push`` publishes one.
+``validate`` checks it, ``select``, ``merge`` and ``relabel`` make new stores from it, and ``delete_episodes``
+changes it. ``get_family`` gives the tasks and environments of a family. Every error is a ``ClwmError``.
 
 Importing this package needs neither torch nor a simulator; where Gymnasium is installed, the environments
 ``clwm/<family>-v0`` are registered with it.
@@ -29,12 +29,15 @@ from clwm_data.errors import (
     UnavailableError,
 )
 from clwm_data.families.gym_registration import register_environments
-from clwm_data.families.registry import family_names, get_family, register_family
+from clwm_data.families.registry import family_names, register_family
 
 if TYPE_CHECKING:
     from clwm_data.collection.collector import collect
+    from clwm_data.convert.conversion import convert_from, convert_to
     from clwm_data.edit import delete_episodes, merge, relabel, select
-    from clwm_data.families.base import Task, TaskFamily
+    from clwm_data.families.base import Task, TaskFamily, splits_of
+    from clwm_data.families.declared.reading import find_family as get_family
+    from clwm_data.families.simulation.simulator import Simulator, StepResult
     from clwm_data.hub.pull import pull
     from clwm_data.hub.push import push
     from clwm_data.manifest import Manifest, load_manifest
@@ -57,6 +60,8 @@ __all__ = [
     "Manifest",
     "NotFoundError",
     "Recorder",
+    "Simulator",
+    "StepResult",
     "Store",
     "StoredTask",
     "Task",
@@ -64,6 +69,8 @@ __all__ = [
     "TaskFamily",
     "UnavailableError",
     "collect",
+    "convert_from",
+    "convert_to",
     "delete_episodes",
     "family_names",
     "get_family",
@@ -76,6 +83,7 @@ __all__ = [
     "register_family",
     "relabel",
     "select",
+    "splits_of",
     "validate",
 ]
 
@@ -84,13 +92,18 @@ _LAZY = {
     "Episode": "store",
     "Manifest": "manifest",
     "Recorder": "recording",
+    "Simulator": "families.simulation.simulator",
+    "StepResult": "families.simulation.simulator",
     "Store": "store",
     "StoredTask": "store",
     "Task": "families.base",
     "TaskArrays": "store",
     "TaskFamily": "families.base",
     "collect": "collection.collector",
+    "convert_from": "convert.conversion",
+    "convert_to": "convert.conversion",
     "delete_episodes": "edit",
+    "get_family": "families.declared.reading",
     "load_manifest": "manifest",
     "merge": "edit",
     "open_store": "opening",
@@ -99,11 +112,14 @@ _LAZY = {
     "recover_recording": "recording",
     "relabel": "edit",
     "select": "edit",
+    "splits_of": "families.base",
     "validate": "store.validate",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "get_family":  # the one for users takes files, too
+        return import_module(f"{__name__}.{_LAZY[name]}").find_family
     if name in _LAZY:
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -51,8 +51,11 @@ class Border:
         Raises:
             InvalidInputError: an episode is invalid; dataset, episode and step are named.
         """
+        bounds = task.action_bounds
+        if bounds is None and self._discrete and self._expected_by.startswith("family"):
+            bounds = self._widths["action"]  # the family knows how many there are
         episodes = [
-            self.episode(f"{task.name}: episode {number}", raw, task.action_bounds)
+            self.episode(f"{task.name}: episode {number}", raw, bounds)
             for number, raw in enumerate(task.episodes())
         ]
         if not episodes:

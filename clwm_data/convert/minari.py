@@ -267,12 +267,16 @@ def _foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
             f"{folder}: its actions are {plain_text(space)[:200]}: only Box and Discrete actions can be "
             "converted"
         )
-    discrete = isinstance(space, Discrete)
+    bounds: tuple[list[float], list[float]] | int
+    if isinstance(space, Discrete):
+        bounds = int(space.n)
+    else:
+        bounds = space.low.ravel().tolist(), space.high.ravel().tolist()
     return ForeignTask(
         name=str(metadata.get("dataset_id", folder)),
         episodes=lambda: _foreign_episodes(folder),
         policy=str(metadata.get("algorithm_name") or "unknown"),
-        action_bounds=int(space.n) if discrete else (space.low.ravel().tolist(), space.high.ravel().tolist()),
+        action_bounds=bounds,
     )
 
 

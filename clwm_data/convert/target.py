@@ -13,7 +13,9 @@ from clwm_data.convert.source import Source, plain_text
 from clwm_data.convert.tables import TaskTable
 from clwm_data.edit.building import building, description, unusable
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
-from clwm_data.families import get_family, is_family
+from clwm_data.families import TaskFamily, is_family
+from clwm_data.families.declared import DeclaredFamily
+from clwm_data.families.declared.reading import find_family, is_family_file
 from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
@@ -84,7 +86,7 @@ def write_converted(
     Args:
         source: the data.
         target: folder of the store, which must not exist yet.
-        family: task family, which need not be known here.
+        family: task family, which need not be known here, or the path of a YAML file that declares it.
         tasks: only these of the source.
         table: splits and parameters of the tasks of a family that is not known here; by default all tasks
             are train tasks without parameters.
@@ -96,7 +98,7 @@ def write_converted(
         ConflictError: ``target`` exists already.
         UnavailableError: the disk is full.
     """
-    known = get_family(family) if is_family(family) else None
+    known = find_family(family) if is_family_file(family) or is_family(family) else None
     if known is not None and table is not None:
         raise InvalidInputError(f"family {family} has splits and parameters of its own: leave yours out")
     if missing := sorted(set(tasks or ()) - set(source.tasks)):
@@ -108,7 +110,7 @@ def write_converted(
     table = (table or TaskTable()).completed(source.table)
     chosen = sorted(source.tasks if tasks is None else set(tasks))
     described = {index: known.task(index) if known is not None else table.task(index) for index in chosen}
-    template = _template(source, family, table.facts if known is None else facts_of(known))
+    template = _template(source, family, known, table.facts)
     _check_references(table, chosen)
     mixtures: dict[int, list[BehaviourEntry]] = {}
     border = Border(known)
@@ -192,11 +194,15 @@ def _check_references(table: TaskTable, tasks: Collection[int]) -> None:
         raise NotFoundError(f"--references: says nothing about task {format_indices(missing)}")
 
 
-def _template(source: Source, family: str, facts: FamilyFacts | None) -> Manifest:
+def _template(source: Source, family: str, known: TaskFamily | None, facts: FamilyFacts | None) -> Manifest:
+    declared = known.resolved() if isinstance(known, DeclaredFamily) else None
+    if known is not None:
+        facts = None if declared is not None else facts_of(known)
     try:
         return Manifest(
             name="converted",
-            family=family,
+            family=family if known is None else known.name,
+            declared_family=declared,
             description=plain_text(source.description),
             behaviours=[BehaviourEntry(policy="unknown", episodes=1)],
             authors=[plain_text(author) for author in source.authors],

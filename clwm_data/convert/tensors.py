@@ -29,7 +29,8 @@ from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.edit.building import building
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
-from clwm_data.families import TaskFamily, get_family
+from clwm_data.families import TaskFamily
+from clwm_data.families.declared.reading import find_family
 from clwm_data.opening import open_store
 from clwm_data.progress import ProgressCallback
 from clwm_data.store.arrays import TaskArrays
@@ -51,7 +52,8 @@ def from_tensors(
     Args:
         source: folder of ``.pt`` or ``.pth`` files; the last number in a file's name is its task.
         target: folder of the store.
-        family: task family, which gives sizes, horizon, splits and parameters.
+        family: task family, or the path of a YAML file that declares it; it gives sizes, horizon, splits and
+            parameters.
         tasks: only these.
         on_progress: called after each task.
 
@@ -61,7 +63,7 @@ def from_tensors(
         DamagedDataError: a file that is not a plain tensor.
         ConflictError: ``target`` is there already.
     """
-    known = get_family(family)
+    known = find_family(family)
     files = _files(Path(source))
     foreign = Source(
         name=Path(source).resolve().name,

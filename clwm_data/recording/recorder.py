@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -17,11 +15,14 @@ from pydantic import ValidationError
 
 from clwm_data.convert.border import ROUNDING, Border
 from clwm_data.convert.source import RawEpisode
+from clwm_data.convert.tables import checked_parameters
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families import TaskFamily, get_family, is_family
 from clwm_data.families.base import Parameters, Split, with_lists
+from clwm_data.families.declared import DeclaredFamily
+from clwm_data.families.declared.reading import is_family_file, load_family
 from clwm_data.paths import dataset_name, target_path
 from clwm_data.recording.session import Session, SessionFolder
 from clwm_data.recording.taking_in import (
@@ -79,7 +80,8 @@ class Recorder:
             parameters: of the task: numbers, or tuples of numbers; by default those that the store or the
                 family has, or none.
             split: of the task; by default that of the store or the family, or ``train``.
-            family: name of the task family; by default that of the store, or the name of its folder.
+            family: name of the task family, or path of the YAML file that declares it; by default that of the
+                store, or the name of its folder.
             policy: name of what acts.
             session: notes for people: ``who`` (becomes an author), ``what`` (becomes a part of the
                 description), ``licence`` (SPDX identifier), and any others.
@@ -93,7 +95,7 @@ class Recorder:
             raise InvalidInputError(f"{path}: {split!r} is not one of {', '.join(get_args(Split))}")
         self._place = target_path(path)
         self._task, self._split, self._family = int(task), split, family
-        self._parameters = None if parameters is None else _checked(str(path), parameters)
+        self._parameters = None if parameters is None else checked_parameters(str(path), parameters)
         self._policy, self._notes = policy, dict(session or {})
         self._border = Border(None)
         self._folder: SessionFolder | None = None
@@ -230,9 +232,9 @@ class Recorder:
     def _described(self, store: Store | None) -> Session:
         """The session, as far as the arguments and the store tell; what they contradict is refused."""
         check_licence(store, self._notes)
-        if store is not None and self._family not in (None, store.family):
-            raise ConflictError(f"{self._place}: is of family {store.family}, not {self._family}")
         family, known = self._known_family(store)
+        if store is not None and family != store.family:
+            raise ConflictError(f"{self._place}: is of family {store.family}, not {family}")
         split: Split = self._split or "train"
         parameters: Parameters = self._parameters or {}
         if known is not None:
@@ -254,6 +256,7 @@ class Recorder:
         try:
             return Session(
                 family=family,
+                declared_family=known.resolved() if isinstance(known, DeclaredFamily) else None,
                 task=self._task,
                 split=split,
                 parameters=with_lists(parameters),
@@ -265,8 +268,11 @@ class Recorder:
             raise InvalidInputError(f"{self._place}: {first_mistake(error)}") from error
 
     def _known_family(self, store: Store | None) -> tuple[str, TaskFamily | None]:
+        if self._family is not None and is_family_file(self._family):
+            declared = load_family(self._family)
+            return declared.name, declared
         if store is not None:
-            return store.family, store.known_family
+            return self._family or store.family, store.known_family
         name = self._family or dataset_name(self._place, "recorded")
         if not is_family(name):
             return name, None
@@ -287,26 +293,6 @@ class Recorder:
                 f"{self._place}: task {self._task} has the parameters {parameters} in {owner}, not "
                 f"{self._parameters}"
             )
-
-
-def _checked(where: str, parameters: Parameters) -> dict[str, float | tuple[float, ...]]:
-    """Parameters as numbers and tuples of numbers."""
-    checked: dict[str, float | tuple[float, ...]] = {}
-    for name, value in parameters.items():
-        numbers = np.ravel(np.asarray(value, object)).tolist()
-        if not name or not numbers or not all(map(_is_finite, numbers)):
-            raise InvalidInputError(
-                f"{where}: parameter {name!r} is {value!r}, expected a finite number or a tuple of them"
-            )
-        checked[name] = tuple(map(float, numbers)) if np.ndim(value) else float(numbers[0])
-    return checked
-
-
-def _is_finite(number: object) -> bool:
-    try:
-        return isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
-    except OverflowError:  # an integer that is too large for a float
-        return False
 
 
 def _flags(array: NDArray[Any], steps: int) -> NDArray[Any]:
@@ -332,6 +318,7 @@ def _continuous(where: str, rows: NDArray[Any], following: ArrayLike | None) -> 
     if following is None:
         return rows
     after = _array(where, "next_observation", following)
+    rows, after = (part[:, None] if part.ndim == 1 else part for part in (rows, after))
     if rows.ndim != 2 or rows.shape != after.shape or not len(rows):
         raise InvalidInputError(
             f"{where}: next_observation has shape {list(after.shape)}, observation {list(rows.shape)}: "

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError
 from clwm_data.families.base import Split
+from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.locks import Lock
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.atomic import remove_tree, write_json
@@ -30,6 +31,7 @@ class Session(StrictModel):
 
     Attributes:
         family: name of the task family.
+        declared_family: its declaration, if it has one.
         task: index of the task.
         split: of the task.
         parameters: of the task.
@@ -39,6 +41,7 @@ class Session(StrictModel):
     """
 
     family: Text
+    declared_family: FamilyDeclaration | None = None
     task: int = Field(ge=0)
     split: Split
     parameters: dict[Text, float | list[float]]

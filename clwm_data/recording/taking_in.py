@@ -236,6 +236,7 @@ def _template(place: Path, session: Session) -> Manifest:
         return Manifest(
             name=dataset_name(place, "recorded"),
             family=session.family,
+            declared_family=session.declared_family,
             behaviours=[BehaviourEntry(policy=session.policy, episodes=1)],
             licence=session.notes.get("licence"),
         )

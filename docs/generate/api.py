@@ -18,9 +18,16 @@ GROUPS: dict[str, tuple[Any, tuple[str, ...]]] = {
         clwm_data,
         ("collect", "Manifest", "load_manifest", "Recorder", "recover_recording"),
     ),
+    "Other formats": (clwm_data, ("convert_from", "convert_to")),
     "Editing": (clwm_data, ("select", "merge", "delete_episodes", "relabel")),
     "Sharing": (clwm_data, ("push", "pull")),
-    "Task families": (clwm_data, ("get_family", "family_names", "register_family", "TaskFamily", "Task")),
+    "Task families": (
+        clwm_data,
+        (
+            *("get_family", "family_names", "register_family", "TaskFamily", "Task", "splits_of"),
+            *("Simulator", "StepResult"),
+        ),
+    ),
     "Training": (
         clwm_train,
         ("train", "TrainConfig", "DataConfig", "BatchConfig", "Execution", "open_run", "Run"),

@@ -37,10 +37,15 @@ def is_family_file(text: str) -> bool:
 
 
 def find_family(text: str) -> TaskFamily:
-    """The family with a name, or in a file, as a user gives it.
+    """The family with a name, or the one that a YAML file declares; the same object for the same family.
+
+    Args:
+        text: the name, or the path of a file, which ends in ``.yaml``: a declaration, or a manifest with one.
 
     Raises:
-        ClwmError: no such family, or as :func:`load_family`.
+        NotFoundError: there is no such family or file.
+        InvalidInputError: there is a mistake in the file (file, line and key are named).
+        UnavailableError: the package that defines the family does not work.
     """
     return load_family(text) if is_family_file(text) else get_family(text)
 

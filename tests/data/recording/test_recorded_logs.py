@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
@@ -175,3 +176,48 @@ def test_nothing_is_taken_in_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     recover_recording(path)
     assert check_counter_episodes(path) == [0, 1]
     assert not sessions_folder(path).exists()
+
+
+@pytest.mark.parametrize("reward", [np.array([1.5]), np.float64(1.5), 1.5])
+def test_a_reward_may_be_an_array_of_one_number(reward: Any, tmp_path: Path) -> None:
+    with Recorder(tmp_path / "r.zarr", task=0) as recorder:
+        env = recorder.wrap(_Rewarding(reward))
+        env.reset()
+        env.step(np.zeros(1))
+    assert open_store(tmp_path / "r.zarr")[0].load().reward.tolist() == [1.5]
+
+
+@pytest.mark.parametrize("reward", [None, np.zeros(2), "much"])
+def test_what_is_no_reward_is_named(reward: Any, tmp_path: Path) -> None:
+    with Recorder(tmp_path / "r.zarr", task=0) as recorder:
+        env = recorder.wrap(_Rewarding(reward))
+        env.reset()
+        with pytest.raises(InvalidInputError, match=r"step 0: the reward is .*, expected a number"):
+            env.step(np.zeros(1))
+
+
+def test_rewards_of_another_length_are_named_and_not_the_flags(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "r.zarr", task=0) as recorder:
+        with pytest.raises(InvalidInputError, match=r"reward: has shape \[1\], the actions have 5 steps"):
+            recorder.add_episode(np.zeros((6, 2)), np.zeros((5, 1)), 1.0)
+        with pytest.raises(InvalidInputError, match="in Python action_bounds=N"):
+            recorder.add_episode(np.zeros((6, 2)), np.array([0, 1, 2, 0, 1]), np.zeros(5))
+        recorder.add_episode(np.arange(5.0), np.zeros(5), np.zeros(5), next_observation=np.arange(1.0, 6.0))
+    assert open_store(tmp_path / "r.zarr")[0].load().observation.tolist() == [[float(n)] for n in range(6)]
+
+
+class _Rewarding(gymnasium.Env[Any, Any]):
+    """One step, with a reward of any kind."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+
+    def __init__(self, reward: Any) -> None:
+        self.reward = reward
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(2, np.float32), self.reward, True, False, {}
