@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,8 @@ from clwm_train.model.agent import Agent
 Floats = NDArray[np.float32]
 #: Number of transitions that are embedded at once.
 CHUNK = 2**16
+#: By how much an action may exceed its bounds: they are float64, actions float32.
+ROUNDING = 1e-5
 
 
 class StoredTask(Protocol):
@@ -35,13 +37,18 @@ class AdaptiveAgent(Agent):
 
     policy = agent.adapt(store.tasks[7])
     action = policy.act(observation)
+
+    Attributes:
+        discrete: actions are discrete; the agent gives a number for each, of which the largest counts.
     """
+
+    discrete = False
 
     def adapt(self, transitions: Transitions | None = None, *, seed: int | None = None) -> AdaptedPolicy:
         """The policy for the task of some transitions, all of which have the same weight.
 
         Args:
-            transitions: a task's arrays, an episode or several, or a stored task, in the environment's scale;
+            transitions: a task's arrays, an episode or several, or a stored task, as a store holds them;
                 ``None``: nothing is known of the task yet (zero-shot: pass what happens to
                 :meth:`AdaptedPolicy.observe`).
             seed: seed of the agent that acts; the first by default.
@@ -87,7 +94,10 @@ class AdaptiveAgent(Agent):
 
 
 class AdaptedPolicy:
-    """The policy of one seed of an agent, in one task. NumPy in and out, in the environment's scale.
+    """The policy of one seed of an agent, in one task. NumPy in and out: observations and rewards in the
+    environment's scale, actions in [-1, 1]. Environments that clwm makes scale these to their own bounds, of
+    others ``gymnasium.wrappers.RescaleAction(env, -1.0, 1.0)`` does. Of discrete actions the policy gives a
+    number for each: ``int(policy.act(observation).argmax())`` is the one that it takes.
 
     z is the mean of the context encoder's embeddings of all transitions of the task so far; z = 0 before the
     first one.
@@ -98,7 +108,7 @@ class AdaptedPolicy:
         known: z [S, 1, z] of an agent that is given its task; transitions do not change it.
     """
 
-    def __init__(self, agent: Agent, row: int = 0, known: torch.Tensor | None = None) -> None:
+    def __init__(self, agent: AdaptiveAgent, row: int = 0, known: torch.Tensor | None = None) -> None:
         self._agent, self._row, self._known = agent, row, known
         self._device = agent.normaliser.mean.device
         prior = zero_prior(agent)
@@ -148,17 +158,19 @@ class AdaptedPolicy:
 
         Args:
             observation: [obs], or [n, obs].
-            action: the executed action [act], or [n, act].
+            action: the executed action [act] in [-1, 1], as :meth:`act` gives it, or [n, act]; of discrete
+                actions also its number, or [n] numbers.
             reward: a number, or [n].
             next_observation: [obs], or [n, obs].
 
         Raises:
-            InvalidInputError: arrays do not fit the agent or each other, or are not finite.
+            InvalidInputError: arrays do not fit the agent or each other, or are not finite, or an action is
+                outside its bounds.
         """
         agent = self._agent
         parts = [
             self._rows("observation", observation, agent.observation_size),
-            self._rows("action", action, agent.action_size),
+            self._executed(action, np.ndim(reward)),
             self._rows("reward", reward, None),
             self._rows("next_observation", next_observation, agent.observation_size),
         ]
@@ -175,6 +187,25 @@ class AdaptedPolicy:
             votes = agent.context_encoder.embed(context.expand(len(agent.seeds), *context.shape))
             self._total = self._total + votes.sum(1)
         self.seen += len(columns[0])
+
+    def _executed(self, action: ArrayLike, dimensions: int) -> torch.Tensor:
+        """Actions [..., act] as a step executes them, for transitions of so many leading dimensions."""
+        size = self._agent.action_size
+        if not self._agent.discrete:
+            rows = self._rows("action", action, size)
+            if rows.numel() and (largest := float(rows.abs().max())) > 1.0 + ROUNDING:
+                raise InvalidInputError(
+                    f"action: holds an entry of size {largest:g}: give what was executed as policy.act does, "
+                    "scaled from the environment's bounds to [-1, 1]"
+                )
+            return rows
+        if np.ndim(action) != dimensions:
+            numbers = self._rows("action", action, size).argmax(-1)
+        else:
+            numbers = self._rows("action", action, None)
+            if not ((numbers >= 0) & (numbers < size) & (numbers == numbers.floor())).all():
+                raise InvalidInputError(f"action: expected numbers from 0 to {size - 1}, or vectors [{size}]")
+        return torch.nn.functional.one_hot(numbers.long(), size).float()
 
     def _rows(self, name: str, value: ArrayLike, size: int | None) -> torch.Tensor:
         """[..., size] float32 on the agent's device, or [...] if ``size`` is ``None``."""
@@ -198,7 +229,7 @@ def _episodes(transitions: Transitions) -> Sequence[Episode]:
         return list(transitions)
     if hasattr(transitions, "load"):
         return list(transitions.load())
-    episodes = list(transitions)
+    episodes = list(transitions) if isinstance(transitions, Iterable) else [transitions]
     if not all(isinstance(episode, Episode) for episode in episodes):
         raise InvalidInputError("transitions: give a task's arrays, episodes, or a stored task")
     return episodes

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.families import is_family
 from clwm_train.acting.adaptive import AdaptiveAgent
 from clwm_train.runs.checkpoint import (
     AGENT,
@@ -56,4 +57,13 @@ def load_agent(
     check_shapes(folder / AGENT, state, shapes)
     agent = AdaptiveAgent(*sizes)
     load_module(agent, state, folder / AGENT)
+    agent.discrete = _discrete(run)
     return agent.to(device).eval()
+
+
+def _discrete(run: Run) -> bool:
+    """Whether actions are discrete, as far as the run or the family tells."""
+    record = run.record
+    if record.described_family is not None:
+        return record.described_family.discrete
+    return (record.declared_family is not None or is_family(record.family)) and run.task_family.discrete

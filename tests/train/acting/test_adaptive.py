@@ -113,6 +113,11 @@ def test_one_observation_or_a_batch(agent: AdaptiveAgent) -> None:
         (lambda agent: agent.adapt().act(np.zeros((2, 2, 2))), r"\[2, 2, 2\]"),
         (lambda agent: agent.adapt().act([np.nan, 0.0]), "observation: holds a value that is not finite"),
         (lambda agent: agent.adapt().act("left"), "observation: is not an array of numbers"),
+        (lambda agent: agent.adapt(3), "give a task's arrays, episodes"),
+        (
+            lambda agent: agent.adapt().observe(np.zeros(2), [0.0, -2.0], 0.0, np.zeros(2)),
+            r"action: holds an entry of size 2: .* to \[-1, 1\]",
+        ),
         (
             lambda agent: agent.adapt().observe(
                 np.zeros((3, 2)), np.zeros((3, 2)), np.zeros(2), np.zeros((3, 2))
@@ -124,6 +129,32 @@ def test_one_observation_or_a_batch(agent: AdaptiveAgent) -> None:
 def test_mistakes(agent: AdaptiveAgent, wrong: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         wrong(agent)
+
+
+def test_discrete_actions_are_observed_as_they_were_executed() -> None:
+    """A number, what the policy gave, and the vector that data hold are the same action."""
+    agent = AdaptiveAgent(small_config("focal-ln"), [0], 2, 3).eval()
+    agent.discrete = True
+    rows = np.random.default_rng(0).normal(size=(4, 2))
+    ways: list[Any] = [[2, 0, 1, 2], np.eye(3)[[2, 0, 1, 2]], np.eye(3)[[2, 0, 1, 2]] * 0.1 - 0.5]
+    seen = []
+    for way in ways:
+        at_once, one_by_one = agent.adapt(), agent.adapt()
+        at_once.observe(rows[:-1], way[:3], np.zeros(3), rows[1:])
+        for t in range(3):
+            one_by_one.observe(rows[t], way[t], 0.0, rows[t + 1])
+        np.testing.assert_allclose(one_by_one.z, at_once.z, rtol=1e-5, atol=1e-6)
+        seen.append(at_once.z)
+    np.testing.assert_array_equal(seen[1], seen[0])
+    np.testing.assert_array_equal(seen[2], seen[0])
+    agent.discrete = False
+    other = agent.adapt()
+    other.observe(rows[:-1], ways[2][:3], np.zeros(3), rows[1:])
+    assert not np.allclose(other.z, seen[0])
+    agent.discrete = True
+    for wrong in (3, -1, 0.5):
+        with pytest.raises(InvalidInputError, match="expected numbers from 0 to 2"):
+            agent.adapt().observe(rows[0], wrong, 0.0, rows[1])
 
 
 def test_an_agent_that_is_told_its_tasks() -> None:
