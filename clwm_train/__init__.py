@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clwm_train.data.sampler import TaskBatch, TaskBatchSampler
     from clwm_train.data.task_data import TaskData, load_task_data
     from clwm_train.evaluation.protocols import evaluate
+    from clwm_train.evaluation.results import Evaluation, read_evaluations, save_evaluation
     from clwm_train.evaluation.run import evaluate_run
     from clwm_train.report.point_robot_figure import point_robot_figure
     from clwm_train.runs.loading import load_agent
@@ -33,6 +34,7 @@ _LAZY = {
     "AnalysisSettings": "settings",
     "BatchConfig": "config",
     "DataConfig": "config",
+    "Evaluation": "evaluation.results",
     "EvaluationSettings": "settings",
     "Execution": "settings",
     "PlannerConfig": "settings",
@@ -48,6 +50,8 @@ _LAZY = {
     "load_task_data": "data.task_data",
     "open_run": "runs.run",
     "point_robot_figure": "report.point_robot_figure",
+    "read_evaluations": "evaluation.results",
+    "save_evaluation": "evaluation.results",
     "train": "train_store",
 }
 
@@ -57,6 +61,7 @@ __all__ = [
     "AnalysisSettings",
     "BatchConfig",
     "DataConfig",
+    "Evaluation",
     "EvaluationSettings",
     "Execution",
     "PlannerConfig",
@@ -72,6 +77,8 @@ __all__ = [
     "load_task_data",
     "open_run",
     "point_robot_figure",
+    "read_evaluations",
+    "save_evaluation",
     "train",
 ]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import operator
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ from typing import Any
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.opening import RUNS, open_store
 from clwm_data.store import Store
+from clwm_data.yaml_values import shown
 from clwm_train.config.train import LOGGING_KEYS, RESUMABLE_KEYS
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.methods.resolve import resolve
+from clwm_train.runs.naming import default_folder, default_label
 from clwm_train.runs.run import (
     RECORD,
     Run,
     check_free,
-    default_folder,
-    default_label,
     describe_run,
     differences,
     open_run,
@@ -87,7 +88,7 @@ def train(
         store if isinstance(store, Store) else open_store(store),
         method,
         preset,
-        (seeds,) if isinstance(seeds, int) else tuple(seeds),
+        seed_numbers(seeds),
         override_texts(overrides),
         name,
         None if out is None else Path(out),
@@ -179,6 +180,24 @@ class TrainingRequest:
         config = resolve(run.record.method, run.record.preset, self.overrides)
         changes = {key: getattr(config, key) for key in named}
         return replace(run, config=run.config.model_copy(update=changes))
+
+
+def seed_numbers(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """One seed, or several, as whole numbers of any kind.
+
+    Raises:
+        InvalidInputError: something else, or a seed is named twice: the two would count as independent.
+    """
+    several = seeds if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [seeds]
+    try:
+        numbers = tuple(map(operator.index, several))
+    except TypeError as error:
+        raise InvalidInputError(
+            f"seeds: expected a whole number, or several such as [0, 1, 2], not {shown(seeds)}"
+        ) from error
+    if len({*numbers}) < len(numbers):
+        raise InvalidInputError(f"seeds: {max(numbers, key=numbers.count)} is named twice")
+    return numbers
 
 
 def changed_part(override: str) -> str:

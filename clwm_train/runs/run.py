@@ -13,9 +13,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -32,11 +31,9 @@ from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.declared import FamilyDeclaration, declared_family
 from clwm_data.families.stored import FamilyDescription, StoredFamily
 from clwm_data.mistaken import not_there
-from clwm_data.paths import fitting_name
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
 from clwm_data.store.atomic import replacing
-from clwm_data.store.digest import json_sha256
 from clwm_data.store.format import Origin
 from clwm_data.store.provenance import current_provenance
 from clwm_data.store.stored_family import describe_family, longest_episode
@@ -124,7 +121,7 @@ class RunRecord(StrictModel):
     compiled: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """An existing run.
 
@@ -137,6 +134,11 @@ class Run:
     path: Path
     config: TrainConfig
     record: RunRecord
+
+    def __repr__(self) -> str:
+        """In one line: a notebook shows what a training returns."""
+        seeds = f"seed{'s' if len(self.record.seeds) > 1 else ''} {format_indices(self.record.seeds)}"
+        return f"<Run {self.path.name}: {self.label} on {self.record.store_name}; {seeds}; path: {self.path}>"
 
     @property
     def checkpoints(self) -> Path:
@@ -185,22 +187,6 @@ def resolve_for(family: TaskFamily, config: TrainConfig) -> TrainConfig:
         return config
     context = config.context.model_copy(update={"next_observation": family.dynamics_vary})
     return config.model_copy(update={"context": context})
-
-
-def default_label(method: str, overrides: Sequence[str] = ()) -> str:
-    """Default label of a run: its method, and the keys that were overridden."""
-    changes = dict(override.partition("=")[::2] for override in overrides)
-    return " ".join(
-        [Path(method).stem, *(f"{key.strip()}={changes[key].strip()}" for key in sorted(changes))]
-    )
-
-
-def default_folder(store_name: str, label: str, seeds: Sequence[int]) -> str:
-    """Default name of a run's folder, from the store, the label and the seeds."""
-    words = re.sub(r"[][{}'\"]", "", f"{store_name}-{label}")
-    words = re.sub(r"[^\w.=+-]+", "-", words).strip("-.")
-    name = f"{words}-s{format_indices(seeds)}"
-    return fitting_name(name, json_sha256([store_name, label, list(seeds)]))
 
 
 def describe_run(

@@ -36,8 +36,8 @@ GROUPS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "Evaluation and analysis": (
         clwm_train,
         (
-            *("evaluate_run", "evaluate", "EvaluationSettings", "PlannerConfig", "analyse"),
-            *("AnalysisSettings", "point_robot_figure"),
+            *("evaluate_run", "evaluate", "EvaluationSettings", "PlannerConfig", "Evaluation"),
+            *("save_evaluation", "read_evaluations", "analyse", "AnalysisSettings", "point_robot_figure"),
         ),
     ),
     "Your own loop": (clwm_train, ("load_task_data", "TaskData", "TaskBatchSampler", "TaskBatch")),

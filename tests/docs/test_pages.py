@@ -58,7 +58,12 @@ def test_the_blocks_of_a_page_run(page: Path, workplace: Path, warm_python: Warm
 
 def test_the_readme_and_the_documentation_use_only_the_face() -> None:
     """What a notebook needs comes from the two packages themselves."""
-    for page in (*PAGES, ROOT / "docs/own-data.md", *(ROOT / "docs/tutorials").glob("*.md")):
+    for page in (
+        *PAGES,
+        ROOT / "docs/own-data.md",
+        ROOT / "docs/new-family.md",
+        *(ROOT / "docs/tutorials").glob("*.md"),
+    ):
         for block in blocks(page):
             for module in re.findall(r"^\s*(?:from|import) (clwm_\w+(?:\.\w+)+)", block, re.MULTILINE):
                 assert module.startswith(("clwm_train.metrics", "clwm_train.theory")), (

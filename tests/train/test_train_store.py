@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clwm_data.errors import ConflictError, InvalidInputError
@@ -13,7 +14,7 @@ from clwm_train.data.task_data import load_task_data
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
 from clwm_train.settings import Execution
-from clwm_train.train_store import train
+from clwm_train.train_store import TrainingRequest, seed_numbers, train
 from tests.train.helpers import SMALL
 
 CPU = Execution(device="cpu")
@@ -52,3 +53,19 @@ def test_what_cannot_start_leaves_nothing(store_path: Path, tmp_path: Path) -> N
 def test_batches_in_two_lines(store_path: Path) -> None:
     sampler = TaskBatchSampler(load_task_data(open_store(store_path)))
     assert sampler.batch(0).action.shape == (1, 16, 64, 5, 2)
+
+
+def test_seeds_are_whole_numbers_of_any_kind_each_named_once() -> None:
+    """Two agents of one seed are the same agent: intervals would take them for independent ones."""
+    assert seed_numbers(3) == seed_numbers(np.int64(3)) == (3,)
+    assert seed_numbers(range(2)) == seed_numbers(np.arange(2)) == (0, 1)
+    with pytest.raises(InvalidInputError, match="seeds: 4 is named twice"):
+        seed_numbers([1, 4, 4])
+    for wrong in ("0-2", 1.5, [0.5], None):
+        with pytest.raises(InvalidInputError, match="seeds: expected a whole number, or several"):
+            seed_numbers(wrong)  # type: ignore[arg-type]
+
+
+def test_a_run_is_shown_in_one_line(store_path: Path, tmp_path: Path) -> None:
+    run = TrainingRequest(open_store(store_path), "spc", "tiny", (0, 2), (), None, tmp_path / "r").describe()
+    assert repr(run) == f"<Run r: spc on {run.record.store_name}; seeds 0,2; path: {tmp_path}/r>"
