@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Path_ = tuple[str | int, ...]
@@ -51,17 +51,19 @@ class YamlDocument:
         source: name for messages, usually the file's path.
         data: plain dicts, lists and scalars.
         lines: line (from 1) of every key path and list item.
+        sources: name of the source of key paths that come from another one.
     """
 
     source: str
     data: dict[str, Any]
     lines: Mapping[Path_, int]
+    sources: Mapping[Path_, str] = field(default_factory=dict)
 
     def where(self, path: Path_) -> str:
         """``file:line`` of a key path, or of its nearest ancestor that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
-        return f"{self.source}:{self.lines[path]}" if path else self.source
+        return f"{self.sources.get(path, self.source)}:{self.lines[path]}" if path else self.source
 
     def keys_of(self, path: Path_) -> Path_:
         """The steps of a path that are in the file: Pydantic puts names of types between them."""

@@ -1,4 +1,4 @@
-"""Method and preset files: finding them, and composing a method from others."""
+"""Method and preset files: finding them, and composing one from others."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ FOLDERS = {"methods": Path(__file__).parent, "presets": Path(__file__).parent / 
 
 
 class MethodHeader(StrictModel):
-    """Keys of a method file that are not part of the configuration.
+    """Keys of a method's or a preset's file that are not part of the configuration.
 
     Attributes:
-        extends: methods (bundled names, or paths of YAML files relative to this one) to start from; later
-            ones take precedence, key by key. One name or a list.
+        extends: methods, or presets, (bundled names, or paths of YAML files relative to this one) to start
+            from; later ones take precedence, key by key. One name or a list.
         reference: the paper.
     """
 
@@ -33,16 +33,16 @@ class MethodHeader(StrictModel):
 
     @property
     def bases(self) -> tuple[str, ...]:
-        """The methods that this one extends."""
+        """What this one extends."""
         return (self.extends,) if isinstance(self.extends, str) else self.extends
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method file with everything that it extends.
+    """The file of a method, or of a preset, with everything that it extends.
 
     Attributes:
-        document: configuration without the header's keys.
+        document: configuration without the header's keys; it remembers the file of each.
         reference: the paper.
     """
 
@@ -78,7 +78,24 @@ def read_method(name: str) -> Method:
         NotFoundError: there is no such method.
         InvalidInputError: a mistake in its header, or methods that extend each other in a circle.
     """
-    return _read(find("methods", name), (), {})
+    return _read("methods", find("methods", name), (), {})
+
+
+def read_preset(name: str) -> YamlDocument:
+    """A preset by bundled name or path, with everything that it extends.
+
+    Raises:
+        NotFoundError: there is no such preset.
+        InvalidInputError: a mistake in its header, or presets that extend each other in a circle.
+    """
+    return _read("presets", find("presets", name), (), {}).document
+
+
+def over(base: YamlDocument, document: YamlDocument, data: dict[str, Any]) -> YamlDocument:
+    """A document that names ``data``, which was merged from those of two, and finds each key where it is."""
+    sources = {path: base.sources.get(path, base.source) for path in base.lines}
+    sources |= {path: document.sources.get(path, document.source) for path in document.lines}
+    return YamlDocument(document.source, data, {**base.lines, **document.lines}, sources)
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -91,26 +108,26 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read(path: Path, inside: Sequence[Path], known: dict[Path, Method]) -> Method:
-    """A method and what it extends; ``known`` are those read before, since many may extend the same."""
+def _read(kind: str, path: Path, inside: Sequence[Path], known: dict[Path, Method]) -> Method:
+    """A method or a preset and what it extends; ``known`` are those read before: many may extend the same."""
     place = path.resolve()  # the same file may be reached by many paths
     if place in inside:
         circle = " -> ".join(each.stem for each in (*inside, place))
-        raise InvalidInputError(f"{path}: methods extend each other in a circle: {circle}")
+        raise InvalidInputError(f"{path}: {kind} extend each other in a circle: {circle}")
     if len(inside) > MOST_LEVELS:
-        raise InvalidInputError(f"{path}: more than {MOST_LEVELS} methods extend one another")
+        raise InvalidInputError(f"{path}: more than {MOST_LEVELS} {kind} extend one another")
     if place in known:
         return known[place]
     document = read_yaml(path)
     keys = set(MethodHeader.model_fields)
     own = {key: value for key, value in document.data.items() if key in keys}
     header = build_model(MethodHeader, YamlDocument(document.source, own, document.lines))
-    data: dict[str, Any] = {}
+    whole = YamlDocument(document.source, {}, {})
     reference = None
     for name in header.bases:
-        base = _read(find("methods", name, path.parent), (*inside, place), known)
-        data, reference = merge(data, base.document.data), base.reference or reference
-    data = merge(data, {key: value for key, value in document.data.items() if key not in keys})
-    document = YamlDocument(document.source, data, document.lines)
-    known[place] = Method(document, header.reference or reference)
+        base = _read(kind, find(kind, name, path.parent), (*inside, place), known)
+        whole = over(whole, base.document, merge(whole.data, base.document.data))
+        reference = base.reference or reference
+    own = {key: value for key, value in document.data.items() if key not in keys}
+    known[place] = Method(over(whole, document, merge(whole.data, own)), header.reference or reference)
     return known[place]

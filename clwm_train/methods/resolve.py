@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from clwm_data.errors import InvalidInputError
-from clwm_data.strict import YamlDocument, build_model, read_yaml
+from clwm_data.strict import YamlDocument, build_model
 from clwm_data.yaml_text import parse_yaml_value
 from clwm_data.yaml_values import MAX_YAML_DEPTH, printable
 from clwm_train.config import BACKBONES, TrainConfig
-from clwm_train.methods.method_file import find, merge, names, read_method
+from clwm_train.methods.method_file import merge, names, over, read_method, read_preset
 
 __all__ = ["names", "parse_override", "resolve"]
 
@@ -27,7 +27,7 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
 
     Args:
         method: bundled name, or the path of a YAML file.
-        preset: bundled name, or the path of a YAML file.
+        preset: bundled name, or the path of a YAML file; what it does not name has the published value.
         overrides: ``a.b=value`` with the value in YAML; ``null`` removes an optional part.
 
     Raises:
@@ -35,15 +35,13 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
         InvalidInputError: a mistake in them; the message names file, line and key of the first.
     """
     document = read_method(method).document
-    sizes = read_yaml(find("presets", preset)).data
-    config = build_model(
-        TrainConfig, YamlDocument(document.source, _sized(sizes, document.data), document.lines)
-    )
+    sizes = read_preset(preset)
+    config = build_model(TrainConfig, over(sizes, document, _sized(sizes.data, document.data)))
     if overrides:
         data = document.data
         for override in overrides:
             data = merge(data, parse_override(override))
-        config = build_model(TrainConfig, YamlDocument("--set", _sized(sizes, data), {}))
+        config = build_model(TrainConfig, YamlDocument("--set", _sized(sizes.data, data), {}))
     return config
 
 

@@ -168,3 +168,41 @@ def test_a_circle_through_other_paths_and_a_chain_without_end(tmp_path: Path) ->
         resolve(str(tmp_path / "m0.yaml"), "tiny")
     with pytest.raises(ClwmError, match="expected key=value"):
         resolve("focal", "tiny", [f"{'a.' * 5000}b=1"])
+
+
+def test_a_preset_may_extend_another(tmp_path: Path) -> None:
+    (tmp_path / "quick.yaml").write_text("extends: tiny\nbatch: {tasks: 3}\n")
+    (tmp_path / "quicker.yaml").write_text("extends: quick.yaml\nsteps: 7\n")
+    tiny, config = resolve("spc", "tiny"), resolve("spc", str(tmp_path / "quicker.yaml"))
+    batch = tiny.batch.model_copy(update={"tasks": 3})
+    assert config == tiny.model_copy(update={"steps": 7, "batch": batch})
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "words"),
+    [
+        ("spc", "taks.yaml", "taks.yaml:3: unknown key batch.taks: did you mean tasks?"),
+        ("spc", "on-taks.yaml", "taks.yaml:3: unknown key batch.taks: did you mean tasks?"),
+        ("radios.yaml", "tiny", "radios.yaml:3: unknown key objectives.infonce.radios: did you mean radius?"),
+        ("on-radios.yaml", "tiny", "radios.yaml:3: unknown key objectives.infonce.radios: did you mean"),
+        ("radios.yaml", "taks.yaml", "taks.yaml:3: unknown key batch.taks: did you mean tasks?"),
+        ("spc", "circle.yaml", "circle.yaml: presets extend each other in a circle: circle -> circle"),
+        ("spc", "no-preset.yaml", "no preset is called 'spc'"),
+    ],
+)
+def test_mistakes_are_found_in_the_file_that_makes_them(
+    method: str, preset: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "taks": "extends: tiny\nbatch:\n  taks: 2\n",
+        "on-taks": "extends: taks.yaml\nsteps: 3\n",
+        "radios": "extends: spc\nobjectives:\n  infonce: {radios: 0.5}\n",
+        "on-radios": "extends: radios.yaml\nfeatures: both\n",
+        "circle": "extends: circle.yaml\n",
+        "no-preset": "extends: spc\n",
+    }.items():
+        Path(f"{name}.yaml").write_text(text)
+    with pytest.raises(ClwmError) as caught:
+        resolve(method, preset)
+    assert str(caught.value).startswith(words)
