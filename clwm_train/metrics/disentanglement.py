@@ -84,12 +84,11 @@ def dci(
         seed: seed of the trees.
 
     Raises:
-        InvalidInputError: shapes do not match, there are fewer than two factors or entries, or a factor is
-            constant.
+        InvalidInputError: shapes do not match, there are fewer than two factors or entries, a number is not
+            finite, or a factor is constant.
         MissingExtraError: scikit-learn is not installed.
     """
-    x, y = _checked(codes, factors)
-    x_test, y_test = _checked(held_out_codes, held_out_factors)
+    x, y, x_test, y_test = _parts(codes, factors, held_out_codes, held_out_factors)
     ensemble = require("sklearn.ensemble", "metrics", "DCI")
     columns, scores = [], []
     for factor, target in zip(y.T, y_test.T, strict=True):
@@ -132,8 +131,7 @@ def infomec(
         InvalidInputError: as :func:`dci`, or a held-out value does not occur in the first part.
         MissingExtraError: scikit-learn is not installed.
     """
-    x, y = _checked(codes, factors)
-    x_test, y_test = _checked(held_out_codes, held_out_factors)
+    x, y, x_test, y_test = _parts(codes, factors, held_out_codes, held_out_factors)
     labels = [
         _labels(column, test, number) for number, (column, test) in enumerate(zip(y.T, y_test.T, strict=True))
     ]
@@ -222,6 +220,19 @@ def _entropy(label: NDArray[np.int64]) -> float:
     return float(-(share * np.log(share)).sum())
 
 
+def _parts(
+    codes: ArrayLike, factors: ArrayLike, held_out_codes: ArrayLike, held_out_factors: ArrayLike
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Both parts of the data, checked; see :func:`dci` for what is refused."""
+    x, y = _checked(codes, factors)
+    x_test, y_test = _checked(held_out_codes, held_out_factors)
+    if (x.shape[1], y.shape[1]) != (x_test.shape[1], y_test.shape[1]):
+        raise InvalidInputError(
+            f"codes {x.shape} and factors {y.shape} do not fit the held-out {x_test.shape} and {y_test.shape}"
+        )
+    return x, y, x_test, y_test
+
+
 def _checked(codes: ArrayLike, factors: ArrayLike) -> tuple[Floats, Floats]:
     x, y = np.asarray(codes, np.float64), np.asarray(factors, np.float64)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
@@ -230,6 +241,10 @@ def _checked(codes: ArrayLike, factors: ArrayLike) -> tuple[Floats, Floats]:
         raise InvalidInputError(
             f"{x.shape[1]} code entries and {y.shape[1]} factors: disentanglement needs two of each"
         )
+    if not len(x):
+        raise InvalidInputError("there are no codes: disentanglement needs contexts of several tasks")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InvalidInputError("a code or a factor is NaN or infinite: leave it out")
     constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
     if len(constant):
         raise InvalidInputError(f"factor {constant[0]} is the same everywhere: leave it out")

@@ -170,7 +170,7 @@ def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured
     assert {row["dataset"] for row in cells(made["disentanglement"]())} == {"cheetah-ls-small"}
     budgets = {row["method"]: row for row in cells(made["budgets"]())}
     assert budgets["spc"]["transitions per update"] == budgets["focal-ln"]["transitions per update"] == "640"
-    assert (budgets["spc"]["seeds"], budgets["oracle"]["seeds"]) == ("6", "3")
+    assert (budgets["spc"]["seeds"], budgets["oracle †"]["seeds"]) == ("6", "3")
     for name in made:
         assert "nan" not in made[name]().lower().split(), name
 
@@ -255,6 +255,68 @@ def test_results_of_other_numbers_or_configurations_are_outdated(
     )
     again = measure(changed, folder)
     assert again.outdated["cheetah-ls-small", "spc"] == "the experiment now says another configuration"
+
+
+def test_a_key_that_is_spelled_out_is_not_another_configuration(tmp_path: Path) -> None:
+    """``auto`` and what it stands for train the same, so the results stay those of the experiment."""
+    whole = experiment("benchmark", ("spc",))
+    spellings: list[dict[str, Any]] = [
+        {"policy.head": "auto", "features": "auto"},
+        {"policy.head": "gaussian", "features": "codes"},
+    ]
+    for before, now in (spellings, spellings[::-1]):
+        described, same, other = (
+            whole.model_copy(update={"set": {**whole.set, **keys}})
+            for keys in (before, now, {**now, "features": "observation"})
+        )
+        folder = tmp_path / str(before["features"])
+        for run in invent(described, folder / "runs", LEVELS):
+            add_run(run, folder / "results", "abc1234")
+        assert not measure(same, folder / "results").outdated
+        assert len(measure(other, folder / "results").outdated) == len(DATASETS)
+
+
+def test_what_is_made_of_outdated_runs_is_marked(benchmark: Measured, formulations: Measured) -> None:
+    """Pooled numbers, too, and only those."""
+    key = ("cheetah-ls-small", "focal-ln")
+    stale = replace(benchmark, outdated={**benchmark.outdated, key: "a reason"})
+    worse = replace(formulations, outdated={("ant-dir-small", "spc-simnorm-mse"): "a reason"})
+    made = blocks(stale, worse, SINGLES)
+    total = cells(made["few-shot"]())[-1]
+    assert [name for name, cell in total.items() if cell.endswith(" †")] == ["focal-ln"]
+    for row in cells(made["protocols"]()):
+        marked = {cell.endswith(" †") for name, cell in row.items() if name != "method"}
+        assert marked == {row["method"] == "focal-ln"}
+    for row in cells(made["improvement"]()):
+        assert row["few-shot id"].endswith(" †") == (row["P(spc better)"] == "over focal-ln")
+    named = {name: {row["method"] for row in cells(made[name]())} for name in ("representation", "budgets")}
+    for methods in named.values():
+        assert {method for method in methods if method.endswith(" †")} == {"focal-ln †", "oracle †"}
+    assert [row["method"].endswith(" †") for row in cells(made["formulations"]())] == [True, False, False]
+    verdicts = [row["here"].endswith(" †") for row in cells(made["claims"]())]
+    assert verdicts == [True] * len(verdicts)
+    assert not any("†" in row["here"] for row in cells(blocks(benchmark, formulations, SINGLES)["claims"]()))
+
+
+def test_processor_times_are_those_of_trainings_on_a_cpu(tmp_path: Path) -> None:
+    """The host of a GPU, and a device that nobody knows, do not dilute them: 360 s of three seeds are 2 min each."""
+    described = experiment("benchmark", ("oracle", "no-context"))
+    torches = {"oracle": ("2.13.0+cpu", "2.11.0"), "no-context": ("2.11.0+cu130", "2.11.0")}
+    for run in invent(described, tmp_path / "runs", LEVELS):
+        first = run.record.store_name == DATASETS[0]
+        rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+        spent = {"seconds": 500.0, "processor_seconds": 360.0 if first else 6.0}
+        (run.path / "metrics.jsonl").write_text("".join(f"{json.dumps({**row, **spent})}\n" for row in rows))
+        record_file = run.path / "run.yaml"
+        document = yaml.safe_load(record_file.read_text())
+        document["packages"] = {"torch": torches[run.label][not first]}
+        record_file.write_text(yaml.safe_dump(document))
+        add_run(open_run(run.path), tmp_path / "results", "abc1234")
+    measured = measure(described, tmp_path / "results")
+    rows = {row["method"]: row for row in cells(blocks(measured, measured, SINGLES)["budgets"]())}
+    column = "processor time per seed on a CPU, min (datasets)"
+    assert (rows["oracle"][column], rows["no-context"][column]) == ("2.0 (1)", "–")
+    assert rows["oracle"]["datasets"] == "2"
 
 
 def test_a_block_and_its_introduction_are_there_only_with_results(

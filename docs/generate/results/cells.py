@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from clwm_train.config import TrainConfig
 from clwm_train.evaluation.results import Evaluation, read_evaluations
 from clwm_train.methods.resolve import resolve
 from clwm_train.report.scores import Score, gather_scores
@@ -142,6 +143,12 @@ def _outdated(job: Job, run: Run) -> str | None:
     config = resolve_for(run.task_family, resolve(job.method, job.preset, job.overrides))
     if job.minutes is not None:
         config = config.model_copy(update={"steps": run.config.steps})
-    if config != run.config:
+    if _spelled_out(config) != _spelled_out(run.config):
         return "the experiment now says another configuration"
     return None
+
+
+def _spelled_out(config: TrainConfig) -> TrainConfig:
+    """The configuration with what ``auto`` stands for: either spelling trains the same."""
+    policy = config.policy.model_copy(update={"head": config.policy_head})
+    return config.model_copy(update={"features": config.sees, "policy": policy})

@@ -13,7 +13,7 @@ from clwm_train.report.scores import shown
 from clwm_train.runs.run import Run
 from docs.generate.results.cells import Measured
 from docs.generate.results.learned import disentanglement, final_representation
-from docs.generate.results.tables import ABSENT, Table, improves, over_datasets
+from docs.generate.results.tables import ABSENT, Table, improves, keys_of, mark, over_datasets
 
 #: The method of the claims.
 SPC = "spc"
@@ -51,11 +51,13 @@ def claims(benchmark: Measured, formulations: Measured) -> Table:
     losses = {method: improves(pooled.get(SPC), pooled.get(method)) for method in others}
     rows = [
         _row(
+            benchmark,
             "Figure 5: on unseen id tasks SPC has higher few-shot returns than each baseline",
             returns,
             datasets,
         ),
         _row(
+            formulations,
             "Figure 4: the classification loss makes the gain: SPC is better than each of the other "
             "formulations, also those with the same bounded or discrete codes",
             losses,
@@ -102,16 +104,21 @@ def _learned(
         if all(values_of(measured.runs.get((dataset, method), ())) for method in (SPC, *others))
     ]
     first = scores(SPC, datasets)
-    return _row(claim, {other: improves(first, scores(other, datasets)) for other in others}, datasets)
+    return _row(
+        measured, claim, {other: improves(first, scores(other, datasets)) for other in others}, datasets
+    )
 
 
 def _disentanglement(name: str, runs: Sequence[Run]) -> list[float]:
     return disentanglement(runs).get(name, [])
 
 
-def _row(claim: str, intervals: Mapping[str, Interval | None], datasets: Sequence[str]) -> list[str]:
+def _row(
+    measured: Measured, claim: str, intervals: Mapping[str, Interval | None], datasets: Sequence[str]
+) -> list[str]:
     listed = ", ".join(
         f"{name} {shown(interval, 2).replace('-', ABSENT)}" for name, interval in intervals.items()
     )
     count = f"{len(datasets)} dataset{'' if len(datasets) == 1 else 's'}" if datasets else ABSENT
-    return [claim, listed, count, f"**{verdict(intervals)}**"]
+    here = mark(measured, keys_of(datasets, SPC, *intervals), f"**{verdict(intervals)}**")
+    return [claim, listed, count, here]

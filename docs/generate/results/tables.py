@@ -19,6 +19,7 @@ from clwm_train.metrics.aggregate import (
 from clwm_train.report.figure import spread
 from clwm_train.report.learned import DISENTANGLEMENT, REPRESENTATION
 from clwm_train.report.scores import Pooled, Score, compare, same_agents, shown
+from clwm_train.runs.run import Run
 from docs.generate.results.cells import Cell, Key, Measured
 from docs.generate.results.learned import disentanglement, final_representation, probe
 
@@ -74,7 +75,10 @@ def few_shot(measured: Measured) -> Table:
         for dataset in measured.datasets
     ]
     pooled, datasets = over_datasets(measured, ("few-shot", "id"))
-    total = [_estimate(pooled.get(method)) for method in measured.methods]
+    total = [
+        mark(measured, keys_of(datasets, method), _estimate(pooled.get(method)))
+        for method in measured.methods
+    ]
     return Table(["dataset", *measured.methods], [*rows, [f"**{_all(datasets)}**", *total]])
 
 
@@ -122,9 +126,15 @@ def each_method(measured: Measured) -> Table:
 
 def protocols(measured: Measured) -> Table:
     """IQM over the common datasets: a row for each method, a column for each protocol and split."""
-    columns = {part: over_datasets(measured, part)[0] for part in PARTS}
+    columns = {part: over_datasets(measured, part) for part in PARTS}
     rows = [
-        [method, *(_estimate(pooled.get(method)) for pooled in columns.values())]
+        [
+            method,
+            *(
+                mark(measured, keys_of(datasets, method), _estimate(pooled.get(method)))
+                for pooled, datasets in columns.values()
+            ),
+        ]
         for method in measured.methods
     ]
     return Table(["method", *PARTS.values()], rows)
@@ -158,13 +168,17 @@ def by_model(measured: Measured) -> Table:
 def improvement(measured: Measured) -> Table:
     """Probability that the first method is better than each other one, few-shot on id and ood tasks."""
     first, *others = measured.methods
-    columns = {part: over_datasets(measured, part)[0] for part in (("few-shot", "id"), ("few-shot", "ood"))}
+    columns = {part: over_datasets(measured, part) for part in (("few-shot", "id"), ("few-shot", "ood"))}
     rows = [
         [
             f"over {other}",
             *(
-                shown(improves(pooled.get(first), pooled.get(other)), 2).replace("-", ABSENT)
-                for pooled in columns.values()
+                mark(
+                    measured,
+                    keys_of(datasets, first, other),
+                    shown(improves(pooled.get(first), pooled.get(other)), 2).replace("-", ABSENT),
+                )
+                for pooled, datasets in columns.values()
             ),
         ]
         for other in others
@@ -174,7 +188,7 @@ def improvement(measured: Measured) -> Table:
 
 def formulations(measured: Measured) -> Table:
     """Figure 4: IQM and optimality gap of the formulations of the world model, few-shot on id tasks."""
-    pooled, _ = over_datasets(measured, ("few-shot", "id"))
+    pooled, datasets = over_datasets(measured, ("few-shot", "id"))
     rows = []
     for method in measured.methods:
         model = next(
@@ -188,7 +202,8 @@ def formulations(measured: Measured) -> Table:
         )
         named = (ABSENT, ABSENT) if model is None else (model.latent, model.consistency)
         gap = _estimate(pooled.get(method), optimality_gap)
-        rows.append([method, *named, _estimate(pooled.get(method)), gap])
+        name = mark(measured, keys_of(datasets, method), method)
+        rows.append([name, *named, _estimate(pooled.get(method)), gap])
     return Table(["method", "latent space", "consistency loss", "IQM", "optimality gap"], rows)
 
 
@@ -205,7 +220,8 @@ def representation(measured: Measured) -> Table:
             for name in REPRESENTATION
         }
         if any(values.values()):
-            rows.append([method, *(_spread(every, 2) for every in values.values())])
+            name = mark(measured, keys_of(measured.datasets, method), method)
+            rows.append([name, *(_spread(every, 2) for every in values.values())])
     return Table(["method", *REPRESENTATION.values()], rows)
 
 
@@ -239,7 +255,11 @@ def probes(measured: Measured) -> Table:
 
 
 def budgets(measured: Measured) -> Table:
-    """What each method was given: over datasets and seeds."""
+    """What each method was given: over datasets and seeds.
+
+    The processor time is that of trainings on a CPU, and in brackets on how many datasets: of one on a GPU it
+    is the time of the host alone, which says nothing about the other and would only dilute the mean.
+    """
     rows = []
     for method in measured.methods:
         scores = [
@@ -249,13 +269,18 @@ def budgets(measured: Measured) -> Table:
         ]
         if not scores:
             continue
-        seconds = [score.processor_seconds for score in scores if score.processor_seconds is not None]
+        seconds = [
+            score.processor_seconds
+            for score in scores
+            if score.processor_seconds is not None
+            and all(map(_on_cpu, measured.runs[score.dataset, score.method]))
+        ]
         rows.append(
             [
-                method,
+                mark(measured, keys_of(measured.datasets, method), method),
                 _range([score.update for score in scores]),
                 _range([score.transitions for score in scores]),
-                number(float(np.mean(seconds)) / 60.0, 1) if seconds else ABSENT,
+                f"{number(float(np.mean(seconds)) / 60.0, 1)} ({len(seconds)})" if seconds else ABSENT,
                 str(len(scores)),
                 _range([len(score.seeds) for score in scores]),
             ]
@@ -264,11 +289,16 @@ def budgets(measured: Measured) -> Table:
         "method",
         "updates",
         "transitions per update",
-        "processor time per seed (min)",
+        "processor time per seed on a CPU, min (datasets)",
         "datasets",
         "seeds",
     ]
     return Table(header, rows)
+
+
+def _on_cpu(run: Run) -> bool:
+    """Whether a run was certainly trained on a CPU: its torch was built for nothing else."""
+    return run.record.packages.get("torch", "").endswith("+cpu")
 
 
 def over_datasets(measured: Measured, part: tuple[str, str]) -> tuple[Pooled, tuple[str, ...]]:
@@ -319,5 +349,15 @@ def _range(values: Sequence[int]) -> str:
     return " to ".join(f"{value:,}" for value in ends)
 
 
+def keys_of(datasets: Iterable[str], *methods: str) -> list[Key]:
+    """The methods on each of the datasets."""
+    return [(dataset, method) for dataset in datasets for method in methods]
+
+
+def mark(measured: Measured, keys: Iterable[Key], text: str) -> str:
+    """A text with the mark of what is outdated, if any of the runs that it is made of is."""
+    return f"{text} {OUTDATED}" if text != ABSENT and any(key in measured.outdated for key in keys) else text
+
+
 def _marked(measured: Measured, key: Key, text: str) -> str:
-    return f"{text} {OUTDATED}" if key in measured.outdated and text != ABSENT else text
+    return mark(measured, [key], text)
