@@ -299,7 +299,7 @@ def test_what_is_made_of_outdated_runs_is_marked(benchmark: Measured, formulatio
 
 
 def test_processor_times_are_those_of_trainings_on_a_cpu(tmp_path: Path) -> None:
-    """The host of a GPU, and a device that nobody knows, do not dilute them: 360 s of three seeds are 2 min each."""
+    """The host of a GPU, and an unknown device, are left out: 360 s of three seeds are 2 min each."""
     described = experiment("benchmark", ("oracle", "no-context"))
     torches = {"oracle": ("2.13.0+cpu", "2.11.0"), "no-context": ("2.11.0+cu130", "2.11.0")}
     for run in invent(described, tmp_path / "runs", LEVELS):

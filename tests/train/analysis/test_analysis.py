@@ -60,8 +60,28 @@ def test_probe_against_scikit_learn() -> None:
 
 def test_probe_of_what_does_not_vary() -> None:
     assert np.isnan(linear_probe([[0.0], [1.0]], [[0.0], [1.0]], [[0.0], [1.0]], [[3.0], [3.0]])).all()
-    with pytest.raises(ClwmError, match="do not fit"):
-        linear_probe([[0.0]], [[0.0]], [[0.0, 1.0]], [[0.0]])
+    # The mean of seven times 0.1 is rounded to another number than 0.1.
+    constant, line = np.full((7, 1), 0.1), np.linspace(0.0, 1.0, 7)[:, None]
+    assert constant.mean() != 0.1
+    scores = linear_probe(line, np.hstack([line, line]), line, np.hstack([constant, line]))
+    assert np.isnan(scores[0])
+    assert scores[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (([[0.0]], [[0.0]], [[0.0, 1.0]], [[0.0]]), "do not fit"),
+        (([[0.0]], [[0.0, 1.0]], [[0.0]], [[0.0]]), "do not fit"),
+        (([[0.0]], [[0.0]], np.zeros((0, 1)), np.zeros((0, 1))), "do not fit"),
+        (([0.0], [0.0], [0.0], [0.0]), "do not fit"),
+        (([[0.0]], [[np.nan]], [[0.0]], [[0.0]]), "NaN or infinite"),
+        (([[0.0]], [[0.0]], [[np.inf]], [[0.0]]), "NaN or infinite"),
+    ],
+)
+def test_mistakes_of_a_probe(parts: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ClwmError, match=message):
+        linear_probe(*parts)
 
 
 def test_factors_are_found_in_the_length_speed_families_alone() -> None:

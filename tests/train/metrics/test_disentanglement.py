@@ -136,9 +136,15 @@ def test_mistakes() -> None:
         ((half, half[:50], half, half), "do not fit"),
         ((half[:, :1], half, half[:, :1], half), "needs two of each"),
         ((half, half * np.array([1, 0]), half, half), "factor 1 is the same everywhere"),
+        ((half, half, np.hstack([half, half]), half), "do not fit the held-out"),
+        ((half, half, half, np.hstack([half, half])), "do not fit the held-out"),
+        ((half, half, half[:0], half[:0]), "there are no codes"),
+        ((np.where(half == half[0], np.nan, half), half, half, half), "NaN or infinite"),
+        ((half, half, half, np.where(half == half[0], np.inf, half)), "NaN or infinite"),
     ):
-        with pytest.raises(ClwmError, match=message):
-            dci(*parts)
+        for metric in (dci, infomec):
+            with pytest.raises(ClwmError, match=message):
+                metric(*parts)
     with pytest.raises(ClwmError, match="factor 0 has the held-out value 9"):
         infomec(half, half, half, half + np.array([9, 0]))
 
