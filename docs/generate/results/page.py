@@ -46,6 +46,7 @@ LEADS = {
 SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "policies": (tables.each_method, 1),
     "spc": (tables.each_method, 1),
+    "tiny": (tables.each_method, 1),
     "ml10": (tables.each_dataset, 2),
     "observations": (tables.each_dataset, 2),
     "ant-dir-data": (tables.each_dataset, 2),
