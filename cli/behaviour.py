@@ -20,7 +20,7 @@ from .common import progress_bar
 from .completion import families, names
 from .group import Group
 from .numbers import Count, FiniteFloat
-from .options import TargetPath
+from .options import TargetPath, UserPath
 from .settings_options import compile_option
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def train(
 
 
 @behaviour.command(short_help="Choose checkpoints from several training runs together.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=UserPath())
 @click.option("--out", type=TargetPath(), required=True, help="Folder of the combined policies.")
 @CHECKPOINTS
 @click.option(
@@ -221,7 +221,7 @@ def _report(zoo: Path, card: Card) -> None:
 )
 @click.option(
     "--zoo",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="RUN/zoo of `clwm behaviour train`, whose best policy is the expert.",
 )
 @click.option("--episodes", type=Count(), default=20, show_default=True, help="Episodes per task and policy.")

@@ -18,7 +18,7 @@ from .common import counting_bar, echo_json, echo_store, echo_table
 from .completion import names, stores
 from .finding import find_store
 from .numbers import Count
-from .options import TargetPath, json_option
+from .options import TargetPath, UserPath, json_option
 
 
 @click.command()
@@ -31,7 +31,7 @@ from .options import TargetPath, json_option
 @click.option("--splits", help="With --from: splits of a new family, e.g. train:0-29,id:30-39.")
 @click.option(
     "--parameters",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="With --from: parameters of a new family: a CSV file with a column task and one per parameter.",
 )
 @click.option(
@@ -53,7 +53,7 @@ from .options import TargetPath, json_option
 )
 @click.option(
     "--references",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="With --from: reference returns of a new family: a CSV file with the columns task,random,expert.",
 )
 @json_option

@@ -19,7 +19,7 @@ from .common import counting_bar, echo_json, echo_table, progress_bar
 from .completion import names, runs
 from .eval_behaviours import EACH, evaluate_behaviours
 from .finding import find_run, is_own, store_of_run
-from .options import TargetPath, checkpoint_option, json_option, run_store_option, track_option
+from .options import TargetPath, UserPath, checkpoint_option, json_option, run_store_option, track_option
 from .settings_options import evaluation_options, execution_options
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--references",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="Reference returns to normalise by: a CSV file with the columns task,random,expert, or a file of "
     "`clwm behaviour reference`.",
 )
@@ -162,7 +162,7 @@ def eval(
         evaluate_behaviours(evaluate_with, settings, data, opened, keep if own else None, as_json)
         return
     if sizes is not None:
-        _curves(evaluate_with, settings, sizes, opened, own, as_json)
+        _curves(evaluate_with, settings, sizes, opened, run, own, as_json)
         return
     evaluation = evaluate_with(settings)
     results = evaluation.plain_results()
@@ -237,10 +237,11 @@ def _curves(
     settings: EvaluationSettings,
     sizes: Sequence[int],
     run: Run,
+    text: str,
     own: bool,
     as_json: bool,
 ) -> None:
-    """Evaluate over context sizes; keep, print and draw the curves."""
+    """Evaluate over context sizes; keep, print and draw the curves of a run that the user named ``text``."""
     from clwm_data.store.atomic import write_json
     from clwm_train.evaluation.curve import METRICS, context_curves
     from clwm_train.report.curve_figure import curve_figure
@@ -266,8 +267,11 @@ def _curves(
                 for split, entry in curve[name].items()
             ]
             echo_table(("protocol", "split", *(f"K={size}" for size in sizes)), rows)
+    name = "context-curve"
+    if not own:  # the curves of a downloaded run lie in the current folder, beside those of others
+        name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', text).strip('-.')}-{name}"
     folder = run.path if own else Path()
-    document, picture = folder / "context-curve.json", folder / "context-curve.svg"
+    document, picture = folder / f"{name}.json", folder / f"{name}.svg"
     try:
         write_json(document, {"seeds": list(run.record.seeds), "curves": curves})
         curve_figure(curves, picture, title=f"{run.record.method} on {run.record.store_name}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clwm_data.disk import describe
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.opening import DATA, RUNS
 from clwm_data.pages.numbers import plural
@@ -88,8 +89,10 @@ def _store_entry(path: Path) -> dict[str, Any]:
     }
     try:
         store = open_store(path)
-    except (ClwmError, OSError) as error:
+    except ClwmError as error:
         return {**entry, "state": str(error)}
+    except OSError as error:
+        return {**entry, "state": describe(error)}
     records = [task.record for task in store.tasks.values()]
     return {
         "store": str(path),
@@ -150,8 +153,10 @@ def _run_entry(path: Path) -> dict[str, Any]:
             if updates >= run.config.steps
             else f"{updates:,} of {plural(run.config.steps, 'update')}",
         }
-    except (ClwmError, OSError) as error:
+    except ClwmError as error:
         return {**entry, "state": str(error)}
+    except OSError as error:
+        return {**entry, "state": describe(error)}
 
 
 def _best(run: Run) -> str | None:

@@ -14,9 +14,45 @@ from .completion import parts
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+class UserPath(click.Path):
+    """A path, in which ``~`` is the home folder: shells leave it in ``--out=~/x``."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path.
+
+        Raises:
+            click.BadParameter: it begins with a home folder that is not known.
+        """
+        from clwm_data.errors import InvalidInputError
+        from clwm_data.paths import expand_home  # the package takes time to import
+
+        try:
+            return expand_home(super().convert(value, param, ctx))
+        except InvalidInputError as error:
+            self.fail(str(error), param, ctx)
+
+
+class TargetPath(UserPath):
+    """A path to be written to. An empty text is refused: as a path it would mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path.
+
+        Raises:
+            click.BadParameter: it is empty, or as for other paths.
+        """
+        if not str(value).strip():
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 checkpoint_option: Decorator = click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="A checkpoint: its folder, its number of updates, or best.  [default: the latest]",
 )
 run_store_option: Decorator = click.option("--store", help="Where the run's data is now, if it has moved.")
@@ -98,20 +134,3 @@ def track_option(what: str, default: str) -> Decorator:
         shell_complete=parts("tensorboard", "wandb", "trackio", "none"),
         help=f"{what}, separated by commas: tensorboard, wandb, trackio; or none.  [default: {default}]",
     )
-
-
-class TargetPath(click.Path):
-    """A path to be written to. An empty text is refused: as a path it would mean the current folder."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path.
-
-        Raises:
-            click.BadParameter: it is empty.
-        """
-        if not str(value).strip():
-            self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx)

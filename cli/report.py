@@ -16,7 +16,7 @@ from clwm_data.suggestions import suggestion
 from .common import progress_bar
 from .completion import names, runs, stores
 from .finding import default_store, find_store
-from .options import TargetPath
+from .options import TargetPath, UserPath
 
 
 @click.command()
@@ -32,7 +32,7 @@ from .options import TargetPath
 )
 @click.option(
     "--references",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="Reference returns of the runs' family, as for `clwm eval`.",
 )
 @click.option("--pictures/--no-pictures", default=True, help="Film some episodes of a store.  [default: yes]")

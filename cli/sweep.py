@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from clwm_data.disk import describe
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.opening import RUNS, open_store
@@ -19,7 +20,7 @@ from clwm_data.pages.numbers import plural
 from .common import echo_table, progress_bar
 from .finding import find_store
 from .numbers import MOST_PROCESSES, Count, FiniteFloat
-from .options import TargetPath, track_option
+from .options import TargetPath, UserPath, track_option
 from .settings_options import execution_options
 from .signals import StopOnSignal
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", type=click.Path(path_type=Path))
+@click.argument("experiment", type=UserPath())
 @click.option("--out", type=TargetPath(), help="Folder of the runs.  [default: runs/NAME]")
 @click.option(
     "--engine",
@@ -158,7 +159,7 @@ def _steps(job: Job) -> int | None:
 
     try:
         return job_state(job).steps or None
-    except ClwmError:
+    except (ClwmError, OSError):
         return None
 
 
@@ -178,6 +179,8 @@ def _status(job: Job) -> str:
         state = job_state(job)
     except ClwmError as error:
         return str(error)
+    except OSError as error:
+        return describe(error, job.run)
     match state.stage:
         case "waiting" | "done":
             return state.stage
@@ -196,7 +199,7 @@ def _show_results(folder: Path, work: Sequence[Job]) -> None:
     from clwm_train.report.tables import write_csv
     from clwm_train.sweep.job import finished
 
-    evaluations = finished(work)
+    evaluations = finished(work, lambda note: click.echo(f"clwm: {note}", err=True))
     scores = gather_scores(evaluations)
     if not scores:
         return

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from clwm_data.errors import ClwmError, ConflictError, InvalidInputError
 from clwm_data.families import TaskFamily
 from clwm_data.functions import is_code
 from clwm_data.own_policy import policy_mistake, policy_sha256
 from clwm_data.pages.numbers import plural
+from clwm_data.paths import expand_home
 from clwm_data.policy_file import MAKERS, file_sha256
 from clwm_data.ranges import format_indices, task_list
 from clwm_data.strict import StrictModel, Text
@@ -69,6 +76,11 @@ class BehaviourEntry(StrictModel):
             raise ValueError("policy: expected {sb3: FILE} or {run: RUN, adapted: few-shot or zero-shot}")
         adapted = {"adapted": policy["adapted"]} if "adapted" in policy else {}
         return {**values, "policy": kinds[0], "file": policy[kinds[0]], **adapted}
+
+    @field_validator("file", "zoo")
+    @classmethod
+    def _in_the_home_folder(cls, path: str | None) -> str | None:
+        return str(expand_home(path)) if path is not None and path.startswith("~") else path
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

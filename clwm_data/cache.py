@@ -27,7 +27,7 @@ def cache_root() -> Path:
         UnavailableError: neither is set, and the user has no home folder.
     """
     if chosen := os.environ.get("CLWM_CACHE"):
-        return real_path(Path(chosen).expanduser())
+        return real_path(chosen)
     if base := os.environ.get("XDG_CACHE_HOME"):
         return real_path(base) / "clwm"
     try:

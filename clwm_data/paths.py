@@ -16,16 +16,37 @@ SUFFIX = ".zarr"
 LONGEST_NAME = 120
 
 
+def expand_home(path: Path | str) -> Path:
+    """A path whose ``~`` or ``~user`` at the beginning is replaced by the home folder.
+
+    Shells leave it to us in ``--out=~/runs/x``, and in files nobody else does it.
+
+    Raises:
+        InvalidInputError: there is no home folder.
+    """
+    path = Path(path)
+    if not str(path).startswith("~"):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        if path.parts[0] != "~":  # a file's name, and no user's
+            return path
+        raise InvalidInputError(f"{path}: there is no home folder here: write the whole path") from error
+
+
 def real_path(path: Path | str) -> Path:
     """An absolute path without symbolic links, so that whatever is created beside it is on the same disk.
 
-    The last part need not exist, and a link may point to something that does not exist yet.
+    ``~`` is the home folder. The last part need not exist, and a link may point to something that does not
+    exist yet.
 
     Raises:
         InvalidInputError: an empty path, or links that form a loop.
     """
     if not str(path).strip():
         raise InvalidInputError("the path is empty: name a folder")
+    path = expand_home(path)
     try:
         os.stat(path)  # noqa: PTH116 (Path would turn an empty path into ".")
     except ValueError as error:  # a null character

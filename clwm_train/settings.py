@@ -5,6 +5,8 @@ hold it, and two of them are the same if they are equal.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
@@ -17,6 +19,7 @@ from pydantic import (
 )
 
 from clwm_data.behaviour_name import behaviour_name
+from clwm_data.errors import DamagedDataError
 from clwm_data.families import SPLITS, Split
 from clwm_data.store.digest import json_sha256
 from clwm_data.strict import StrictModel, Text
@@ -35,6 +38,8 @@ CONTEXT_SIZE = 600
 
 #: Name of a behaviour: ``learned 25 %`` and ``learned-025`` are ``learned-25``.
 BehaviourName = Annotated[Text, Field(min_length=1, max_length=100), AfterValidator(behaviour_name)]
+#: Names that :func:`result_name` gives.
+RESULT_NAME = re.compile(r"step-[0-9]{9}-[0-9a-f]{8}\.json")
 #: Settings of an evaluation that are written down only if they are not these.
 SELDOM = {"env": None, "context_behaviour": None}
 
@@ -210,6 +215,20 @@ def result_name(checkpoint: str, settings: StrictModel, store_sha256: str) -> st
     """Name of the file of a result: the same for the same checkpoint, settings and data."""
     key = {"settings": settings.model_dump(mode="json"), "store": store_sha256}
     return f"{checkpoint}-{json_sha256(key)[:8]}.json"
+
+
+def check_result_name(file: Path, name: str, remedy: str) -> None:
+    """Refuse a result whose checkpoint, settings or data are not those that its file is named after.
+
+    A copy under a name that is none of a result is not refused.
+
+    Raises:
+        DamagedDataError: the name is another result's.
+    """
+    if file.name != name and RESULT_NAME.fullmatch(file.name):
+        raise DamagedDataError(
+            f"{file}: its checkpoint, settings or data are not those that the file is named after: {remedy}"
+        )
 
 
 def shown(value: Any) -> str:

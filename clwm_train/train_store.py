@@ -12,18 +12,19 @@ from typing import Any
 
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.opening import RUNS, open_store
+from clwm_data.paths import expand_home
 from clwm_data.store import Store
 from clwm_data.yaml_values import shown
 from clwm_train.config.train import LOGGING_KEYS, RESUMABLE_KEYS
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.methods.resolve import resolve
+from clwm_train.runs.differences import differences
 from clwm_train.runs.naming import default_folder, default_label
 from clwm_train.runs.run import (
     RECORD,
     Run,
     check_free,
     describe_run,
-    differences,
     open_run,
 )
 from clwm_train.settings import Execution
@@ -91,7 +92,7 @@ def train(
         seed_numbers(seeds),
         override_texts(overrides),
         name,
-        None if out is None else Path(out),
+        None if out is None else expand_home(out),
     )
     new = request.describe()
     run = new

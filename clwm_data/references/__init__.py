@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.file_state import FileState, file_state
+from clwm_data.paths import expand_home
 from clwm_data.strict import Finite, StrictModel, build_model, read_yaml
 
 FOLDER = Path(__file__).parent
@@ -48,15 +49,27 @@ class ReferenceRecord(StrictModel):
 
 
 def own_references() -> Path:
-    """Folder of references measured by this user: ``CLWM_REFERENCES``, or one in the user's configuration."""
+    """Folder of references measured by this user: ``CLWM_REFERENCES``, or one in the user's configuration.
+
+    Raises:
+        UnavailableError: neither it nor ``XDG_CONFIG_HOME`` is set, and the user has no home folder.
+    """
     if chosen := os.environ.get("CLWM_REFERENCES"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "clwm" / "references"
+        return expand_home(chosen)
+    try:
+        return expand_home(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "clwm" / "references"
+    except InvalidInputError as error:
+        raise UnavailableError(
+            "there is no home folder to keep reference returns in: set CLWM_REFERENCES"
+        ) from error
 
 
 def has_references(family: str) -> bool:
     """Whether there are reference returns for a family."""
-    return _file(family).is_file()
+    try:
+        return _file(family).is_file()
+    except UnavailableError:  # none can have been kept here
+        return False
 
 
 def reference_record(family: str) -> ReferenceRecord:
@@ -66,13 +79,12 @@ def reference_record(family: str) -> ReferenceRecord:
         NotFoundError: they were not measured yet.
         ClwmError: the file is damaged.
     """
-    path = _file(family)
-    if not path.is_file():
+    if not has_references(family):
         raise NotFoundError(
             f"family {family} has no reference returns: `clwm behaviour reference {family}` measures them "
             "(without a scripted policy, `clwm behaviour train` one and name it with --zoo)"
         )
-    return read_references(path)
+    return read_references(_file(family))
 
 
 def read_references(path: Path) -> ReferenceRecord:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from clwm_data.locks import try_lock
+from clwm_data.store.exchange import exchange
 
 #: Errors of file systems that cannot sync a folder.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
@@ -71,6 +72,23 @@ def move_folder(building: Path, target: Path) -> None:
     """
     sync_tree(building)
     move(building, target)
+
+
+def replace_folder(building: Path, target: Path) -> None:
+    """Put a finished folder in the place of another, if there is one: in one step, where the system can.
+
+    Raises:
+        OSError: it cannot be moved, or what was there cannot be removed.
+    """
+    sync_tree(building)
+    if not (target.exists() or target.is_symlink()):
+        move(building, target)
+    elif exchange(building, target):
+        sync(target.parent)
+        remove(building)
+    else:
+        remove(target)
+        move(building, target)
 
 
 def move(source: Path, target: Path) -> None:

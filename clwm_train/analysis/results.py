@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError
+from clwm_data.locks import exclusive
 from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import write_json
 from clwm_data.store.root import parse_json
 from clwm_data.strict import Finite, StrictModel, Text, first_mistake
 from clwm_train.runs.checkpoint import BEST, checkpoint_name
 from clwm_train.runs.run import Run
-from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, result_name
+from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, check_result_name, result_name
 
 #: Folder of a run.
 ANALYSES = "analyses"
 #: The file of the only analysis in earlier versions of clwm.
 EARLIER = "analysis.json"
+
+REMEDY = "delete it and run `clwm analyse` again"
+#: Seconds to wait for another process that keeps an analysis.
+PATIENCE = 60.0
 
 Part = Literal["probe", "disentanglement", "open-loop", "off-policy"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -114,6 +119,12 @@ class Analysis(StrictModel):
     settings: AnalysisSettings
     seeds: Annotated[list[SeedAnalysis], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.checkpoint not in (BEST, checkpoint_name(self.step)):
+            raise ValueError(f"checkpoint {self.checkpoint} is not that of step {self.step}")
+        return self
+
     @property
     def name(self) -> str:
         """Name of its file: the same for the same checkpoint, settings and data."""
@@ -128,17 +139,19 @@ def save_analysis(run: Run, analysis: Analysis) -> Path:
 
     Raises:
         OSError: it cannot be written.
+        ConflictError: another process does not finish writing it.
     """
-    for before in read_analyses(run):
-        if before.name == analysis.name:
-            merged = [
-                new.model_copy(update={name: old for name, old in earlier if getattr(new, name) is None})
-                for earlier, new in zip(before.seeds, analysis.seeds, strict=True)
-            ]
-            analysis = analysis.model_copy(update={"seeds": merged})
     file = run.path / ANALYSES / analysis.name
-    file.parent.mkdir(exist_ok=True)
-    write_json(file, analysis.model_dump(mode="json", exclude_none=True))
+    busy = f"{file}: another process does not finish writing it: wait until it ends"
+    with exclusive(file.with_name(f".{file.name}.lock"), busy, seconds=PATIENCE, remove=True):
+        for before in read_analyses(run):
+            if before.name == analysis.name:
+                merged = [
+                    new.model_copy(update={name: old for name, old in earlier if getattr(new, name) is None})
+                    for earlier, new in zip(before.seeds, analysis.seeds, strict=True)
+                ]
+                analysis = analysis.model_copy(update={"seeds": merged})
+        write_json(file, analysis.model_dump(mode="json", exclude_none=True))
     return file
 
 
@@ -182,14 +195,15 @@ def _read(file: Path, run: Run) -> Analysis:
         analysis = Analysis.model_validate(_upgraded(document) if file.name == EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = first_mistake(error) if isinstance(error, ValidationError) else "is not an analysis"
-        raise DamagedDataError(f"{file}: {what}: delete it and run `clwm analyse` again") from error
+        raise DamagedDataError(f"{file}: {what}: {REMEDY}") from error
     if analysis.checkpoint == BEST:  # as it was stored before
         analysis = analysis.model_copy(update={"checkpoint": checkpoint_name(analysis.step)})
     if len(analysis.seeds) != len(run.record.seeds):
         raise DamagedDataError(
             f"{file}: holds results of {plural(len(analysis.seeds), 'seed')}, the run has "
-            f"{len(run.record.seeds)}: delete it and run `clwm analyse` again"
+            f"{len(run.record.seeds)}: {REMEDY}"
         )
+    check_result_name(file, analysis.name, REMEDY)
     return analysis
 
 

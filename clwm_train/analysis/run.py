@@ -32,7 +32,8 @@ from clwm_train.data.mapped import read_task_data
 from clwm_train.data.task_data import TaskData
 from clwm_train.runs.checkpoint import checkpoint_name, latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
-from clwm_train.runs.run import Run, check_same_data
+from clwm_train.runs.run import Run
+from clwm_train.runs.same_data import check_same_data
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
 
 

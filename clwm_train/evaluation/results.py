@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from clwm_data.bounded import read_bounded
 from clwm_data.errors import DamagedDataError
 from clwm_data.families import SPLITS
 from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import replacing
+from clwm_data.store.format import TaskKey
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
 from clwm_train.evaluation.protocols import Results
 from clwm_train.runs.checkpoint import BEST, checkpoint_name
 from clwm_train.runs.run import Run
-from clwm_train.settings import DEFAULT_EVALUATION, PROTOCOLS, EvaluationSettings, result_name
+from clwm_train.settings import (
+    DEFAULT_EVALUATION,
+    PROTOCOLS,
+    EvaluationSettings,
+    check_result_name,
+    result_name,
+)
 
 #: Folder of a run.
 EVALUATIONS = "evaluations"
 #: The file of the only result in earlier versions of clwm.
 EARLIER = ("evaluation.json", "evaluation-mppi.json")
+REMEDY = "delete it and run `clwm eval` again"
+#: A mean must agree with the values of the tasks up to this, relative to the largest of them.
+MEAN_TOLERANCE = 1e-4
+
+TaskValues = Annotated[dict[TaskKey, float], Field(min_length=1)]
 
 
 class GroupResult(StrictModel):
@@ -57,12 +71,29 @@ class SplitResult(StrictModel):
 
     return_mean: float
     episodes: int
-    tasks: dict[Text, float]
+    tasks: TaskValues
     success: float | None = None
-    task_success: dict[Text, float] | None = None
+    task_success: TaskValues | None = None
     normalised_mean: float | None = None
-    task_normalised: dict[Text, float] | None = None
+    task_normalised: TaskValues | None = None
     groups: dict[Text, GroupResult] | None = None
+
+    @model_validator(mode="after")
+    def _means_fit(self) -> Self:
+        for name, mean, values in (
+            ("return_mean", self.return_mean, self.tasks),
+            ("success", self.success, self.task_success),
+            ("normalised_mean", self.normalised_mean, self.task_normalised),
+        ):
+            if (mean is None) != (values is None):
+                raise ValueError(f"{name} and its values of the tasks go together")
+            if mean is not None and values is not None:
+                scale = max(map(abs, values.values()))
+                if not math.isclose(
+                    mean, fmean(values.values()), rel_tol=0.0, abs_tol=MEAN_TOLERANCE * scale
+                ):
+                    raise ValueError(f"{name} is not the mean of the values of the tasks")
+        return self
 
 
 class Evaluation(StrictModel):
@@ -81,6 +112,19 @@ class Evaluation(StrictModel):
     store_sha256: Text
     settings: EvaluationSettings
     results: list[dict[Text, dict[Text, SplitResult]]]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.checkpoint not in (BEST, checkpoint_name(self.step)):
+            raise ValueError(f"checkpoint {self.checkpoint} is not that of step {self.step}")
+        for protocols in self.results:
+            for protocol, splits in protocols.items():
+                if protocol not in self.settings.protocols:
+                    raise ValueError(f"results of {protocol}, which is not one of the settings' protocols")
+                for split in splits:
+                    if split not in self.settings.splits:
+                        raise ValueError(f"results of {split}, which is not one of the settings' splits")
+        return self
 
     @classmethod
     def of(
@@ -172,14 +216,15 @@ def _read(file: Path, run: Run) -> Evaluation:
         evaluation = Evaluation.model_validate(_upgraded(document) if file.name in EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = first_mistake(error) if isinstance(error, ValidationError) else "is not an evaluation"
-        raise DamagedDataError(f"{file}: {what}: delete it and run `clwm eval` again") from error
+        raise DamagedDataError(f"{file}: {what}: {REMEDY}") from error
     if evaluation.checkpoint == BEST:  # as it was stored before
         evaluation = evaluation.model_copy(update={"checkpoint": checkpoint_name(evaluation.step)})
     if len(evaluation.results) != len(run.record.seeds):
         raise DamagedDataError(
             f"{file}: holds results of {plural(len(evaluation.results), 'seed')}, the run has "
-            f"{len(run.record.seeds)}: delete it and run `clwm eval` again"
+            f"{len(run.record.seeds)}: {REMEDY}"
         )
+    check_result_name(file, evaluation.name, REMEDY)
     return evaluation
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.paths import expand_home
 from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, read_yaml
 from clwm_data.suggestions import suggestion
 
@@ -63,7 +64,7 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
     """
     path = FOLDERS[kind] / f"{name}.yaml"
     if name.endswith((".yaml", ".yml")):
-        path = Path(name) if beside is None else beside / name
+        path = expand_home(name) if beside is None else beside / expand_home(name)
     if path.is_file():
         return path
     known = names(kind)

@@ -5,7 +5,7 @@
     checkpoints/step-000004000/
       agent.safetensors      what evaluation needs: networks and scaling
       learner.safetensors    the rest: state of objectives and optimisers, sums of the current log interval
-      checkpoint.yaml        updates done, seeds, digests of the other files
+      checkpoint.yaml        updates done, seeds, configuration, digests of data and of the other files
     checkpoints/best/        the best agent in the evaluations while training (no learner.safetensors)
 
 The first axis of every tensor is that of the seeds.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,20 @@ from clwm_data.bounded import read_bounded
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.memory import available_memory
-from clwm_data.ranges import format_indices
-from clwm_data.store.atomic import move_folder, remove
+from clwm_data.store.atomic import remove, replace_folder
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
 from clwm_data.suggestions import suggestion
-from clwm_train.runs.run import write_model
+from clwm_data.yaml_values import printable
+from clwm_train.config.train import RESUMABLE_KEYS
+from clwm_train.runs.differences import changed_keys
+from clwm_train.runs.run import CONFIG, RECORD, Run, write_model
 
 AGENT, LEARNER, INDEX = "agent.safetensors", "learner.safetensors", "checkpoint.yaml"
 #: Folder of the best agent in the evaluations while training.
 BEST = "best"
 
 REMEDY = "delete the checkpoint's folder, and the one before it is used"
+REMEDY_BEST = "delete the folder, and name another checkpoint"
 
 State = dict[str, Tensor]
 
@@ -53,17 +56,28 @@ class CheckpointRecord(StrictModel):
         seeds: seeds in the order of the tensors' first axis.
         files: SHA-256 of each of the checkpoint's other files.
         score: metric that the best agent was chosen by, and its value; ``None`` in other checkpoints.
+        store_sha256: digest of the content of the store that it was trained on; ``None``: by an earlier
+            revision.
+        config: configuration that it was trained with; ``None``: by an earlier revision.
     """
 
     step: int = Field(ge=0)
     seeds: list[int]
     files: dict[Text, Text]
     score: dict[Text, float] | None = None
+    store_sha256: Text | None = None
+    config: dict[Text, Any] | None = None
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first, without that of the best agent."""
-    paths = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name) and path.is_dir()]
+    """The checkpoints of a run, sound or damaged, oldest first, without that of the best agent.
+
+    Raises:
+        DamagedDataError: ``folder`` is not a folder.
+    """
+    if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+        raise DamagedDataError(f"{folder}: is not a folder: move it away, or put the checkpoints back")
+    paths = [path for path in folder.glob("step-*") if re.fullmatch(r"step-[0-9]+", path.name)]
     return sorted(paths, key=lambda path: int(path.name.removeprefix("step-")))
 
 
@@ -99,6 +113,7 @@ def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
 
     Raises:
         NotFoundError: there is no checkpoint yet, or no such one.
+        DamagedDataError: it has no index.
         InvalidInputError: the checkpoint belongs to another run.
     """
     if choice is None:
@@ -112,6 +127,9 @@ def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
                 )
             return path
     paths = [*list_checkpoints(folder), *folder.glob(BEST)]
+    damaged = next((path for path in paths if path in (folder / name, Path(choice))), None)
+    if damaged is not None:
+        raise DamagedDataError(f"{damaged}: has no {INDEX}: {_remedy(damaged)}")
     known = [path.name for path in paths]
     hint = suggestion(str(choice), known)
     raise NotFoundError(
@@ -121,25 +139,17 @@ def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
 
 
 def save_checkpoint(
-    folder: Path,
-    step: int,
-    seeds: Sequence[int],
-    *,
-    agent: Mapping[str, Tensor],
-    learner: Mapping[str, Tensor],
-    keep: int,
-    final: int | None = None,
+    run: Run, step: int, *, agent: Mapping[str, Tensor], learner: Mapping[str, Tensor]
 ) -> Path:
-    """Write a checkpoint, then remove the oldest ones beyond ``keep``, except that at update ``final``.
+    """Write a checkpoint, then remove the oldest ones beyond those that the run keeps.
+
+    The one at the last update of the run's configuration is kept: later ones do not replace it.
 
     Args:
-        folder: folder of the run's checkpoints.
+        run: the run.
         step: updates done.
-        seeds: seeds in the order of the tensors' first axis.
         agent: tensors that acting needs.
         learner: all other tensors that training needs.
-        keep: number of checkpoints to keep.
-        final: the last update in the run's configuration; later checkpoints do not replace that one.
 
     Returns:
         the checkpoint's folder.
@@ -147,28 +157,36 @@ def save_checkpoint(
     Raises:
         UnavailableError: it cannot be written; existing checkpoints are unchanged.
     """
+    folder = run.checkpoints
     target = checkpoint_folder(folder, step)
-    _write(target, {AGENT: agent, LEARNER: learner}, step=step, seeds=list(seeds))
-    kept = {*list_checkpoints(folder)[-keep:], *([] if final is None else [checkpoint_folder(folder, final)])}
+    _write(run, target, {AGENT: agent, LEARNER: learner}, step=step)
+    kept = {
+        *list_checkpoints(folder)[-run.config.keep_checkpoints :],
+        checkpoint_folder(folder, run.config.steps),
+    }
     for old in list_checkpoints(folder):
         if old not in kept:
-            shutil.rmtree(old)
+            remove(old)
     return target
 
 
-def save_best(
-    folder: Path, step: int, seeds: Sequence[int], *, agent: Mapping[str, Tensor], score: dict[str, float]
-) -> Path:
+def save_best(run: Run, step: int, *, agent: Mapping[str, Tensor], score: dict[str, float]) -> Path:
     """Write the best agent so far; it replaces the previous one.
 
     Raises:
         UnavailableError: it cannot be written.
     """
-    _write(folder / BEST, {AGENT: agent}, step=step, seeds=list(seeds), score=score)
-    return folder / BEST
+    target = run.checkpoints / BEST
+    _write(run, target, {AGENT: agent}, step=step, score=score)
+    return target
 
 
-def _write(target: Path, files: Mapping[str, Mapping[str, Tensor]], **record: Any) -> None:
+def _write(run: Run, target: Path, files: Mapping[str, Mapping[str, Tensor]], **record: Any) -> None:
+    record |= {
+        "seeds": list(run.record.seeds),
+        "store_sha256": run.record.store_sha256,
+        "config": run.config.model_dump(mode="json"),
+    }
     temporary = target.with_name(f"{target.name}.partial")
     try:
         with disk_errors(target, "earlier checkpoints are intact, and --resume goes on from the latest"):
@@ -182,34 +200,50 @@ def _write(target: Path, files: Mapping[str, Mapping[str, Tensor]], **record: An
                 digests[name] = hashlib.sha256(data).hexdigest()
                 (temporary / name).write_bytes(data)
             write_model(temporary / INDEX, CheckpointRecord(**record, files=digests))
-            if target.exists():
-                shutil.rmtree(target)
-            move_folder(temporary, target)
+            replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def read_record(checkpoint: Path, seeds: Sequence[int] | None = None) -> CheckpointRecord:
+def read_record(checkpoint: Path, run: Run | None = None) -> CheckpointRecord:
     """The record of a checkpoint.
 
     Args:
         checkpoint: folder of the checkpoint.
-        seeds: the seeds that it must have, if given.
+        run: the run that it must belong to, as its files describe it now, if given.
 
     Raises:
         DamagedDataError: its index is missing or damaged, or belongs to another checkpoint.
+        InvalidInputError: it was trained otherwise than the run's files say.
     """
     path = checkpoint / INDEX
     try:
         record = build_model(CheckpointRecord, read_yaml(path))
     except ClwmError as error:
-        raise DamagedDataError(f"{error}: {REMEDY}") from error
+        raise DamagedDataError(f"{error}: {_remedy(checkpoint)}") from error
     if checkpoint.name != BEST and checkpoint.name != f"step-{record.step:09d}":
         raise DamagedDataError(f"{path}: says step {record.step}, which is not its folder's: {REMEDY}")
-    if seeds is not None and record.seeds != list(seeds):
-        own, expected = format_indices(record.seeds), format_indices(seeds)
-        raise DamagedDataError(f"{path}: is of seeds {own}, the run of {expected}: {REMEDY}")
+    if run is not None:
+        _check_description(checkpoint, record, run)
     return record
+
+
+def _remedy(checkpoint: Path) -> str:
+    return REMEDY_BEST if checkpoint.name == BEST else REMEDY
+
+
+def _check_description(checkpoint: Path, record: CheckpointRecord, run: Run) -> None:
+    """Refuse a checkpoint that was trained otherwise than ``config.yaml`` and ``run.yaml`` say."""
+    said = run.record.model_dump(mode="json", include={"seeds", "store_sha256"})
+    before = {"seeds": record.seeds, "store_sha256": record.store_sha256 or said["store_sha256"]}
+    config = run.config.model_dump(mode="json", exclude={"steps", *RESUMABLE_KEYS})
+    for name, trained, now in ((RECORD, before, said), (CONFIG, record.config or {}, config)):
+        # Keys that only one of them has are of another revision of clwm.
+        for key, old, new in changed_keys(trained, now, both=True):
+            raise InvalidInputError(
+                f"{run.path / name}: says {key} {printable(str(new))}, but {checkpoint.name} was trained "
+                f"with {printable(str(old))}: put back the {name} of that run, or the checkpoint's {INDEX}"
+            )
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:

@@ -12,6 +12,7 @@ from clwm_data.hub.reference import HubReference, is_address, looks_like_referen
 from clwm_data.opening import explaining_hub_errors, is_meant_as_path
 from clwm_data.paths import real_path
 from clwm_data.suggestions import suggestion
+from clwm_train.runs.lock import run_lock
 from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD
 
 #: The files of a published run; nothing else is downloaded. (Importing these names would import torch.)
@@ -83,14 +84,15 @@ def pull_run(reference: HubReference, out: Path) -> str:
         the commit that was downloaded.
 
     Raises:
-        ConflictError: ``out`` exists.
+        ConflictError: ``out`` exists, or another process works on it.
         ClwmError: as :func:`find_run`.
     """
     from clwm_data.hub.snapshot import download_files
 
-    if out.exists():
-        raise ConflictError(f"{out}: exists: choose another --out")
-    return download_files(reference, partial(_files_of_run, reference), out)
+    with run_lock(out):
+        if out.exists():
+            raise ConflictError(f"{out}: exists: choose another --out")
+        return download_files(reference, partial(_files_of_run, reference), out)
 
 
 def _files_of_run(reference: HubReference, sizes: Mapping[str, int]) -> Collection[str]:

@@ -40,7 +40,7 @@ def load_agent(
         run = open_run(find_run(run))
     folder = choose_checkpoint(run.checkpoints, checkpoint)
     record = run.record
-    read_record(folder, record.seeds)
+    read_record(folder, run)
     state = read_tensors(folder / AGENT)
     told = run.told_parameters()
     sizes = (run.config, record.seeds, record.observation_size, record.action_size, told)

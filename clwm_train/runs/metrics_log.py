@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -41,13 +41,14 @@ class MetricsLog:
 
     Opening it drops the rows of updates that will be repeated: those beyond ``step`` (of a run that was
     interrupted after its last checkpoint), and those of the unfinished interval at the end of a run. Damaged
-    rows are dropped, too; the damaged file is kept beside the new one.
+    rows are dropped, too, and those of other seeds; the damaged file is kept beside the new one.
 
     Args:
         path: the JSON-lines file.
+        seeds: seeds of the run.
         step: updates done so far.
         every: updates per row.
-        warn: called with a message about damaged rows.
+        warn: called with a message about rows that are damaged or missing.
 
     Attributes:
         kept: the rows in the file when it was opened.
@@ -55,10 +56,16 @@ class MetricsLog:
     """
 
     def __init__(
-        self, path: Path, *, step: int, every: int, warn: Callable[[str], object] = warnings.warn
+        self,
+        path: Path,
+        *,
+        seeds: Collection[int],
+        step: int,
+        every: int,
+        warn: Callable[[str], object] = warnings.warn,
     ) -> None:
         self._path = path
-        rows = _read_sound_rows(path, warn) if path.exists() else iter(())
+        rows = _read_sound_rows(path, seeds, warn) if path.exists() else iter(())
         self.kept: list[Row] = []
         self.dropped: list[Row] = []
         for row in rows:
@@ -69,8 +76,13 @@ class MetricsLog:
                 "".join(f"{json.dumps(row)}\n" for row in self.kept), encoding="utf-8", newline="\n"
             )
         self._file = path.open("a", encoding="utf-8", newline="\n")
+        reached = max((row["step"] for row in self.kept if not evaluates(row)), default=0)
+        if reached < step // every * every:
+            warn(
+                f"{path}: holds no rows from update {reached + 1} to {step}: metrics and times are incomplete"
+            )
         #: Both seconds of training until ``step``: what the last row says, and the same speed from there.
-        self._spent = _spent(self.kept[-1], step) if self.kept else (0.0, 0.0)
+        self._spent = _spent(self.kept[-1] if self.kept else {"step": 1}, step)
 
     def spent(self, since: tuple[float, float]) -> tuple[float, float]:
         """Seconds of training of the whole run, elapsed and of the processor.
@@ -147,19 +159,22 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, Row | None]]:
             yield number, _parse(line)
 
 
-def _read_sound_rows(path: Path, warn: Callable[[str], object]) -> Iterator[Row]:
+def _read_sound_rows(path: Path, seeds: Collection[int], warn: Callable[[str], object]) -> Iterator[Row]:
     """The undamaged rows; a copy of the file stays beside it if any row but the last is damaged."""
     damaged: list[int] = []
     number = 0
     for number, row in _numbered_rows(path):
-        if row is None:
+        if row is None or row["seed"] not in seeds:
             damaged.append(number)
         else:
             yield row
     if damaged[-1:] == [number]:
         damaged.pop()
     if damaged:
-        aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+        aside, copies = path.with_name(f"{path.stem}.damaged{path.suffix}"), 1
+        while aside.exists():  # of earlier damage
+            copies += 1
+            aside = path.with_name(f"{path.stem}.damaged-{copies}{path.suffix}")
         shutil.copyfile(path, aside)
         numbers = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
         warn(f"{path}: is damaged in line {numbers}: left out; the file as it was is {aside.name}")
@@ -175,11 +190,23 @@ def _parse(line: bytes) -> Row | None:
         return None
     if row["step"] < 1:  # a row is a mean over updates
         return None
-    return row if all(isinstance(value, int | float) for value in row.values()) else None
+    return row if all(map(_is_finite, row.values())) else None
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a value of a row is one that :meth:`MetricsLog.write` writes."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond floats
+        return False
 
 
 def _spent(row: Row, step: int) -> tuple[float, float]:
     """Seconds until ``step``, at the speed until a row; NaN, which is not written, if it does not tell."""
+    if step == 0:
+        return 0.0, 0.0
     elapsed, processor = (row.get(name, math.nan) * step / row["step"] for name in SPENT)
     return elapsed, processor
 

@@ -13,8 +13,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError, NotFoundError
@@ -33,14 +32,14 @@ from clwm_data.families.stored import FamilyDescription, StoredFamily
 from clwm_data.mistaken import not_there
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
-from clwm_data.store.atomic import replacing
+from clwm_data.store.atomic import remove, replacing
 from clwm_data.store.format import Origin
 from clwm_data.store.provenance import current_provenance
 from clwm_data.store.stored_family import describe_family, longest_episode
 from clwm_data.strict import StrictModel, Text, build_model, first_mistake, read_yaml
 from clwm_data.yaml_text import dump_yaml
 from clwm_train.config import TrainConfig
-from clwm_train.config.train import RESUMABLE_KEYS
+from clwm_train.runs.differences import differences
 
 CONFIG, RECORD, METRICS, TENSORBOARD, CHECKPOINTS, TRACE = (
     "config.yaml",
@@ -57,9 +56,21 @@ LAYOUT = 3
 #: Maximum number of seeds of a run: each takes the memory of an agent, even to read a run.
 MOST_SEEDS = 1000
 
+
+def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    twice = [seed for seed in seeds if seeds.count(seed) > 1]
+    if twice:
+        raise ValueError(f"names {twice[0]} twice: keep one")
+    return seeds
+
+
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Seeds = Annotated[tuple[Seed, ...], Field(strict=False, min_length=1, max_length=MOST_SEEDS)]
+Seeds = Annotated[
+    tuple[Seed, ...],
+    Field(strict=False, min_length=1, max_length=MOST_SEEDS),
+    AfterValidator(_each_once),
+]
 
 
 class DescribedFamily(FamilyDescription):
@@ -204,7 +215,7 @@ def describe_run(
     Raises:
         InvalidInputError: the store holds no train task, or the seeds cannot be used.
     """
-    train_tasks = tuple(index for index, task in store.tasks.items() if task.split == "train")
+    train_tasks = store.split("train")
     if not train_tasks:
         raise InvalidInputError(f"{store.path}: holds no train task: collect tasks of the split train")
     if len(seeds) > MOST_SEEDS:
@@ -265,31 +276,6 @@ def check_free(run: Run) -> None:
         )
 
 
-def differences(before: Run, after: Run) -> list[str]:
-    """Differences of two runs, apart from the number of updates and from what may change when a run is
-    resumed: ``iql.expectile 0.8, not 0.9``."""
-    return [
-        f"{key} {old}, not {new}"
-        for key, old, new in (
-            *((key, getattr(before.record, key), getattr(after.record, key)) for key in ("method", "seeds")),
-            *_changed_keys(before.config.model_dump(), after.config.model_dump()),
-            *((key, getattr(before.record, key), getattr(after.record, key)) for key in ("store_sha256",)),
-        )
-        if old != new and key.partition(".")[0] not in ("steps", *RESUMABLE_KEYS)
-    ]
-
-
-def _changed_keys(
-    before: dict[str, Any], after: dict[str, Any], above: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    for key in sorted({*before, *after}):
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _changed_keys(old, new, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", old, new
-
-
 def _record(**values: Any) -> RunRecord:
     try:
         return RunRecord(**values)
@@ -306,9 +292,10 @@ def write_run(run: Run) -> Run:
     """
     check_free(run)
     with disk_errors(run.path, "or choose another folder for the run"):
-        if run.path.exists():
-            shutil.rmtree(run.path)
-        run.path.mkdir(parents=True)
+        # An existing folder may be a link, a mount point or the current folder: it is emptied, not replaced.
+        run.path.mkdir(parents=True, exist_ok=True)
+        for leftover in run.path.iterdir():
+            remove(leftover)
         write_model(run.path / CONFIG, run.config)
         write_model(run.path / RECORD, run.record)
     return run
@@ -345,10 +332,13 @@ def open_run(path: Path | str) -> Run:
     path = Path(path)
     if not (path / RECORD).is_file():
         raise NotFoundError(not_there(path, "run"))
-    config = build_model(TrainConfig, read_yaml(path / CONFIG))
+    try:
+        config = build_model(TrainConfig, read_yaml(path / CONFIG))
+    except NotFoundError as error:
+        raise NotFoundError(f"{error}: put back the {CONFIG} of that run, or train again") from error
     document = read_yaml(path / RECORD)
     layout = document.data.get("layout", 1)
-    if layout != LAYOUT:
+    if type(layout) is int and layout != LAYOUT:
         raise InvalidInputError(
             f"{path}: was trained by a clwm whose networks differ (layout {layout}, here {LAYOUT}): "
             "use that version, or train again"
@@ -362,21 +352,8 @@ def discard_unbegun(run: Run) -> None:
     if files and files <= {CONFIG, RECORD}:
         for name in sorted(files):
             (run.path / name).unlink()
-        run.path.rmdir()
-
-
-def check_same_data(run: Run, store: Store) -> None:
-    """Refuse to continue with data other than those the run began with.
-
-    Raises:
-        ConflictError: the store's content differs.
-    """
-    if store.record.content_sha256 != run.record.store_sha256:
-        raise ConflictError(
-            f"{run.path}: began with other data than {store.path} holds now "
-            f"(sha256 {run.record.store_sha256[:12]}, now {store.record.content_sha256[:12]}): "
-            f"restore the data, or start a new run"
-        )
+        with suppress(OSError):  # a link or a mount point
+            run.path.rmdir()
 
 
 def write_model(path: Path, model: BaseModel) -> None:

@@ -171,7 +171,7 @@ def list_jobs(
         track: names of trackers; ``None``: those of the experiment.
 
     Raises:
-        InvalidInputError: two stores have the same name.
+        InvalidInputError: two stores have the same name, or two runs the same folder.
     """
     names: dict[str, str] = {}
     trackers = experiment.track if track is None else track
@@ -206,7 +206,20 @@ def list_jobs(
                         track=None if trackers is None else tuple(trackers),
                     )
                 )
+    _refuse_shared_folders(jobs)
     return jobs
+
+
+def _refuse_shared_folders(jobs: Sequence[Job]) -> None:
+    """Refuse names of stores and methods that are the same when joined: a-b with c, and a with b-c."""
+    folders: dict[str, Job] = {}
+    for job in jobs:
+        other = folders.setdefault(job.run.name.casefold(), job)
+        if other is not job:
+            raise InvalidInputError(
+                f"method {other.label} on {other.store.name} and {job.label} on {job.store.name}: their "
+                f"runs are both called {job.run.name}: rename a method"
+            )
 
 
 def _run_name(store: str, label: str, seeds: Sequence[int]) -> str:

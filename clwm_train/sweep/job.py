@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clwm_data.errors import ConflictError, NotFoundError
+from clwm_data.disk import describe
+from clwm_data.errors import ClwmError, ConflictError, NotFoundError
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX, fitting_name
@@ -24,7 +25,8 @@ from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.lock import run_lock
-from clwm_train.runs.run import RECORD, Run, check_same_data, describe_run, open_run, resolve_for, write_run
+from clwm_train.runs.run import RECORD, Run, describe_run, open_run, resolve_for, write_run
+from clwm_train.runs.same_data import check_same_data
 from clwm_train.settings import DEFAULT_EXECUTION, AnalysisSettings, EvaluationSettings, Execution
 from clwm_train.sweep.budget import read_timing, take_timing
 from clwm_train.tracking.opening import DEFAULT, tracker_names
@@ -246,13 +248,26 @@ def _is_analysed(job: Job, run: Run, store: Store) -> bool:
     return analysis is not None and is_whole(analysis, run, store)
 
 
-def finished(jobs: Iterable[Job]) -> list[tuple[Run, Evaluation]]:
-    """The experiment's evaluations, of those jobs that have been evaluated."""
+def finished(jobs: Iterable[Job], warn: Callable[[str], object]) -> list[tuple[Run, Evaluation]]:
+    """The experiment's evaluations, of those jobs that have been evaluated.
+
+    Args:
+        jobs: the jobs.
+        warn: called with a message about each run that is damaged, which is left out.
+    """
     done = []
     for job in jobs:
         if (job.run / RECORD).is_file():
-            run = open_run(job.run)
-            for evaluation in read_evaluations(run):
+            try:
+                run = open_run(job.run)
+                evaluations = read_evaluations(run)
+            except ClwmError as error:
+                warn(f"left out of the table: {error}")
+                continue
+            except OSError as error:
+                warn(f"left out of the table: {describe(error, job.run)}")
+                continue
+            for evaluation in evaluations:
                 asked = (run.config.steps, job.evaluations[0], run.record.store_sha256)
                 if (evaluation.step, evaluation.settings, evaluation.store_sha256) == asked:
                     done.append((run, evaluation))

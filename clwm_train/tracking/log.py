@@ -28,7 +28,8 @@ class TrainingLog:
         self, run: Run, *, step: int, trackers: Sequence[str] | None, warn: Callable[[str], object]
     ) -> None:
         self._seeds = run.record.seeds
-        self._file = MetricsLog(run.path / METRICS, step=step, every=run.config.log_every, warn=warn)
+        every = run.config.log_every
+        self._file = MetricsLog(run.path / METRICS, seeds=self._seeds, step=step, every=every, warn=warn)
         self._last: dict[int, dict[bool, Row]] = {seed: {} for seed in self._seeds}
         for row in self._file.kept:
             self._remember(row)

@@ -12,7 +12,8 @@ from clwm_data.store import Store
 from clwm_train.data.mapped import read_task_data
 from clwm_train.out_of_memory import memory_errors
 from clwm_train.runs.lock import run_lock
-from clwm_train.runs.run import RECORD, Run, check_same_data, discard_unbegun, keep_config, write_run
+from clwm_train.runs.run import RECORD, Run, discard_unbegun, keep_config, write_run
+from clwm_train.runs.same_data import check_same_data
 from clwm_train.settings import DEFAULT_EXECUTION, Execution
 from clwm_train.tracking import check_trackers
 from clwm_train.training.allocator import freed_memory

@@ -22,6 +22,7 @@ from clwm_train.runs.checkpoint import (
     AGENT,
     BEST,
     LEARNER,
+    REMEDY,
     list_checkpoints,
     load_module,
     read_record,
@@ -107,6 +108,9 @@ class Trainer:
         )
         self.meter = Meter()
         self.step = 0
+        best = run.checkpoints / BEST
+        #: Metric and value of the best agent in the evaluations while training.
+        self.best = read_record(best, run).score if best.exists() else None
         checkpoints = list_checkpoints(run.checkpoints)
         if checkpoints:
             self._load(checkpoints[-1])
@@ -225,12 +229,9 @@ class Trainer:
         if criterion is None:
             return
         score = sum(metrics[criterion] for metrics in results) / len(results)
-        best = self.run.checkpoints / BEST
-        before = read_record(best).score if best.exists() else None
-        if before is None or score > before.get(criterion, -float("inf")):
-            save_best(
-                self.run.checkpoints, self.step, seeds, agent=agent.state_dict(), score={criterion: score}
-            )
+        if self.best is None or score > self.best.get(criterion, -float("inf")):
+            self.best = {criterion: score}
+            save_best(self.run, self.step, agent=agent.state_dict(), score=self.best)
 
     def _check(self) -> None:
         """Check that metrics, weights and moments are finite."""
@@ -265,23 +266,18 @@ class Trainer:
             **{f"meter.{name}": value for name, value in self.meter.state().items()},
         }
         log.sync()  # before the checkpoint, whose rows must be on the disk
-        return save_checkpoint(
-            self.run.checkpoints,
-            self.step,
-            self.run.record.seeds,
-            agent=self.learner.agent.state_dict(),
-            learner=learner,
-            keep=self.run.config.keep_checkpoints,
-            final=self.run.config.steps,
-        )
+        agent = self.learner.agent.state_dict()
+        return save_checkpoint(self.run, self.step, agent=agent, learner=learner)
 
     def _load(self, checkpoint: Path) -> None:
-        self.step = read_record(checkpoint, self.run.record.seeds).step
+        self.step = read_record(checkpoint, self.run).step
         device = self.sampler.device
         load_module(self.learner.agent, read_tensors(checkpoint / AGENT, device), checkpoint / AGENT)
         groups: dict[str, dict[str, Tensor]] = {"objectives": {}, "optimiser": {}, "meter": {}}
         for key, value in read_tensors(checkpoint / LEARNER, device).items():
             group, _, name = key.partition(".")
+            if group not in groups:
+                raise InvalidInputError(f"{checkpoint / LEARNER}: {key} is no state of a learner: {REMEDY}")
             groups[group][name] = value
         load_module(self.learner.objectives, groups["objectives"], checkpoint / LEARNER)
         load_optimiser_state(self.learner, groups["optimiser"])

@@ -11,6 +11,7 @@ from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.family import DeclaredFamily, declared_family
 from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks
 from clwm_data.families.registry import get_family, is_family
+from clwm_data.paths import expand_home
 from clwm_data.strict import YamlDocument, build_model, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
@@ -56,7 +57,7 @@ def load_family(path: Path | str) -> DeclaredFamily:
     Raises:
         ClwmError: the file cannot be read, or there is a mistake in it (file, line and key are named).
     """
-    return declared_family(read_declaration(Path(path)), trusted=True)
+    return declared_family(read_declaration(expand_home(path)), trusted=True)
 
 
 def read_declaration(path: Path, inside: int = 0) -> FamilyDeclaration:
@@ -116,7 +117,7 @@ def with_declared_family(document: YamlDocument) -> YamlDocument:
     if isinstance(family, dict):
         declaration = build_declaration(below(document, "family"))
     elif isinstance(family, str) and is_family_file(family):
-        declaration = read_declaration(Path(document.source).parent / family)
+        declaration = read_declaration(Path(document.source).parent / expand_home(family))
     else:
         return document
     data = {**document.data, "family": declaration.name, "declared_family": declaration}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from clwm_data.errors import DamagedDataError
 from clwm_train.analysis.results import (
     Analysis,
+    OffPolicy,
+    OpenLoop,
     SeedAnalysis,
     find_analysis,
     read_analyses,
@@ -70,6 +73,41 @@ def test_newer_ones_come_beside_it_and_complete_it(run: Run) -> None:
     save_analysis(run, new.model_copy(update={"settings": AnalysisSettings()}))
     assert [one.settings for one in read_analyses(run)] == [AnalysisSettings(), SETTINGS]
     assert json.loads((run.path / "analysis.json").read_text()) == EARLIER
+
+
+def test_parts_that_are_kept_at_the_same_time_are_all_kept(run: Run) -> None:
+    """As by several `clwm analyse --metrics ...` at once."""
+    whole = Analysis(
+        checkpoint="step-000000008", step=8, store_sha256=SHA256, settings=SETTINGS, seeds=[SeedAnalysis()]
+    )
+    parts: list[SeedAnalysis] = [
+        SeedAnalysis(probe={"id": {"angle": 0.5}}),
+        SeedAnalysis(open_loop={"id": OpenLoop(code=[0.1], reward=[0.2])}),
+        SeedAnalysis(off_policy={"id": OffPolicy(action_error=0.3)}),
+    ]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(lambda part: save_analysis(run, whole.model_copy(update={"seeds": [part]})), parts * 5))
+    (analysis,) = read_analyses(run)
+    (seed,) = analysis.seeds
+    assert None not in (seed.probe, seed.open_loop, seed.off_policy)
+    assert [file.name for file in (run.path / "analyses").iterdir()] == [analysis.name]
+
+
+def test_one_under_the_name_of_another_is_refused(run: Run) -> None:
+    seeds = [SeedAnalysis(probe={"id": {"angle": 0.5}})]
+    file = save_analysis(
+        run,
+        Analysis(checkpoint="step-000000008", step=8, store_sha256=SHA256, settings=SETTINGS, seeds=seeds),
+    )
+    text = file.read_text()
+    for old, new, words in (
+        ('"horizon": 5', '"horizon": 6', "not those that the file is named after"),
+        ('"step": 8', '"step": 9', "is not that of step 9"),
+    ):
+        assert old in text
+        file.write_text(text.replace(old, new))
+        with pytest.raises(DamagedDataError, match=f"{words}.*: delete it and run `clwm analyse` again"):
+            read_analyses(run)
 
 
 @pytest.mark.parametrize(

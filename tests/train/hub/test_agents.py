@@ -15,6 +15,7 @@ from clwm_data.errors import ConflictError
 from clwm_train.hub.agents import publish_run
 from clwm_train.runs import checkpoint, finding
 from clwm_train.runs.loading import load_agent
+from clwm_train.runs.lock import run_lock
 from tests.conftest import Clwm
 from tests.data.hub.conftest import hub, waits
 from tests.hub_server import HubServer
@@ -43,6 +44,9 @@ def test_an_agent_is_pulled(hub: HubServer, clwm: Clwm, run: Path, tmp_path: Pat
     done = clwm("pull", "hf://user/agent")
     assert (done.returncode, done.stderr.count("exists: choose another --out")) == (1, 1)
     assert "drop --tasks" in clwm("pull", "hf://user/agent", "--tasks", "0", "--out", "x").stderr
+    with run_lock(tmp_path / "twice"):
+        done = clwm("pull", "hf://user/agent", "--out", "twice")
+    assert (done.returncode, done.stderr.count("twice: another process is working on this run")) == (1, 1)
     done = clwm("info", "user/agent")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "no such dataset" in done.stderr

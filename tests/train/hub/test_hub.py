@@ -286,7 +286,10 @@ def altered_config(files: dict[str, bytes], **changes: object) -> dict[str, byte
     for key, value in changes.items():
         part, _, name = key.partition("__")
         config[part][name] = value
-    return {"config.yaml": yaml.safe_dump(config).encode()}
+    index = next(name for name in files if name.endswith("checkpoint.yaml"))
+    record = yaml.safe_load(files[index])
+    record["config"] = config  # a lie that is told twice
+    return {name: yaml.safe_dump(text).encode() for name, text in (("config.yaml", config), (index, record))}
 
 
 @pytest.mark.parametrize(
@@ -302,6 +305,10 @@ def altered_config(files: dict[str, bytes], **changes: object) -> dict[str, byte
         (lambda files: {AGENT: None}, "cannot be read"),
         (lambda files: {AGENT: b"\x80\x04\x95pickle"}, "is damaged: its SHA-256"),
         (lambda files: {AGENT: b"\xff" * 8 + b"{}"}, "is damaged: its SHA-256"),
+        (
+            lambda files: {"config.yaml": altered_config(files, iql__expectile=0.25)["config.yaml"]},
+            r"says iql\.expectile 0\.25, but step-000000008 was trained with 0\.8",
+        ),
         (lambda files: altered_config(files, iql__hidden=[10**6] * 20), "does not fit config.yaml"),
         (lambda files: altered_config(files, iql__hidden=[10**15, 10**15]), "config.yaml"),
         (lambda files: altered_config(files, context__dim=10**9), "config.yaml"),

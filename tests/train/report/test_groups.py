@@ -18,7 +18,7 @@ def test_an_entry_is_averaged_by_benchmark() -> None:
         "return_mean": 5.0,
         "episodes": 3,
         "tasks": {40: 1.0, 90: 4.0, 91: 10.0},
-        "success": 0.5,
+        "success": 1.75 / 3,
         "task_success": {40: 0.25, 90: 1.0, 91: 0.5},
     }
     groups = _by_group(get_family("ml10"), entry)

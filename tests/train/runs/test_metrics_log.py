@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,8 @@ def _files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def write(folder: Path, step: int, rows: list[tuple[int, int, dict[str, float]]]) -> list[str]:
     """What is warned of when a log of rows every 10 updates goes on after ``step``."""
     warnings: list[str] = []
-    with MetricsLog(folder / "metrics.jsonl", step=step, every=10, warn=warnings.append) as log:
+    path = folder / "metrics.jsonl"
+    with MetricsLog(path, seeds=(3, 5), step=step, every=10, warn=warnings.append) as log:
         run: Any = SimpleNamespace(path=folder)
         tensorboard = TensorBoard(Tracked(run, {3: "", 5: ""}, step=step, rows=log.kept))
         for row in rows:
@@ -83,7 +85,7 @@ def test_evaluations_are_kept_at_any_update(tmp_path: Path) -> None:
 
 def test_the_time_of_training_goes_on_where_a_run_is_resumed(tmp_path: Path) -> None:
     def begin(step: int) -> MetricsLog:
-        return MetricsLog(tmp_path / "metrics.jsonl", step=step, every=10)
+        return MetricsLog(tmp_path / "metrics.jsonl", seeds=(3,), step=step, every=10)
 
     with begin(0) as log:
         assert log.spent((1.0, 2.0)) == (1.0, 2.0)
@@ -108,6 +110,11 @@ def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
         b'{"step": "20", "seed": 3, "iql/q": 1.0}',
         b'{"step": 0, "seed": 3, "iql/q": 1.0}',
         b'{"step": 20, "seed": 3, "iql/q": "1.0"}',
+        b'{"step": 20, "seed": 3, "iql/q": true}',
+        b'{"step": 20, "seed": 3, "iql/q": NaN}',
+        b'{"step": 20, "seed": 3, "iql/q": -Infinity}',
+        b'{"step": 20, "seed": 3, "iql/q": 1e999}',
+        b'{"step": 20, "seed": 3, "seconds": ' + b"9" * 400 + b"}",
         b"[" * 5000,
         b"20",
         b"",
@@ -126,6 +133,35 @@ def test_a_damaged_row_is_told_and_left_out(tmp_path: Path, damage: bytes) -> No
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [10, 30, 40]
     assert (tmp_path / "metrics.damaged.jsonl").read_bytes() == damaged
     assert write(tmp_path, 40, []) == []
+    path.write_bytes(damaged)
+    write(tmp_path, 30, [])
+    assert {file.name for file in tmp_path.glob("*.jsonl")} == {
+        "metrics.jsonl",
+        "metrics.damaged.jsonl",
+        "metrics.damaged-2.jsonl",
+    }
+
+
+def test_rows_of_a_seed_that_the_run_does_not_have_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, 0, [(step, 3, {"iql/q": 1.0}) for step in (10, 20)])
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"seed": 3', '"seed": 7', 1))
+    (warning,) = write(tmp_path, 20, [])
+    assert "is damaged in line 1: left out" in warning
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [20]
+
+
+@pytest.mark.parametrize(("kept_rows", "first"), [(0, 1), (1, 11)])
+def test_missing_rows_are_told_and_no_time_is_made_up(tmp_path: Path, kept_rows: int, first: int) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write(tmp_path, 0, [(step, 3, {"seconds": 0.5 * step}) for step in (10, 20, 30)])
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:kept_rows]))
+    warnings: list[str] = []
+    with MetricsLog(path, seeds=(3,), step=35, every=10, warn=warnings.append) as log:
+        elapsed = log.spent((1.0, 1.0))[0]
+    (warning,) = warnings
+    assert f"holds no rows from update {first} to 35" in warning
+    assert elapsed == 18.5 if kept_rows else math.isnan(elapsed)
 
 
 def test_a_last_row_that_was_cut_off_is_no_damage(tmp_path: Path) -> None:

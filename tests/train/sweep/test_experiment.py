@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from clwm_data.errors import InvalidInputError
 from clwm_train.sweep import list_jobs, read_experiment
 from clwm_train.sweep.budget import read_timing
 from clwm_train.sweep.engine import _outcome
-from clwm_train.sweep.job import Job
+from clwm_train.sweep.job import Job, finished
+from tests.train.invented_runs import invent_run
 
 HEAD = "name: e\nstores: [a.zarr]\nmethods:\n  spc:\n"
 
@@ -53,6 +55,27 @@ def test_names_of_runs_are_as_long_as_file_systems_allow(tmp_path: Path) -> None
         job.timing.touch()
     assert many.run != others.run
     assert many.timing == others.timing != long.timing
+
+
+def test_runs_that_would_share_a_folder_are_refused(tmp_path: Path) -> None:
+    text = "name: e\nstores: [a.zarr, a-b.zarr]\nmethods:\n  B-c: {method: spc}\n  c: {method: focal}\n"
+    (tmp_path / "e.yaml").write_text(text)
+    stores = {name: Path(name) for name in ("a.zarr", "a-b.zarr")}
+    with pytest.raises(
+        InvalidInputError, match=r"B-c on a\.zarr and c on a-b\.zarr: .* both called a-b-c-s0"
+    ):
+        list_jobs(read_experiment(tmp_path / "e.yaml"), stores, tmp_path)
+
+
+def test_a_damaged_run_is_left_out_of_the_table_of_the_others(tmp_path: Path) -> None:
+    runs = [invent_run(tmp_path, "point-robot", label, 0.9, seeds=(0,)) for label in ("a", "b", "c")]
+    (runs[0].path / "config.yaml").write_text("")
+    next((runs[1].path / "evaluations").iterdir()).write_text("{}")
+    (job,) = jobs(tmp_path, "spc", 1)
+    notes: list[str] = []
+    done = finished([replace(job, run=run.path) for run in runs], notes.append)
+    assert [run.path for run, _ in done] == [runs[2].path]
+    assert [str(run.path) in note for run, note in zip(runs, notes, strict=False)] == [True, True]
 
 
 @pytest.mark.parametrize("text", ["1e-300", ".inf", ".nan", "-1.0"])
