@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import clwm_data
 import clwm_train
 from clwm_data.extras import require
 from clwm_data.pages.numbers import plural
+from clwm_data.store.atomic import write_json
 
 from .common import counting_bar, progress_bar
 from .eval import echo_results
@@ -82,7 +82,7 @@ def demo(out: Path, seed: int, steps: int | None) -> None:
     family = clwm_data.get_family(NAME)
     results = clwm_train.evaluate(agent, family, store.tasks)[0]
     echo_results(results)
-    (out / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8", newline="\n")
+    write_json(out / "results.json", results)
 
     picture = out / "demo.svg"
     clwm_train.point_robot_figure(agent, family, store.tasks, picture)

@@ -83,6 +83,21 @@ def find_run(text: str) -> Path:
     return finding.find_run(text)
 
 
+def local_run(text: str) -> Path | None:
+    """The folder of the run on this machine that a text names: a path, or a name under ``runs/`` that is not
+    that of a store as well; ``None`` if it names none."""
+    from clwm_data.mistaken import MARKS
+    from clwm_data.opening import RUNS
+    from clwm_data.paths import expand_home
+
+    path, (mark, _) = expand_home(text), MARKS["run"]
+    if (path / mark).is_file():
+        return path
+    named = RUNS / text
+    is_name = path.name == text and not path.exists() and not default_store(text).exists()
+    return named if is_name and (named / mark).is_file() else None
+
+
 def is_own(text: str) -> bool:
     """Whether the run that a user means is one of their own, not a cached download."""
     from clwm_data.opening import RUNS

@@ -17,7 +17,7 @@ from clwm_data.store.summary import missing_provenance
 
 from .common import echo_json, echo_table, resumable
 from .completion import names, runs, stores
-from .finding import find_local_store
+from .finding import find_local_store, local_run
 from .options import json_option
 from .transfers import bytes_bar, quiet_hub
 
@@ -78,10 +78,11 @@ def push(
       clwm push runs/point-robot-spc-s0 user/point-robot-spc --dataset user/point-robot@v1
     """
     quiet_hub()
-    if (Path(source) / "run.yaml").is_file():
+    run = local_run(source)
+    if run is not None:
         if authors or licence is not None or no_parquet:
             raise click.UsageError(f"--author, --licence and --no-parquet are for stores; {source} is a run")
-        publication = _publication_of_run(Path(source), repo_id, branch, dataset)
+        publication = _publication_of_run(run, repo_id, branch, dataset)
     else:
         if dataset is not None:
             raise click.UsageError(f"--dataset is for runs; {source} is not one")

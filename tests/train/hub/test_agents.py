@@ -53,6 +53,12 @@ def test_an_agent_is_pulled(hub: HubServer, clwm: Clwm, run: Path, tmp_path: Pat
     assert "hf://models/user/agent" in done.stderr
 
 
+def test_a_run_is_pushed_by_its_name(hub: HubServer, clwm: Clwm, run: Path) -> None:
+    done = clwm("push", run.name, "user/agent", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "run.yaml" in {file["path"] for file in json.loads(done.stdout)["files"]}
+
+
 def test_another_runs_agent_is_not_replaced(hub: HubServer, run: Path) -> None:
     publish_run(run, "user/agent").push()
     record = run / "run.yaml"
