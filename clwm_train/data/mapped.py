@@ -2,7 +2,7 @@
 
 The operating system then reads windows page by page, and keeps them in memory as long as there is room. The
 files are keyed by their content (the store's content, its splits, the scaling), so that all runs on the same
-data share them.
+data share them. Like the files of a store they are compared with their digests whenever they are opened.
 """
 
 from __future__ import annotations
@@ -18,26 +18,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clwm_data.bounded import open_file
+from clwm_data.bounded import open_file, read_bounded
 from clwm_data.cache import cache_folder, waiting_lock
 from clwm_data.disk import disk_errors
 from clwm_data.errors import DamagedDataError, UnavailableError
 from clwm_data.memory import available_memory
 from clwm_data.store import Store
-from clwm_data.store.atomic import move_folder
-from clwm_data.store.digest import content_sha256, json_sha256
+from clwm_data.store.atomic import move_folder, write_json
+from clwm_data.store.digest import content_sha256, file_sha256, json_sha256
+from clwm_data.store.root import parse_json
 from clwm_train.config import DataConfig
 from clwm_train.data.normaliser import Normaliser
 from clwm_train.data.task_data import COLUMNS, TaskData, extremes, load_task_data, task_offsets, train_splits
 from clwm_train.settings import Memory
 
 #: Version of the layout of the cached files.
-LAYOUT = 1
+LAYOUT = 2
 #: Share of the free memory that data may take: networks, optimisers and activations need room, too.
 FREE_SHARE = 0.8
 #: What each episode has one of is small, and always in memory.
 PER_EPISODE = ("episode_start", "episode_length")
 NORMALISER = ("mean", "std", "reward_scale")
+#: The file of the other files' SHA-256.
+DIGESTS = "sha256.json"
 
 
 def read_task_data(
@@ -113,6 +116,7 @@ def map_task_data(store: Store, config: DataConfig) -> TaskData:
                 if not folder.is_dir():
                     _build(folder, store, config)
     try:
+        _check(folder)
         columns, normaliser = _open(folder, config)
     except (OSError, ValueError, RuntimeError) as error:
         raise DamagedDataError(f"{folder}: is damaged: delete it and run the same command again") from error
@@ -134,6 +138,7 @@ def _build(folder: Path, store: Store, config: DataConfig) -> None:
     building.mkdir()
     try:
         _fill(building, store, config)
+        write_json(building / DIGESTS, {name: file_sha256(building / name) for name in _file_names()})
         move_folder(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -168,6 +173,24 @@ def _fill(folder: Path, store: Store, config: DataConfig) -> None:
             for name, stream in streams.items():
                 stream.write(np.ascontiguousarray(named[name]).data)
             first += arrays.transitions
+
+
+def _file_names() -> list[str]:
+    return [f"{name}.npy" for name in (*COLUMNS, *NORMALISER)]
+
+
+def _check(folder: Path) -> None:
+    """Compare the files with their digests.
+
+    Raises:
+        OSError: one cannot be read.
+        ValueError: they differ.
+    """
+    path = folder / DIGESTS
+    if {name: file_sha256(folder / name) for name in _file_names()} != parse_json(
+        read_bounded(path), str(path)
+    ):
+        raise ValueError("the digests differ")
 
 
 def _open(folder: Path, config: DataConfig) -> tuple[dict[str, Tensor], Normaliser]:
