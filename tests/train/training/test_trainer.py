@@ -235,7 +235,7 @@ def test_a_checkpoint_that_does_not_fit_the_configuration_is_told(store: Store, 
     train_run(run, store)
     config = run.path / "config.yaml"
     config.write_text(config.read_text().replace("dim: 3", "dim: 4", 1))
-    with pytest.raises(ClwmError, match=r"does not fit config\.yaml"):
+    with pytest.raises(ClwmError, match=r"config\.yaml: says context\.dim 4, but .* was trained with 3"):
         load_agent(open_run(run.path))
 
 
