@@ -31,7 +31,7 @@ class UserPath(click.Path):
         from clwm_data.paths import expand_home  # the package takes time to import
 
         try:
-            return expand_home(super().convert(value, param, ctx))
+            return expand_home(str(super().convert(value, param, ctx)))
         except InvalidInputError as error:
             self.fail(str(error), param, ctx)
 
