@@ -27,8 +27,8 @@ DATA, RUNS = Path("data"), Path("runs")
 Located = Path | HubReference | str
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a store for reading; no array is read yet.
+def open_store(path: str | Path | Store) -> Store:
+    """Open a store for reading; no array is read yet. One that is open already is returned as it is.
 
     Args:
         path: its folder; ``user/repo[@revision]`` or ``hf://datasets/user/repo[@revision][/x.zarr]`` on the
@@ -41,7 +41,7 @@ def open_store(path: str | Path) -> Store:
         DamagedDataError: the metadata contradicts itself.
         UnavailableError: it cannot be downloaded now.
     """
-    return open_located(locate(path), str(path))
+    return path if isinstance(path, Store) else open_located(locate(path), str(path))
 
 
 def open_located(located: Located, text: str) -> Store:
@@ -159,7 +159,9 @@ def _settled(path: str | Path) -> Path:
 
 def _no_store(text: str, folder: Path | None, elsewhere: str) -> NotFoundError:
     if folder is None:
-        return NotFoundError(f"no store {text!r}: neither a path{elsewhere}")
+        named = DATA / f"{text.removesuffix(SUFFIX)}{SUFFIX}"
+        hint = f": did you mean {named.as_posix()}?" if named.exists() else ""
+        return NotFoundError(f"no store {text!r}: neither a path{elsewhere}{hint}")
     names = sorted(entry.stem for entry in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     hint = f"stores under {folder}/: {', '.join(names)}" if names else "`clwm collect MANIFEST` makes one"
     if close := suggestion(Path(text).name.removesuffix(SUFFIX), names):

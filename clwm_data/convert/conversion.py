@@ -34,6 +34,7 @@ from clwm_data.families.stored import FamilyFacts
 from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import parse_indices
 from clwm_data.references.table import References, read_reference_file
+from clwm_data.store.reader import Store
 from clwm_data.suggestions import suggestion
 from clwm_data.yaml_values import shown
 
@@ -127,7 +128,7 @@ def convert_from(
 
 
 def convert_to(
-    source: str | Path,
+    source: str | Path | Store,
     target: str | Path,
     format: TargetFormat,
     *,

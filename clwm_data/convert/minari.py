@@ -57,7 +57,7 @@ MAX_METADATA_BYTES = 2**28
 
 
 def to_minari(
-    source: Path | str, target: Path | str, *, on_progress: ProgressCallback | None = None
+    source: Path | str | Store, target: Path | str, *, on_progress: ProgressCallback | None = None
 ) -> list[str]:
     """Write every task of a store as a Minari dataset, in Minari's HDF5 format.
 

@@ -35,6 +35,7 @@ from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import target_path
 from clwm_data.store.atomic import replacing
+from clwm_data.store.reader import Store
 
 PARAMETER = "parameter_"
 #: Arrays that describe the tasks of a file of several.
@@ -48,7 +49,7 @@ class _Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
-def to_npz(source: Path | str, target: Path | str) -> Path:
+def to_npz(source: Path | str | Store, target: Path | str) -> Path:
     """Write all transitions of a store as flat arrays, which have to fit into memory.
 
     It holds the arrays of :meth:`clwm_data.store.Store.to_arrays`, and for its K tasks ``task_index`` [K],

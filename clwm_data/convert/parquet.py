@@ -8,13 +8,14 @@ from clwm_data.edit.building import building
 from clwm_data.opening import open_store
 from clwm_data.progress import ProgressCallback
 from clwm_data.store.parquet import write_parquet
+from clwm_data.store.reader import Store
 
 #: Folder in which `datasets` assigns files to splits by the beginning of their names.
 DATA = "data"
 
 
 def to_parquet(
-    source: Path | str, target: Path | str, *, on_progress: ProgressCallback | None = None
+    source: Path | str | Store, target: Path | str, *, on_progress: ProgressCallback | None = None
 ) -> list[Path]:
     """Write a store as ``data/train-00000-of-00001.parquet`` and so on.
 

@@ -35,6 +35,7 @@ from clwm_data.opening import open_store
 from clwm_data.progress import ProgressCallback
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.litter import is_litter
+from clwm_data.store.reader import Store
 
 SUFFIXES = (".pt", ".pth")
 
@@ -78,7 +79,7 @@ def from_tensors(
 
 
 def to_tensors(
-    source: Path | str, target: Path | str, *, on_progress: ProgressCallback | None = None
+    source: Path | str | Store, target: Path | str, *, on_progress: ProgressCallback | None = None
 ) -> list[Path]:
     """Write every task of a store as ``task-0007.pt``: a float32 tensor of rows [s, a, r, s', terminated].
 

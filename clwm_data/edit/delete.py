@@ -14,7 +14,7 @@ from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
 
 
-def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -> Store:
+def delete_episodes(path: Path | str | Store, episodes: Mapping[int, Collection[int]]) -> Store:
     """Remove episodes from a store, in place.
 
     The new store is built beside the old one (tasks that do not change share their files with it) and takes
@@ -31,7 +31,7 @@ def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -
         DamagedDataError: the store is damaged.
         UnavailableError: the disk is full, or write-protected.
     """
-    place = real_path(path)
+    place = real_path(path.path if isinstance(path, Store) else path)
     open_store(place)  # a folder that is not a store is not locked
     with rebuilding(place) as aside:
         store = open_store(place)
@@ -49,7 +49,7 @@ def delete_episodes(path: Path | str, episodes: Mapping[int, Collection[int]]) -
         options = {f"task {index}": format_indices(numbers) for index, numbers in episodes.items()}
         manifest = description(store.name, store.manifest, mixtures)
         write_root(aside, manifest, store.provenance, edited=edit("delete-episodes", options, [store]))
-    return open_store(path)
+    return open_store(place)
 
 
 def _check(store: Store, episodes: Mapping[int, Collection[int]]) -> None:

@@ -31,7 +31,7 @@ from clwm_data.store.stored_task import StoredTask
 Part = tuple[Store, StoredTask]
 
 
-def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
+def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
     """Make one store of several of the same family.
 
     The episodes of a task that several stores hold are joined in the order of the stores.
@@ -63,7 +63,7 @@ def merge(sources: Sequence[Path | str], target: Path | str) -> Store:
             _check_alike(next(iter(stores[0].tasks.values())), task, store)
             parts.setdefault(index, []).append((store, task))
     if not parts:
-        raise InvalidInputError(f"{sources[0]}: holds no tasks, nor do the others")
+        raise InvalidInputError(f"{stores[0].path}: holds no tasks, nor do the others")
     mixtures: dict[int, list[BehaviourEntry]] = {}
     with building(target) as aside:
         for index in sorted(parts):

@@ -26,7 +26,7 @@ Reward = Callable[[NDArray[np.float32], NDArray[Any], NDArray[np.float32], Param
 
 
 def relabel(
-    source: Path | str,
+    source: Path | str | Store,
     target: Path | str,
     reward: Reward | str,
     *,
@@ -56,7 +56,7 @@ def relabel(
     name = reward if isinstance(reward, str) else _name(function)
     store = open_store(source)
     if not len(store):
-        raise InvalidInputError(f"{source}: holds no tasks")
+        raise InvalidInputError(f"{store.path}: holds no tasks")
     with building(target) as aside:
         for done, task in enumerate(store):
             if on_progress is not None:

@@ -14,7 +14,7 @@ from clwm_data.families.base import Split
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
@@ -23,10 +23,10 @@ from clwm_data.suggestions import suggestion
 
 
 def select(
-    source: Path | str,
+    source: Path | str | Store,
     target: Path | str,
     *,
-    tasks: Collection[int] | None = None,
+    tasks: str | Collection[int] | None = None,
     splits: Collection[Split] | None = None,
     behaviours: Collection[str] | None = None,
     min_return: float | None = None,
@@ -41,7 +41,7 @@ def select(
     Args:
         source: the store to choose from; it is not changed.
         target: folder of the new store.
-        tasks: only these tasks.
+        tasks: only these tasks: their indices, or text such as ``"0-4,7"``.
         splits: only tasks of these splits.
         behaviours: only episodes by these policies (names as in the manifest).
         min_return: only episodes with at least this undiscounted return.
@@ -56,6 +56,8 @@ def select(
         UnavailableError: the disk is full, or write-protected.
     """
     store = open_store(source)
+    if isinstance(tasks, str):
+        tasks = parse_indices(tasks, list(store.tasks))
     _check_known("task", tasks, store.tasks)
     policies = {entry.policy for task in store.tasks.values() for entry in task.record.behaviours}
     _check_known("behaviour", behaviours, policies)
@@ -89,7 +91,7 @@ def select(
         if on_progress is not None:
             on_progress(len(candidates), len(candidates))
         if not mixtures:
-            raise InvalidInputError(f"{source}: no episode passes: nothing was written")
+            raise InvalidInputError(f"{store.path}: no episode passes: nothing was written")
         options = {option: value for option, value in conditions.items() if value is not None}
         manifest = description(dataset_name(target, store.name), store.manifest, mixtures)
         write_root(aside, manifest, store.provenance, edited=edit("select", options, [store]))

@@ -17,6 +17,7 @@ from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families.conditioning import Conditioning, conditioning_of
 from clwm_data.families.symmetry import Symmetry
+from clwm_data.yaml_values import shown
 
 if TYPE_CHECKING:
     from clwm_data.families.envs import TaskEnv
@@ -200,7 +201,15 @@ class TaskFamily(ABC):
         return tasks
 
     def split(self, split: Split) -> tuple[int, ...]:
-        """Indices of the tasks of one split, ascending; empty if the family has no such split."""
+        """Indices of the tasks of one split, ascending; empty if the family has no tasks of it.
+
+        Raises:
+            InvalidInputError: it is not ``train``, ``id`` or ``ood``.
+        """
+        if split not in SPLITS:
+            raise InvalidInputError(
+                f"family {self.name}: a split is one of {', '.join(SPLITS)}, not {shown(split)}"
+            )
         return tuple(task.index for task in self.tasks if task.split == split)
 
     def task(self, index: int) -> Task:

@@ -9,6 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from clwm_data.errors import InvalidInputError
 from clwm_data.families.registry import get_family, on_registration
 
 ENTRY_POINT = "clwm_data.families.gym_registration:make"
@@ -24,6 +25,12 @@ def make(family: str, task: Any = None, render_mode: str | None = None) -> Any:
 
     The time limit is left to ``gymnasium.make``, whose ``max_episode_steps`` can then change it.
     """
+    if task is None:
+        last = len(get_family(family).tasks) - 1
+        name = environment_id(family)
+        raise InvalidInputError(
+            f"{name}: name one of its tasks 0 to {last}: gymnasium.make({name!r}, task=0)"
+        )
     return get_family(family).make_env(task, render_mode=render_mode, time_limit=False)
 
 

@@ -6,8 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 
+import clwm_data
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.hub.reference import HubReference
 from clwm_data.opening import DATA, locate, locate_here, open_store
@@ -124,3 +127,39 @@ def test_what_is_changed_or_published_is_on_this_machine(here: Path) -> None:
     for text in ("user/repo", "hf://datasets/user/repo", "https://host/x.zarr"):
         with pytest.raises(NotFoundError, match="no store"):
             locate_here(text, DATA)
+
+
+def test_a_store_that_is_open_can_be_edited_and_converted(store_path: Path, tmp_path: Path) -> None:
+    """What makes a store returns it: the next step takes it as it is, as training does."""
+    store = open_store(store_path)
+    assert open_store(store) is store
+    first, *others = store.tasks
+    one = clwm_data.select(store, tmp_path / "one.zarr", tasks=str(first))
+    rest = clwm_data.select(store, tmp_path / "rest.zarr", tasks=others)
+    assert [*one.tasks, *rest.tasks] == [first, *others]
+    whole = clwm_data.merge([one, rest], tmp_path / "whole.zarr")
+    assert list(whole.tasks) == list(store.tasks)
+    count = whole[first].record.episodes
+    assert clwm_data.delete_episodes(whole, {first: [0]})[first].record.episodes == count - 1
+    zero = clwm_data.relabel(one, tmp_path / "zero.zarr", lambda s, a, following, p: np.zeros(len(s)))
+    assert not zero[first].load().reward.any()
+    (written,) = clwm_data.convert_to(zero, tmp_path / "zero.npz", "npz")
+    assert Path(written).is_file()
+    with pytest.raises(InvalidInputError, match="no task 99999; there are"):
+        clwm_data.select(store, tmp_path / "x.zarr", tasks="99999")
+
+
+def test_a_name_under_data_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data/robot.zarr").mkdir(parents=True)
+    for name in ("robot", "robot.zarr"):
+        with pytest.raises(NotFoundError, match=r"did you mean data/robot\.zarr\?"):
+            open_store(name)
+
+
+def test_a_split_is_one_of_three_and_an_id_of_gymnasium_needs_a_task() -> None:
+    family = clwm_data.get_family("point-robot")
+    with pytest.raises(InvalidInputError, match="a split is one of train, id, ood, not 'test'"):
+        family.split("test")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=r"its tasks 0 to 39: gymnasium\.make\('clwm/point-robot-v0'"):
+        gymnasium.make("clwm/point-robot-v0")
