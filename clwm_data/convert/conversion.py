@@ -22,7 +22,6 @@ from clwm_data.convert.tables import (
     MAX_TASKS,
     SPLITS,
     TaskTable,
-    checked_parameters,
     parse_splits,
     read_parameters,
 )
@@ -30,6 +29,7 @@ from clwm_data.convert.target import Conversion, write_converted
 from clwm_data.convert.tensors import from_tensors, to_tensors
 from clwm_data.errors import InvalidInputError
 from clwm_data.families.base import Parameters, Split
+from clwm_data.families.own_family import checked_parameters
 from clwm_data.families.stored import FamilyFacts
 from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import parse_indices

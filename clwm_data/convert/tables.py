@@ -6,11 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import get_args
-
-import numpy as np
 
 from clwm_data.bounded import read_csv
 from clwm_data.errors import InvalidInputError, NotFoundError
@@ -123,30 +120,6 @@ def read_parameters(path: Path) -> dict[int, dict[str, float]]:
             )
         table[int(index)] = values
     return table
-
-
-def checked_parameters(where: str, parameters: Parameters) -> dict[str, float | tuple[float, ...]]:
-    """Parameters as numbers and tuples of numbers.
-
-    Raises:
-        InvalidInputError: one is something else.
-    """
-    checked: dict[str, float | tuple[float, ...]] = {}
-    for name, value in parameters.items():
-        numbers = np.ravel(np.asarray(value, object)).tolist()
-        if not name or not numbers or not all(map(_is_finite, numbers)):
-            raise InvalidInputError(
-                f"{where}: parameter {name!r} is {value!r}, expected a finite number or a tuple of them"
-            )
-        checked[name] = tuple(map(float, numbers)) if np.ndim(value) else float(numbers[0])
-    return checked
-
-
-def _is_finite(number: object) -> bool:
-    try:
-        return isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
-    except OverflowError:  # an integer that is too large for a float
-        return False
 
 
 def _number(cell: str, where: str) -> float:

@@ -193,11 +193,11 @@ class TaskFamily(ABC):
         """All tasks; ``tasks[i].index == i``.
 
         Raises:
-            ValueError: the family lists its tasks in another order.
+            InvalidInputError: the family lists its tasks in another order.
         """
         tasks = tuple(self.list_tasks())
         if [task.index for task in tasks] != list(range(len(tasks))):
-            raise ValueError(f"family {self.name}: task indices must be 0, 1, 2, ...")
+            raise InvalidInputError(f"family {self.name}: task indices must be 0, 1, 2, ...")
         return tasks
 
     def split(self, split: Split) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from clwm_data.families.env_parts import (
     spaces,
     specification,
 )
+from clwm_data.families.own_family import connect
 
 
 class TaskEnv(Copyable, gymnasium.Env[Observation, NDArray[np.float32]]):
@@ -63,7 +64,7 @@ class TaskEnv(Copyable, gymnasium.Env[Observation, NDArray[np.float32]]):
         self._hides = self._simulator.privileged() is not None
 
     def _connect(self) -> None:
-        self._simulator = self.family.make_simulator([self.task.index], render_mode=self.render_mode)
+        self._simulator = connect(self.family, [self.task.index], render_mode=self.render_mode)
         self._checked = action_check(self.family, (self.family.action_size,))
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:

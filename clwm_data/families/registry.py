@@ -7,9 +7,10 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, TypeVar
 
-from clwm_data.errors import ClwmError, NotFoundError, UnavailableError
+from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.builtin import BUILTIN
+from clwm_data.families.own_family import check_attributes, check_name
 from clwm_data.functions import FOREIGN_ERRORS, in_short
 from clwm_data.suggestions import suggestion
 
@@ -27,20 +28,32 @@ def _import_and_call(target: str, *arguments: str) -> Any:
 _factories: dict[str, Factory] = {
     name: partial(_import_and_call, target, *arguments) for name, (target, arguments) in BUILTIN.items()
 }
+#: Those that were built: a family is one object.
+_families: dict[str, TaskFamily] = {}
 _listeners: list[Callable[[str], None]] = []
 
 
 def register(name: str, factory: Factory) -> None:
     """Register a family under a name; it is built when it is first used.
 
+    A class that is defined again, as by a cell of a notebook that is run twice, takes the place of the first.
+
     Raises:
-        ValueError: the name is taken.
+        InvalidInputError: the name is taken, or cannot be that of a family.
     """
-    if name in _factories:
-        raise ValueError(f"family {name} is registered twice")
+    check_name(name, getattr(factory, "__qualname__", "a family"))
+    if name in _factories and not _is_again(_factories[name], factory):
+        raise InvalidInputError(f"family {name} is registered twice: choose another name")
     _factories[name] = factory
+    _families.pop(name, None)
     for listener in _listeners:
         listener(name)
+
+
+def _is_again(before: Factory, after: Factory) -> bool:
+    """Whether a class was defined by the same statement as one before."""
+    places = {(each.__module__, each.__qualname__) for each in (before, after) if isinstance(each, type)}
+    return isinstance(before, type) and isinstance(after, type) and len(places) == 1
 
 
 def on_registration(listener: Callable[[str], None]) -> None:
@@ -54,8 +67,9 @@ def register_family(cls: FamilyClass) -> FamilyClass:
     """Class decorator: register a family that is built without arguments under its ``name``.
 
     Raises:
-        ValueError: the name is taken.
+        InvalidInputError: it has no name, or the name is taken.
     """
+    check_name(getattr(cls, "name", None), cls.__qualname__)
     register(cls.name, cls)
     return cls
 
@@ -88,23 +102,27 @@ def is_family(name: str) -> bool:
     return name in _factories or name in family_names()
 
 
-@cache
 def get_family(name: str) -> TaskFamily:
     """The family with a name; the same object for the same name.
 
     Raises:
         NotFoundError: no such family.
+        InvalidInputError: its class lacks something that a family has to have.
         UnavailableError: the package that defines it does not work.
     """
+    if name in _families:
+        return _families[name]
     if not is_family(name):
         hint = suggestion(name, _factories, "`clwm families` lists them", most=3)
         raise NotFoundError(f"no task family is called {name!r}: {'; '.join((hint, *broken_plugins()))}")
     try:
-        return _factories[name]()
+        family = _factories[name]()
+        check_attributes(family)
     except ClwmError:
         raise
     except FOREIGN_ERRORS as error:
         raise UnavailableError(f"family {name} does not work: {in_short(error)}") from error
+    return _families.setdefault(name, family)
 
 
 def is_registered(family: TaskFamily) -> bool:

@@ -24,6 +24,7 @@ from clwm_data.families.env_parts import (
     spaces,
     specification,
 )
+from clwm_data.families.own_family import connect
 
 
 class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np.float32], Any]):
@@ -63,7 +64,7 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         self._connect()
 
     def _connect(self) -> None:
-        self._simulator = self.family.make_simulator(self.tasks.tolist(), threads=self._threads)
+        self._simulator = connect(self.family, self.tasks.tolist(), threads=self._threads)
         self._checked = action_check(self.family, (self.num_envs, self.family.action_size))
 
     def reset(

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from clwm_data.convert.border import ROUNDING, Border
 from clwm_data.convert.source import RawEpisode
-from clwm_data.convert.tables import checked_parameters
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.extras import require
@@ -23,6 +22,7 @@ from clwm_data.families import TaskFamily, get_family, is_family
 from clwm_data.families.base import Parameters, Split, with_lists
 from clwm_data.families.declared import DeclaredFamily
 from clwm_data.families.declared.reading import is_family_file, load_family
+from clwm_data.families.own_family import checked_parameters
 from clwm_data.paths import dataset_name, target_path
 from clwm_data.recording.session import Session, SessionFolder
 from clwm_data.recording.taking_in import (
