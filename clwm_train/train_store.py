@@ -86,7 +86,7 @@ def train(
         UnavailableError: this machine cannot do it: device, compiler, memory, disk space.
     """
     request = TrainingRequest(
-        store if isinstance(store, Store) else open_store(store),
+        open_store(store),
         method,
         preset,
         seed_numbers(seeds),

@@ -12,6 +12,7 @@ import torch
 from clwm_data.errors import UnavailableError
 from clwm_data.extras import MissingExtraError
 from clwm_data.families import SPLITS, TaskFamily
+from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.ranges import task_list
 from clwm_data.store import Store
@@ -31,7 +32,7 @@ from clwm_train.analysis.results import (
 from clwm_train.data.mapped import read_task_data
 from clwm_train.data.task_data import TaskData
 from clwm_train.runs.checkpoint import checkpoint_name, latest_checkpoint, read_record
-from clwm_train.runs.loading import load_agent
+from clwm_train.runs.loading import load_agent, run_at
 from clwm_train.runs.run import Run
 from clwm_train.runs.same_data import check_same_data
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
@@ -39,8 +40,8 @@ from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings
 
 # Eight parameters: two of them are callbacks.
 def analyse(
-    run: Run,
-    store: Store,
+    run: Run | str | Path,
+    store: Store | str | Path,
     settings: AnalysisSettings = DEFAULT_ANALYSIS,
     *,
     parts: Sequence[Part] = PARTS,
@@ -52,8 +53,8 @@ def analyse(
     """Probe, disentanglement, open-loop errors, and a look at values and policy without an environment.
 
     Args:
-        run: the trained run.
-        store: the data that it was trained on.
+        run: the trained run, or its folder.
+        store: the data that it was trained on, or its path.
         settings: settings of the analysis; the same settings give the same analysis.
         parts: parts of the analysis.
         checkpoint: a checkpoint of the run; the latest by default.
@@ -65,6 +66,7 @@ def analyse(
         ClwmError: there is no checkpoint, or the run was trained on other data.
         MissingExtraError: disentanglement needs scikit-learn.
     """
+    run, store = run_at(run), open_store(store)
     check_same_data(run, store)
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=device)

@@ -36,8 +36,7 @@ def load_agent(
         DamagedDataError: the checkpoint is damaged.
         InvalidInputError: the checkpoint does not fit the run's configuration, or is another run's.
     """
-    if not isinstance(run, Run):
-        run = open_run(find_run(run))
+    run = run_at(run)
     folder = choose_checkpoint(run.checkpoints, checkpoint)
     record = run.record
     read_record(folder, run)
@@ -59,6 +58,15 @@ def load_agent(
     load_module(agent, state, folder / AGENT)
     agent.discrete = _discrete(run)
     return agent.to(device).eval()
+
+
+def run_at(run: Run | str | Path) -> Run:
+    """A run, or the one at a path, or at ``user/repo[@revision]`` on the Hub.
+
+    Raises:
+        NotFoundError: there is no run.
+    """
+    return run if isinstance(run, Run) else open_run(find_run(run))
 
 
 def _discrete(run: Run) -> bool:
