@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clwm_data.errors import UnavailableError
+from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.extras import MissingExtraError
 from clwm_data.families import SPLITS, TaskFamily
 from clwm_data.opening import open_store
@@ -17,6 +17,7 @@ from clwm_data.pages.numbers import plural
 from clwm_data.ranges import task_list
 from clwm_data.store import Store
 from clwm_data.store.stored_family import stored_family
+from clwm_data.suggestions import suggestion
 from clwm_train.analysis.codes import Codes, parameter_values, sample_codes
 from clwm_train.analysis.factors import disentanglement_of, disentangles
 from clwm_train.analysis.off_policy import compare_off_policy
@@ -63,11 +64,16 @@ def analyse(
         on_progress: called with the number of pieces of work done and their total.
 
     Raises:
+        InvalidInputError: there is no such part of an analysis.
         ClwmError: there is no checkpoint, or the run was trained on other data.
         MissingExtraError: disentanglement needs scikit-learn.
     """
     run, store = run_at(run), open_store(store)
     check_same_data(run, store)
+    for part in parts:
+        if part not in PARTS:
+            hint = suggestion(part, PARTS, f"there are {', '.join(PARTS)}")
+            raise InvalidInputError(f"an analysis has no part {part!r}: {hint}")
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=device)
     data = read_task_data(store, run.config.data, device=device)

@@ -236,6 +236,8 @@ def test_analysis_is_deterministic_kept_and_merged(trained: Run) -> None:
     assert both.seeds[1].open_loop == rest.seeds[1].open_loop
     assert both.seeds[1].open_loop is not None
     assert set(both.seeds[1].open_loop) == set(SPLITS)
+    with pytest.raises(ClwmError, match="an analysis has no part 'probes': did you mean probe"):
+        analyse(trained, store, settings, parts=["probes"])  # type: ignore[list-item]
     other = analyse(trained, store, settings.model_copy(update={"contexts": 5}), parts=["probe"])
     file = save_analysis(trained, other)
     assert sorted(map(repr, read_analyses(trained))) == sorted(map(repr, (both, other)))
