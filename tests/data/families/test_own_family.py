@@ -82,15 +82,15 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "order": ({"list_tasks": lambda self: [Task(1, "train", {})]}, "task indices must be 0, 1, 2, ..."),
     "split": (
-        {"list_tasks": lambda self: [Task(0, "test", {})]},  # type: ignore[arg-type]
+        {"list_tasks": lambda self: [Task(i, "test", {}) for i in range(2)]},  # type: ignore[arg-type]
         "task 0: 'test' is not one of train, id, ood",
     ),
     "a word": (
-        {"list_tasks": lambda self: [Task(0, "train", {"a": "b"})]},  # type: ignore[dict-item]
+        {"list_tasks": lambda self: [Task(i, "train", {"a": "b"}) for i in range(2)]},  # type: ignore[dict-item]
         "task 0: parameter 'a' is 'b', expected a finite float or a tuple of them",
     ),
     "an array": (
-        {"list_tasks": lambda self: [Task(0, "train", {"a": np.zeros(2)})]},  # type: ignore[dict-item]
+        {"list_tasks": lambda self: [Task(i, "train", {"a": np.zeros(2)}) for i in range(2)]},  # type: ignore[dict-item]
         "task 0: parameter 'a' is array([0., 0.]), expected a finite float",
     ),
 }
