@@ -70,10 +70,10 @@ def analyse(
     """
     run, store = run_at(run), open_store(store)
     check_same_data(run, store)
-    for part in parts:
-        if part not in PARTS:
-            hint = suggestion(part, PARTS, f"there are {', '.join(PARTS)}")
-            raise InvalidInputError(f"an analysis has no part {part!r}: {hint}")
+    for name in parts:
+        if name not in PARTS:
+            hint = suggestion(name, PARTS, f"there are {', '.join(PARTS)}")
+            raise InvalidInputError(f"an analysis has no part {name!r}: {hint}")
     folder = checkpoint or latest_checkpoint(run.checkpoints)
     agent = load_agent(run, checkpoint=folder, device=device)
     data = read_task_data(store, run.config.data, device=device)
