@@ -85,8 +85,18 @@ class Border:
             bounds: as of :class:`~clwm_data.convert.source.ForeignTask`.
 
         Raises:
-            InvalidInputError: something is wrong with it.
+            InvalidInputError: something is wrong with it; then it gives no sizes to those that follow.
         """
+        before = dict(self._widths), dict(self._has), self._discrete
+        try:
+            return self._checked(where, raw, bounds)
+        except InvalidInputError:
+            self._widths, self._has, self._discrete = before
+            raise
+
+    def _checked(
+        self, where: str, raw: RawEpisode, bounds: tuple[ArrayLike, ArrayLike] | int | None
+    ) -> Episode:
         bounds = _checked_bounds(where, bounds)
         observation = self._rows(where, "observation", raw.observation)
         discrete = self._is_discrete(where, bounds)
