@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clwm_data.errors import ConflictError, DamagedDataError, NotFoundError
 from clwm_data.hub.reference import HubReference, is_address, looks_like_reference, parse_reference
-from clwm_data.opening import explaining_hub_errors, is_meant_as_path
+from clwm_data.opening import RUNS, explaining_hub_errors, is_meant_as_path
 from clwm_data.paths import real_path
 from clwm_data.suggestions import suggestion
 from clwm_train.runs.lock import run_lock
@@ -70,6 +70,8 @@ def locate_run(text: str | Path, folder: Path | None = None) -> Path | HubRefere
         return parse_reference(text, "model")
     names = sorted(entry.parent.name for entry in (folder or path.parent).glob(f"*/{RECORD}"))
     hint = suggestion(path.name, names, "`clwm train` makes one")
+    if folder is None and (RUNS / path.name / RECORD).is_file():
+        hint = f"did you mean {(RUNS / path.name).as_posix()}?"
     raise NotFoundError(f"{text}: run does not exist: {hint}")
 
 

@@ -10,6 +10,7 @@ from clwm_data import Store
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_train import open_run
 from clwm_train.methods.resolve import resolve
+from clwm_train.runs.finding import find_run
 from clwm_train.runs.run import Run, describe_run, discard_unbegun, write_run
 from clwm_train.runs.same_data import check_same_data
 from tests.train.runs.test_checkpoint import run_in
@@ -80,3 +81,11 @@ def test_a_record_that_contradicts_the_data_is_refused(store: Store, tmp_path: P
         altered = Run(run.path, run.config, run.record.model_copy(update={key: value}))
         with pytest.raises(InvalidInputError, match=rf"run\.yaml: {words}: put back the run\.yaml"):
             check_same_data(altered, store)
+
+
+def test_a_name_under_runs_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/first").mkdir(parents=True)
+    (tmp_path / "runs/first/run.yaml").touch()
+    with pytest.raises(NotFoundError, match=r"^first: run does not exist: did you mean runs/first\?$"):
+        find_run("first")
