@@ -26,7 +26,10 @@ from .options import TargetPath, UserPath, json_option
 @click.argument("target", type=TargetPath())
 @click.option("--from", "origin", type=click.Choice(get_args(SourceFormat)), help="Format of SOURCE.")
 @click.option("--to", "goal", type=click.Choice(get_args(TargetFormat)), help="Format of TARGET.")
-@click.option("--family", help="With --from: task family of the data, or a new name.")
+@click.option(
+    "--family",
+    help="With --from: task family of the data, a YAML file that declares one, or a new name.",
+)
 @click.option("--tasks", help="With --from: the task of each dataset, or only these tasks, e.g. 0-4,7.")
 @click.option("--splits", help="With --from: splits of a new family, e.g. train:0-29,id:30-39.")
 @click.option(

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 __version__ = version("clwm")
 
-register_environments()
-
 __all__ = [
     "ClwmError",
     "ConflictError",
@@ -127,3 +125,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# Last: families of other packages are imported with it, which import names from here.
+register_environments()
