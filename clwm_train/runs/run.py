@@ -264,7 +264,8 @@ def check_free(run: Run) -> None:
         changed = differences(open_run(path), run)
         other = f", but it was begun otherwise ({changed[0]})" if changed else ""
         raise ConflictError(
-            f"{path}: a run is there already: --resume continues it{other}; or choose another --out"
+            f"{path}: a run is there already: --resume continues it{other}; or choose another --out (in "
+            "Python resume=True, out=...)"
         )
     if path.exists() and not path.is_dir():
         raise ConflictError(f"{path}: is a file: choose another folder for the run")
