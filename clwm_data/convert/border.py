@@ -51,11 +51,8 @@ class Border:
         Raises:
             InvalidInputError: an episode is invalid; dataset, episode and step are named.
         """
-        bounds = task.action_bounds
-        if bounds is None and self._discrete and self._expected_by.startswith("family"):
-            bounds = self._widths["action"]  # the family knows how many there are
         episodes = [
-            self.episode(f"{task.name}: episode {number}", raw, bounds)
+            self.episode(f"{task.name}: episode {number}", raw, task.action_bounds)
             for number, raw in enumerate(task.episodes())
         ]
         if not episodes:
@@ -97,6 +94,8 @@ class Border:
     def _checked(
         self, where: str, raw: RawEpisode, bounds: tuple[ArrayLike, ArrayLike] | int | None
     ) -> Episode:
+        if bounds is None and self._discrete and np.asarray(raw.action).ndim == 1:
+            bounds = self._widths["action"]  # numbers, and it is known of how many actions
         bounds = _checked_bounds(where, bounds)
         observation = self._rows(where, "observation", raw.observation)
         discrete = self._is_discrete(where, bounds)

@@ -175,6 +175,9 @@ def test_discrete_actions_are_numbers_in_the_store_and_one_hot_in_memory(tmp_pat
         with pytest.raises(InvalidInputError, match="its actions are vectors, those of the store discrete"):
             r.add_episode(np.zeros((3, 4)), np.zeros((2, 2)), [0.0, 1.0])
     assert open_store(path)[0].load().episode(-1).stored_action.tolist() == [1, 0]
+    with Recorder(path, task=0) as r:  # the store knows how many there are
+        r.add_episode(np.zeros((3, 4)), [0, 1], [0.0, 1.0])
+    assert open_store(path)[0].load().episode(-1).stored_action.tolist() == [0, 1]
     assert {tuple(row) for row in arrays.action.tolist()} == {(0.0, 1.0), (1.0, 0.0)}
 
 
