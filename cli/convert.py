@@ -55,6 +55,11 @@ from .options import TargetPath, UserPath, json_option
     help="With --from: what differs between the tasks of a new family.  [default: dynamics]",
 )
 @click.option(
+    "--horizon",
+    type=Count(),
+    help="With --from: steps after which an episode of a new family is truncated.  [default: the longest's]",
+)
+@click.option(
     "--references",
     type=UserPath(),
     help="With --from: reference returns of a new family: a CSV file with the columns task,random,expert.",

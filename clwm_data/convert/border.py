@@ -29,10 +29,12 @@ class Border:
 
     Args:
         family: the family of the tasks; ``None`` if unknown here: the first episode gives the sizes.
+        horizon: most steps of an episode of a family that is not known here; ``None``: any number.
     """
 
-    def __init__(self, family: TaskFamily | None) -> None:
-        self._horizon = None if family is None else family.horizon
+    def __init__(self, family: TaskFamily | None, horizon: int | None = None) -> None:
+        self._horizon = horizon if family is None else family.horizon
+        self._horizon_of = "--horizon" if family is None else f"family {family.name}"
         self._widths: dict[str, int] = {}
         self._expected_by = "the first episode"
         if family is not None:
@@ -105,7 +107,7 @@ class Border:
             raise InvalidInputError(f"{where}: has no steps")
         if self._horizon is not None and steps > self._horizon:
             raise InvalidInputError(
-                f"{where}: has {plural(steps, 'step')}, {self._expected_by} ends after {self._horizon}"
+                f"{where}: has {plural(steps, 'step')}, {self._horizon_of} ends after {self._horizon}"
             )
         if len(observation) != steps + 1:
             raise InvalidInputError(

@@ -50,7 +50,7 @@ SOURCES: dict[str, Callable[[str | Path, Collection[int] | None], Source]] = {
 }
 
 
-# Thirteen parameters, as many as `clwm convert --from` has options; most are for families not known here.
+# Fourteen parameters, as many as `clwm convert --from` has options; most are for families not known here.
 def convert_from(
     source: str | Path,
     target: str | Path,
@@ -62,6 +62,7 @@ def convert_from(
     parameters: str | Path | Mapping[int, Parameters] | None = None,
     action_bounds: tuple[ArrayLike, ArrayLike] | int | None = None,
     varies: Literal["dynamics", "reward"] | None = None,
+    horizon: int | None = None,
     references: str | Path | References | None = None,
     warn: Callable[[str], object] = warnings.warn,
     on_progress: ProgressCallback | None = None,
@@ -83,6 +84,8 @@ def convert_from(
             the number of discrete actions. By default as the format says, else actions are in [-1, 1].
         varies: whether the tasks of a new family differ in their ``dynamics`` (the default) or only in their
             ``reward``.
+        horizon: steps after which an episode of a new family is truncated; by default those of the longest
+            one in the data, which may lack its last step.
         references: reference returns of a new family: a CSV file with the columns ``task,random,expert``, or
             task -> (random, expert).
         warn: called with what the user should know of how the data was read.
@@ -103,7 +106,7 @@ def convert_from(
     if family is None and format != "minari":
         raise InvalidInputError(f"{source}: the format {format} does not name the task family: give family=")
     chosen = parse_indices(tasks, range(MAX_TASKS)) if isinstance(tasks, str) else tasks
-    table = task_table(splits, parameters, varies, references)
+    table = task_table(splits, parameters, varies, horizon, references)
     bounds, count = _bounds(str(source), action_bounds)
     if format == "tensors":
         if table is not None or action_bounds is not None:
@@ -166,6 +169,7 @@ def task_table(
     splits: str | Mapping[int, Split] | None,
     parameters: str | Path | Mapping[int, Parameters] | None,
     varies: Literal["dynamics", "reward"] | None,
+    horizon: int | None,
     references: str | Path | References | None,
 ) -> TaskTable | None:
     """What a user says of the tasks of a new family; arguments as of :func:`convert_from`.
@@ -174,8 +178,10 @@ def task_table(
         NotFoundError: no such file.
         InvalidInputError: something else than what is expected.
     """
-    if splits is None and parameters is None and varies is None and references is None:
+    if all(value is None for value in (splits, parameters, varies, horizon, references)):
         return None
+    if horizon is not None and (not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1):
+        raise InvalidInputError(f"horizon: {shown(horizon)} is not a number of steps")
     if varies not in (None, "dynamics", "reward"):
         raise InvalidInputError(f"varies: {shown(varies)} is neither dynamics nor reward")
     if isinstance(splits, str):
@@ -193,12 +199,12 @@ def task_table(
     if isinstance(references, str | Path):
         references = read_reference_file(Path(references))
     facts = None
-    if varies is not None or references is not None:
+    if varies is not None or horizon is not None or references is not None:
         try:
             returns = (
                 None if references is None else {str(task): [*pair] for task, pair in references.items()}
             )
-            facts = FamilyFacts(varies=varies or "dynamics", references=returns)
+            facts = FamilyFacts(varies=varies or "dynamics", horizon=horizon, references=returns)
         except (ValidationError, TypeError) as error:
             raise InvalidInputError(
                 "references: expected two numbers for each task, the mean returns of random actions and of "

@@ -113,7 +113,7 @@ def write_converted(
     template = _template(source, family, known, table.facts)
     _check_references(table, chosen)
     mixtures: dict[int, list[BehaviourEntry]] = {}
-    border = Border(known)
+    border = Border(known, None if table.facts is None else table.facts.horizon)
     remarks = list(source.remarks)
     with building(target) as aside:
         for done, index in enumerate(chosen):

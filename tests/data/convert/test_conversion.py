@@ -51,6 +51,7 @@ def test_a_new_family_is_described_by_mappings(file: Path, tmp_path: Path) -> No
         parameters={4: {"mass": 2, "goal": (0, 1)}},
         action_bounds=([-2.0], [2.0]),
         varies="reward",
+        horizon=STEPS + 1,
         references={4: (-1.0, 12.0)},
         warn=said.append,
     )
@@ -58,6 +59,7 @@ def test_a_new_family_is_described_by_mappings(file: Path, tmp_path: Path) -> No
     assert (task.split, dict(task.parameters)) == ("id", {"mass": 2.0, "goal": (0.0, 1.0)})
     np.testing.assert_allclose(task.load().action[:, 0], [-1, -0.5, 0, 0.5, 1])
     assert not done.store.task_family.dynamics_vary
+    assert done.store.task_family.horizon == STEPS + 1
     assert done.store.task_family.reference_returns(4) == (-1.0, 12.0)
     assert said == [f"{file}: not read: note"]
     assert clwm_data.convert_to(done.store.path, tmp_path / "y.npz", "npz") == [str(tmp_path / "y.npz")]
@@ -122,6 +124,8 @@ def test_the_number_of_discrete_actions_comes_from_the_family(tmp_path: Path) ->
         ({"action_bounds": "4"}, "action_bounds: '4' is neither"),
         ({"action_bounds": True}, "action_bounds: True is neither"),
         ({"references": {0: (1.0,)}}, "references: expected two numbers for each task"),
+        ({"horizon": 0}, "horizon: 0 is not a number of steps"),
+        ({"horizon": 4}, "episode 0: has 5 steps, --horizon ends after 4"),
         ({"varies": "both"}, "varies: 'both' is neither dynamics nor reward"),
         ({"action_bounds": None}, "in Python action_bounds=(low, high)"),
         ({"format": "tensors", "splits": "train:0"}, "tensors take splits, parameters and actions from"),
