@@ -107,12 +107,24 @@ def _file(family: str) -> Path:
     return shipped if shipped.is_file() else own_references() / shipped.name
 
 
+def defines_scale(random: float, expert: float) -> bool:
+    """Whether the expert gets more than random actions; else better returns had lower scores, or none."""
+    return expert > random
+
+
+def no_scale(random: float, expert: float) -> str:
+    """What is wrong with references that define no scale."""
+    return (
+        f"random and expert return are {random} and {expert}: the expert's must be higher to define a scale"
+    )
+
+
 def normalised_return(returns: ArrayLike, random: float, expert: float) -> NDArray[np.float64]:
     """(R - random) / (expert - random) for returns of one task, in any shape.
 
     Raises:
-        InvalidInputError: the references are equal and define no scale.
+        InvalidInputError: the references define no scale.
     """
-    if random == expert:
-        raise InvalidInputError(f"random and expert return are both {random}: they define no scale")
+    if not defines_scale(random, expert):
+        raise InvalidInputError(no_scale(random, expert))
     return (np.asarray(returns, np.float64) - random) / (expert - random)

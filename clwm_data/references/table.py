@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clwm_data.bounded import read_csv
 from clwm_data.errors import InvalidInputError, NotFoundError
-from clwm_data.references import read_references
+from clwm_data.references import defines_scale, no_scale, read_references
 
 #: Task -> mean returns of random actions and of the expert.
 References = Mapping[int, tuple[float, float]]
@@ -29,7 +29,11 @@ def read_reference_file(path: Path) -> References:
                 f"{path}: random has {len(record.random)} returns, expert {len(record.expert)}: expected one "
                 "of each per task"
             )
-        return dict(enumerate(zip(record.random, record.expert, strict=True)))
+        pairs = dict(enumerate(zip(record.random, record.expert, strict=True)))
+        for task, pair in pairs.items():
+            if not defines_scale(*pair):
+                raise InvalidInputError(f"{path}: task {task}: {no_scale(*pair)}")
+        return pairs
     rows = read_csv(path)
     if not rows or [cell.strip() for cell in rows[0]] != HEADER:
         raise InvalidInputError(f"{path}: line 1: expected the columns {','.join(HEADER)}")
@@ -45,10 +49,8 @@ def read_reference_file(path: Path) -> References:
             raise InvalidInputError(
                 f"{path}: line {number}: expected a task that is not listed before, and two finite numbers"
             )
-        if random == expert:
-            raise InvalidInputError(
-                f"{path}: line {number}: random and expert return are equal: they define no scale"
-            )
+        if not defines_scale(random, expert):
+            raise InvalidInputError(f"{path}: line {number}: {no_scale(random, expert)}")
         table[task] = random, expert
     return table
 
@@ -58,7 +60,11 @@ def reference_of(references: References, task: int) -> tuple[float, float]:
 
     Raises:
         NotFoundError: there are none.
+        InvalidInputError: they define no scale.
     """
     if task not in references:
         raise NotFoundError(f"the references say nothing about task {task}: add it, or evaluate other splits")
-    return references[task]
+    random, expert = references[task]
+    if not defines_scale(random, expert):
+        raise InvalidInputError(f"the references of task {task}: {no_scale(random, expert)}")
+    return random, expert

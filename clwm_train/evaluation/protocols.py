@@ -92,13 +92,16 @@ def evaluate(
 
     Raises:
         InvalidInputError: no task has data for few-shot; too few train tasks have data for the mean prior or
-            for inference by the model; or a world model is needed, but the agent has none.
+            for inference by the model; a world model is needed, but the agent has none; or the family's
+            reference returns define no scale.
     """
     if settings.env is not None and not isinstance(family, ProvidedFamily):
         family = ProvidedFamily(family, settings.env)
     family.require_gymnasium()
-    evaluator = Evaluator(agent, family, tasks, settings, execution.threads or 1)
     evaluated = [index for split in settings.splits for index in family.split(split)]
+    for index in evaluated if family.has_references else ():
+        family.normalised_return(index, 0.0)  # what defines no scale is refused before anything is acted
+    evaluator = Evaluator(agent, family, tasks, settings, execution.threads or 1)
     plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
     for protocol in settings.protocols:
         chosen = (

@@ -31,6 +31,20 @@ def test_a_file_of_clwm_that_lacks_returns_is_refused(tmp_path: Path) -> None:
         read_reference_file(tmp_path / "x.yaml")
 
 
+def test_an_expert_below_random_actions_turns_no_scale_upside_down(tmp_path: Path) -> None:
+    """Better returns would have lower scores; columns that were exchanged are the likely cause."""
+    record = yaml.safe_load((FOLDER / "point-robot.yaml").read_text())
+    record["random"], record["expert"] = record["expert"], record["random"]
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(record))
+    with pytest.raises(ClwmError, match=r"x\.yaml: task 0: random and expert return are"):
+        read_reference_file(tmp_path / "x.yaml")
+    with pytest.raises(
+        ClwmError, match=r"references of task 4: random and expert return are 12\.0 and -1\.0"
+    ):
+        reference_of({4: (12.0, -1.0)}, 4)
+    assert reference_of({4: (-1.0, 12.0)}, 4) == (-1.0, 12.0)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -41,7 +55,11 @@ def test_a_file_of_clwm_that_lacks_returns_is_refused(tmp_path: Path) -> None:
         ("task,random,expert\n-1,1,2\n", "line 2: expected a task"),
         ("task,random,expert\n0,1,nan\n", "line 2: expected a task"),
         ("task,random,expert\n0,1,x\n", "line 2: expected a task"),
-        ("task,random,expert\n0,2,2\n", "line 2: random and expert return are equal"),
+        (
+            "task,random,expert\n0,2,2\n",
+            "line 2: random and expert return are 2.0 and 2.0: the expert's must be",
+        ),
+        ("task,random,expert\n0,1,2\n1,3,2\n", "line 3: random and expert return are 3.0 and 2.0"),
         ("\x00,\xff", "line 1: expected the columns"),
     ],
 )

@@ -77,6 +77,8 @@ def test_what_cannot_be_acted_in_is_said(trained: tuple[Run, Store]) -> None:
         )
     with pytest.raises(NotFoundError, match="say nothing about task 12"):
         evaluate_run(run, store, SETTINGS, env=make, references={9: (0.0, 9.0)})
+    with pytest.raises(InvalidInputError, match="references of task 12: random and expert return are 9"):
+        evaluate_run(run, store, SETTINGS, env=fails, references={9: (0.0, 9.0), 12: (9.0, 0.0)})
 
 
 def test_a_provided_family_is_a_family(trained: tuple[Run, Store]) -> None:
