@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clwm_data.edit.building import building, copy_task, description, edit, present, write_episodes
 from clwm_data.errors import InvalidInputError, NotFoundError
-from clwm_data.families.base import Split
+from clwm_data.families.base import SPLITS, Split
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
@@ -27,8 +27,8 @@ def select(
     target: Path | str,
     *,
     tasks: str | Collection[int] | None = None,
-    splits: Collection[Split] | None = None,
-    behaviours: Collection[str] | None = None,
+    splits: str | Collection[Split] | None = None,
+    behaviours: str | Collection[str] | None = None,
     min_return: float | None = None,
     episodes: Collection[int] | None = None,
     on_progress: Callable[[int, int], object] | None = None,
@@ -42,14 +42,14 @@ def select(
         source: the store to choose from; it is not changed.
         target: folder of the new store.
         tasks: only these tasks: their indices, or text such as ``"0-4,7"``.
-        splits: only tasks of these splits.
-        behaviours: only episodes by these policies (names as in the manifest).
+        splits: only tasks of these splits, or of this one.
+        behaviours: only episodes by these policies, or by this one (names as in the manifest).
         min_return: only episodes with at least this undiscounted return.
         episodes: only these episodes of each task, by their numbers from 0.
         on_progress: called with (tasks done, tasks to go through).
 
     Raises:
-        NotFoundError: no such store, or a task or a policy that it does not have.
+        NotFoundError: no such store, or a task, a split or a policy that it does not have.
         InvalidInputError: no episode passes.
         ConflictError: ``target`` is there already, or another process is making it.
         DamagedDataError: the store is damaged.
@@ -58,7 +58,10 @@ def select(
     store = open_store(source)
     if isinstance(tasks, str):
         tasks = parse_indices(tasks, list(store.tasks))
+    splits = [splits] if isinstance(splits, str) else splits  # type: ignore[list-item]
+    behaviours = [behaviours] if isinstance(behaviours, str) else behaviours
     _check_known("task", tasks, store.tasks)
+    _check_known("split", splits, SPLITS)
     policies = {entry.policy for task in store.tasks.values() for entry in task.record.behaviours}
     _check_known("behaviour", behaviours, policies)
     conditions = {

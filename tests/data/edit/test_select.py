@@ -104,3 +104,12 @@ def test_take_is_what_indexing_says(collected: Path) -> None:
     assert taken.episode_start.tolist() == [0, 40]
     with pytest.raises(ValueError, match="only some"):
         TaskArrays.from_episodes([expected[0], replace(expected[1], seed=None)])
+
+
+def test_one_split_and_one_behaviour_may_be_named_as_they_are(collected: Path, tmp_path: Path) -> None:
+    part = select(collected, tmp_path / "part.zarr", splits="id", behaviours="random")
+    assert {task.split for task in part} == {"id"}
+    assert part.record.edited is not None
+    assert part.record.edited.options == {"splits": "id", "behaviours": "random"}
+    with pytest.raises(ClwmError, match="has no split test; it has: id, ood, train"):
+        select(collected, tmp_path / "none.zarr", splits="test")
