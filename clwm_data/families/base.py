@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from clwm_data.families.simulation.simulator import Simulator
     from clwm_data.families.vector_env import TaskVectorEnv
 
+#: What can be the name of a family, which becomes a part of Gymnasium's ids.
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
 Split = Literal["train", "id", "ood"]
 SPLITS: tuple[Split, ...] = ("train", "id", "ood")
 

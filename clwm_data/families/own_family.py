@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
-from clwm_data.families.base import Split, Task, TaskFamily
+from clwm_data.families.base import NAME, Split, Task, TaskFamily
 from clwm_data.functions import FOREIGN_ERRORS, in_short
 from clwm_data.yaml_values import shown
 
 if TYPE_CHECKING:
     from clwm_data.families.simulation.simulator import Simulator
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 #: What a family has to have.
 REQUIRED = ("name", "benchmark", "summary", "observation_size", "action_size", "horizon")
 #: Key of a family's own attributes that says that its simulator was tried. (A set would need a hash.)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from clwm_data.families.base import Task
+from clwm_data.families.base import NAME, Task
 from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks, listed_tasks
 from clwm_data.strict import Finite, StrictModel, Text
+from clwm_data.yaml_values import shown
 
-FamilyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+FamilyName = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 #: ``package.module:name``.
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=300)]
+REFERENCE = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+Reference = Annotated[str, StringConstraints(pattern=f"^{REFERENCE}$", max_length=300)]
 
 #: Value of ``apply`` that means :mod:`clwm_data.families.simulation.mujoco_context`.
 MUJOCO_CONTEXT = "mujoco-context"
+
+
+Argument = bool | int | Finite | Text | None
 
 
 class ProbedFacts(StrictModel):
@@ -43,7 +49,8 @@ class FamilyDeclaration(StrictModel):
             ``gymnasium.Env``.
         horizon: agent steps after which an episode is truncated.
         tasks: a list of tasks, a grid, or ranges to sample from.
-        arguments: keyword arguments that all tasks share.
+        arguments: keyword arguments that all tasks share: numbers, texts, truth values, ``null``, or lists of
+            these.
         apply: how a task's parameters reach the environment: as keyword arguments by default; or
             ``package.module:function``, called with the environment and the parameters, which changes the
             environment or returns another; or ``mujoco-context``, which scales the physics of a MuJoCo model.
@@ -57,7 +64,7 @@ class FamilyDeclaration(StrictModel):
     env: Annotated[Text, StringConstraints(min_length=1, max_length=300)]
     horizon: int = Field(ge=1, le=1_000_000)
     tasks: list[ListedTask] | GridTasks | SampledTasks
-    arguments: dict[Text, bool | int | Finite | Text] = Field(default_factory=dict)
+    arguments: dict[Text, Argument | list[Argument]] = Field(default_factory=dict)
     apply: Reference | Literal["mujoco-context"] | None = None
     success: Text | None = None
     varies: Literal["dynamics", "reward"] = "dynamics"
@@ -72,6 +79,32 @@ class FamilyDeclaration(StrictModel):
                 f"{env!r} is neither a Gymnasium id such as Pendulum-v1 nor package.module:function"
             )
         return env
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _is_a_name(cls, name: object) -> object:
+        if isinstance(name, str) and not re.fullmatch(NAME, name):
+            raise ValueError(f"{shown(name)} cannot be the name of a family: use letters, digits and . _ -")
+        return name
+
+    @field_validator("apply", mode="before")
+    @classmethod
+    def _is_a_function(cls, apply: object) -> object:
+        if isinstance(apply, str) and apply != MUJOCO_CONTEXT and not re.fullmatch(REFERENCE, apply):
+            raise ValueError(f"expected package.module:function or {MUJOCO_CONTEXT}, found {shown(apply)}")
+        return apply
+
+    @field_validator("arguments", mode="before")
+    @classmethod
+    def _are_values(cls, arguments: object) -> object:
+        for name, value in arguments.items() if isinstance(arguments, dict) else ():
+            values = value if isinstance(value, list) else [value]
+            if not all(each is None or isinstance(each, bool | int | float | str) for each in values):
+                raise ValueError(
+                    f"{shown(name)} is {shown(value)}, expected a number, a text, a truth value or a list of "
+                    "these: a function (env: package.module:function) can make anything else"
+                )
+        return arguments
 
     @model_validator(mode="after")
     def _has_tasks(self) -> FamilyDeclaration:

@@ -45,7 +45,8 @@ def make_environment(
             f"family {declaration.name}: {declaration.env} needs the package {error.name}: install it"
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
-        raise NotFoundError(f"family {declaration.name}: {in_short(error)}") from error
+        hint = "" if is_code(declaration.env) else " (a function is written package.module:function)"
+        raise NotFoundError(f"family {declaration.name}: {in_short(error)}{hint}") from error
     except FOREIGN_ERRORS as error:
         values = ", ".join(f"{name}={value}" for name, value in arguments.items())
         raise UnavailableError(

@@ -38,6 +38,18 @@ DECLARATIONS = {
         f"{HEAD}arguments: {{g: .nan}}\ntasks: {{grid: {{q: [1.0]}}}}\n",
         "f.yaml:4: arguments.g: input should be a finite number, found nan",
     ),
+    "an argument in parts": (
+        f"{HEAD}arguments: {{g: {{a: 1}}}}\ntasks: {{grid: {{q: [1.0]}}}}\n",
+        "f.yaml:4: arguments: 'g' is keys with values (1 items), expected a number, a text",
+    ),
+    "a function without its module": (
+        f"{HEAD}apply: mine.make\ntasks: {{grid: {{q: [1.0]}}}}\n",
+        "f.yaml:4: apply: expected package.module:function or mujoco-context, found 'mine.make'",
+    ),
+    "a name with a blank": (
+        "name: a b\nenv: X-v0\nhorizon: 5\ntasks: {grid: {g: [1.0]}}\n",
+        "f.yaml:1: name: 'a b' cannot be the name of a family: use letters, digits and . _ -",
+    ),
     "a terminal's commands": (
         'name: mine\nenv: "Pend\\e[2J-v1"\nhorizon: 5\ntasks: {grid: {g: [1.0]}}\n',
         "f.yaml:2: env: ",
@@ -56,6 +68,15 @@ def test_one_line_at_once(name: str, tmp_path: Path) -> None:
     assert time.process_time() - begun < 2.0
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_arguments_may_be_lists_and_nothing(tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text(
+        f"{HEAD}arguments: {{a: [1, 2.5, x], b: null, c: true}}\ntasks: {{grid: {{q: [1.0]}}}}\n"
+    )
+    declaration = read_declaration(tmp_path / "f.yaml")
+    assert declaration.arguments == {"a": [1, 2.5, "x"], "b": None, "c": True}
+    assert type(declaration)(**declaration.model_dump()) == declaration
 
 
 def test_a_module_that_exits_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
