@@ -66,11 +66,13 @@ class YamlDocument:
         return f"{self.sources.get(path, self.source)}:{self.lines[path]}" if path else self.source
 
     def keys_of(self, path: Path_) -> Path_:
-        """The steps of a path that are in the file: Pydantic puts names of types between them."""
+        """The steps of a path that are in the document: Pydantic puts names of types between them."""
         keys: Path_ = ()
+        value: Any = self.data
         for step in path:
-            if (*keys, step) in self.lines:
-                keys = (*keys, step)
+            in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
+            if in_list or (isinstance(value, dict) and step in value):
+                keys, value = (*keys, step), value[step]
         return keys
 
 

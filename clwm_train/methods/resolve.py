@@ -70,6 +70,7 @@ def parse_override(override: str, option: str = "--set", example: str = "batch.t
         InvalidInputError: it is not of that form.
     """
     key, equals, text = override.partition("=")
+    key = key.strip()
     if not equals or not all(key.split(".")) or key.count(".") > MAX_YAML_DEPTH:
         raise InvalidInputError(f"{option} {printable(override)}: expected key=value, such as {example}")
     try:

@@ -30,6 +30,7 @@ from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.declared import FamilyDeclaration, declared_family
 from clwm_data.families.stored import FamilyDescription, StoredFamily
 from clwm_data.mistaken import not_there
+from clwm_data.paths import target_path
 from clwm_data.ranges import format_indices
 from clwm_data.store import Store
 from clwm_data.store.atomic import remove, replacing
@@ -258,8 +259,10 @@ def check_free(run: Run) -> None:
 
     Raises:
         ConflictError: the folder holds a run, or something else.
+        InvalidInputError: it cannot be a folder.
     """
     path = run.path
+    target_path(path)  # the root of the file system, and paths below a file, are refused
     if (path / RECORD).exists():
         changed = differences(open_run(path), run)
         other = f", but it was begun otherwise ({changed[0]})" if changed else ""

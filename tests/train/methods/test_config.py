@@ -67,6 +67,7 @@ def test_a_preset_sizes_only_what_a_method_has() -> None:
     ("override", "path", "value"),
     [
         ("batch.tasks=3", ("batch", "tasks"), 3),
+        (" batch.tasks = 3", ("batch", "tasks"), 3),
         ("iql.learning_rate=1e-2", ("iql", "learning_rate"), 0.01),
         ("context.hidden=[7, 8]", ("context", "hidden"), (7, 8)),
         ("iql.transitions=first", ("iql", "transitions"), "first"),
@@ -113,7 +114,9 @@ def test_later_set_wins() -> None:
         ("world_model.latent=continuous", "cross-entropy needs latent discrete"),
         ("world_model.levels=[5,1]", r"world_model\.levels\[1\]"),
         ("world_model=null", "needs a world_model"),
-        ("policy=mixtur", r"policy\.head: .*'mixtur'"),
+        ("policy=mixtur", r"--set: policy: .*'mixtur'"),
+        ("data.reward_scale=0", r"--set: data\.reward_scale: input should be greater than 0, found 0$"),
+        ("data.reward_scale=.nan", r"--set: data\.reward_scale: input should be a finite number, found nan$"),
         ("policy.components=0", r"policy\.components: .*greater than or equal to 1"),
         ("policy.log_std_min=nan", r"policy\.log_std_min: .*nan"),
         ("policy.log_std_min=.nan", r"policy\.log_std_min: .*found nan"),

@@ -11,7 +11,7 @@ from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_train import open_run
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.finding import find_run
-from clwm_train.runs.run import Run, describe_run, discard_unbegun, write_run
+from clwm_train.runs.run import Run, check_free, describe_run, discard_unbegun, write_run
 from clwm_train.runs.same_data import check_same_data
 from tests.train.runs.test_checkpoint import run_in
 
@@ -47,6 +47,16 @@ def test_the_folder_of_a_new_run_may_exist_and_stays(
     assert open_run(path).record.seeds == (3,)
     discard_unbegun(run_in(path))
     assert not folder.exists() or not any(folder.iterdir())
+
+
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, words in (
+        ("/", "is the root of the file system"),
+        (tmp_path / "file/x", "file is a file, not"),
+    ):
+        with pytest.raises(InvalidInputError, match=words):
+            check_free(run_in(Path(path)))
 
 
 def test_files_that_are_missing_or_wrong_are_named_with_what_to_do(tmp_path: Path) -> None:
