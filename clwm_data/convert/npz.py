@@ -96,6 +96,8 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
     files = files_below(Path(path), (".npz",))
     headers = [_headers(file) for file in files]
     columns = [find_columns(header, str(file)) for file, header in zip(files, headers, strict=True)]
+    for file, header, names in zip(files, headers, columns, strict=True):
+        _refuse_objects(file, header, names.values())
     options = {
         "from": "npz",
         "observations after last steps": "; ".join(sorted({last_observations(names) for names in columns})),
@@ -231,6 +233,14 @@ def _headers(file: Path) -> dict[str, _Header]:
     return headers
 
 
+def _refuse_objects(file: Path, header: Mapping[str, _Header], names: Collection[str]) -> None:
+    for name in names:
+        if header[name].dtype.hasobject:
+            raise InvalidInputError(
+                f"{file}: {name}: holds Python objects, not numbers: save one row per step, all of a width"
+            )
+
+
 def _read(file: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
     """Some arrays of a file.
 
@@ -238,11 +248,6 @@ def _read(file: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
         DamagedDataError: it cannot be read.
         InvalidInputError: one of them holds Python objects.
     """
-    headers = _headers(file)
-    for name in names:
-        if headers[name].dtype.hasobject:
-            raise InvalidInputError(
-                f"{file}: {name}: holds Python objects, not numbers: save one row per step, all of a width"
-            )
+    _refuse_objects(file, _headers(file), names)
     with reading(file), np.load(file, allow_pickle=False) as loaded:
         return {name: loaded[name] for name in names}
