@@ -153,8 +153,9 @@ def document() -> Iterator[str]:
     if missing:
         yield f"- Families without trained policies: {', '.join(f'`{family.name}`' for family in missing)}."
     yield (
-        "- Better experts. Those of `cheetah-ls`, `finger-speed` and `finger-ls` lie 2, 1 and 3 % below"
-        " what the SPC paper's agents reach (945, 943, 972 on average). Whether a hopper learns to leap "
+        "- Better experts. Those of `cheetah-ls`, `finger-speed` and `finger-ls` return 937, 927 and 961 on "
+        "id tasks; 935 to 945, 943 and 972 are quoted, second-hand, for SPC's agents. Whether a hopper "
+        "learns to leap "
         "depends on the seed and the tasks: four of twelve runs did not get beyond 400 in the 27,000 to "
         "100,000 steps they were given, and `hopper-friction` stays there on tasks 34-39, where the agent "
         "of task 37 alone did not get as far. `ant-dir`, `cheetah-speed` and `walker-mass` still improved "
