@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import NotFoundError
-from clwm_data.families.base import Split
+from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.families.base import SPLITS, Split
 from clwm_data.memory import TooLargeError, available_memory
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.yaml_values import shown
 
 if TYPE_CHECKING:
     from clwm_data.store.reader import Store
 
+#: Tasks of a store: their indices, one index, or text such as ``0-4,7``; ``None``: all.
+TaskChoice = Collection[int] | int | str | None
 #: Bytes of a transition's task, episode and behaviour.
 INDEX_BYTES = 8 + 8 + 2
 
 
-def chosen_tasks(store: Store, tasks: Collection[int] | None, split: Split | None) -> list[int]:
+def chosen_tasks(store: Store, tasks: TaskChoice, split: Split | None) -> list[int]:
     """Indices of the store's tasks that are among ``tasks`` and of ``split``, ascending.
 
     Raises:
         NotFoundError: a task that the store does not hold.
+        InvalidInputError: no selection of tasks, or not ``train``, ``id`` or ``ood``.
     """
+    if split is not None and split not in SPLITS:
+        raise InvalidInputError(f"{store.path}: a split is one of {', '.join(SPLITS)}, not {shown(split)}")
+    if isinstance(tasks, str):
+        tasks = parse_indices(tasks, [*store.tasks])
+    elif isinstance(tasks, int | Integral):
+        tasks = [int(tasks)]
     for index in tasks or ():
         if index not in store.tasks:
-            raise NotFoundError(f"{store.path}: holds no task {index}; it has: {format_indices(store.tasks)}")
+            raise NotFoundError(
+                f"{store.path}: holds no task {shown(index)}; it has: {format_indices(store.tasks)}"
+            )
     return [
         index
         for index in store.tasks

@@ -8,7 +8,7 @@ decoded, and their values before anything is computed from them (see :mod:`~clwm
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from clwm_data.manifest import Manifest
 from clwm_data.paths import real_path
 from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import Episode
-from clwm_data.store.flat import chosen_tasks, flat_arrays
+from clwm_data.store.flat import TaskChoice, chosen_tasks, flat_arrays
 from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, task_folder
 from clwm_data.store.overview import as_html, as_line
 from clwm_data.store.replacement import settle
@@ -138,6 +138,10 @@ class Store:
             raise NotFoundError(f"{self.path}: holds no task {index}; it has {format_indices(self.tasks)}")
         return self.tasks[index]
 
+    def __fspath__(self) -> str:
+        """Path of the folder: what takes the path of a store takes the store, too."""
+        return str(self.path)
+
     def __repr__(self) -> str:
         return as_line(self)
 
@@ -148,7 +152,11 @@ class Store:
         return Store, (self.path, self.root, self._fetch)
 
     def split(self, split: Split) -> tuple[int, ...]:
-        """Indices of the tasks of one split that are here, ascending."""
+        """Indices of the tasks of one split that are here, ascending.
+
+        Raises:
+            InvalidInputError: it is not ``train``, ``id`` or ``ood``.
+        """
         return tuple(chosen_tasks(self, None, split))
 
     def make_env(self, task: int, *, render_mode: str | None = None) -> TaskEnv:
@@ -161,12 +169,12 @@ class Store:
         return self.task_family.make_env(self[task].index, render_mode=render_mode)
 
     def episodes(
-        self, tasks: Collection[int] | None = None, split: Split | None = None, *, verify: bool = True
+        self, tasks: TaskChoice = None, split: Split | None = None, *, verify: bool = True
     ) -> Iterator[tuple[int, Episode]]:
         """Every episode with the index of its task; one task at a time is in memory.
 
         Args:
-            tasks: only these.
+            tasks: only these: indices, one of them, or text such as ``"0-4,7"``.
             split: only tasks of this split.
             verify: as :meth:`StoredTask.load` does.
 
@@ -179,12 +187,12 @@ class Store:
                 yield index, episode
 
     def to_arrays(
-        self, tasks: Collection[int] | None = None, split: Split | None = None, *, verify: bool = True
+        self, tasks: TaskChoice = None, split: Split | None = None, *, verify: bool = True
     ) -> dict[str, NDArray[Any]]:
         """All transitions, one row each, copied into flat arrays of the M transitions of all chosen tasks.
 
         Args:
-            tasks: only these.
+            tasks: only these: indices, one of them, or text such as ``"0-4,7"``.
             split: only tasks of this split.
             verify: as :meth:`StoredTask.load` does.
 
@@ -203,7 +211,7 @@ class Store:
         return flat_arrays(self, chosen_tasks(self, tasks, split), verify=verify)
 
     def to_tensordict(
-        self, tasks: Collection[int] | None = None, split: Split | None = None, *, verify: bool = True
+        self, tasks: TaskChoice = None, split: Split | None = None, *, verify: bool = True
     ) -> TensorDict:
         """The arrays of :meth:`to_arrays` as a TensorDict of batch size [M], by the same names.
 
@@ -219,7 +227,7 @@ class Store:
     def torch_dataset(
         self,
         horizon: int | None = None,
-        tasks: Collection[int] | None = None,
+        tasks: TaskChoice = None,
         split: Split | None = None,
         *,
         verify: bool = True,
@@ -228,7 +236,7 @@ class Store:
 
         Args:
             horizon: items are windows of that many consecutive steps; by default they are transitions.
-            tasks: only these.
+            tasks: only these: indices, one of them, or text such as ``"0-4,7"``.
             split: only tasks of this split.
             verify: as :meth:`StoredTask.load` does.
 

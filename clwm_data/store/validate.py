@@ -38,7 +38,7 @@ KEPT_BYTES = 2**30
 SMALL_BYTES = 4096
 
 
-def validate(path: Path | str, on_progress: Callable[[int], object] | None = None) -> list[Finding]:
+def validate(path: Path | str | Store, on_progress: Callable[[int], object] | None = None) -> list[Finding]:
     """Check a whole store; an empty list means that it is sound. ``on_progress`` is called with the index of
     each task that was checked.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.families.provided import MakeEnvironment, ProvidedFamily, function_name
+from clwm_data.opening import open_store
 from clwm_data.references.table import References, reference_of
 from clwm_data.store import Store
 from clwm_train.evaluation.protocols import SILENT, Callbacks, add_normalised, evaluate
@@ -14,7 +15,7 @@ from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
 from clwm_train.out_of_memory import memory_errors
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
-from clwm_train.runs.loading import load_agent
+from clwm_train.runs.loading import load_agent, run_at
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_EVALUATION, DEFAULT_EXECUTION, EvaluationSettings, Execution
 
@@ -23,8 +24,8 @@ REMEDY = "evaluate fewer episodes at a time (Execution.lanes), or on a larger ma
 
 
 def evaluate_run(
-    run: Run,
-    store: Store,
+    run: Run | str | Path,
+    store: Store | str | Path,
     settings: EvaluationSettings = DEFAULT_EVALUATION,
     *,
     env: MakeEnvironment | None = None,
@@ -36,8 +37,8 @@ def evaluate_run(
     """Evaluate the agent of a run. (Eight parameters: all but the first two are optional.)
 
     Args:
-        run: the trained run.
-        store: store of the run's family, for the contexts.
+        run: the trained run: opened, its folder, or ``user/repo`` on the Hub.
+        store: store of the run's family, for the contexts: opened, or anything that ``open_store`` takes.
         settings: settings of the evaluation.
         env: makes the environment of a task from its index and its parameters (a dict), in place of the
             family; its name becomes a part of the settings.
@@ -51,6 +52,7 @@ def evaluate_run(
         InvalidInputError: the store is of another family, or as for :func:`~clwm_train.evaluation.evaluate`.
         ClwmError: the run has no checkpoint, or it is damaged.
     """
+    run, store = run_at(run), open_store(store)
     if store.family != run.record.family:
         raise InvalidInputError(
             f"{store.path}: holds tasks of {store.family}, {run.path} was trained on {run.record.family}: "

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clwm_data.errors import InvalidInputError
 from clwm_data.families import SPLITS, TaskFamily
 from clwm_data.pages.charts import Chart, LegendEntry
 from clwm_data.pages.palette import scale_class
@@ -46,8 +47,13 @@ def point_robot_figure(
         tasks: data of the tasks, for their contexts.
         path: SVG file.
         seed: seed of the contexts.
+
+    Raises:
+        InvalidInputError: the family's tasks have no goal and angle.
     """
     indices = sorted(tasks)
+    if not all({"goal", "angle"} <= {*family.task(index).parameters} for index in indices):
+        raise InvalidInputError(f"{family.name}: its tasks have no goal and angle: draw a point robot's")
     z = infer_tasks(agent, [tasks[index] for index in indices], 600, seed)
     episodes = roll_out(PolicyActor(agent), family, indices, FixedBelief(z), [seed] * len(indices))
     goals = {index: np.asarray(family.task(index).parameters["goal"]).tolist() for index in indices}

@@ -81,6 +81,32 @@ def test_choosing_tasks(collected: Path) -> None:
         store.to_arrays(tasks=[0], split="train")
 
 
+def test_tasks_are_chosen_by_indices_an_index_or_text(collected: Path) -> None:
+    store = clwm_data.open_store(collected)
+    for one in (6, np.int64(6), "6"):
+        assert set(store.to_arrays(tasks=one)["task"]) == {6}  # type: ignore[arg-type]
+    assert set(store.to_arrays(tasks="0-6,12")["task"]) == {*store.tasks} & {*range(7), 12}
+    assert {index for index, _ in store.episodes("12")} == {12}
+    assert len(store.torch_dataset(tasks=6)) == len(store[6].load().reward)
+    with pytest.raises(ClwmError, match="no task 1;"):
+        store.to_arrays(tasks="1")
+    with pytest.raises(ClwmError, match="holds no task '6'"):
+        store.to_arrays(tasks=["6"])  # type: ignore[list-item]
+
+
+def test_a_split_is_one_of_three(collected: Path) -> None:
+    store = clwm_data.open_store(collected)
+    for use in (store.split, lambda split: store.to_arrays(split=split)):
+        with pytest.raises(ClwmError, match="a split is one of train, id, ood, not 'test'"):
+            use("test")  # type: ignore[arg-type]
+
+
+def test_an_open_store_stands_for_its_path(collected: Path) -> None:
+    store = clwm_data.open_store(collected)
+    assert Path(store) == store.path
+    assert clwm_data.validate(store) == []
+
+
 def test_a_store_on_a_web_server(site: Site, collected: Path) -> None:
     here, there = clwm_data.open_store(collected), clwm_data.open_store(site.url + "/")
     assert there.tasks[6].parameters == here.tasks[6].parameters

@@ -34,6 +34,7 @@ def trained(tmp_path: Path) -> tuple[Run, Store]:
 def test_every_task_is_acted_in_as_long_as_the_data(trained: tuple[Run, Store]) -> None:
     run, store = trained
     evaluation = evaluate_run(run, store, SETTINGS, env=make)
+    assert evaluate_run(str(run.path), store.path, SETTINGS, env=make).results == evaluation.results
     assert evaluation.settings.env == MADE
     for result in evaluation.plain_results()[0].values():
         assert result["id"]["tasks"] == {"9": 6 * 1.5, "12": 6 * 2.5}

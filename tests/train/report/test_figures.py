@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
-from clwm_train.report.point_robot_figure import principal_plane
+from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
+from clwm_train.report.point_robot_figure import point_robot_figure, principal_plane
 
 
 def test_principal_plane_of_points_on_a_tilted_plane_keeps_their_distances() -> None:
@@ -22,3 +27,10 @@ def test_share_of_variance_by_hand() -> None:
     points = np.array([[2.0, 0, 0], [-2, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
     assert principal_plane(points)[1] == pytest.approx(10 / 12)
     assert principal_plane(np.ones((4, 3)))[1] == 1.0
+
+
+def test_only_a_point_robot_is_drawn(tmp_path: Path) -> None:
+    tasks: Any = {0: None}
+    with pytest.raises(ClwmError, match="cheetah-vel: its tasks have no goal and angle"):
+        point_robot_figure(cast(Any, None), get_family("cheetah-vel"), tasks, tmp_path / "x.svg")
+    assert not list(tmp_path.iterdir())
