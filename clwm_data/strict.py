@@ -93,8 +93,10 @@ def build_model(model: type[Model], document: YamlDocument) -> Model:
 def first_mistake(error: ValidationError) -> str:
     """The first mistake in metadata that a program wrote: where it is, and what was expected."""
     first = error.errors(include_url=False)[0]
-    message = printable(first["msg"], 300)
-    return f"attribute {printable(dotted(tuple(first['loc'])), 300)}: {message[:1].lower()}{message[1:]}"
+    stated = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+    message = printable(stated, 300)
+    where = f"attribute {printable(dotted(tuple(first['loc'])), 300)}: " if first["loc"] else ""
+    return f"{where}{message[:1].lower()}{message[1:]}"
 
 
 def _message(model: type[BaseModel], path: Path_, error: Any) -> str:

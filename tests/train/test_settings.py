@@ -53,6 +53,19 @@ def other_settings(field: str) -> EvaluationSettings:
     return EvaluationSettings(**{field: OTHER[field]})
 
 
+def as_evaluated_with(evaluation: Evaluation, settings: EvaluationSettings) -> Evaluation:
+    """The evaluation as if it had been asked for with other settings."""
+    results = [
+        {
+            protocol: {split: result for split, result in splits.items() if split in settings.splits}
+            for protocol, splits in protocols.items()
+            if protocol in settings.protocols
+        }
+        for protocols in evaluation.results
+    ]
+    return evaluation.model_copy(update={"settings": settings, "results": results})
+
+
 def test_there_is_another_value_of_every_field() -> None:
     assert sorted(OTHER) == FIELDS
     for field in FIELDS:
@@ -89,7 +102,7 @@ def test_a_sweep_does_not_take_another_evaluation_for_its_own(folder: Path, fiel
     (own,) = read_evaluations(run)
     assert job_state(job).stage == "done"
     settings = own.settings.model_copy(update={field: OTHER[field]})
-    other = own.model_copy(update={"settings": settings})
+    other = as_evaluated_with(own, settings)
     (run.path / "evaluations" / own.name).unlink()
     file = save_evaluation(run, other)
     try:
@@ -107,7 +120,7 @@ def test_a_report_refuses_evaluations_of_two_kinds(tmp_path: Path, field: str) -
     second = invent_run(tmp_path, "cheetah-vel", "focal", 0.8, method="focal")
     (kept,) = read_evaluations(second)
     (second.path / "evaluations" / kept.name).unlink()
-    save_evaluation(second, kept.model_copy(update={"settings": other_settings(field)}))
+    save_evaluation(second, as_evaluated_with(kept, other_settings(field)))
     values = f"{field} {shown(getattr(DEFAULT_EVALUATION, field))} and {shown(OTHER[field])}"
     with pytest.raises(ConflictError) as refused:
         choose_evaluations([first, second])

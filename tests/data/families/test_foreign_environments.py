@@ -39,7 +39,10 @@ ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
     "nothing": (lambda: None, "step failed: TypeError"),
     "an object": (lambda: (object(), 1.0, False, False, {}), "step failed: TypeError"),
     "a longer one": (lambda: (np.zeros(5), 1.0, False, False, {}), "step failed: ValueError"),
-    "a list of rewards": (lambda: (np.zeros(2), [1.0], False, False, {}), "step failed: TypeError"),
+    "a list of rewards": (
+        lambda: (np.zeros(2), [1.0, 2.0], False, False, {}),
+        "step 3: the reward is a list (2 items), expected a number",
+    ),
 }
 
 

@@ -142,6 +142,7 @@ def _with_behaviours(run: Run, lower: dict[str, float]) -> None:
             del seed["zero-shot"]
             for entry in seed["few-shot"].values():
                 entry["tasks"] = {task: value - amount for task, value in entry["tasks"].items()}
+                entry["return_mean"] -= amount
         settings = kept.settings.model_copy(update={"protocols": ("few-shot",), "context_behaviour": name})
         document = {**json.loads(kept.model_dump_json()), "results": results}
         changed = type(kept).model_validate({**document, "settings": settings.model_dump(mode="json")})

@@ -162,9 +162,9 @@ def test_a_run_on_data_that_was_published_later(hub: HubServer, collected: Path,
     assert yaml.safe_load(files["run.yaml"])["origin"]["revision"] == commit
     front = yaml.safe_load(files["README.md"].decode().split("---\n")[1])
     assert front["datasets"] == ["user/data"]
-    record = run / "run.yaml"
-    text = yaml.safe_load(record.read_text())
-    record.write_text(yaml.safe_dump({**text, "store_sha256": "0" * 64}))
+    for record in (run / "run.yaml", *run.glob("checkpoints/*/checkpoint.yaml")):  # trained on other data
+        text = yaml.safe_load(record.read_text())
+        record.write_text(yaml.safe_dump({**text, "store_sha256": "0" * 64}))
     with pytest.raises(ClwmError, match="user/data: holds other data than"):
         publish_run(run, "user/agent", dataset="user/data")
 

@@ -59,8 +59,8 @@ def test_every_part_of_a_method_ends_in_a_line(
 def test_the_last_good_checkpoint_is_kept(store: Store, tmp_path: Path) -> None:
     run = new_run(tmp_path / "run", store, "spc")
     train_run(run, store, steps=4)
-    config = run.path / "config.yaml"
-    config.write_text(config.read_text().replace("learning_rate: 0.001", "learning_rate: 1.0e+30"))
+    for config in (run.path / "config.yaml", *run.checkpoints.glob("*/checkpoint.yaml")):
+        config.write_text(config.read_text().replace("learning_rate: 0.001", "learning_rate: 1.0e+30"))
     with pytest.raises(DivergedError, match=r"the last good checkpoint is .*step-0000000\d\d"):
         train_run(open_run(run.path), store)
     assert latest_checkpoint(run.checkpoints).name >= "step-000000004"
