@@ -76,10 +76,10 @@ def parts(*known: str) -> Complete:
 
 def stores() -> list[str]:
     """Names of the stores under ``data/``."""
-    from clwm_data.opening import DATA
+    from clwm_data.opening import DATA, stores_in
     from clwm_data.paths import SUFFIX
 
-    return sorted(path.name.removesuffix(SUFFIX) for path in DATA.glob(f"*{SUFFIX}"))
+    return [path.name.removesuffix(SUFFIX) for path in stores_in(DATA)]
 
 
 def runs() -> list[str]:

@@ -72,7 +72,9 @@ def _cell(key: str, value: Any) -> str:
 
 def list_here(data: Path, runs: Path) -> dict[str, Any]:
     """The stores below a folder, and the runs below another, however deep experiments put them."""
-    stores = [_store_entry(path) for path in sorted(data.glob("*.zarr"))]
+    from clwm_data.opening import stores_in
+
+    stores = [_store_entry(path) for path in stores_in(data)]
     folders = sorted(record.parent for record in runs.glob("**/run.yaml"))
     return {"stores": stores, "runs": [_run_entry(path) for path in folders]}
 

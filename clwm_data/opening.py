@@ -119,6 +119,12 @@ def locate_here(text: str | Path, folder: Path | None = None) -> Path:
     return path
 
 
+def stores_in(folder: Path) -> list[Path]:
+    """What in a folder can be named as a store there, with ``.zarr`` or without, in the order of names."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in entries if path.suffix == SUFFIX or (path / METADATA).is_file())
+
+
 def is_meant_as_path(text: str) -> bool:
     """Whether a text that could name a repository is more likely a mistyped path."""
     first = text.split("/")[0]
@@ -145,6 +151,10 @@ def _local(text: str, folder: Path | None) -> Path | None:
         for name in dict.fromkeys((text if text.endswith(SUFFIX) else f"{text}{SUFFIX}", f"{text}{SUFFIX}")):
             if (named := _settled(folder / name)).exists():
                 return named
+        if (
+            (named := _settled(folder / text)) / METADATA
+        ).is_file():  # collected with --out, without the suffix
+            return named
     if not path.exists() and Path(text).is_symlink():
         raise NotFoundError(f"{text}: is a link to {Path(text).readlink()}, where nothing is")
     return path if path.exists() else None
@@ -162,7 +172,7 @@ def _no_store(text: str, folder: Path | None, elsewhere: str) -> NotFoundError:
         named = DATA / f"{text.removesuffix(SUFFIX)}{SUFFIX}"
         hint = f": did you mean {named.as_posix()}?" if named.exists() else ""
         return NotFoundError(f"no store {text!r}: neither a path{elsewhere}{hint}")
-    names = sorted(entry.stem for entry in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    names = [path.name.removesuffix(SUFFIX) for path in stores_in(folder)]
     hint = f"stores under {folder}/: {', '.join(names)}" if names else "`clwm collect MANIFEST` makes one"
     if close := suggestion(Path(text).name.removesuffix(SUFFIX), names):
         hint = f"{close} ({hint})"

@@ -13,7 +13,7 @@ import pytest
 import clwm_data
 from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_data.hub.reference import HubReference
-from clwm_data.opening import DATA, locate, locate_here, open_store
+from clwm_data.opening import DATA, locate, locate_here, open_store, stores_in
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +78,18 @@ def test_a_folder_that_is_no_store_does_not_hide_one_of_its_name(collected: Path
     assert locate("./tiny", DATA) == here / "tiny"  # said to be a path
     shutil.copytree(collected, "tiny", dirs_exist_ok=True)
     assert locate("tiny", DATA) == here / "tiny"
+
+
+def test_a_store_without_the_suffix_has_a_name_too(collected: Path, here: Path) -> None:
+    """As ``clwm collect --out data/mine`` makes it."""
+    shutil.copytree(collected, here / "data/mine")
+    (here / "data/notes").mkdir()
+    assert locate("mine", DATA) == here / "data/mine"
+    assert [path.name for path in stores_in(DATA)] == ["mine"]
+    with pytest.raises(NotFoundError, match="did you mean mine"):
+        locate("mime", DATA)
+    shutil.copytree(collected, here / "data/mine.zarr")
+    assert locate("mine", DATA) == here / "data/mine.zarr"
 
 
 def test_a_name_that_ends_in_zarr() -> None:
