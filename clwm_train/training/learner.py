@@ -19,6 +19,7 @@ from clwm_train.model.backbones import RolloutActorCritic, Transitions
 from clwm_train.model.world_model import WorldModel
 from clwm_train.objectives import Objective, Representation, Sizes, make_objectives
 from clwm_train.training.clipping import clip_by_seed
+from clwm_train.training.descent import Descent
 from clwm_train.training.graph_function import GraphFunction
 from clwm_train.training.precision import use_bf16
 from clwm_train.training.profile import part
@@ -68,6 +69,7 @@ class Learner(nn.Module):
         if config.precision == "bf16":
             use_bf16(self)
         self.optimisers = self._make_optimisers(objectives)
+        self._descents = {name: Descent(optimiser) for name, optimiser in self.optimisers.items()}
         self.compiles = compiles
 
         settings = [
@@ -291,7 +293,7 @@ class Learner(nn.Module):
     def _descend(self, loss: Tensor, parts: Sequence[str], what: str) -> None:
         with part(f"{what} backward"):
             for name in parts:
-                self.optimisers[name].zero_grad(set_to_none=True)
+                self._descents[name].clear()
             loss.sum().backward()  # type: ignore[no-untyped-call]
         with part("optimisers"):
             if self.config.max_gradient_norm is not None:
@@ -299,7 +301,7 @@ class Learner(nn.Module):
                 parameters = (parameter for group in groups for parameter in group["params"])
                 clip_by_seed(parameters, len(self.agent.seeds), self.config.max_gradient_norm)
             for name in parts:
-                self.optimisers[name].step()
+                self._descents[name].step()
 
 
 def _world_model_groups(model: WorldModel, config: WorldModelConfig) -> list[dict[str, Any]]:

@@ -285,10 +285,12 @@ class Trainer:
 
 
 def optimiser_state(learner: Learner) -> dict[str, Tensor]:
-    """The optimisers' tensors by ``optimiser.<parameter>:<field>``."""
+    """The optimisers' tensors by ``optimiser.<parameter>:<field>``. Counts may be parts of one tensor, which
+    a file of tensors cannot say: they are copied.
+    """
     names = {parameter: name for name, parameter in learner.named_parameters()}
     return {
-        f"optimiser.{names[parameter]}:{field}": value
+        f"optimiser.{names[parameter]}:{field}": value.clone() if value.dim() == 0 else value
         for optimiser in learner.optimisers.values()
         for group in optimiser.param_groups
         for parameter in group["params"]

@@ -23,11 +23,15 @@ class EmaCopy(nn.Module, Generic[Network]):
         super().__init__()
         self.network: Network = copy.deepcopy(network).requires_grad_(False)
         self.tau = tau
+        #: The network that it was last moved to, and both networks' parameters, which take long to list.
+        self._known: tuple[Network, list[Tensor], list[Tensor]] | None = None
 
     @torch.no_grad()
     def update(self, network: Network) -> None:
         """Move towards ``network``."""
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), self.tau)
+        if self._known is None or self._known[0] is not network:
+            self._known = network, list(self.network.parameters()), list(network.parameters())
+        torch._foreach_lerp_(*self._known[1:], self.tau)
 
     @torch.no_grad()
     def forward(self, *inputs: Tensor) -> Any:
