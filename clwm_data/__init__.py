@@ -102,7 +102,7 @@ _LAZY = {
     "convert_from": "convert.conversion",
     "convert_to": "convert.conversion",
     "delete_episodes": "edit",
-    "get_family": "families.declared.reading",
+    "get_family": "families.declared.reading:find_family",  # which takes files, too
     "load_manifest": "manifest",
     "merge": "edit",
     "open_store": "opening",
@@ -117,11 +117,10 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "get_family":  # the one for users takes files, too
-        return import_module(f"{__name__}.{_LAZY[name]}").find_family
-    if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute or name)
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,27 @@ SLOW = (
     ),
     *("train/methods/test_methods.py", "train/methods/test_fuzz.py", "train/analysis", "train/runs"),
 )
-#: Files that take longest; they come first, so that no process is left alone with one of them at the end.
-SLOWEST = (
-    *("train/training/test_compiler.py", "train/training/test_graph_function.py", "docs/test_tutorials.py"),
-    *("test_bench.py", "data/collection/test_crash.py", "data/behaviour_training", "cli"),
-)
+#: Seconds that the files which take longest need on a core, roughly. They are begun first, by all processes,
+#: so that none is left alone with one of them at the end.
+SLOWEST = {
+    "docs/test_tutorials.py": 250,
+    "test_bench.py": 170,
+    "cli/test_compiled.py": 130,
+    "train/training/test_compiler.py": 90,
+    "data/behaviour_training/test_training_run.py": 65,
+    "data/collection/test_crash.py": 65,
+    "data/behaviour_training/test_update.py": 45,
+    "cli/test_train_verbs.py": 40,
+    "cli/test_sweep.py": 40,
+    "train/training/test_fast_path.py": 35,
+    "train/model/test_backbones.py": 30,
+    "docs/test_results.py": 30,
+    "docs/test_pages.py": 25,
+    "train/training/test_graph_function.py": 20,
+    "cli/test_foreign_data.py": 20,
+    "train/training/test_on_a_device.py": 15,
+    "train/data/test_mapped.py": 15,
+}
 Clwm = Callable[..., subprocess.CompletedProcess[str]]
 #: (arguments) -> exit code, stdout, stderr
 Call = Callable[..., tuple[int, str, str]]
@@ -76,12 +93,29 @@ def memory_is_plenty() -> bool:
     return free >= PLENTY and not system.f_flag & os.ST_NOEXEC
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests, and put the slowest files first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow tests, and let each process begin with its share of the slowest files."""
     for item in items:
         if name_of(item).startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: not name_of(item).startswith(SLOWEST))
+    items[:] = dealt(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def dealt(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
+    """The tests in the order of the processes that begin with them: pytest-xdist gives the first process the
+    first part of the list, all parts as long; what one of them has not begun, others steal from its end.
+    """
+    size = -(-len(items) // processes)
+    parts: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    seconds = [0] * processes
+    for name, needed in SLOWEST.items():
+        least = seconds.index(min(seconds))
+        parts[least] += [item for item in items if name_of(item) == name]
+        seconds[least] += needed
+    rest = iter([item for item in items if name_of(item) not in SLOWEST])
+    for part in parts:
+        part += islice(rest, max(0, size - len(part)))
+    return [*(item for part in parts for item in part), *rest]
 
 
 def name_of(item: pytest.Item) -> str:

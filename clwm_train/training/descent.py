@@ -7,6 +7,7 @@ same to the bit; the optimiser keeps its state.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ class _Group(NamedTuple):
     squares: list[Tensor]
     counts: list[Tensor]
     #: All counts, which are its elements.
-    count: Tensor
+    all_counts: Tensor
 
 
 class Descent:
@@ -56,8 +57,8 @@ class Descent:
             self._optimiser.step()
             return
         first = 0
-        for options, parameters, means, squares, counts, count in self._groups:
-            count.add_(1)
+        for options, parameters, means, squares, counts, all_counts in self._groups:
+            all_counts.add_(1)
             self._kernel(
                 parameters,
                 gradients[first : first + len(parameters)],
@@ -105,11 +106,11 @@ def _kernel(optimiser: torch.optim.Optimizer) -> Any:
     return getattr(torch, "_fused_adamw_" if decoupled else "_fused_adam_", None)
 
 
-def _group(state: dict[nn.Parameter, dict[str, Tensor]], options: dict[str, Any]) -> _Group:
+def _group(state: Mapping[Any, dict[str, Tensor]], options: dict[str, Any]) -> _Group:
     states = [state[parameter] for parameter in options["params"]]
-    count = torch.stack([each["step"] for each in states])
-    counts = list(count.unbind())
+    all_counts = torch.stack([each["step"] for each in states])
+    counts = list(all_counts.unbind())
     for each, own in zip(states, counts, strict=True):
         each["step"] = own
     means, squares = ([each[name] for each in states] for name in ("exp_avg", "exp_avg_sq"))
-    return _Group(options, options["params"], means, squares, counts, count)
+    return _Group(options, options["params"], means, squares, counts, all_counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from clwm_data.pages.numbers import plural
@@ -65,9 +65,9 @@ def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measur
 
 
 def blocks(
-    benchmark: Measured, formulations: Measured, others: Mapping[str, Measured]
+    benchmark: Measured, formulations: Measured, others: Mapping[str, Measured], figures: Collection[str] = ()
 ) -> dict[str, Callable[[], str]]:
-    """Name of a mark -> what stands there."""
+    """Name of a mark -> what stands there; a figure if it is among those that are made."""
     any_measured = bool(benchmark.runs or formulations.runs)
     several = len({method for _, method in formulations.runs}) > 1  # not SPC's of the benchmark alone
 
@@ -94,7 +94,9 @@ def blocks(
             for name, (make, names) in SINGLE.items()
         },
         **{
-            name: lambda name=name, title=title: _figure(name, title, benchmark, formulations)  # type: ignore[misc]
+            name: lambda name=name, title=title: (  # type: ignore[misc]
+                f"![{title}]({FIGURES / name}.svg)" if name in figures else NOTHING
+            )
             for name, title in FIGURE_TITLES.items()
         },
     }
@@ -181,26 +183,21 @@ def fill(page: str, made: dict[str, Callable[[], str]]) -> str:
     return MARK.sub(between, page)
 
 
-def make(docs: Path, root: Path = ROOT) -> dict[Path, str]:
-    """Path below docs/ -> content of the page and its figures."""
-    benchmark, formulations, others = read_all(root)
-    made_blocks = blocks(benchmark, formulations, others)
+def make(
+    docs: Path, benchmark: Measured, formulations: Measured, others: Mapping[str, Measured]
+) -> dict[Path, str]:
+    """Path below docs/ -> content of the pages and their figures."""
+    charts = dict(drawings.drawings(benchmark, formulations))
+    made_blocks = blocks(benchmark, formulations, others, charts)
     made = {page: fill((docs / page).read_text(encoding="utf-8"), made_blocks) for page in PAGES}
-    for name, chart in drawings.drawings(benchmark, formulations):
-        made[FIGURES / f"{name}.svg"] = chart.svg()
-    return made
+    return made | {FIGURES / f"{name}.svg": chart.svg() for name, chart in charts.items()}
 
 
 def write(docs: Path, root: Path = ROOT) -> None:
     """Write the page and its figures; figures that nothing is there for any more are removed."""
-    made = make(docs, root)
+    made = make(docs, *read_all(root))
     for name in FIGURE_TITLES:
         if FIGURES / f"{name}.svg" not in made:
             (docs / FIGURES / f"{name}.svg").unlink(missing_ok=True)
     for path, text in made.items():
         (docs / path).write_text(text, encoding="utf-8")
-
-
-def _figure(name: str, title: str, benchmark: Measured, formulations: Measured) -> str:
-    there = any(made == name for made, _ in drawings.drawings(benchmark, formulations))
-    return f"![{title}]({FIGURES / name}.svg)" if there else NOTHING
