@@ -1,7 +1,7 @@
 """Steps of Adam without the calls around its kernel.
 
-On a CPU, torch's fused Adam spends most of a step on small networks in Python: groups, hooks, one addition per
-parameter to count the steps. What is here calls the same kernel with the same tensors, so weights are the
+On a CPU, torch's fused Adam spends most of a step on small networks in Python: groups, hooks, one addition
+for the count of each parameter. What is here calls the same kernel with the same tensors, so weights are the
 same to the bit; the optimiser keeps its state.
 """
 
