@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from clwm_data import compiler
 from clwm_data.behaviour_training import crossq
@@ -116,8 +117,16 @@ def test_one_process_works_on_a_run(finished: Path, tmp_path: Path) -> None:
     assert len(run.read_curve()) == 2
 
 
+def compiles() -> bool:
+    try:
+        compiler.check_compiler(torch.device("cpu"))
+    except UnavailableError:
+        return False
+    return True
+
+
 def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
-    """kill -9 in the middle of learning, as soon as it has evaluated twice."""
+    """kill -9 in the middle of learning, as soon as it has evaluated twice; compiled, if anything can be here."""
     arguments = ["behaviour", "train", "point-robot", "--tasks", "3,20", "--out", "run", "--steps"]
     command = [sys.executable, "-c", "from clwm_cli.main import main; main()", *arguments]
     run = RunFolder(tmp_path / "run")
@@ -132,6 +141,7 @@ def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
+    assert run.read_description().compiled == compiles()
     before = run.read_curve()
     left = run.path / "snapshot.pt.1.partial"  # where the kill came while it wrote
     left.write_bytes(b"half of a snapshot")
