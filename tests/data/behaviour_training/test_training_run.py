@@ -126,7 +126,7 @@ def compiles() -> bool:
 
 
 def test_a_killed_run_is_resumed(tmp_path: Path) -> None:
-    """kill -9 in the middle of learning, as soon as it has evaluated twice; compiled, if there is a compiler."""
+    """kill -9 in the middle of learning, after two evaluations; compiled, where there is a compiler."""
     arguments = ["behaviour", "train", "point-robot", "--tasks", "3,20", "--out", "run", "--steps"]
     command = [sys.executable, "-c", "from clwm_cli.main import main; main()", *arguments]
     run = RunFolder(tmp_path / "run")
