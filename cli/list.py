@@ -12,7 +12,7 @@ from clwm_data.disk import describe
 from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.opening import DATA, RUNS
 from clwm_data.pages.numbers import plural
-from clwm_data.store.overview import human_bytes
+from clwm_data.store.overview import human_bytes, store_bytes
 
 from .common import echo_json, echo_table
 from .options import json_option
@@ -101,7 +101,7 @@ def _store_entry(path: Path) -> dict[str, Any]:
         "family": store.family,
         "tasks": len(records),
         "transitions": sum(record.transitions for record in records),
-        "size": sum(file.bytes for record in records for file in record.files.values()),
+        "size": store_bytes(store),
         "state": _state(store),
     }
 

@@ -45,7 +45,7 @@ def select(
     \b
     Examples:
       clwm select point-robot data/point-robot-train.zarr --split train
-      clwm select point-robot data/good.zarr --behaviour scripted --min-return -15
+      clwm select point-robot data/good.zarr --behaviour scripted --min-return -30
       clwm select point-robot data/few.zarr --tasks 10-14 --episodes 0-9
     """
     path = find_store(source)

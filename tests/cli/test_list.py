@@ -21,6 +21,8 @@ def test_stores_and_runs_are_listed_with_their_state(clwm: Clwm, collected: Path
     assert evaluated.returncode == 0, evaluated.stderr
     listed = json.loads(clwm("list", "--json").stdout)
     states = {Path(store["store"]).stem: store["state"] for store in listed["stores"]}
+    whole = next(store for store in listed["stores"] if Path(store["store"]).stem == "whole")
+    assert whole["size"] == json.loads(clwm("info", "whole", "--json").stdout)["bytes"]
     assert states["whole"] == "complete"
     assert states["cut"].startswith("damaged: task 6 lacks reward/")
     assert "zarr.json" in states["short"]

@@ -9,6 +9,7 @@ import pytest
 
 from docs.generate.tutorials import Block, blocks, pictures, run, session, with_outputs
 from tests.conftest import ROOT
+from tests.docs.shell_blocks import commands_of_page
 
 TUTORIALS = [*sorted((ROOT / "docs/tutorials").glob("*.md")), ROOT / "docs/own-data.md"]
 
@@ -33,6 +34,20 @@ def test_a_tutorial_runs_and_shows_what_it_prints(path: Path, tmp_path: Path) ->
             )
     for name in pictures(page):
         assert list(tmp_path.rglob(name)), f"{name} is shown, but not made"
+
+
+def test_pages_typed_in_one_folder_do_not_get_in_each_others_way() -> None:
+    makers: dict[str, set[str]] = {}
+    for page in (ROOT / "README.md", *TUTORIALS):
+        named = re.findall(r'\bout="((?:data|runs)/[^"]+)"', page.read_text(encoding="utf-8"))
+        for typed in commands_of_page(page):
+            words = typed.words
+            if words[:2] in (("clwm", "collect"), ("clwm", "train")) and "--out" in words:
+                named.append(words[words.index("--out") + 1])
+        for folder in named:
+            makers.setdefault(folder, set()).add(page.name)
+    assert {"data/goals.zarr", "runs/notebook", "runs/first"} <= set(makers)
+    assert not {folder: pages for folder, pages in makers.items() if len(pages) > 1}
 
 
 def test_blocks_are_one_session_and_python_blocks_in_a_row_one_program(tmp_path: Path) -> None:
