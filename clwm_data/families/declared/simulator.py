@@ -52,8 +52,17 @@ class EnvironmentSimulator(Simulator):
         self.tasks = np.asarray(tasks, np.int64)
         self._family, self._source, self._success = family, source, success
         self._envs = envs
-        env = self._envs[0]
-        self.translation = Translation(env.observation_space, env.action_space, f"family {family}")
+        # Each lane's own: the bounds of actions may differ between tasks.
+        self._translations = [
+            Translation(env.observation_space, env.action_space, f"family {family}") for env in envs
+        ]
+        self.translation = self._translations[0]
+        for task, other in zip(tasks, self._translations, strict=True):
+            if other.sizes != self.translation.sizes:
+                raise InvalidInputError(
+                    f"family {family}: observations or actions of tasks {tasks[0]} and {task} differ in "
+                    "size: one agent cannot act in both"
+                )
         self._observation = np.zeros((len(tasks), self.translation.observation_size))
         self._seed = np.zeros(len(tasks), np.int64)
         self._history: list[list[NDArray[np.float64]]] = [[] for _ in tasks]
@@ -85,7 +94,7 @@ class EnvironmentSimulator(Simulator):
         key, number = self._success, len(self._history[lane]) + 1
         try:
             observation, reward, terminated, truncated, info = self._envs[lane].step(
-                self.translation.action(action)
+                self._translations[lane].action(action)
             )
             result = reward_of(reward, self._step(lane, number)), bool(terminated), bool(truncated)
             self._see(lane, observation, number, result[0])
@@ -102,7 +111,7 @@ class EnvironmentSimulator(Simulator):
         Raises:
             InvalidInputError: it, or the reward, holds numbers that float32 does not.
         """
-        flat = self.translation.observation(observation)
+        flat = self._translations[lane].observation(observation)
         for name, values in (("observation", flat), ("reward", reward)):
             if not (np.abs(values) <= LARGEST).all():
                 raise InvalidInputError(

@@ -53,6 +53,11 @@ class Translation:
             )
         self._low, self._high = low, high
 
+    @property
+    def sizes(self) -> tuple[int, int, bool]:
+        """What an agent of one task needs to find in all others."""
+        return self.observation_size, self.action_size, self.discrete
+
     def observation(self, observation: Any) -> NDArray[np.float64]:
         """Flattened [obs]."""
         return np.asarray(spaces.flatten(self._observations, observation), np.float64)

@@ -58,3 +58,34 @@ def test_one_line(name: str) -> None:
     assert words in str(caught.value)
     assert str(caught.value).startswith("family mine, task 7: arms:make: ")
     assert "\n" not in str(caught.value)
+
+
+class Pushed(gymnasium.Env[Any, Any]):
+    """Shows the force that it was pushed with; how strong the motor is differs between tasks."""
+
+    def __init__(self, strength: float, width: int = 1) -> None:
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (width,), np.float64)
+        self.action_space = gymnasium.spaces.Box(-strength, strength, (1,), np.float64)
+        self.width = width
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(self.width), {}
+
+    def step(self, action: Any) -> Any:
+        return np.full(self.width, action[0]), float(action[0]), False, False, {}
+
+
+@pytest.mark.parametrize("strengths", [(1.0, 2.0, 5.0), (5.0, 1.0)])
+def test_each_lane_keeps_to_the_bounds_of_its_own_task(strengths: tuple[float, ...]) -> None:
+    lanes = len(strengths)
+    simulator = EnvironmentSimulator("mine", "arms:make", range(lanes), [*map(Pushed, strengths)], None)
+    simulator.reset(np.arange(lanes), range(lanes))
+    result = simulator.step(np.full((lanes, 1), 0.5), np.ones(lanes, np.bool_))
+    halves = [strength / 2 for strength in strengths]
+    assert result.reward.tolist() == halves
+    assert simulator.observe()[:, 0].tolist() == halves
+
+
+def test_tasks_that_differ_in_size_are_named() -> None:
+    with pytest.raises(ClwmError, match="tasks 4 and 6 differ in size"):
+        EnvironmentSimulator("mine", "arms:make", [4, 5, 6], [Pushed(1), Pushed(1), Pushed(1, 2)], None)
