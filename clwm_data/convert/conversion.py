@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -75,8 +76,8 @@ def convert_from(
         format: of the source: ``minari``, ``tensors``, ``npz``, ``hdf5``, ``parquet`` or ``lerobot``.
         family: task family: a name that is known here, which gives sizes, splits and parameters; the path of
             a YAML file that declares one; or a new name. May be left out for what was converted to Minari.
-        tasks: task of each file or dataset, or those that are read of a file of several: ``"0-4,7"``, or
-            numbers.
+        tasks: task of each file or dataset, in their order, or those that are read of a file of several:
+            ``"0-4,7"``, or numbers.
         splits: of the tasks of a new family: ``"train:0-29,id:30-39"``, or task -> split.
         parameters: of the tasks of a new family: a CSV file with a column ``task`` and one for each
             parameter, or task -> parameters.
@@ -105,7 +106,7 @@ def convert_from(
     _check_format(format, SourceFormat)
     if family is None and format != "minari":
         raise InvalidInputError(f"{source}: the format {format} does not name the task family: give family=")
-    chosen = parse_indices(tasks, range(MAX_TASKS)) if isinstance(tasks, str) else tasks
+    chosen = None if tasks is None else _tasks(tasks)
     table = task_table(splits, parameters, varies, horizon, references)
     bounds, count = _bounds(str(source), action_bounds)
     if format == "tensors":
@@ -211,6 +212,26 @@ def task_table(
                 "the expert"
             ) from error
     return TaskTable(splits, parameters, facts)
+
+
+def _tasks(tasks: str | Collection[int]) -> list[int]:
+    """Indices in the order in which they are given: the first one may be that of the first file."""
+    known = range(MAX_TASKS)
+    if isinstance(tasks, str):
+        return list(dict.fromkeys(i for part in tasks.split(",") for i in parse_indices(part, known)))
+    indices: list[int] = []
+    try:
+        for index in tasks:
+            if isinstance(index, bool | np.bool_) or operator.index(index) not in known:
+                raise TypeError
+            indices.append(operator.index(index))
+    except TypeError as error:
+        raise InvalidInputError(
+            f"tasks: {shown(tasks)}: expected whole numbers from 0 to {MAX_TASKS - 1}, or text such as 0-4,7"
+        ) from error
+    if len(set(indices)) < len(indices):
+        raise InvalidInputError(f"tasks: {shown(tasks)}: a task is named twice")
+    return indices
 
 
 def _bounds(

@@ -20,14 +20,17 @@ from clwm_data.errors import InvalidInputError
 #: Name of a column here -> its names in other formats; of several that are there, the first counts.
 SPELLINGS = {
     "observation": ("observations", "observation", "obs", "states", "state"),
-    "action": ("actions", "action", "acts"),
+    "action": ("actions", "action", "acts", "act"),
     "reward": ("rewards", "reward"),
     "next_observation": (
         *("next_observations", "next_observation", "next_obs"),
         *("next_states", "next_state"),
     ),
-    "terminated": ("terminals", "terminal", "terminated", "terminations", "dones", "done"),
-    "truncated": ("timeouts", "timeout", "truncated", "truncations"),
+    "terminated": (
+        *("terminals", "terminal", "terminated", "terminations", "termination"),
+        *("dones", "done"),
+    ),
+    "truncated": ("timeouts", "timeout", "truncated", "truncations", "truncation"),
     "success": ("success", "successes"),
     "dense_reward": ("dense_reward", "dense_rewards"),
     "episode": ("episode", "episode_id", "episode_index"),

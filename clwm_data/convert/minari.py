@@ -229,6 +229,11 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
         raise DamagedDataError(
             f"{folders[0]}: its metadata under {KEY!r} is damaged: convert with --family"
         ) from error
+    for folder, own in zip(folders, known, strict=True):
+        if own.get("store") != known[0]["store"]:
+            raise InvalidInputError(
+                f"{folder.parent}: is of another store than {folders[0].parent}: convert one store at a time"
+            )
     if len(tasks) != len(folders):
         raise InvalidInputError(
             f"{folders[0].parent.parent}: holds a task twice: convert one store at a time"

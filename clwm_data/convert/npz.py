@@ -1,7 +1,7 @@
 """From and to ``.npz`` files of flat arrays.
 
-A file that :func:`to_npz` wrote holds several tasks, with the task and episode of every row. Any other file
-is one task.
+A file that :func:`to_npz` wrote holds several tasks, with the task and episode of every row. A file without
+such numbers is one task.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from clwm_data.convert.source import (
 from clwm_data.convert.tables import SPLITS, TaskTable
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, DamagedDataError, InvalidInputError
-from clwm_data.families.base import Split
+from clwm_data.families.base import Parameters, Split
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import target_path
@@ -59,6 +59,7 @@ def to_npz(source: Path | str | Store, target: Path | str) -> Path:
     Raises:
         NotFoundError: no such store.
         ConflictError: ``target`` is there already.
+        InvalidInputError: a parameter's numbers are not as many in all tasks.
         UnavailableError: the disk is full, or write-protected.
     """
     store, place = open_store(source), target_path(target)
@@ -72,6 +73,11 @@ def to_npz(source: Path | str | Store, target: Path | str) -> Path:
     names = {name for task in store.tasks.values() for name in task.parameters}
     for name in sorted(names):
         values = [task.parameters.get(name) for task in store.tasks.values()]
+        if len({np.shape(value) for value in values if value is not None}) > 1:
+            raise InvalidInputError(
+                f"{store.path}: parameter {name} has more numbers in some tasks than in others, which npz "
+                "has no place for: --to minari keeps them"
+            )
         missing = np.full_like(next(np.asarray(value) for value in values if value is not None), np.nan)
         arrays[f"{PARAMETER}{name}"] = np.array([missing if value is None else value for value in values])
     with disk_errors(place, "nothing was changed"):
@@ -104,23 +110,18 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
     }
     name = Path(path).resolve().name
     unread = {n for header, names in zip(headers, columns, strict=True) for n in left_out(header, names)}
-    if len(files) == 1 and _names_tasks(headers[0]):
-        arrays = _several(files[0], columns[0], headers[0])
-        indices = chosen_indices(np.unique(arrays["task"]).tolist(), tasks, path)
-        count = arrays.get("discrete_actions")
+    if all(map(_names_tasks, headers)):
+        parts = [
+            _Part(file, names, _several(file, names, header))
+            for file, header, names in zip(files, headers, columns, strict=True)
+        ]
+        present = np.unique(np.concatenate([part.arrays["task"] for part in parts])).tolist()
         return Source(
             name=name,
-            tasks={
-                index: ForeignTask(
-                    f"{files[0].name}: task {index}",
-                    lambda index=index: _rows_of(arrays, columns[0], index),  # type: ignore[misc]
-                    action_bounds=None if count is None else int(count[0]),
-                )
-                for index in indices
-            },
-            sha256=digest_of({name: files[0]}),
+            tasks={index: _task_of_several(parts, index) for index in chosen_indices(present, tasks, path)},
+            sha256=digest_of({name: files[0]} if len(files) == 1 else _relative(files, Path(path))),
             options=options,
-            table=_table(arrays, files[0]),
+            table=_joined([(part.file, _table(part.arrays, part.file)) for part in parts]),
             remarks=remarks(
                 path, columns, {n for n in unread if n not in TABLE and not n.startswith(PARAMETER)}
             ),
@@ -141,6 +142,49 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
         options=options,
         remarks=remarks(path, columns, unread),
     )
+
+
+class _Part(NamedTuple):
+    """A file of several tasks."""
+
+    file: Path
+    columns: Mapping[str, str]
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def _relative(files: Collection[Path], folder: Path) -> dict[str, Path]:
+    return {file.relative_to(folder).as_posix(): file for file in files}
+
+
+def _task_of_several(parts: Collection[_Part], index: int) -> ForeignTask:
+    """A task in one file of several tasks, or in more than one; no episode goes on in the next file."""
+    holders = [part for part in parts if (part.arrays["task"] == index).any()]
+    counts = {int(c[0]) for part in holders if (c := part.arrays.get("discrete_actions")) is not None}
+    if len(counts) > 1:
+        raise InvalidInputError(
+            f"{holders[-1].file}: task {index}: files differ in their number of discrete actions"
+        )
+    return ForeignTask(
+        f"{holders[0].file.name}: task {index}",
+        lambda: (episode for part in holders for episode in _rows_of(part.arrays, part.columns, index)),
+        action_bounds=next(iter(counts), None),
+    )
+
+
+def _joined(tables: Collection[tuple[Path, TaskTable | None]]) -> TaskTable | None:
+    """What all files say of their tasks, in which they agree."""
+    splits: dict[int, Split] = {}
+    parameters: dict[int, Parameters] = {}
+    for file, table in tables:
+        if table is None or table.splits is None or table.parameters is None:
+            continue
+        for index, split in table.splits.items():
+            numbers = table.parameters[index]
+            if splits.setdefault(index, split) != split or parameters.setdefault(index, numbers) != numbers:
+                raise InvalidInputError(
+                    f"{file}: task {index} has another split, or other parameters, than in files before it"
+                )
+    return TaskTable(splits, parameters) if splits else None
 
 
 def _names_tasks(header: Mapping[str, _Header]) -> bool:

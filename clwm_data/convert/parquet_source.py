@@ -68,6 +68,12 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
     unread = {n for s, names in zip(schemas, columns, strict=True) for n in left_out(s.names, names)}
     if all(_names_tasks(s, names) for s, names in zip(schemas, columns, strict=True)):
         unread = {n for n in unread if n not in OWN and not n.startswith(PARAMETER)}
+        for file, names in zip(files, columns, strict=True):
+            if names != columns[0]:
+                differ = ", ".join(sorted({*names.values()} ^ {*columns[0].values()}))
+                raise InvalidInputError(
+                    f"{file}: its columns are not those of {files[0]}: {differ} must be in both or in none"
+                )
         source = _of_several(name, files, schemas, columns[0], options, tasks)
         return replace(source, remarks=remarks(path, columns, unread))
     indices = task_indices(files, tasks, path)
@@ -125,9 +131,14 @@ def _of_several(
             for n in kinds:
                 if (values[n][rows] != values[n][rows[0]]).any():
                     raise InvalidInputError(f"{file}: {n}: differs between the rows of task {index}")
-            parameters[int(index)] = {n.removeprefix(PARAMETER): _value(values[n][rows[0]]) for n in kinds}
-            if split is not None:
-                splits[int(index)] = split
+            numbers = {n.removeprefix(PARAMETER): _value(values[n][rows[0]]) for n in kinds}
+            if parameters.setdefault(index, numbers) != numbers:
+                raise InvalidInputError(f"{file}: task {index} has other parameters than in files before it")
+            if split is not None and splits.setdefault(index, split) != split:
+                raise InvalidInputError(
+                    f"{file}: task {index} is of the split {split}, in files before it of {splits[index]}: a "
+                    "task has one split, name files otherwise where they do not tell it"
+                )
     counts = {_count(s, name) for s in schemas}
     if len(counts) > 1:
         raise InvalidInputError(f"{name}: its files differ in their number of discrete actions")

@@ -67,6 +67,33 @@ def test_a_new_family_is_described_by_mappings(file: Path, tmp_path: Path) -> No
         np.testing.assert_array_equal(written["reward"], np.arange(STEPS))
 
 
+@pytest.mark.parametrize("tasks", ["7, 2", [7, 2], np.array([7, 2])], ids=["text", "list", "array"])
+def test_files_become_the_tasks_in_the_order_given(tasks: Any, file: Path, tmp_path: Path) -> None:
+    with np.load(file) as arrays:
+        np.savez(tmp_path / "other.npz", **{**arrays, "rewards": np.full(STEPS, 9.0)})
+    done = clwm_data.convert_from(
+        tmp_path, tmp_path / "x.zarr", "npz", family="arm", tasks=tasks, action_bounds=(-2, 2), warn=str
+    )
+    assert {task.task: task.source for task in done.tasks} == {7: "log.npz", 2: "other.npz"}
+    assert done.store[2].load().reward.tolist() == [9.0] * STEPS
+
+
+def test_vectors_of_different_lengths_have_no_place_in_npz(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.npz").write_bytes(file.read_bytes())
+    parameters = {0: {"goal": (1.0, 2.0)}, 1: {"goal": 3.0}}
+    store = clwm_data.convert_from(
+        tmp_path,
+        tmp_path / "x.zarr",
+        "npz",
+        family="arm",
+        parameters=parameters,  # type: ignore[arg-type]
+        action_bounds=(-2, 2),
+        warn=str,
+    ).store
+    with pytest.raises(InvalidInputError, match="parameter goal has more numbers in some tasks"):
+        clwm_data.convert_to(store, tmp_path / "y.npz", "npz")
+
+
 def test_a_family_may_be_declared_in_a_file(file: Path, tmp_path: Path) -> None:
     """Converted and recorded data know its environments."""
     declared = tmp_path / "here.yaml"
@@ -126,6 +153,11 @@ def test_the_number_of_discrete_actions_comes_from_the_family(tmp_path: Path) ->
         ({"references": {0: (1.0,)}}, "references: expected two numbers for each task"),
         ({"horizon": 0}, "horizon: 0 is not a number of steps"),
         ({"horizon": 4}, "episode 0: has 5 steps, --horizon ends after 4"),
+        ({"tasks": ["0", 1]}, "tasks: a list (2 items): expected whole numbers from 0 to 99999"),
+        ({"tasks": [-1]}, "expected whole numbers from 0 to 99999"),
+        ({"tasks": 0}, "tasks: 0: expected whole numbers"),
+        ({"tasks": [True]}, "expected whole numbers"),
+        ({"tasks": [1, 1]}, "a task is named twice"),
         ({"varies": "both"}, "varies: 'both' is neither dynamics nor reward"),
         ({"action_bounds": None}, "in Python action_bounds=(low, high)"),
         ({"format": "tensors", "splits": "train:0"}, "tensors take splits, parameters and actions from"),

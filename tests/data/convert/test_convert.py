@@ -14,7 +14,7 @@ from clwm_data.collection.collector import collect
 from clwm_data.convert.minari import from_minari, to_minari
 from clwm_data.convert.npz import to_npz
 from clwm_data.convert.tensors import episode_lengths, from_tensors
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
 from clwm_data.store import Store
@@ -78,6 +78,14 @@ def test_to_minari_and_back_is_the_same_store(
 
 def files(path: Path) -> list[str]:
     return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+
+
+def test_minari_datasets_of_two_stores_are_not_mixed(collected: Path, dense: Path, tmp_path: Path) -> None:
+    for store in (collected, dense):
+        to_minari(store, tmp_path / "minari")
+    with pytest.raises(InvalidInputError, match="is of another store than"):
+        from_minari(tmp_path / "minari", tmp_path / "again.zarr")
+    assert not (tmp_path / "again.zarr").exists()
 
 
 def test_minari_reads_what_was_written(solved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,14 +85,16 @@ def lengths(conversion: Conversion) -> list[int]:
         renamed(terminals="terminal", timeouts="timeout"),
         renamed(observations="state", next_observations="next_state", actions="action", rewards="reward"),
         renamed(observations="states", next_observations="next_states"),
+        renamed(terminals="termination", timeouts="truncation", actions="act"),
         without("terminals", "timeouts"),
     ],
-    ids=["singular", "state", "states", "joints alone"],
+    ids=["singular", "state", "states", "act", "joints alone"],
 )
 def test_names_of_others_are_known(write: Any, columns: Arrays, tmp_path: Path) -> None:
     done = converted(write(tmp_path, columns), tmp_path)
     assert lengths(done) == [*LENGTHS]
     np.testing.assert_array_equal(done.store.to_arrays()["next_observation"], arrays()["next_observations"])
+    assert not done.remarks
 
 
 @pytest.mark.parametrize("write", FORMATS)
@@ -132,6 +134,21 @@ def test_numbers_of_tasks_separate_them(write: Any, tmp_path: Path) -> None:
     done = converted(write(tmp_path / "w", worded), tmp_path / "w")
     assert [(t.task, t.transitions) for t in done.tasks] == [(0, ROWS)]
     assert done.remarks == [f"{tmp_path}/w/t0.{write.__name__}: not read: task"]
+
+
+@pytest.mark.parametrize("write", [npz, parquet])
+def test_several_files_of_several_tasks(write: Any, tmp_path: Path) -> None:
+    """A task may be in two files; its episodes end with each of them."""
+    several = tmp_path / "several"
+    for name, tasks in (("a", [3, 3, 8]), ("b", [8, 5, 5])):
+        (several / name).mkdir(parents=True)
+        columns = without("timeouts", "terminals", task=np.repeat(tasks, LENGTHS))
+        write(several / name, columns)
+    source = {npz: npz_source, parquet: parquet_source}[write]
+    done = write_converted(source(several), tmp_path / "x.zarr", "mine")
+    found = {index: done.store[index].load().episode_length.tolist() for index in done.store.tasks}
+    assert found == {3: [4, 3], 5: [3, 2], 8: [2, 4]}
+    assert not done.remarks
 
 
 @pytest.mark.parametrize("coarse", ["observations", "next_observations"])

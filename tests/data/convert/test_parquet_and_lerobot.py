@@ -198,6 +198,24 @@ def test_files_that_hold_something_else_are_refused(
     assert not (tmp_path / "a.zarr").exists()
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        ({}, {"timeouts": [False] * 5}, "its columns are not those of .*timeouts must be in both or in none"),
+        ({"parameter.mass": [1.0] * 5}, {"parameter.mass": [2.0] * 5}, "task 4 has other parameters"),
+        ({}, {}, "task 4 is of the split train, in files before it of id"),
+    ],
+)
+def test_files_that_contradict_each_other_are_refused(
+    tmp_path: Path, one: dict[str, Any], other: dict[str, Any], message: str
+) -> None:
+    for name, columns in (("id", one), ("train", other)):
+        file = foreign(tmp_path / "w", task=[4] * 5, **columns) / "walker1.parquet"
+        file.rename(file.with_name(f"{name}-0.parquet"))
+    with pytest.raises(ClwmError, match=message):
+        parquet_source(tmp_path / "w")
+
+
 def test_numbers_of_discrete_actions(tmp_path: Path) -> None:
     source = parquet_source(foreign(tmp_path / "w", actions=[0, 1, 0, 1, 2]))
     store = write_converted(source.with_discrete_actions(3), tmp_path / "a.zarr", "keys").store
