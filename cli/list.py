@@ -10,7 +10,7 @@ import click
 
 from clwm_data.disk import describe
 from clwm_data.errors import ClwmError, UnavailableError
-from clwm_data.opening import DATA, RUNS
+from clwm_data.opening import DATA, RUNS, stores_in
 from clwm_data.pages.numbers import plural
 from clwm_data.store.overview import human_bytes, store_bytes
 
@@ -72,8 +72,6 @@ def _cell(key: str, value: Any) -> str:
 
 def list_here(data: Path, runs: Path) -> dict[str, Any]:
     """The stores below a folder, and the runs below another, however deep experiments put them."""
-    from clwm_data.opening import stores_in
-
     stores = [_store_entry(path) for path in stores_in(data)]
     folders = sorted(record.parent for record in runs.glob("**/run.yaml"))
     return {"stores": stores, "runs": [_run_entry(path) for path in folders]}

@@ -151,9 +151,8 @@ def _local(text: str, folder: Path | None) -> Path | None:
         for name in dict.fromkeys((text if text.endswith(SUFFIX) else f"{text}{SUFFIX}", f"{text}{SUFFIX}")):
             if (named := _settled(folder / name)).exists():
                 return named
-        if (
-            (named := _settled(folder / text)) / METADATA
-        ).is_file():  # collected with --out, without the suffix
+        # What was collected with --out may lack the suffix.
+        if ((named := _settled(folder / text)) / METADATA).is_file():
             return named
     if not path.exists() and Path(text).is_symlink():
         raise NotFoundError(f"{text}: is a link to {Path(text).readlink()}, where nothing is")

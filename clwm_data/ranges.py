@@ -17,7 +17,7 @@ def parse_indices(text: str, allowed: Sequence[int], what: str = "task") -> tupl
     if text.strip() == "all":
         return tuple(sorted(allowed))
     chosen: set[int] = set()
-    known = set(allowed)
+    known = allowed if isinstance(allowed, range) else set(allowed)
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         if match is None:

@@ -136,8 +136,8 @@ def _of_several(
                 raise InvalidInputError(f"{file}: task {index} has other parameters than in files before it")
             if split is not None and splits.setdefault(index, split) != split:
                 raise InvalidInputError(
-                    f"{file}: task {index} is of the split {split}, in files before it of {splits[index]}: a "
-                    "task has one split, name files otherwise where they do not tell it"
+                    f"{file}: task {index} is of the split {split}, in files before it of {splits[index]}: "
+                    "rename the files so that all of a task are of one split"
                 )
     counts = {_count(s, name) for s in schemas}
     if len(counts) > 1:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-#: Options of an optimiser that its kernel knows under another name, or not at all.
-_UNKNOWN = ("amsgrad", "maximize", "capturable", "differentiable")
+#: Options of an optimiser with which its own step is taken.
+_LEFT_TO_IT = ("amsgrad", "maximize", "capturable", "differentiable")
 
 
 class _Group(NamedTuple):
@@ -50,7 +50,7 @@ class Descent:
 
     @torch.no_grad()
     def step(self) -> None:
-        """As the optimiser's ``step``."""
+        """A step with the gradients that are there, as the optimiser's ``step`` takes it."""
         gradients = [parameter.grad for parameter in self._parameters]
         # The first step makes the moments; without a gradient a parameter and its count stay as they are.
         if any(gradient is None for gradient in gradients) or not self._gathered():
@@ -77,7 +77,9 @@ class Descent:
             first += len(parameters)
 
     def _gathered(self) -> bool:
-        """Whether kernel and state are at hand: they are sought anew when the state is another."""
+        """Whether kernel and state are at hand. They are sought anew when the first parameter's state is
+        another object: a checkpoint replaces the states of all.
+        """
         state = self._optimiser.state
         first = state.get(self._parameters[0])
         if first is not None and first is self._first:
@@ -95,7 +97,7 @@ class Descent:
 def _kernel(optimiser: torch.optim.Optimizer) -> Any:
     """The fused kernel of an optimiser; ``None`` where it has none that is known here."""
     groups = optimiser.param_groups
-    plain = all(group.get("fused") and not any(group.get(name) for name in _UNKNOWN) for group in groups)
+    plain = all(group.get("fused") and not any(group.get(name) for name in _LEFT_TO_IT) for group in groups)
     on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
     if not (plain and on_cpu):
         return None
