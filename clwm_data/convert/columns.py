@@ -25,8 +25,8 @@ def schema(file: Path) -> Any:
         return pq.read_schema(file)
 
 
-def read_columns(file: Path, names: list[str], rows: Any = None) -> dict[str, NDArray[Any]]:
-    """Columns of a file: [N], or [N, n] where they hold lists.
+def read_table(file: Path, names: list[str], rows: Any = None) -> Any:
+    """Columns of a file, as an arrow table.
 
     Args:
         file: the file.
@@ -35,7 +35,7 @@ def read_columns(file: Path, names: list[str], rows: Any = None) -> dict[str, ND
 
     Raises:
         DamagedDataError: it cannot be read.
-        InvalidInputError: a column has gaps, lists of different lengths, or no numbers.
+        InvalidInputError: it has no such column.
         TooLargeError: it does not fit into the memory that this process may use.
     """
     import pyarrow.parquet as pq
@@ -49,7 +49,24 @@ def read_columns(file: Path, names: list[str], rows: Any = None) -> dict[str, ND
         if size > available_memory():
             raise TooLargeError(f"{file}: decodes to {size} bytes, more than this process may use")
         table = pq.read_table(file, columns=names, filters=rows)
-    return {name: _array(table[name].combine_chunks(), f"{file}: {name}") for name in names}
+    if missing := [name for name in names if name not in table.column_names]:
+        raise InvalidInputError(f"{file}: has no column {plain_text(missing[0])}")
+    return table
+
+
+def read_columns(file: Path, names: list[str], rows: Any = None) -> dict[str, NDArray[Any]]:
+    """Columns of a file as arrays; arguments and errors as of :func:`read_table` and :func:`array_of`."""
+    table = read_table(file, names, rows)
+    return {name: array_of(table[name], f"{file}: {name}") for name in names}
+
+
+def array_of(column: Any, where: str) -> NDArray[Any]:
+    """A column of a table: [N], or [N, n] where it holds lists.
+
+    Raises:
+        InvalidInputError: it has gaps, lists of different lengths, or no numbers; ``where`` names it.
+    """
+    return _array(column.combine_chunks(), where)
 
 
 def _array(column: Any, where: str) -> NDArray[Any]:

@@ -77,7 +77,7 @@ def convert_from(
         family: task family: a name that is known here, which gives sizes, splits and parameters; the path of
             a YAML file that declares one; or a new name. May be left out for what was converted to Minari.
         tasks: task of each file or dataset, in their order, or those that are read of a file of several:
-            ``"0-4,7"``, or numbers.
+            ``"0-4,7"``, ``"all"`` (the default), or numbers.
         splits: of the tasks of a new family: ``"train:0-29,id:30-39"``, or task -> split.
         parameters: of the tasks of a new family: a CSV file with a column ``task`` and one for each
             parameter, or task -> parameters.
@@ -106,7 +106,7 @@ def convert_from(
     _check_format(format, SourceFormat)
     if family is None and format != "minari":
         raise InvalidInputError(f"{source}: the format {format} does not name the task family: give family=")
-    chosen = None if tasks is None else _tasks(tasks)
+    chosen = None if tasks is None or (isinstance(tasks, str) and tasks.strip() == "all") else _tasks(tasks)
     table = task_table(splits, parameters, varies, horizon, references)
     bounds, count = _bounds(str(source), action_bounds)
     if format == "tensors":

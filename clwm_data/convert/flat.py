@@ -63,7 +63,10 @@ def find_columns(names: Mapping[str, object], where: str) -> dict[str, str]:
 
 
 def flat_episodes(
-    arrays: Mapping[str, NDArray[Any]], columns: Mapping[str, str], where: str
+    arrays: Mapping[str, NDArray[Any]],
+    columns: Mapping[str, str],
+    where: str,
+    begins: Collection[int] = (),
 ) -> Iterator[RawEpisode]:
     """The episodes of flat arrays.
 
@@ -71,6 +74,7 @@ def flat_episodes(
         arrays: [N, ...] by the source's names.
         columns: as :func:`find_columns` gives them.
         where: how to name the source in messages.
+        begins: rows other than the first with which an episode begins, whatever the arrays say.
 
     Raises:
         InvalidInputError: arrays of different length, no rows, or flags that are neither 0 nor 1.
@@ -101,6 +105,7 @@ def flat_episodes(
     if "episode" in parts:
         number = _numbers(parts["episode"], rows, f"{where}: {columns['episode']}")
         ends[:-1] |= number[1:] != number[:-1]
+    ends[[row - 1 for row in begins]] = True
     ends[-1] = True
     start = 0
     for last in np.flatnonzero(ends).tolist():

@@ -122,14 +122,20 @@ class _Dataset:
         self.files = sorted(map(regular, folder.glob("data/chunk-*/file-*.parquet")), key=natural_key)
         if not self.files:
             raise DamagedDataError(f"{folder}: holds no data/chunk-000/file-000.parquet: download it all")
-        names = set(schema(self.files[0]).names)
+        names = _readable(self.files[0])
+        for file in self.files[1:]:
+            if differ := sorted(map(plain_text, names ^ _readable(file))):
+                raise InvalidInputError(
+                    f"{file}: its columns are not those of {self.files[0]}: {', '.join(differ)} must be in "
+                    "both or in none"
+                )
         kinds = {name: about.get("dtype") for name, about in features.items() if isinstance(about, dict)}
-        parts = [n for n in sorted(names) if n == OBSERVATION or n.startswith(f"{OBSERVATION}.")]
+        parts = sorted(filter(_observes, names))
         self._observation = [n for n in parts if kinds.get(n) not in PICTURES]
         if STATE in self._observation:
             self._observation = [STATE, *(n for n in self._observation if n != STATE)]
         if not self._observation or ACTION not in names:
-            have = ", ".join(sorted(map(plain_text, names)))
+            have = ", ".join(sorted(map(plain_text, schema(self.files[0]).names)))
             raise InvalidInputError(
                 f"{folder}: has no {STATE} or no {ACTION} that are vectors; it has: {have}"
             )
@@ -224,6 +230,15 @@ class _Dataset:
             terminated=np.zeros(len(steps), np.bool_),
             success=arrays[SUCCESS][steps] if self._succeeds else None,
         )
+
+
+def _observes(name: str) -> bool:
+    return name == OBSERVATION or name.startswith(f"{OBSERVATION}.")
+
+
+def _readable(file: Path) -> set[str]:
+    """Columns of a file that can be read."""
+    return {n for n in schema(file).names if _observes(n) or n in (ACTION, REWARD, SUCCESS, *INDEX)}
 
 
 def _rows(values: NDArray[Any]) -> NDArray[Any]:

@@ -42,6 +42,7 @@ from clwm_data.families.base import with_tuples
 from clwm_data.opening import open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
+from clwm_data.ranges import task_list
 from clwm_data.store.arrays import Episode, TaskArrays, one_hot
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import StoreRecord, TaskRecord
@@ -129,7 +130,8 @@ def from_minari(
         raise NotFoundError(f"{source}: holds no Minari dataset (a folder data with metadata.json)")
     about = [_raw_metadata(folder) for folder in folders]
     known = [metadata.get(KEY) for metadata in about]
-    if all(isinstance(own, dict) for own in known) and family is None and tasks is None and not action_bounds:
+    told = family, tasks, table, action_bounds or None
+    if all(isinstance(own, dict) for own in known) and not any(option is not None for option in told):
         return _restore(folders, [own for own in known if isinstance(own, dict)], target)
     if family is None:
         raise InvalidInputError(f"{source}: name the task family of these datasets with --family")
@@ -253,8 +255,14 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
         check_valid(aside, target, folders[0].parent.parent)
     store = open_store(target)
     names = {index: folder.parent.name for index, folder in zip(tasks, folders, strict=True)}
+    whole = store.record.content_sha256 == record.content_sha256
+    part = (
+        f"{folders[0].parent.parent}: holds a part of the store that it was written from: {task_list(tasks)}"
+    )
     return Conversion(
-        store, [converted_task(names[index], task.record) for index, task in store.tasks.items()]
+        store,
+        [converted_task(names[index], task.record) for index, task in store.tasks.items()],
+        remarks=[] if whole else [part],
     )
 
 

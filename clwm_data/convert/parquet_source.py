@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.convert.columns import read_columns, schema, texts
+from clwm_data.convert.columns import array_of, read_columns, read_table, schema, texts
 from clwm_data.convert.flat import find_columns, flat_episodes, last_observations, left_out, remarks
 from clwm_data.convert.source import (
     ForeignTask,
@@ -116,22 +117,21 @@ def _of_several(
     policies: dict[int, set[str]] = {}
     for file, file_schema in zip(files, schemas, strict=True):
         kinds = [n for n in file_schema.names if n.startswith(PARAMETER)]
-        values = read_columns(file, ["task", *kinds])
+        table = read_table(file, ["task", *kinds])
+        task_of_row = whole_numbers(f"{file}: task", array_of(table["task"], f"{file}: task"))
         split = next((split for split in SPLITS if file.name.startswith(f"{split}-")), None)
         named = (
-            texts(file, "behaviour")
-            if "behaviour" in file_schema.names
-            else ["unknown"] * len(values["task"])
+            texts(file, "behaviour") if "behaviour" in file_schema.names else ["unknown"] * len(task_of_row)
         )
-        values["task"] = whole_numbers(f"{file}: task", values["task"])
-        for index in np.unique(values["task"]).tolist():
-            rows = np.flatnonzero(values["task"] == index)
-            holders.setdefault(int(index), []).append(file)
-            policies.setdefault(int(index), set()).update(named[row] for row in rows)
-            for n in kinds:
-                if (values[n][rows] != values[n][rows[0]]).any():
-                    raise InvalidInputError(f"{file}: {n}: differs between the rows of task {index}")
-            numbers = {n.removeprefix(PARAMETER): _value(values[n][rows[0]]) for n in kinds}
+        for index in np.unique(task_of_row).tolist():
+            rows = np.flatnonzero(task_of_row == index)
+            holders.setdefault(index, []).append(file)
+            policies.setdefault(index, set()).update(named[row] for row in rows)
+            numbers = {
+                n.removeprefix(PARAMETER): _constant(column, f"{file}: {n}", index)
+                for n in kinds
+                if (column := table[n].take(rows)).null_count < len(rows)  # else it is not this task's
+            }
             if parameters.setdefault(index, numbers) != numbers:
                 raise InvalidInputError(f"{file}: task {index} has other parameters than in files before it")
             if split is not None and splits.setdefault(index, split) != split:
@@ -170,15 +170,37 @@ def _count(its_schema: Any, name: str) -> int:
     return int(text)
 
 
-def _value(value: Any) -> float | tuple[float, ...]:
+def _constant(column: Any, where: str, task: int) -> float | tuple[float, ...]:
+    """The value of a task's parameter, which all of its rows repeat."""
+    values = array_of(column, where)
+    value = values[0]
+    if (values != value).any():
+        raise InvalidInputError(f"{where}: differs between the rows of task {task}")
     return tuple(float(part) for part in value) if np.ndim(value) else float(value)
 
 
 def _episodes(
     files: Sequence[Path], columns: Mapping[str, str], where: str, rows: Any = None
 ) -> Iterator[RawEpisode]:
-    """The episodes of some files."""
+    """The episodes of some files.
+
+    A new file begins another episode, also one of the same number, unless its steps continue those before.
+    """
     needed = list(columns.values())
     parts = [read_columns(file, needed, rows) for file in files]
     arrays: dict[str, NDArray[Any]] = {n: np.concatenate([part[n] for part in parts]) for n in needed}
-    yield from flat_episodes(arrays, columns, where)
+    ends = np.cumsum([len(part[columns["action"]]) for part in parts])
+    begins = [
+        int(end)
+        for end, (before, after) in zip(ends[:-1], pairwise(files), strict=True)
+        if not _continues(before, after, rows)
+    ]
+    yield from flat_episodes(arrays, columns, where, begins)
+
+
+def _continues(before: Path, after: Path, rows: Any) -> bool:
+    """Whether the first of some rows of a file is the step after the last one of those of another."""
+    if not all("step" in schema(file).names for file in (before, after)):
+        return False
+    last, first = (read_columns(file, ["step"], rows)["step"] for file in (before, after))
+    return bool(len(last) and len(first) and first[0] == last[-1] + 1)

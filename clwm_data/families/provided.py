@@ -76,6 +76,7 @@ class ProvidedFamily(StoredFamily):
         for name in ("observation_size", "action_size"):
             expected, made = getattr(self, name), getattr(simulator.translation, name)
             if expected != made:
+                simulator.close()
                 raise InvalidInputError(
                     f"{function_name(self._make)}: task {tasks[0]} has {name.replace('_', ' ')} {made}, "
                     f"its data {expected}"
@@ -122,8 +123,8 @@ def _simulator(
     function = find_function(make, "--env") if isinstance(make, str) else make
     by_index = {task.index: task for task in known}
     source = function_name(make)
-    envs = [_environment(source, function, by_index[task]) for task in tasks]
-    return EnvironmentSimulator(family, source, tasks, envs, success=None)
+    makers = [partial(_environment, source, function, by_index[task]) for task in tasks]
+    return EnvironmentSimulator(family, source, tasks, makers, success=None)
 
 
 def _environment(source: str, make: Callable[..., Any], task: Task) -> Any:

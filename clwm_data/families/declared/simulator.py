@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -37,35 +39,45 @@ class EnvironmentSimulator(Simulator):
         family: str,
         source: str,
         tasks: Sequence[int],
-        envs: Sequence[gymnasium.Env[Any, Any]],
+        make: Sequence[Callable[[], gymnasium.Env[Any, Any]]],
         success: str | None,
     ) -> None:
-        """A lane for each environment.
+        """A lane for each environment; all are closed if one cannot be made or used.
 
         Args:
             family: name of the family, for messages.
             source: what makes the environments, for messages.
             tasks: task index of each lane.
-            envs: environment of each lane.
+            make: makes the environment of each lane.
             success: key of ``info`` that says whether the task is solved.
+
+        Raises:
+            InvalidInputError: spaces that cannot be translated, or of different sizes.
         """
         self.tasks = np.asarray(tasks, np.int64)
         self._family, self._source, self._success = family, source, success
-        self._envs = envs
-        # Each lane's own: the bounds of actions may differ between tasks.
-        self._translations = [
-            Translation(env.observation_space, env.action_space, f"family {family}") for env in envs
-        ]
+        with ExitStack() as opened:
+            self._envs = [_opened(opened, call) for call in make]
+            self._translations = self._translated()
+            self._open = opened.pop_all()
         self.translation = self._translations[0]
-        for task, other in zip(tasks, self._translations, strict=True):
-            if other.sizes != self.translation.sizes:
-                raise InvalidInputError(
-                    f"family {family}: observations or actions of tasks {tasks[0]} and {task} differ in "
-                    "size: one agent cannot act in both"
-                )
         self._observation = np.zeros((len(tasks), self.translation.observation_size))
         self._seed = np.zeros(len(tasks), np.int64)
         self._history: list[list[NDArray[np.float64]]] = [[] for _ in tasks]
+
+    def _translated(self) -> list[Translation]:
+        # Each lane's own: the bounds of actions may differ between tasks.
+        translations = [
+            Translation(env.observation_space, env.action_space, f"family {self._family}")
+            for env in self._envs
+        ]
+        for task, other in zip(self.tasks, translations, strict=True):
+            if other.sizes != translations[0].sizes:
+                raise InvalidInputError(
+                    f"family {self._family}: observations or actions of tasks {self.tasks[0]} and {task} "
+                    "differ in size: one agent cannot act in both"
+                )
+        return translations
 
     def reset(self, lanes: NDArray[np.int64], seeds: Sequence[int]) -> None:
         """Start episodes; seeds are folded to 32 bits, since many environments take no more."""
@@ -153,14 +165,19 @@ class EnvironmentSimulator(Simulator):
 
     def close(self) -> None:
         """Close the environments."""
-        for env in self._envs:
-            env.close()
+        self._open.close()
 
     def _failed(self, lane: int, method: str, error: BaseException) -> UnavailableError:
         return UnavailableError(
             f"family {self._family}, task {self.tasks[lane]}: {self._source}: {method} "
             f"failed: {type(error).__name__}: {' '.join(str(error).split())}"
         )
+
+
+def _opened(opened: ExitStack, make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any]:
+    env = make()
+    opened.callback(env.close)
+    return env
 
 
 class DeclaredSimulator(EnvironmentSimulator):
@@ -173,7 +190,7 @@ class DeclaredSimulator(EnvironmentSimulator):
             declaration.name,
             declaration.env,
             [task.index for task in tasks],
-            [make_environment(declaration, task, render_mode=render_mode) for task in tasks],
+            [partial(make_environment, declaration, task, render_mode=render_mode) for task in tasks],
             declaration.success,
         )
 

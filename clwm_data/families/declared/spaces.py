@@ -16,7 +16,8 @@ from clwm_data.yaml_values import shown
 class Translation:
     """Flattens observations and turns vectors in [-1, 1] into the environment's actions.
 
-    A Box action is scaled linearly from [-1, 1]; a discrete action is the position of the largest entry.
+    A Box action is scaled linearly from [-1, 1], and rounded where the box holds integers; a discrete action
+    is the position of the largest entry.
 
     Attributes:
         observation_size: entries of the flattened observation.
@@ -91,6 +92,8 @@ class Translation:
         assert isinstance(space, spaces.Box)
         # A weighted sum of the bounds, so that -1 and 1 give them exactly.
         scaled = (1.0 - action) / 2.0 * self._low + (1.0 + action) / 2.0 * self._high
+        if np.issubdtype(space.dtype, np.integer):
+            scaled = np.rint(scaled)
         return np.clip(scaled.astype(space.dtype).reshape(space.shape), space.low, space.high)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from typing import Any
 
@@ -187,7 +187,12 @@ class LoopLanes(Lanes):
         if self._pool is None:
             run(self._shares[0])
         else:
-            list(self._pool.map(run, self._shares))
+            futures = [self._pool.submit(run, share) for share in self._shares]
+            try:
+                for future in futures:
+                    future.result()
+            finally:
+                wait(futures)  # after Ctrl-C, too: no thread may step what the next call resets
 
     def read(self, field: str) -> NDArray[np.float64]:
         """See :meth:`Lanes.read`."""

@@ -138,13 +138,21 @@ class ProcessLanes(Simulator):
             ClwmError: an error in a worker, a worker that is gone, or the lanes were closed.
         """
         if not self._close.alive:
-            raise UnavailableError(f"{self._name}: its worker processes were closed")
-        for worker, call in calls.items():
-            try:
-                self._connections[worker].send(call)
-            except OSError:
-                raise self._gone(worker) from None
-        return self._receive(calls)
+            raise UnavailableError(
+                f"{self._name}: its worker processes were closed, or interrupted at work: make it anew"
+            )
+        try:
+            for worker, call in calls.items():
+                try:
+                    self._connections[worker].send(call)
+                except OSError:
+                    raise self._gone(worker) from None
+            return self._receive(calls)
+        except ClwmError:
+            raise
+        except BaseException:  # Ctrl-C: replies are under way that the next call would take for its own
+            self.close()
+            raise
 
     def _receive(self, workers: Iterable[int]) -> dict[int, Any]:
         results: dict[int, Any] = {}

@@ -78,6 +78,13 @@ def test_files_become_the_tasks_in_the_order_given(tasks: Any, file: Path, tmp_p
     assert done.store[2].load().reward.tolist() == [9.0] * STEPS
 
 
+def test_all_tasks_are_those_that_there_are(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.npz").write_bytes(file.read_bytes())
+    options = {"family": "arm", "action_bounds": (-2, 2), "warn": str}
+    done = clwm_data.convert_from(tmp_path, tmp_path / "x.zarr", "npz", tasks="all", **options)
+    assert [task.task for task in done.tasks] == [0, 1]
+
+
 def test_vectors_of_different_lengths_have_no_place_in_npz(file: Path, tmp_path: Path) -> None:
     (tmp_path / "other.npz").write_bytes(file.read_bytes())
     parameters = {0: {"goal": (1.0, 2.0)}, 1: {"goal": 3.0}}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from clwm_data.collection.collector import collect
 from clwm_data.convert.minari import from_minari, to_minari
 from clwm_data.convert.npz import to_npz
+from clwm_data.convert.tables import TaskTable
 from clwm_data.convert.tensors import episode_lengths, from_tensors
 from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.manifest import BehaviourEntry, Manifest
@@ -74,6 +75,20 @@ def test_to_minari_and_back_is_the_same_store(
     assert {name: (again.path / name).read_bytes() for name in files(again.path)} == {
         name: (path / name).read_bytes() for name in files(path)
     }
+
+
+def test_a_part_of_a_store_in_minari_says_so(collected: Path, tmp_path: Path) -> None:
+    first, *others = to_minari(collected, tmp_path / "minari")
+    for name in others:
+        shutil.rmtree(tmp_path / "minari" / name)
+    source = tmp_path / "minari" / first.split("/")[0]
+    done = from_minari(source, tmp_path / "again.zarr")
+    (index,) = done.store.tasks
+    assert done.remarks == [f"{source}: holds a part of the store that it was written from: task {index}"]
+    assert done.store[index].record == open_store(collected)[index].record
+    assert not from_minari(source.parent / source.name, tmp_path / "b.zarr", "mine").remarks
+    with pytest.raises(InvalidInputError, match="name the task family of these datasets with --family"):
+        from_minari(source, tmp_path / "c.zarr", table=TaskTable({0: "id"}))
 
 
 def files(path: Path) -> list[str]:

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from clwm_data.convert.conversion import convert_from, convert_to
 from clwm_data.convert.lerobot import lerobot_source
 from clwm_data.convert.parquet import to_parquet
 from clwm_data.convert.parquet_source import parquet_source
 from clwm_data.convert.target import write_converted
 from clwm_data.errors import ClwmError
+from clwm_data.families.base import Parameters
 from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
 from tests.conftest import Clwm
@@ -111,6 +113,7 @@ def test_several_datasets_are_a_task_each_and_scaled_alike(clwm: Clwm, tmp_path:
         ("info", "info.json: cannot be read"),
         ("state", "has no observation.state or no action"),
         ("order", "episode 2: its frames are not one after another"),
+        ("reward", "next.reward must be in both or in none"),
         ("nothing", "holds no LeRobot dataset"),
     ],
 )
@@ -133,6 +136,8 @@ def test_damaged_lerobot_datasets_are_refused_in_a_line(tmp_path: Path, change: 
         case "order":
             table = pq.read_table(last)
             pq.write_table(pa.concat_tables([table.slice(0, 4), table.slice(5), table.slice(4, 1)]), last)
+        case "reward":
+            pq.write_table(pq.read_table(last).drop(["next.reward"]), last)
         case "nothing":
             (folder / "meta/info.json").unlink()
     with pytest.raises(ClwmError, match=message.replace(".", r"\.")) as caught:
@@ -154,6 +159,56 @@ def test_a_store_and_back_from_parquet(collected: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(back.observation, episode.observation[:-1])
             np.testing.assert_array_equal(back.action, episode.action[:-1])
             np.testing.assert_array_equal(back.reward, episode.reward[:-1])
+
+
+def test_tasks_that_do_not_share_parameters_come_back_from_parquet(tmp_path: Path) -> None:
+    """Parquet has a column for all tasks where any has a value; the others' rows are empty there."""
+    rng = np.random.default_rng(0)
+    parameters: dict[int, Parameters] = {
+        0: {"mass": 1.0},
+        1: {"length": 2.0, "mass": 1.5},
+        2: {"goal": (1.0, 2.0)},
+    }
+    for task in parameters:
+        (tmp_path / "arrays").mkdir(exist_ok=True)
+        np.savez(
+            tmp_path / f"arrays/{task}.npz",
+            observations=rng.normal(size=(20, 2)).astype(np.float32),
+            actions=rng.uniform(-1, 1, (20, 1)).astype(np.float32),
+            rewards=rng.normal(size=20).astype(np.float32),
+            timeouts=np.arange(20) % 10 == 9,
+        )
+    source, target = tmp_path / "arrays", tmp_path / "a.zarr"
+    convert_from(source, target, "npz", family="arms", splits="train:0-1,id:2", parameters=parameters)
+    convert_to(target, tmp_path / "rows", "parquet")
+    again = convert_from(tmp_path / "rows", tmp_path / "b.zarr", "parquet", family="arms").store
+    assert {task.index: (task.split, task.parameters) for task in again} == {
+        0: ("train", parameters[0]),
+        1: ("train", parameters[1]),
+        2: ("id", parameters[2]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "lengths"),
+    [
+        (None, [2, 1, 2, 1]),  # rows 0-2 and 3-4, twice; the last of an episode is dropped unless it falls
+        ([[0, 1, 2, 0, 1], [0, 1, 2, 0, 1]], [2, 1, 2, 1]),
+        ([[0, 1, 2, 0, 1], [2, 3, 4, 0, 1]], [2, 4, 1]),
+    ],
+)
+def test_a_file_begins_an_episode_unless_its_steps_go_on(
+    tmp_path: Path, steps: list[list[int]] | None, lengths: list[int]
+) -> None:
+    """Both files have episodes 7 and 9 of task 4; the second begins with the number that ended the first."""
+    numbers = [[7, 7, 7, 9, 9], [9, 9, 9, 7, 7]]
+    for part in range(2):
+        columns: dict[str, Any] = {"dones": None, "episode_id": numbers[part], "task": [4] * 5}
+        if steps is not None:
+            columns["step"] = steps[part]
+        foreign(tmp_path / "w", **columns).joinpath("walker1.parquet").rename(tmp_path / f"w/{part}.parquet")
+    store = write_converted(parquet_source(tmp_path / "w"), tmp_path / "a.zarr", "walker").store
+    assert [len(episode.reward) for episode in store[4].load()] == lengths
 
 
 def foreign(folder: Path, **columns: Any) -> Path:

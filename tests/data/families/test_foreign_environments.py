@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 from clwm_data.errors import ClwmError
+from clwm_data.families import get_family
 from clwm_data.families.declared.simulator import EnvironmentSimulator
+from clwm_data.families.declared.spaces import Translation
+from clwm_data.families.provided import ProvidedFamily
 
 
 class Answering(gymnasium.Env[Any, Any]):
@@ -49,7 +53,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_one_line(name: str) -> None:
     answer, words = ANSWERS[name]
-    simulator = EnvironmentSimulator("mine", "arms:make", [7], [Answering(answer)], None)
+    simulator = EnvironmentSimulator("mine", "arms:make", [7], [lambda: Answering(answer)], None)
     simulator.reset(np.zeros(1, np.int64), [0])
     for _ in range(2):
         simulator.step(np.zeros((1, 1)), np.ones(1, np.bool_))
@@ -78,7 +82,8 @@ class Pushed(gymnasium.Env[Any, Any]):
 @pytest.mark.parametrize("strengths", [(1.0, 2.0, 5.0), (5.0, 1.0)])
 def test_each_lane_keeps_to_the_bounds_of_its_own_task(strengths: tuple[float, ...]) -> None:
     lanes = len(strengths)
-    simulator = EnvironmentSimulator("mine", "arms:make", range(lanes), [*map(Pushed, strengths)], None)
+    make = [partial(Pushed, strength) for strength in strengths]
+    simulator = EnvironmentSimulator("mine", "arms:make", range(lanes), make, None)
     simulator.reset(np.arange(lanes), range(lanes))
     result = simulator.step(np.full((lanes, 1), 0.5), np.ones(lanes, np.bool_))
     halves = [strength / 2 for strength in strengths]
@@ -86,6 +91,47 @@ def test_each_lane_keeps_to_the_bounds_of_its_own_task(strengths: tuple[float, .
     assert simulator.observe()[:, 0].tolist() == halves
 
 
-def test_tasks_that_differ_in_size_are_named() -> None:
-    with pytest.raises(ClwmError, match="tasks 4 and 6 differ in size"):
-        EnvironmentSimulator("mine", "arms:make", [4, 5, 6], [Pushed(1), Pushed(1), Pushed(1, 2)], None)
+class Counted(Pushed):
+    """Counts those that are open."""
+
+    open = 0
+
+    def __init__(self, width: int) -> None:
+        if width == 0:
+            raise ClwmError("no width")
+        super().__init__(1.0, width)
+        Counted.open += 1
+
+    def close(self) -> None:
+        Counted.open -= 1
+
+
+@pytest.mark.parametrize(
+    ("widths", "words"), [((1, 1, 2), "tasks 4 and 6 differ in size"), ((1, 1, 0), "no width")]
+)
+def test_what_cannot_be_used_together_is_named_and_closed(widths: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ClwmError, match=words):
+        EnvironmentSimulator("mine", "arms:make", [4, 5, 6], [partial(Counted, w) for w in widths], None)
+    assert Counted.open == 0
+    simulator = EnvironmentSimulator("mine", "arms:make", [4, 5], [partial(Counted, 1)] * 2, None)
+    assert Counted.open == 2
+    simulator.close()
+    assert Counted.open == 0
+
+
+def test_what_a_function_makes_of_another_size_is_closed() -> None:
+    with pytest.raises(ClwmError, match=r"task 0 has observation size 3, its data 2$"):
+        ProvidedFamily(get_family("point-robot"), lambda task, parameters: Counted(3))
+    assert Counted.open == 0
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int8])
+def test_actions_of_whole_numbers_are_rounded(kind: type[np.integer[Any]]) -> None:
+    """Each of n numbers is given by an n-th of [-1, 1], the outer ones by half of it."""
+    low, high = (-2, 2) if np.issubdtype(kind, np.signedinteger) else (0, 4)
+    box = gymnasium.spaces.Box(low, high, (1,), kind)
+    actions = Translation(gymnasium.spaces.Box(-1, 1, (1,)), box, "here")
+    vectors = np.array([-1.0, -0.76, -0.74, -0.26, -0.24, 0.24, 0.26, 0.74, 0.76, 1.0])
+    given = [actions.action(vector[None]) for vector in vectors]
+    assert all(action.dtype == kind and action in box for action in given)
+    assert [int(action[0]) - low for action in given] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]

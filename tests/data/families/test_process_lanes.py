@@ -19,7 +19,10 @@ from clwm_data.families.simulation.simulator import Simulator, StepResult
 
 
 class Counter(Simulator):
-    """Counts steps per lane, from the seed; task 9 breaks; ``privileged`` is the worker's process id."""
+    """Counts steps per lane, from the seed; task 9 breaks, task 8 presses Ctrl-C while it steps.
+
+    ``privileged`` is the worker's process id.
+    """
 
     def __init__(self, tasks: Sequence[int]) -> None:
         self.tasks = np.asarray(tasks, np.int64)
@@ -32,6 +35,9 @@ class Counter(Simulator):
     def step(self, action: NDArray[np.float64], active: NDArray[np.bool_]) -> StepResult:
         if np.any((self.tasks == 9) & (action[:, 0] > 0)):
             raise ZeroDivisionError("a joint\ncame off")
+        if np.any((self.tasks == 8) & (action[:, 0] > 0)):
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(0.5)  # the reply comes when nobody waits for it
         self._count = self._count + active[:, None]
         return StepResult(self._count[:, 0] * 10.0, self._count[:, 0] > 5.0)
 
@@ -142,6 +148,18 @@ def test_close_ends_the_workers_and_may_be_repeated() -> None:
     assert wait_until_gone(processes)
     with pytest.raises(ClwmError, match="were closed"):
         lanes.step(np.zeros((2, 1)), np.ones(2, np.bool_))
+
+
+def test_an_interrupted_call_leaves_no_reply_for_the_next_one() -> None:
+    lanes = ProcessLanes("counter", Counter, [0, 8], workers=2)
+    processes = process_ids(lanes)
+    with pytest.raises(KeyboardInterrupt):
+        lanes.step(np.ones((2, 1)), np.ones(2, np.bool_))
+    with pytest.raises(
+        ClwmError, match=r"^counter: its worker processes were .*interrupted.*: make it anew$"
+    ):
+        lanes.reset(np.arange(2), [3, 4])
+    assert wait_until_gone(processes)
 
 
 def test_forgotten_lanes_end_with_their_object() -> None:
