@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class MetaWorldSimulator(Simulator):
         self._envs = [environment() for environment, _ in originals]
         for env in self._envs:
             speed_up(env)
+            env.max_path_length = sys.maxsize  # how long an episode may be is not for it to say
         self._ready = np.zeros(len(tasks), np.bool_)  # the environment has been set to the task of its lane
         self._observations = np.zeros((len(tasks), OBSERVATION_SIZE))
         self._never = np.zeros(len(tasks), np.bool_)
@@ -96,7 +98,7 @@ class MetaWorldSimulator(Simulator):
         return np.concatenate([physics, self._observations[lane], env._prev_obs, tail])
 
     def set_state(self, lane: int, state: NDArray[np.float64]) -> None:
-        """Continue from a state of the lane's task; Meta-World's step count starts anew."""
+        """Continue from a state of the lane's task."""
         if not self._ready[lane]:
             self._reset(lane)
         env = self._envs[lane]
@@ -108,7 +110,6 @@ class MetaWorldSimulator(Simulator):
         env._prev_obs = frame.copy()
         if hasattr(env, "_target_to_obj_init"):
             env._target_to_obj_init = None if margin[0] < 0.0 else float(margin[0])
-        env.curr_path_length = 0
         self._observations[lane] = observation
 
     def render(self, lane: int) -> NDArray[np.uint8]:

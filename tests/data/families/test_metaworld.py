@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -207,8 +208,15 @@ def test_a_fresh_environment_continues_from_a_state(name: str, before: int) -> N
     np.testing.assert_array_equal(roll(other, random_actions(20)), expected)
 
 
+def test_an_episode_may_be_longer_than_metaworlds() -> None:
+    """Metaworld refuses its step 501; a wrapper may allow more, and an agent's step is two of them."""
+    env = gymnasium.make("clwm/mw-reach-v0", task=0, max_episode_steps=260)
+    env.reset(seed=0)
+    truncations = [env.step(np.zeros(4, np.float32))[3] for _ in range(260)]
+    assert truncations == [False] * 259 + [True]
+
+
 def test_a_whole_episode_fits_after_a_state_from_the_end_of_another() -> None:
-    """Metaworld refuses its step 501; an agent episode has 400 of them."""
     env = family_of("mw-reach").make_env(0)
     env.reset(seed=0)
     for _ in range(2):
