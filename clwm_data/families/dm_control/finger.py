@@ -74,7 +74,7 @@ class FingerSimulator(DmControlSimulator):
         self._first[...] = self._velocity
         lanes.step(self.substeps, active)
         self._second[...] = self._velocity
-        self._carried[...] = self._touch
+        np.copyto(self._carried, self._touch, where=active[:, None])
         lanes.refresh(active)
         return StepResult(self.step_reward(self._speed_reward(self._velocities)), self._never)
 

@@ -94,7 +94,7 @@ class AntDirSimulator(AntSimulator):
         """Five physics steps of 0.01 s; ends when the torso leaves the healthy heights."""
         before = self._carried
         self.advance(action, active)
-        self._carried = self._torso.copy()
+        self._carried = np.where(active[:, None], self._torso, before)
         self._torso_velocity = (self._carried - before) / self._dt[:, None]
         self._healthy = (self._height >= self._lowest) & (self._height <= self._highest)
         self._costs = self._control_weight * squares(action) + self.contact_cost()

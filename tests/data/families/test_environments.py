@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.wrappers import TimeAwareObservation
+from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.families import get_family
@@ -67,6 +68,31 @@ def test_a_copy_of_a_vector_environment_has_the_states_of_all_lanes(family: Task
             np.testing.assert_array_equal(left, right)
     masks = {"reset_mask": np.array([False, True, False])}
     np.testing.assert_array_equal(envs.reset(options=masks)[0], other.reset(options=masks)[0])
+
+
+@pytest.mark.parametrize("name", ["finger-speed", "ant-dir", "walker-ls"])
+def test_a_lane_that_has_ended_keeps_its_state_while_others_step(name: str) -> None:
+    """In a copy, too: what is carried beside MuJoCo's state must not be taken from outdated fields."""
+    family = get_family(name)
+    envs, alone = family.make_vec_env([3, 0]), family.make_env(3)
+    envs.reset(seed=7)
+    actions = actions_for(family)
+    for action in actions[:8]:
+        observation, *_ = envs.step(np.stack([action, action]))
+    state = envs.get_state(0)
+    if name == "finger-speed":
+        assert state[-2:].any(), "the finger does not touch the body"
+    envs.active = np.array([False, True])
+
+    def goes_on(state: NDArray[np.float64]) -> tuple[bytes, Any]:
+        return alone.set_state(state).tobytes(), roll(alone, actions[8:])
+
+    expected = goes_on(state)
+    assert expected[0] == observation[0].tobytes()
+    for frozen in (envs, pickled(envs)):
+        for action in actions[8:]:
+            frozen.step(np.stack([action, action]))
+        assert goes_on(frozen.get_state(0)) == expected
 
 
 def test_what_an_environment_returns_belongs_to_the_caller(family: TaskFamily) -> None:
