@@ -75,6 +75,21 @@ def target_path(path: Path | str) -> Path:
     return resolved
 
 
+def check_file_place(path: Path) -> None:
+    """Check that a file can be written at a path; call it before the work whose result it is to hold.
+
+    Raises:
+        InvalidInputError: the path is a folder, a parent is a file, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise InvalidInputError(f"{path}: is a folder: name a file in it")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise InvalidInputError(f"{path}: {nearest} is a file: choose another place")
+    if not os.access(nearest, os.W_OK):
+        raise InvalidInputError(f"{path}: nothing can be written in {nearest}: choose another place")
+
+
 def fitting_name(name: str, digest: str) -> str:
     """A folder's name that file systems can hold: the name itself, or its beginning and that of a digest,
     which tells it from other names with the same beginning."""

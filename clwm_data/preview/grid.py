@@ -16,6 +16,7 @@ from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families.base import SPLITS, Split
 from clwm_data.listing import format_parameters
+from clwm_data.paths import check_file_place
 from clwm_data.preview.film import Clip, frames
 from clwm_data.store.atomic import replacing
 
@@ -40,34 +41,35 @@ def write_preview(clips: Sequence[Clip], path: Path, *, title: str) -> None:
     """Write clips as a grid: a film (``.gif``, ``.mp4``), or the episodes' last moments (``.png``).
 
     Raises:
-        ClwmError: there are no clips, or an error of :func:`check_format`.
+        ClwmError: there are no clips, an error of :func:`check_format`, or the file cannot be written.
     """
     check_format(path)
     if not clips:
         raise InvalidInputError(f"{path}: there is no task to show")
     grid = _Grid(clips, title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        if path.suffix == ".png":
-            grid.last().save(unfinished, format="PNG", optimize=True)
-        elif path.suffix == ".gif":
-            _write_gif(list(grid.moments()), unfinished)
-        else:
-            _write_mp4(grid.moments(), grid.size, unfinished)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished:
+            if path.suffix == ".png":
+                grid.last().save(unfinished, format="PNG", optimize=True)
+            elif path.suffix == ".gif":
+                _write_gif(list(grid.moments()), unfinished)
+            else:
+                _write_mp4(grid.moments(), grid.size, unfinished)
+    except OSError as error:
+        raise UnavailableError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def check_format(path: Path) -> Path:
     """The path, if a preview can be written there; call it before simulating anything.
 
     Raises:
-        ClwmError: the file name has another suffix, or a parent of the path is a file.
+        ClwmError: the file name has another suffix, or an error of :func:`check_file_place`.
         MissingExtraError: Pillow, or PyAV for ``.mp4``, is not installed.
     """
     if path.suffix not in FORMATS:
         raise InvalidInputError(f"{path}: a preview ends in {', '.join(FORMATS)}")
-    nearest = next(parent for parent in path.absolute().parents if parent.exists())
-    if not nearest.is_dir():
-        raise InvalidInputError(f"{path}: {nearest} is a file: choose another place")
+    check_file_place(path)
     require("PIL", "sim", "a preview")
     if path.suffix == ".mp4":
         _check_encoder(require("av", "video", "a preview as .mp4"), path)

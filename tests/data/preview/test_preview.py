@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families import TaskFamily, get_family
 from clwm_data.families.base import Split, Task
 from clwm_data.families.point_robot.family import PointRobotSimulator
 from clwm_data.families.simulation.simulator import Simulator
 from clwm_data.opening import open_store
-from clwm_data.preview import Clip, clip_of_episode, preview_family, preview_store, write_preview
+from clwm_data.preview import (
+    Clip,
+    check_format,
+    clip_of_episode,
+    preview_family,
+    preview_store,
+    write_preview,
+)
 from clwm_data.preview.clips import typical_tasks
 from clwm_data.preview.film import frames
 from clwm_data.preview.grid import CAPTION, HEADING, MARGIN
@@ -187,6 +195,31 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_preview([plain(1)], tmp_path / "file" / "new" / "a.gif", title="")
     write_preview([plain(1)], tmp_path / "new" / "er" / "a.gif", title="")
     assert (tmp_path / "new" / "er" / "a.gif").is_file()
+
+
+def test_a_place_where_nothing_can_be_written_is_found_before_anything_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.gif").mkdir()
+    with pytest.raises(InvalidInputError, match=r"a\.gif: is a folder: name a file in it"):
+        check_format(tmp_path / "a.gif")
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)  # root may write anywhere
+    with pytest.raises(
+        InvalidInputError, match=r"b\.gif: nothing can be written in .*: choose another place"
+    ):
+        check_format(tmp_path / "new" / "b.gif")
+
+
+def test_a_write_that_fails_names_the_preview_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", full)
+    with pytest.raises(UnavailableError, match=r"/a\.png: cannot be written: No space left on device$"):
+        write_preview([plain(1)], tmp_path / "a.png", title="")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_each_split_has_a_row(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import re
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ from PIL import Image
 
 from clwm_data.collection.collector import collect
 from clwm_data.edit import select
-from clwm_data.errors import UnavailableError
+from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.families.base import Split
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import column
@@ -132,8 +133,25 @@ def test_command_and_errors(collected: Path, clwm: Clwm, tmp_path: Path) -> None
     assert (tmp_path / "tiny.html").stat().st_size > 10_000
     result = clwm("report", collected, "--no-pictures", "--out", "new/folder/x.html")
     assert (result.returncode, result.stdout) == (0, "new/folder/x.html\n"), result.stderr
-    with pytest.raises(UnavailableError, match="cannot be written"):
-        write_report(collected, tmp_path / "tiny.html" / "x.html", pictures=False)
+
+
+def test_no_film_is_made_for_a_place_where_nothing_can_be_written(
+    collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clwm_data.report.page.gather", lambda *_: pytest.fail("work was begun"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInputError, match="is a file: choose another place"):
+        write_report(collected, tmp_path / "file" / "x.html")
+    with pytest.raises(InvalidInputError, match="is a folder: name a file in it"):
+        write_report(collected, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr("pathlib.Path.write_text", _refuse)
+    with pytest.raises(UnavailableError, match=r"x\.html: cannot be written: No space left"):
+        write_report(collected, tmp_path / "x.html", pictures=False)
+
+
+def _refuse(*arguments: object, **options: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_projection_is_principal_component_analysis() -> None:
