@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import InvalidInputError
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.gym_registration import ENTRY_POINT, environment_id
+from clwm_data.families.own_family import is_ours
 
 if TYPE_CHECKING:
     from clwm_data.families.simulation.simulator import Simulator
@@ -75,6 +76,26 @@ def action_check(family: TaskFamily, shape: tuple[int, ...]) -> ActionCheck:
         return bounded
 
     return check
+
+
+def checked_state(family: TaskFamily, simulator: Simulator, lane: int, state: Any) -> NDArray[np.float64]:
+    """A copy of what a user wants to restore as the state of a lane.
+
+    Raises:
+        InvalidInputError: it cannot be a state of the lane's task.
+    """
+    where = f"{family.name} task {simulator.tasks[lane]}"
+    try:
+        numbers = np.array(state, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{where}: a state is an array of numbers: {error}") from error
+    if family.has_states and is_ours(family):
+        expected = simulator.get_state(lane).shape
+        if numbers.shape != expected:
+            raise InvalidInputError(
+                f"{where}: a state has shape {expected}, not {numbers.shape}: take one of get_state()"
+            )
+    return numbers
 
 
 class Copyable:

@@ -16,6 +16,7 @@ from clwm_data.families.env_parts import (
     Observation,
     ResetNeededError,
     action_check,
+    checked_state,
     frames_per_second,
     spaces,
     specification,
@@ -106,8 +107,11 @@ class TaskEnv(Copyable, gymnasium.Env[Observation, NDArray[np.float32]]):
 
         Returns:
             the observation [obs] in that state.
+
+        Raises:
+            InvalidInputError: it cannot be a state of the task.
         """
-        self._simulator.set_state(0, np.array(state, np.float64))
+        self._simulator.set_state(0, checked_state(self.family, self._simulator, 0, state))
         self._begun[:] = True
         self._steps = 0
         return self._observe()

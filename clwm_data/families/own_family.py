@@ -79,6 +79,11 @@ def is_finite(number: object) -> bool:
         return False
 
 
+def is_ours(family: TaskFamily) -> bool:
+    """Whether the family's code is clwm's, which keeps to what a simulator has to do."""
+    return type(family).__module__.startswith("clwm_data.")
+
+
 def connect(family: TaskFamily, tasks: Sequence[int], **options: Any) -> Simulator:
     """A family's simulator; one of others is tried first, once, for a step.
 
@@ -86,7 +91,7 @@ def connect(family: TaskFamily, tasks: Sequence[int], **options: Any) -> Simulat
         InvalidInputError: it does not give what a simulator has to give.
         UnavailableError: its code raises an error.
     """
-    if type(family).__module__.startswith("clwm_data.") or TRIED in vars(family):
+    if is_ours(family) or TRIED in vars(family):
         return family.make_simulator(tasks, **options)
     try:
         check_tasks(family.name, family.tasks)

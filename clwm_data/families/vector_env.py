@@ -20,6 +20,7 @@ from clwm_data.families.env_parts import (
     Observation,
     ResetNeededError,
     action_check,
+    checked_state,
     frames_per_second,
     spaces,
     specification,
@@ -154,8 +155,11 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
 
         Returns:
             the observations [L, obs].
+
+        Raises:
+            InvalidInputError: it cannot be a state of the lane's task.
         """
-        self._simulator.set_state(lane, np.array(state, np.float64))
+        self._simulator.set_state(lane, checked_state(self.family, self._simulator, lane, state))
         self._steps[lane] = 0
         self._begun[lane] = True
         self.active = self.active.copy()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.errors import UnavailableError
+from clwm_data.errors import ClwmError, UnavailableError
 from clwm_data.families.base import Task, TaskFamily
+from clwm_data.functions import FOREIGN_ERRORS, in_short
 from clwm_data.store.arrays import episode_return
 
 if TYPE_CHECKING:
@@ -73,9 +74,15 @@ class Film:
         family = self._env.family.name
         try:
             picture = self._env.render()
+        except ClwmError:
+            raise
         except NotImplementedError as error:
             raise UnavailableError(f"family {family} cannot be drawn: {error}") from error
-        if picture is None or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        except FOREIGN_ERRORS as error:
+            raise UnavailableError(
+                f"family {family} cannot be drawn: its render() fails: {in_short(error)}"
+            ) from error
+        if not _is_picture(picture):
             raise UnavailableError(
                 f"family {family} cannot be drawn: its environment renders no picture [height, width, 3] of "
                 "bytes"
@@ -116,6 +123,16 @@ class Film:
             normalised_return=float(family.normalised_return(task.index, shown)) if known else None,
             faithful=faithful,
         )
+
+
+def _is_picture(value: object) -> TypeGuard[Picture]:
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == np.uint8
+        and value.ndim == 3
+        and value.shape[2] == 3
+        and value.size > 0
+    )
 
 
 def check_drawable(family: TaskFamily, task: int) -> None:

@@ -70,6 +70,27 @@ def test_a_copy_of_a_vector_environment_has_the_states_of_all_lanes(family: Task
     np.testing.assert_array_equal(envs.reset(options=masks)[0], other.reset(options=masks)[0])
 
 
+@pytest.mark.parametrize("name", ["finger-speed", "ant-dir", "point-robot", *METAWORLD[:1]])
+def test_what_is_no_state_of_the_task_is_one_line_and_changes_nothing(name: str) -> None:
+    family = get_family(name)
+    env, envs = family.make_env(3), family.make_vec_env([0, 3])
+    with pytest.raises(
+        InvalidInputError, match=rf"^{name} task 3: a state has shape \(\d+,\), not \(3,\): take"
+    ):
+        env.set_state(np.zeros(3))  # before any reset
+    env.reset(seed=1)
+    state = env.get_state()
+    for bad in (np.append(state, 0.0), state[:-1], state[None], []):
+        with pytest.raises(InvalidInputError, match="take one of get_state"):
+            env.set_state(bad)
+        with pytest.raises(InvalidInputError, match=f"^{name} task 3: a state has shape"):
+            envs.set_state(1, bad)
+    with pytest.raises(InvalidInputError, match="a state is an array of numbers: could not convert"):
+        env.set_state("left")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(env.get_state(), state)
+    env.set_state(state.tolist())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["finger-speed", "ant-dir", "walker-ls"])
 def test_a_lane_that_has_ended_keeps_its_state_while_others_step(name: str) -> None:
     """In a copy, too: what is carried beside MuJoCo's state must not be taken from outdated fields."""

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import errno
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,6 +126,32 @@ def test_a_family_without_pictures_is_refused_in_one_line() -> None:
     family: TaskFamily = BlindFamily()
     with pytest.raises(ClwmError, match="family point-robot cannot be drawn"):
         preview_family(family, [0])
+
+
+def _breaks() -> NDArray[np.uint8]:
+    raise ZeroDivisionError("the lamp\nis broken")
+
+
+@pytest.mark.parametrize(
+    ("render", "message"),
+    [
+        (_breaks, "its render() fails: ZeroDivisionError: the lamp is broken"),
+        (lambda: sys.exit(0), "its render() fails: SystemExit: 0"),
+        (lambda: [[[0, 0, 0]]], "renders no picture"),
+        (lambda: np.zeros((0, 4, 3), np.uint8), "renders no picture"),
+        (lambda: np.zeros((4, 4, 4), np.uint8), "renders no picture"),
+        (lambda: None, "renders no picture"),
+    ],
+)
+def test_what_is_no_picture_is_one_line(
+    render: Callable[[], Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PointRobotSimulator, "render", lambda self, lane: render())
+    with pytest.raises(UnavailableError) as caught:
+        preview_family(get_family("point-robot"), [0])
+    assert str(caught.value).startswith("family point-robot cannot be drawn: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_episode_that_has_ended_keeps_its_last_picture() -> None:
