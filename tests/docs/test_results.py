@@ -148,7 +148,7 @@ def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured
     assert {(row["dataset"], row["method"], row["split"]) for row in by_model} == {
         (dataset, "spc", split) for dataset in DATASETS for split in ("id", "ood")
     }
-    score = benchmark.by_model[Cell("ant-dir-small", "spc", "zero-shot", "id")]
+    score = benchmark.inferred["model"][Cell("ant-dir-small", "spc", "zero-shot", "id")]
     assert score.normalised is not None
     row = next(row for row in by_model if (row["dataset"], row["split"]) == ("ant-dir-small", "id"))
     assert row["zero-shot, `--inference model`"] == shown(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from clwm_train.config import TrainConfig
 from clwm_train.evaluation.results import Evaluation, read_evaluations
 from clwm_train.methods.resolve import resolve
 from clwm_train.report.scores import Score, gather_scores
 from clwm_train.runs.run import RECORD, Run, open_run, resolve_for
+from clwm_train.settings import Inference
 from clwm_train.sweep import Experiment, Job, list_jobs
 from docs.generate.results.record import NUMBERS, file_digests, read_result
 
@@ -38,7 +39,7 @@ class Measured:
         datasets: names of its datasets, in order.
         runs: (dataset, method) -> its runs in results/.
         scores: of the experiment's own evaluation.
-        by_model: those of the evaluations with ``inference: model``.
+        inferred: inference of the world model -> those of the evaluations with it.
         missing: (dataset, method) -> seeds that were not measured.
         outdated: (dataset, method) -> why its numbers are no longer those of the code.
     """
@@ -48,7 +49,7 @@ class Measured:
     datasets: tuple[str, ...]
     runs: Mapping[Key, tuple[Run, ...]]
     scores: Mapping[Cell, Score]
-    by_model: Mapping[Cell, Score]
+    inferred: Mapping[str, Mapping[Cell, Score]]
     missing: Mapping[Key, tuple[int, ...]]
     outdated: Mapping[Key, str]
 
@@ -72,7 +73,7 @@ def measure(experiment: Experiment, folder: Path) -> Measured:
     missing: dict[Key, tuple[int, ...]] = {}
     outdated: dict[Key, str] = {}
     own: list[tuple[Run, Evaluation]] = []
-    by_model: list[tuple[Run, Evaluation]] = []
+    inferred: dict[str, list[tuple[Run, Evaluation]]] = {}
     for key, group in asked.items():
         settings = group[0].evaluations
         kept = []
@@ -82,11 +83,9 @@ def measure(experiment: Experiment, folder: Path) -> Measured:
             if chosen:
                 kept.append(run)
                 own.append((run, chosen[0]))
-                by_model += [
-                    (run, one)
-                    for one in evaluations
-                    if one.settings in settings[1:] and one.settings.inference == "model"
-                ]
+                for one in evaluations:
+                    if one.settings in settings[1:] and one.settings.inference != "encoder":
+                        inferred.setdefault(one.settings.inference, []).append((run, one))
                 reason = _outdated(group[0], run)
                 if reason is not None:
                     outdated[key] = reason
@@ -103,7 +102,7 @@ def measure(experiment: Experiment, folder: Path) -> Measured:
         datasets=tuple(dict.fromkeys(dataset for dataset, _ in asked)),
         runs=runs,
         scores=_by_cell(own),
-        by_model=_by_cell(by_model),
+        inferred={name: _by_cell(inferred[name]) for name in get_args(Inference) if name in inferred},
         missing=missing,
         outdated=outdated,
     )

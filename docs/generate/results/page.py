@@ -50,6 +50,7 @@ SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "ml10": (tables.each_dataset, 2),
     "observations": (tables.each_dataset, 2),
     "ant-dir-data": (tables.each_dataset, 2),
+    "learns": (tables.by_inference, 3),
 }
 
 
@@ -80,7 +81,7 @@ def blocks(
         "few-shot": lambda: table(tables.few_shot, benchmark),
         "each-dataset": lambda: table(tables.each_dataset, benchmark, 2),
         "protocols": lambda: table(tables.protocols, benchmark),
-        "by-model": lambda: table(tables.by_model, benchmark, 3),
+        "by-model": lambda: table(tables.by_inference, benchmark, 3),
         "improvement": lambda: table(tables.improvement, benchmark),
         "formulations": lambda: table(tables.formulations, formulations, 3) if several else NOTHING,
         "representation": lambda: table(tables.representation, benchmark),

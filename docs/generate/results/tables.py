@@ -140,27 +140,22 @@ def protocols(measured: Measured) -> Table:
     return Table(["method", *PARTS.values()], rows)
 
 
-def by_model(measured: Measured) -> Table:
-    """Zero-shot returns as published and with ``--inference model``, beside few-shot ones."""
+def by_inference(measured: Measured) -> Table:
+    """Zero-shot returns as published and with ``--inference model`` and the like, beside few-shot ones."""
+    cells = dict.fromkeys(cell for scores in measured.inferred.values() for cell in scores)
     rows = []
-    for cell in measured.by_model:
+    for cell in cells:
         if cell.protocol != "zero-shot" or cell.split not in ("id", "ood"):
             continue
-        few, zero = (
-            measured.scores.get(cell._replace(protocol=protocol)) for protocol in ("few-shot", "zero-shot")
-        )
-        values = (few, zero, measured.by_model[cell])
+        scores = [
+            *(measured.scores.get(cell._replace(protocol=name)) for name in ("few-shot", "zero-shot")),
+            *(scores.get(cell) for scores in measured.inferred.values()),
+        ]
         name = _marked(measured, (cell.dataset, cell.method), cell.method)
-        rows.append([cell.dataset, name, cell.split, *map(_iqm, values)])
+        rows.append([cell.dataset, name, cell.split, *map(_iqm, scores)])
+    inferences = (f"zero-shot, `--inference {name}`" for name in measured.inferred)
     return Table(
-        [
-            "dataset",
-            "method",
-            "split",
-            "few-shot",
-            "zero-shot, as published",
-            "zero-shot, `--inference model`",
-        ],
+        ["dataset", "method", "split", "few-shot", "zero-shot, as published", *inferences],
         rows,
     )
 
