@@ -206,7 +206,7 @@ def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] 
     """Actions [n, act]; numbers [n] of ``bounds`` discrete actions become one-hot."""
     array = np.asarray(action)
     if not isinstance(bounds, int):
-        if array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,)):
+        if array.dtype.kind in "iub" and (array.ndim == 1 or array.shape[1:] == (1,)):
             raise InvalidInputError(
                 f"{where}: action: holds one whole number per step: say how many discrete actions there are "
                 f"({SAY_COUNT}), or write numbers with a decimal point"

@@ -1,9 +1,9 @@
 """Cutting flat arrays, one row per step as in D4RL and many other formats, into episodes.
 
-An episode ends after a row that is terminated or truncated, where the number of the episode changes, and
-where the next observation is not the observation of the next row. Where next observations are not recorded,
-the observation after an episode's last step is unknown: the step is dropped, unless it is terminated. Then
-the next observation does not matter for learning, and the last one is repeated.
+An episode ends after a row that is terminated, truncated or done, where the number of the episode changes,
+and where the next observation is not the observation of the next row. Where next observations are not
+recorded, the observation after an episode's last step is unknown: the step is dropped, unless it is
+terminated. Then the next observation does not matter for learning, and the last one is repeated.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ SPELLINGS = {
         *("next_observations", "next_observation", "next_obs"),
         *("next_states", "next_state"),
     ),
-    "terminated": (
-        *("terminals", "terminal", "terminated", "terminations", "termination"),
-        *("dones", "done"),
-    ),
+    "terminated": ("terminals", "terminal", "terminated", "terminations", "termination"),
+    "done": ("dones", "done"),
     "truncated": ("timeouts", "timeout", "truncated", "truncations", "truncation"),
     "success": ("success", "successes"),
     "dense_reward": ("dense_reward", "dense_rewards"),
     "episode": ("episode", "episode_id", "episode_index"),
 }
 #: Columns that are set where an episode ends, for whatever reason.
-DONE = ("dones", "done")
+DONE = SPELLINGS["done"]
 #: Columns that tell where episodes end.
 ENDS = ("terminated", "truncated", "next_observation", "episode")
 REQUIRED = ("observation", "action", "reward")
@@ -53,6 +51,8 @@ def find_columns(names: Mapping[str, object], where: str) -> dict[str, str]:
         for column, spellings in SPELLINGS.items()
         if any(name in names for name in spellings)
     }
+    if "done" in columns and "terminated" not in columns:
+        columns["terminated"] = columns.pop("done")
     for column in REQUIRED:
         if column not in columns:
             present = ", ".join(sorted(names)[:20]) or "nothing"
@@ -88,9 +88,11 @@ def flat_episodes(
                 f"{where}: {columns[column]} has {count} rows, {columns['action']} has {rows}: "
                 "expected one row per step, and at least one"
             )
-    terminated, truncated = (
-        _flags(parts.get(name), rows, f"{where}: {columns.get(name)}") for name in ("terminated", "truncated")
+    terminated, truncated, done = (
+        _flags(parts.get(name), rows, f"{where}: {columns.get(name)}")
+        for name in ("terminated", "truncated", "done")
     )
+    truncated |= done & ~terminated
     if columns.get("terminated") in DONE:
         terminated &= ~truncated
     following = parts.get("next_observation")

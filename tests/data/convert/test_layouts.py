@@ -114,6 +114,20 @@ def test_done_alone_ends_episodes_and_is_said_to_tell_no_time_limit(
 
 
 @pytest.mark.parametrize("write", FORMATS)
+def test_done_beside_terminations_tells_where_episodes_were_cut_off(write: Any, tmp_path: Path) -> None:
+    ends = arrays()["terminals"] | arrays()["timeouts"]
+    columns = without("timeouts", "next_observations", dones=ends)
+    done = converted(write(tmp_path, columns), tmp_path)
+    assert lengths(done) == [3, 3, 1]  # the last step is only known where it terminated
+    assert [bool(episode.terminated.any()) for episode in done.store[0].load()] == [False, True, False]
+    assert done.remarks == []
+    (tmp_path / "whole").mkdir()
+    columns = without("timeouts", dones=ends)
+    done = converted(write(tmp_path / "whole", columns), tmp_path / "whole")
+    np.testing.assert_array_equal(done.store[0].load().truncated, arrays()["timeouts"])
+
+
+@pytest.mark.parametrize("write", FORMATS)
 @pytest.mark.parametrize("name", ["episode", "episode_id", "episode_index"])
 def test_numbers_of_episodes_separate_them(write: Any, name: str, tmp_path: Path) -> None:
     numbers = np.repeat([5, 7, 6], LENGTHS)

@@ -243,6 +243,7 @@ def test_files_of_others(tmp_path: Path) -> None:
         ({"actions": [[2.0]] * 5}, "outside its bounds"),
         ({"rewards": [1.0, float("nan"), 1.0, 1.0, 1.0]}, "step 1: reward holds nan"),
         ({"actions": [0, 1, 0, 1, 2]}, "say how many discrete actions there are"),
+        ({"actions": [False, True, False, True, True]}, "say how many discrete actions there are"),
     ],
 )
 def test_files_that_hold_something_else_are_refused(
