@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,10 +208,12 @@ def _new_run(request: TrainingRequest) -> Run:
 def _run_to_resume(ctx: click.Context, request: TrainingRequest, overrides: tuple[str, ...]) -> Run:
     """The existing run; one that was killed before its record was written starts again."""
     from clwm_train.runs.run import is_unfinished, open_run
+    from clwm_train.runs.same_data import check_same_data
 
     if is_unfinished(request.folder):
         return request.describe()
     run = open_run(request.folder)
+    check_same_data(run, request.store)
     _refuse_other_configuration(ctx, run, request, overrides)
     return request.resumed(run)
 
@@ -352,7 +354,9 @@ def _refuse_other_configuration(
 ) -> None:
     """Refuse options that contradict the configuration of a resumed run, which is kept."""
     from clwm_train.config.train import RESUMABLE_KEYS
-    from clwm_train.methods.resolve import resolve
+    from clwm_train.methods.method_file import is_path
+    from clwm_train.methods.resolve import overridden, resolve
+    from clwm_train.runs.differences import differences
     from clwm_train.runs.run import resolve_for
     from clwm_train.train_store import changed_part
 
@@ -360,14 +364,24 @@ def _refuse_other_configuration(
     given: dict[str, Any] = {name: getattr(request, name) for name in kept}
     for name in ("seed", "seeds"):
         kept[name], given[name] = format_indices(run.record.seeds), format_indices(request.seeds)
-    for name, value in given.items():
-        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT and value != kept[name]:
-            raise ConflictError(f"{run.path}: was begun with --{name} {kept[name]}: drop --{name} {value}")
-    if not {*map(changed_part, overrides)} <= {*RESUMABLE_KEYS}:
-        config = resolve_for(run.task_family, resolve(run.record.method, run.record.preset, overrides))
-        kept_keys = {key: getattr(run.config, key) for key in ("steps", *RESUMABLE_KEYS)}
-        if config.model_copy(update=kept_keys) != run.config:
-            raise ConflictError(f"{run.path}: was begun with other --set values: drop --set to resume it")
+    explicit = [name for name in kept if ctx.get_parameter_source(name) != ParameterSource.DEFAULT]
+    for name in explicit:
+        if given[name] != kept[name]:
+            raise ConflictError(
+                f"{run.path}: was begun with --{name} {kept[name]}: drop --{name} {given[name]}"
+            )
+    files = [kept[name] for name in ("method", "preset") if name in explicit and is_path(kept[name])]
+    learned = [text for text in overrides if changed_part(text) not in RESUMABLE_KEYS]
+    if files:  # they may have been edited since
+        config = resolve(run.record.method, run.record.preset, overrides)
+        what, mend = f"other values than {files[0]} and --set give now", f"drop {files[0]} to resume it"
+    elif learned:
+        config = overridden(run.config, learned)
+        what, mend = "other --set values", "drop --set to resume it"
+    else:
+        return
+    if changed := differences(run, replace(run, config=resolve_for(run.task_family, config))):
+        raise ConflictError(f"{run.path}: was begun with {what} ({changed[0]}): {mend}")
 
 
 def _shown(metrics: dict[str, float]) -> list[str]:

@@ -29,6 +29,11 @@ def not_there(path: Path, wanted: Literal["store", "run"]) -> str:
     for kind, (other, _) in MARKS.items():
         if kind != wanted and (path / other).is_file():
             return f"{path}: is a {kind}, not a {wanted}: {TAKERS[kind]}"
+    if wanted == "store" and (path / "tasks" / mark).is_file():
+        return (
+            f"{path}: has lost its {mark}, which makes its tasks a store: restore it, or collect or download "
+            "the store again"
+        )
     inside = (
         [str(file.parent) for file in islice(path.glob(f"*/{mark}"), MOST_NAMED)] if path.is_dir() else []
     )

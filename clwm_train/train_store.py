@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.opening import RUNS, open_store
 from clwm_data.paths import expand_home
 from clwm_data.store import Store
 from clwm_data.yaml_values import shown
-from clwm_train.config.train import LOGGING_KEYS, RESUMABLE_KEYS
+from clwm_train.config.train import LOGGING_KEYS, RESUMABLE_KEYS, TrainConfig
 from clwm_train.evaluation.while_training import training_evaluator
-from clwm_train.methods.resolve import resolve
+from clwm_train.methods.resolve import overridden, resolve
 from clwm_train.runs.differences import differences
 from clwm_train.runs.naming import default_folder, default_label
 from clwm_train.runs.run import (
@@ -177,10 +179,9 @@ class TrainingRequest:
         Raises:
             InvalidInputError: the configuration is wrong.
         """
-        named = {*map(changed_part, self.overrides)} & {*RESUMABLE_KEYS}
-        config = resolve(run.record.method, run.record.preset, self.overrides)
-        changes = {key: getattr(config, key) for key in named}
-        return replace(run, config=run.config.model_copy(update=changes))
+        named = [text for text in self.overrides if changed_part(text) in RESUMABLE_KEYS]
+        defaults = {key: TrainConfig.model_fields[key].default for key in map(changed_part, named)}
+        return replace(run, config=overridden(run.config.model_copy(update=defaults), named))
 
 
 def seed_numbers(seeds: int | Iterable[int]) -> tuple[int, ...]:
@@ -207,7 +208,25 @@ def changed_part(override: str) -> str:
 
 
 def override_texts(overrides: Overrides) -> tuple[str, ...]:
-    """Overrides as ``--set`` takes them."""
+    """Overrides as ``--set`` takes them.
+
+    Raises:
+        InvalidInputError: a value is none that a configuration can hold.
+    """
     if isinstance(overrides, Mapping):
-        return tuple(f"{key}={json.dumps(value)}" for key, value in overrides.items())
-    return tuple(overrides)
+        return tuple(f"{key}={_value_text(key, value)}" for key, value in overrides.items())
+    return (overrides,) if isinstance(overrides, str) else tuple(overrides)
+
+
+def _value_text(key: str, value: object) -> str:
+    def plain(inner: object) -> object:
+        if isinstance(inner, np.generic | np.ndarray):
+            return inner.tolist()
+        raise TypeError
+
+    try:
+        return json.dumps(value, default=plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"overrides: {key}: {shown(value)}: expected a number, a text, true or false, or a list of these"
+        ) from error

@@ -56,6 +56,11 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in FOLDERS[kind].glob("*.yaml"))
 
 
+def is_path(name: str) -> bool:
+    """Whether a method or a preset is named by the path of its file."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def find(kind: str, name: str, beside: Path | None = None) -> Path:
     """The file of a bundled method or preset, or the one at a path (relative to ``beside``, if given).
 
@@ -63,7 +68,7 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
         NotFoundError: there is none.
     """
     path = FOLDERS[kind] / f"{name}.yaml"
-    if name.endswith((".yaml", ".yml")):
+    if is_path(name):
         path = expand_home(name) if beside is None else beside / expand_home(name)
     if path.is_file():
         return path

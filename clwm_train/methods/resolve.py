@@ -12,7 +12,7 @@ from clwm_data.yaml_values import MAX_YAML_DEPTH, printable
 from clwm_train.config import BACKBONES, TrainConfig
 from clwm_train.methods.method_file import merge, names, over, read_method, read_preset
 
-__all__ = ["names", "parse_override", "resolve"]
+__all__ = ["names", "overridden", "parse_override", "resolve"]
 
 #: Parts whose sizes a preset may set, but which only a method may add.
 PARTS = ("world_model", "objectives")
@@ -43,6 +43,18 @@ def resolve(method: str, preset: str, overrides: Sequence[str] = ()) -> TrainCon
             data = merge(data, parse_override(override))
         config = build_model(TrainConfig, YamlDocument("--set", _sized(sizes.data, data), {}))
     return config
+
+
+def overridden(config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
+    """A configuration with the values of overrides in place of its own.
+
+    Raises:
+        InvalidInputError: a mistake in them.
+    """
+    data = config.model_dump(mode="json")
+    for override in overrides:
+        data = merge(data, parse_override(override))
+    return build_model(TrainConfig, YamlDocument("--set", data, {}))
 
 
 def _sized(preset: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:

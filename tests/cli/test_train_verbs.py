@@ -14,6 +14,7 @@ import torch
 
 from clwm_data import compiler
 from clwm_data.errors import UnavailableError
+from clwm_train.runs.run import open_run
 from clwm_train.settings import Execution
 from clwm_train.training import train as api
 from tests.cli.conftest import SMALL_OPTIONS, Call
@@ -58,12 +59,45 @@ def test_train_prints_its_default_folder_and_resumes(call: Call, store_path: Pat
     assert (tmp_path / folder / "checkpoints" / "step-000000004").is_dir()
 
 
+def test_a_run_goes_on_without_the_file_of_its_method(call: Call, store_path: Path) -> None:
+    """And does not silently go on as it was begun where an edited file is named."""
+    mine = Path("mine.yaml")
+    mine.write_text("extends: focal-ln\nreference: me\nobjectives: {focal: {weight: 2.0}}\n")
+    small = ("--set", "batch.tasks=3", "--out", "run")
+    named = ("train", store_path, "--method", mine, *small, "--steps")
+    assert call(*named, 1)[0] == 0
+    assert call(*named, 2, "--resume")[0] == 0
+    mine.write_text(mine.read_text().replace("2.0", "3.0"))
+    code, _, err = call(*named, 3, "--resume")
+    assert code == 1
+    assert "run: was begun with other values than mine.yaml and --set give now" in err
+    assert "(objectives.focal.weight 2.0, not 3.0)" in err
+    mine.unlink()
+    code, out, err = call(
+        "train", store_path, *small, "--resume", "--steps", 3, "--set", "checkpoint_every=1"
+    )
+    assert code == 0, err
+    assert "3 updates done" in out
+    config = open_run(Path("run")).config
+    assert config.objectives.focal is not None
+    assert (config.objectives.focal.weight, config.checkpoint_every) == (2.0, 1)
+
+
+def test_a_run_that_is_done_has_not_learned_from_other_data(
+    call: Call, store_path: Path, run_path: Path
+) -> None:
+    assert call("select", store_path, "other.zarr", "--tasks", "0,6")[0] == 0
+    code, out, err = call("train", "other.zarr", "--out", run_path, "--resume", "--steps", 1)
+    assert code == 1, out
+    assert "run: began with other data than" in err
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
         ("--method", "focal", "was begun with --method spc: drop --method focal"),
         ("--seed", "5", "was begun with --seed 0: drop --seed 5"),
-        ("--set", "batch.tasks=9", "was begun with other --set values"),
+        ("--set", "batch.tasks=9", "was begun with other --set values (batch.tasks 4, not 9): drop --set"),
     ],
 )
 def test_resume_refuses_another_configuration(

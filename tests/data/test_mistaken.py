@@ -20,6 +20,10 @@ def test_what_was_named_instead(tmp_path: Path) -> None:
     )
     data = not_there(store.parent, "store")
     assert data == f"{store.parent}: is not a store, but holds some: name one, such as {store}"
+    lost = tmp_path / "data" / "lost.zarr"
+    (lost / "tasks").mkdir(parents=True)
+    (lost / "tasks" / "zarr.json").write_text("{}")
+    assert "has lost its zarr.json" in not_there(lost, "store")
     assert not_there(run.parent, "run").endswith(f"such as {run}")
     assert (
         not_there(tmp_path / "no", "run") == f"{tmp_path / 'no'}: run does not exist; `clwm train` makes one"

@@ -14,7 +14,7 @@ from clwm_train.data.task_data import load_task_data
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
 from clwm_train.settings import Execution
-from clwm_train.train_store import TrainingRequest, seed_numbers, train
+from clwm_train.train_store import TrainingRequest, override_texts, seed_numbers, train
 from tests.train.helpers import SMALL
 
 CPU = Execution(device="cpu")
@@ -69,3 +69,11 @@ def test_seeds_are_whole_numbers_of_any_kind_each_named_once() -> None:
 def test_a_run_is_shown_in_one_line(store_path: Path, tmp_path: Path) -> None:
     run = TrainingRequest(open_store(store_path), "spc", "tiny", (0, 2), (), None, tmp_path / "r").describe()
     assert repr(run) == f"<Run r: spc on {run.record.store_name}; seeds 0,2; path: {tmp_path}/r>"
+
+
+def test_overrides_may_be_numbers_of_numpy() -> None:
+    given = {"steps": np.int64(3), "iql.expectile": np.float32(0.5), "iql.hidden": np.array([8, 9])}
+    assert override_texts(given) == ("steps=3", "iql.expectile=0.5", "iql.hidden=[8, 9]")
+    assert override_texts("steps=3") == ("steps=3",)
+    with pytest.raises(InvalidInputError, match=r"overrides: steps: .*expected a number, a text"):
+        override_texts({"steps": {3}})
