@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -293,10 +294,15 @@ class TaskFamily(ABC):
         """A Gymnasium vector environment with one lane per entry of ``tasks``.
 
         Raises:
-            InvalidInputError: ``tasks`` is empty, or holds anything but whole numbers.
+            InvalidInputError: ``tasks`` is empty, or holds anything but whole numbers; ``threads`` is not a
+                whole number from 1 on.
             NotFoundError: no such task.
             MissingExtraError: the simulator is not installed.
         """
+        if not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1:
+            raise InvalidInputError(
+                f"family {self.name}: threads: {threads!r} is not a whole number from 1 on"
+            )
         if isinstance(tasks, str) or not isinstance(tasks, Iterable):
             raise InvalidInputError(
                 f"family {self.name}: a vector environment takes a list of tasks, not {tasks!r}"
@@ -307,7 +313,7 @@ class TaskFamily(ABC):
         self.require_gymnasium()
         from clwm_data.families.vector_env import TaskVectorEnv
 
-        return TaskVectorEnv(self, indices, threads=threads)
+        return TaskVectorEnv(self, indices, threads=int(threads))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """A registered family pickles as its name and copies as itself; others behave like any object."""

@@ -147,8 +147,19 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         return self._observation.copy(), reward, terminated, truncated, info
 
     def get_state(self, lane: int) -> NDArray[np.float64]:
-        """Full simulator state [state] of a lane, a copy."""
-        return np.array(self._simulator.get_state(lane))
+        """Full simulator state [state] of a lane, a copy.
+
+        Raises:
+            InvalidInputError: no such lane.
+        """
+        return np.array(self._simulator.get_state(self._checked_lane(lane)))
+
+    def _checked_lane(self, lane: object) -> int:
+        if not isinstance(lane, Integral) or isinstance(lane, bool) or not 0 <= lane < self.num_envs:
+            raise InvalidInputError(
+                f"{self.family.name}: lane {lane!r} is not a whole number from 0 to {self.num_envs - 1}"
+            )
+        return int(lane)
 
     def set_state(self, lane: int, state: NDArray[np.float64]) -> Observation:
         """Put a lane into a state of its task, as if an episode had just begun there.
@@ -157,8 +168,9 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
             the observations [L, obs].
 
         Raises:
-            InvalidInputError: it cannot be a state of the lane's task.
+            InvalidInputError: no such lane, or it cannot be a state of the lane's task.
         """
+        lane = self._checked_lane(lane)
         self._simulator.set_state(lane, checked_state(self.family, self._simulator, lane, state))
         self._steps[lane] = 0
         self._begun[lane] = True

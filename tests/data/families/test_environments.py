@@ -286,3 +286,23 @@ def test_placement_is_computed_from_the_parameters() -> None:
     # Train velocities from 0.6 to 2.1: those of the id tasks 6 to 18 lie inside.
     assert str(halved["id"]) == "5 of 10 inside the train range"
     assert placements(tasks[:2]) == {}
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2.0, "2", True])
+def test_threads_are_a_whole_number_from_1_on(threads: Any) -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"^family point-robot: threads: .* is not a whole number from 1"
+    ):
+        get_family("point-robot").make_vec_env([0], threads=threads)
+
+
+@pytest.mark.parametrize("lane", [-1, 2, 0.0, True])
+def test_a_lane_is_one_of_those_there_are(lane: Any) -> None:
+    envs = get_family("point-robot").make_vec_env([0, 1])
+    envs.reset(seed=0)
+    state = envs.get_state(np.int64(1))
+    for call in (lambda: envs.get_state(lane), lambda: envs.set_state(lane, state)):
+        with pytest.raises(
+            InvalidInputError, match=r"^point-robot: lane .* is not a whole number from 0 to 1$"
+        ):
+            call()
