@@ -162,6 +162,9 @@ def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured
         "spc-discrete-mse": ("discrete", "mse"),
         "spc": ("discrete", "cross-entropy"),
     }
+    compared = {row["dataset"]: row for row in cells(made["formulations-few-shot"]())}
+    assert compared["ant-dir-small"]["spc"] == rows["ant-dir-small"]["spc"]
+    assert "–" not in compared["ant-dir-small"].values()
     each = {(row["dataset"], row["method"]): row for row in cells(made["each-dataset"]())}
     assert ("ant-dir-small", "no-context") not in each
     assert each["cheetah-ls-small", "focal-ln"]["few-shot id"] == rows["cheetah-ls-small"]["focal-ln"]

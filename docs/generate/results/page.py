@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from clwm_data.pages.numbers import plural
@@ -35,6 +37,7 @@ LEADS = {
     "by-model": "**Zero-shot, with the world model's inference**, IQM:",
     "formulations": "**Formulations of the world model** (Figure 4), few-shot on id tasks, over all "
     "datasets:",
+    "formulations-few-shot": "**Formulations, few-shot on id tasks of each dataset**, IQM:",
     "representation": "**Representations** (Figure 2): last update, mean and range over datasets and seeds.",
     "disentanglement": "**Disentanglement** (Figure 3) on the families of length and speed, mean and range "
     "over seeds:",
@@ -71,6 +74,8 @@ def blocks(
     """Name of a mark -> what stands there; a figure if it is among those that are made."""
     any_measured = bool(benchmark.runs or formulations.runs)
     several = len({method for _, method in formulations.runs}) > 1  # not SPC's of the benchmark alone
+    counts = Counter(dataset for dataset, _ in formulations.runs)
+    compared = replace(formulations, datasets=tuple(d for d in formulations.datasets if counts[d] > 1))
 
     def table(make: Callable[[Measured], tables.Table], measured: Measured, names: int = 1) -> str:
         return (make(measured).markdown(names) if measured.runs else "") or NOTHING
@@ -84,6 +89,7 @@ def blocks(
         "by-model": lambda: table(tables.by_inference, benchmark, 3),
         "improvement": lambda: table(tables.improvement, benchmark),
         "formulations": lambda: table(tables.formulations, formulations, 3) if several else NOTHING,
+        "formulations-few-shot": lambda: table(tables.few_shot, compared) if several else NOTHING,
         "representation": lambda: table(tables.representation, benchmark),
         "disentanglement": lambda: table(tables.disentangled, benchmark, 2),
         "probe": lambda: table(tables.probes, benchmark),
