@@ -155,7 +155,8 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         return np.array(self._simulator.get_state(self._checked_lane(lane)))
 
     def _checked_lane(self, lane: object) -> int:
-        if not isinstance(lane, Integral) or isinstance(lane, bool) or not 0 <= lane < self.num_envs:
+        there = range(self.num_envs)
+        if not isinstance(lane, Integral) or isinstance(lane, bool) or int(lane) not in there:
             raise InvalidInputError(
                 f"{self.family.name}: lane {lane!r} is not a whole number from 0 to {self.num_envs - 1}"
             )
