@@ -282,7 +282,13 @@ def _scaled(
         raise InvalidInputError(f"{where}: action: has {plural(len(ones), 'entry')}, its bounds {len(low)}")
     with np.errstate(over="ignore", invalid="ignore"):
         extents = high - low
-    if not (np.isfinite(extents).all() and (low <= high).all()):
+    if (low > high).any():
+        entry = int(np.argmax(low > high))
+        raise InvalidInputError(
+            f"{where}: action: entry {entry} has the bounds [{low[entry]:g}, {high[entry]:g}]: name the "
+            f"lowest value first ({SAY_BOUNDS})"
+        )
+    if not np.isfinite(extents).all():
         raise InvalidInputError(
             f"{where}: action: has no finite bounds: they cannot be scaled to [-1, 1]: name those that they "
             f"keep to ({SAY_BOUNDS})"

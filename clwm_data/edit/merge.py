@@ -17,6 +17,7 @@ from clwm_data.edit.building import (
     present,
     write_episodes,
 )
+from clwm_data.edit.joined_family import joined_family
 from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
@@ -64,6 +65,7 @@ def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
             parts.setdefault(index, []).append((store, task))
     if not parts:
         raise InvalidInputError(f"{stores[0].path}: holds no tasks, nor do the others")
+    family = joined_family(stores, parts)
     mixtures: dict[int, list[BehaviourEntry]] = {}
     with building(target) as aside:
         for index in sorted(parts):
@@ -77,7 +79,7 @@ def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
             mixtures[index], _ = present(mixture, arrays)
         manifest = _credits(
             description(dataset_name(target, stores[0].name), stores[0].manifest, mixtures), stores
-        )
+        ).model_copy(update=family)
         provenance = _provenance([store.provenance for store in stores])
         write_root(aside, manifest, provenance, edited=edit("merge", {}, stores))
     return open_store(target)

@@ -249,6 +249,9 @@ class StoredTask:
             self._fetch = None
         file = self._folder / METADATA
         if self._local and document_sha256(file) != self._sha256:
+            if not file.exists():
+                missing = file if self._folder.exists() else self._folder
+                raise DamagedDataError(f"{missing}: is missing: collect or download the task again")
             raise ConflictError(
                 f"{file}: is not what the store's root said when it was opened: open the store again if the "
                 "task was collected or edited since; else it is damaged: collect or download it again"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from clwm_data.bounded import read_bounded
-from clwm_data.errors import DamagedDataError
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.locks import exclusive
 from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import write_json
@@ -190,7 +190,10 @@ def find_analysis(
 
 
 def _read(file: Path, run: Run) -> Analysis:
-    document = parse_json(read_bounded(file), str(file))
+    try:
+        document = parse_json(read_bounded(file), str(file))
+    except ClwmError as error:
+        raise DamagedDataError(f"{error}: {REMEDY}") from error
     try:
         analysis = Analysis.model_validate(_upgraded(document) if file.name == EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:

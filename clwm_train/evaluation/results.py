@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from clwm_data.bounded import read_bounded
-from clwm_data.errors import DamagedDataError
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import SPLITS
 from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import replacing
@@ -211,7 +211,10 @@ def find_evaluation(
 
 
 def _read(file: Path, run: Run) -> Evaluation:
-    document = parse_json(read_bounded(file), str(file))
+    try:
+        document = parse_json(read_bounded(file), str(file))
+    except ClwmError as error:
+        raise DamagedDataError(f"{error}: {REMEDY}") from error
     try:
         evaluation = Evaluation.model_validate(_upgraded(document) if file.name in EARLIER else document)
     except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -13,7 +13,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from clwm_data.disk import disk_errors
-from clwm_data.errors import ConflictError, InvalidInputError, NotFoundError
+from clwm_data.errors import ClwmError, ConflictError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, get_family, is_family
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.declared import FamilyDeclaration, declared_family
@@ -336,18 +337,27 @@ def open_run(path: Path | str) -> Run:
     path = Path(path)
     if not (path / RECORD).is_file():
         raise NotFoundError(not_there(path, "run"))
-    try:
+    with _saying_what_to_do(CONFIG):
         config = build_model(TrainConfig, read_yaml(path / CONFIG))
-    except NotFoundError as error:
-        raise NotFoundError(f"{error}: put back the {CONFIG} of that run, or train again") from error
-    document = read_yaml(path / RECORD)
+    with _saying_what_to_do(RECORD):
+        document = read_yaml(path / RECORD)
     layout = document.data.get("layout", 1)
     if type(layout) is int and layout != LAYOUT:
         raise InvalidInputError(
             f"{path}: was trained by a clwm whose networks differ (layout {layout}, here {LAYOUT}): "
             "use that version, or train again"
         )
-    return Run(path, config, build_model(RunRecord, document))
+    with _saying_what_to_do(RECORD):
+        return Run(path, config, build_model(RunRecord, document))
+
+
+@contextmanager
+def _saying_what_to_do(name: str) -> Iterator[None]:
+    """Add to an error of a run's file how to go on."""
+    try:
+        yield
+    except ClwmError as error:
+        raise type(error)(f"{error}: put back the {name} of that run, or train again") from error
 
 
 def discard_unbegun(run: Run) -> None:

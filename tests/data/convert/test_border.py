@@ -109,6 +109,13 @@ def test_an_action_entry_of_one_value_becomes_zero(tmp_path: Path) -> None:
         write_converted(source(wrong, action_bounds=bounds), tmp_path / "y.zarr", "elsewhere")
 
 
+@pytest.mark.parametrize("bounds", [([1.0], [-1.0]), ([-1.0, 1.0], [1.0, -1.0])])
+def test_bounds_the_wrong_way_round_are_told(tmp_path: Path, bounds: tuple[list[float], list[float]]) -> None:
+    raw = source(episode(action=np.zeros((3, 2))), action_bounds=bounds)
+    with pytest.raises(InvalidInputError, match=r"has the bounds \[1, -1\]: name the lowest value first"):
+        write_converted(raw, tmp_path / "x.zarr", "elsewhere")
+
+
 def test_control_characters_of_others_do_not_arrive(tmp_path: Path) -> None:
     foreign = replace(
         source(episode(), policy="a\x1b[31mb"), description="one\r\ntwo\x1b]0;x", authors=["A\x07"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.families import get_family
 from clwm_data.manifest import BehaviourEntry, Storage
 from clwm_data.opening import open_store
@@ -146,6 +147,17 @@ def test_another_format_version_is_refused(store_path: Path, version: object, me
     (store_path / "zarr.json").write_text(json.dumps(root))
     with pytest.raises(ClwmError, match=f"format version {version}.*{mend}"):
         open_store(store_path)
+
+
+@pytest.mark.parametrize("name", ["tasks/0006", "tasks/0006/zarr.json"])
+def test_a_missing_task_is_said_to_be_missing(store_path: Path, name: str) -> None:
+    path = store_path / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for read in (open_store(store_path).tasks[6].load, lambda: open_store(store_path)[6].array("reward")):
+        with pytest.raises(
+            DamagedDataError, match=rf"{name}: is missing: collect or download the task again$"
+        ):
+            read()
 
 
 def test_a_missing_chunk_is_an_error_and_not_zeros(store_path: Path) -> None:

@@ -127,6 +127,6 @@ def test_one_under_the_name_of_another_is_refused(run: Run) -> None:
 )
 def test_a_damaged_one_is_one_line(run: Run, text: str) -> None:
     (run.path / "analysis.json").write_text(text)
-    with pytest.raises(DamagedDataError, match=r"analysis\.json") as caught:
+    with pytest.raises(DamagedDataError, match=r"analysis\.json: .*: delete it and run `clwm a") as caught:
         read_analyses(run)
     assert "\n" not in str(caught.value)

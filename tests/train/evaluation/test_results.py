@@ -79,6 +79,18 @@ def test_what_contradicts_itself_is_one_line(run: Run, name: str) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"step": NaN}'])
+def test_what_is_no_json_is_one_line(run: Run, content: bytes) -> None:
+    (file,) = (run.path / "evaluations").iterdir()
+    file.write_bytes(content)
+    with pytest.raises(DamagedDataError) as caught:
+        read_evaluations(run)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert message.endswith(": delete it and run `clwm eval` again")
+    assert "\n" not in message
+
+
 def test_a_copy_under_another_kind_of_name_counts_once(run: Run) -> None:
     (file,) = (run.path / "evaluations").iterdir()
     file.with_name("copy of it.json").write_bytes(file.read_bytes())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clwm_data import Store
-from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError
 from clwm_train import open_run
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.finding import find_run
@@ -72,6 +72,15 @@ def test_files_that_are_missing_or_wrong_are_named_with_what_to_do(tmp_path: Pat
         record.write_text(text.replace(old, new))
         with pytest.raises(InvalidInputError, match=words):
             open_run(run.path)
+    for name in ("run.yaml", "config.yaml"):
+        whole = (run.path / name).read_bytes()
+        for damaged in (b"", whole[: len(whole) // 2], whole + b"\xff", whole + b"strange: 1\n"):
+            (run.path / name).write_bytes(damaged)
+            with pytest.raises(
+                ClwmError, match=rf"^[^\n]*{name}:.*: put back the {name} of that run, or train"
+            ):
+                open_run(run.path)
+        (run.path / name).write_bytes(whole if name == "config.yaml" else text.encode())
     (run.path / "config.yaml").unlink()
     with pytest.raises(NotFoundError, match=r"config\.yaml: cannot be read: .*: put back the config\.yaml"):
         open_run(run.path)
