@@ -34,6 +34,11 @@ def not_there(path: Path, wanted: Literal["store", "run"]) -> str:
             f"{path}: has lost its {mark}, which makes its tasks a store: restore it, or collect or download "
             "the store again"
         )
+    if (path / "checkpoints").is_dir() and (path / "config.yaml").is_file():
+        return (
+            f"{path}: has lost its {MARKS['run'][0]}, which makes its checkpoints a run: restore it, or "
+            "train again"
+        )
     inside = (
         [str(file.parent) for file in islice(path.glob(f"*/{mark}"), MOST_NAMED)] if path.is_dir() else []
     )

@@ -171,7 +171,8 @@ def list_jobs(
         track: names of trackers; ``None``: those of the experiment.
 
     Raises:
-        InvalidInputError: two stores have the same name, or two runs the same folder.
+        InvalidInputError: two stores have the same name, two runs the same folder, or a number of updates is
+            given twice.
     """
     names: dict[str, str] = {}
     trackers = experiment.track if track is None else track
@@ -229,6 +230,10 @@ def _run_name(store: str, label: str, seeds: Sequence[int]) -> str:
 def _overrides(experiment: Experiment, entry: MethodEntry, budget: Budget | None) -> tuple[str, ...]:
     """Overrides in the form of ``--set``; those of the entry come later and take precedence."""
     both = [*experiment.set.items(), *entry.set.items()]
+    if budget is not None and any(key == "steps" for key, _ in both):
+        raise InvalidInputError(
+            f"{experiment.name}: set: steps is contradicted by a budget: keep one of both"
+        )
     if budget is not None and budget.updates is not None:
         both.append(("steps", budget.updates))
     return tuple(f"{key}={json.dumps(value)}" for key, value in both)

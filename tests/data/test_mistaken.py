@@ -24,6 +24,11 @@ def test_what_was_named_instead(tmp_path: Path) -> None:
     (lost / "tasks").mkdir(parents=True)
     (lost / "tasks" / "zarr.json").write_text("{}")
     assert "has lost its zarr.json" in not_there(lost, "store")
+    aimless = tmp_path / "runs" / "aimless"
+    (aimless / "checkpoints").mkdir(parents=True)
+    (aimless / "config.yaml").write_text("{}")
+    assert "has lost its run.yaml" in not_there(aimless, "run")
+    assert "has lost its run.yaml" in not_there(aimless, "store")
     assert not_there(run.parent, "run").endswith(f"such as {run}")
     assert (
         not_there(tmp_path / "no", "run") == f"{tmp_path / 'no'}: run does not exist; `clwm train` makes one"

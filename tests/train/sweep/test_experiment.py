@@ -57,6 +57,22 @@ def test_names_of_runs_are_as_long_as_file_systems_allow(tmp_path: Path) -> None
     assert many.timing == others.timing != long.timing
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "set: {steps: 4}\nbudget: {updates: 6}\n",
+        "set: {steps: 4}\nbudget: {minutes: 1.0}\n",
+        "    set: {steps: 4}\nbudget: {updates: 6}\n",
+        "    budget: {updates: 6}\nset: {steps: 4}\n",
+    ],
+)
+def test_updates_are_said_once(text: str, tmp_path: Path) -> None:
+    """The budget was taken, without a word."""
+    (tmp_path / "e.yaml").write_text(HEAD + text)
+    with pytest.raises(InvalidInputError, match="set: steps is contradicted by a budget: keep one of both"):
+        list_jobs(read_experiment(tmp_path / "e.yaml"), {"a.zarr": Path("a.zarr")}, tmp_path)
+
+
 def test_runs_that_would_share_a_folder_are_refused(tmp_path: Path) -> None:
     text = "name: e\nstores: [a.zarr, a-b.zarr]\nmethods:\n  B-c: {method: spc}\n  c: {method: focal}\n"
     (tmp_path / "e.yaml").write_text(text)
