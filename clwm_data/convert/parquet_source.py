@@ -179,6 +179,12 @@ def _constant(column: Any, where: str, task: int) -> float | tuple[float, ...]:
     return tuple(float(part) for part in value) if np.ndim(value) else float(value)
 
 
+def _counts_steps(its_schema: Any) -> bool:
+    import pyarrow as pa
+
+    return "step" in its_schema.names and pa.types.is_integer(its_schema.field("step").type)
+
+
 def _episodes(
     files: Sequence[Path], columns: Mapping[str, str], where: str, rows: Any = None
 ) -> Iterator[RawEpisode]:
@@ -200,7 +206,7 @@ def _episodes(
 
 def _continues(before: Path, after: Path, rows: Any) -> bool:
     """Whether the first of some rows of a file is the step after the last one of those of another."""
-    if not all("step" in schema(file).names for file in (before, after)):
+    if not all(_counts_steps(schema(file)) for file in (before, after)):
         return False
     last, first = (read_columns(file, ["step"], rows)["step"] for file in (before, after))
     return bool(len(last) and len(first) and first[0] == last[-1] + 1)

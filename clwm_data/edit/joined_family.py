@@ -39,7 +39,7 @@ def _declaration(stores: Sequence[Store]) -> FamilyDeclaration | None:
         if strange:
             raise InvalidInputError(
                 f"{store.path}: its family {store.family} has another task {format_indices(strange)} than "
-                f"that of {holder.path}: stores of one family can be merged"
+                f"that of {holder.path}: only stores of the same family can be merged"
             )
     return chosen
 
@@ -70,5 +70,5 @@ def _facts(stores: Sequence[Store], tasks: Collection[int]) -> FamilyFacts | Non
 def _differ(first: Store, store: Store, key: str, there: object, here: object) -> InvalidInputError:
     return InvalidInputError(
         f"{store.path}: its family {store.family} has {key} {printable(str(here))}, that of {first.path} "
-        f"{printable(str(there))}: stores of one family can be merged"
+        f"{printable(str(there))}: only stores of the same family can be merged"
     )

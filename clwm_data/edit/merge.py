@@ -56,7 +56,7 @@ def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
         if store.family != stores[0].family:
             raise InvalidInputError(
                 f"{store.path}: is of family {store.family}, {stores[0].path} of {stores[0].family}: "
-                "stores of one family can be merged"
+                "only stores of the same family can be merged"
             )
     parts: dict[int, list[Part]] = {}
     for store in stores:

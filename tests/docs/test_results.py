@@ -214,7 +214,8 @@ def test_the_table_of_policies_and_one_with_successes(tmp_path: Path) -> None:
     assert 0.7 < float(row["hopper-mass-small id"].split()[0]) < 0.9
     assert not any("ant-dir-small" in column for column in row)  # nothing was measured there
     assert said.startswith(
-        "`clwm sweep experiments/policies.yaml`, revision abc1234. Not measured: spc-gaussian-10, "
+        "`clwm sweep experiments/policies.yaml`, revision abc1234. "
+        "Not measured: cheetah-vel-small, ant-dir-small, spc-gaussian-10, "
     )
     assert "spc-mixture-1," not in said
     (row,) = cells(made["ml10"]().split("\n\n")[0])

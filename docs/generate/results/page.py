@@ -150,7 +150,12 @@ def source(measured: Measured) -> str:
     if not measured.runs:
         return f"{command}."
     parts = [f"{command}, {_revisions(measured)}."]
-    absent = [method for method in measured.methods if all(key[1] != method for key in measured.runs)]
+    absent = [
+        name
+        for place, names in enumerate((measured.datasets, measured.methods))
+        for name in names
+        if all(key[place] != name for key in measured.runs)
+    ]
     if absent:
         parts.append(f"Not measured: {', '.join(absent)}.")
     return " ".join([*parts, *_outdated(measured)])

@@ -195,10 +195,11 @@ def test_tasks_that_do_not_share_parameters_come_back_from_parquet(tmp_path: Pat
         (None, [2, 1, 2, 1]),  # rows 0-2 and 3-4, twice; the last of an episode is dropped unless it falls
         ([[0, 1, 2, 0, 1], [0, 1, 2, 0, 1]], [2, 1, 2, 1]),
         ([[0, 1, 2, 0, 1], [2, 3, 4, 0, 1]], [2, 4, 1]),
+        ([list("abcde"), list("fghij")], [2, 1, 2, 1]),  # something else that is called so
     ],
 )
 def test_a_file_begins_an_episode_unless_its_steps_go_on(
-    tmp_path: Path, steps: list[list[int]] | None, lengths: list[int]
+    tmp_path: Path, steps: list[list[Any]] | None, lengths: list[int]
 ) -> None:
     """Both files have episodes 7 and 9 of task 4; the second begins with the number that ended the first."""
     numbers = [[7, 7, 7, 9, 9], [9, 9, 9, 7, 7]]

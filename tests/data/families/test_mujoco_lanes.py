@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -174,6 +176,25 @@ def test_runge_kutta_steps_are_whole_after_a_refresh() -> None:
         lane.step(2, np.ones(1, np.bool_))
         mujoco.mj_step(model, data, 2)
     assert np.array_equal(lane.get_state(0), state_of(model, data))
+
+
+def test_no_thread_goes_on_when_a_step_has_failed() -> None:
+    """Nor when it was interrupted: the next call may reset what another thread still steps."""
+    slow_begun, slow_done = threading.Event(), threading.Event()
+
+    def post_step(model: Any, data: Any) -> None:
+        if model is MODELS[0]:
+            slow_begun.wait(10)
+            raise ZeroDivisionError
+        slow_begun.set()
+        time.sleep(0.3)
+        slow_done.set()
+
+    lanes = LoopLanes(MODELS[:2], FIELDS, threads=2, post_step=post_step)
+    with pytest.raises(ZeroDivisionError):
+        lanes.step(1, np.ones(2, np.bool_))
+    assert slow_done.is_set()
+    lanes.close()
 
 
 def test_what_follows_a_step_runs_once_in_each_active_lane() -> None:
