@@ -231,9 +231,7 @@ def _overrides(experiment: Experiment, entry: MethodEntry, budget: Budget | None
     """Overrides in the form of ``--set``; those of the entry come later and take precedence."""
     both = [*experiment.set.items(), *entry.set.items()]
     if budget is not None and any(key == "steps" for key, _ in both):
-        raise InvalidInputError(
-            f"{experiment.name}: set: steps is contradicted by a budget: keep one of both"
-        )
+        raise InvalidInputError(f"{experiment.name}: set: steps contradicts the budget: keep one of the two")
     if budget is not None and budget.updates is not None:
         both.append(("steps", budget.updates))
     return tuple(f"{key}={json.dumps(value)}" for key, value in both)

@@ -69,7 +69,7 @@ def test_names_of_runs_are_as_long_as_file_systems_allow(tmp_path: Path) -> None
 def test_updates_are_said_once(text: str, tmp_path: Path) -> None:
     """The budget was taken, without a word."""
     (tmp_path / "e.yaml").write_text(HEAD + text)
-    with pytest.raises(InvalidInputError, match="set: steps is contradicted by a budget: keep one of both"):
+    with pytest.raises(InvalidInputError, match="set: steps contradicts the budget: keep one of the two"):
         list_jobs(read_experiment(tmp_path / "e.yaml"), {"a.zarr": Path("a.zarr")}, tmp_path)
 
 
