@@ -1,11 +1,46 @@
-"""Task selections as people type them: ``0-4,7``."""
+"""Tasks and episodes as people choose them: ``0-4,7``, one number, several."""
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.yaml_values import shown
+
+#: Tasks or episodes: their indices, one index, or text such as ``0-4,7``.
+IndexChoice = Iterable[int] | int | str
+Name = TypeVar("Name", bound=str)
+
+
+def chosen_indices(choice: IndexChoice, allowed: Sequence[int], what: str = "task") -> tuple[int, ...]:
+    """The indices that are meant, each once; of numbers, it is left to the caller whether they are allowed.
+
+    Raises:
+        InvalidInputError: neither whole numbers nor text that :func:`parse_indices` reads.
+    """
+    if isinstance(choice, str):
+        return parse_indices(choice, allowed, what)
+    named = choice if isinstance(choice, Iterable) else [choice]
+    return tuple(dict.fromkeys(_whole(index, what) for index in named))
+
+
+def several(names: str | Iterable[Name] | None) -> tuple[Name, ...] | None:
+    """One name or several as a tuple; ``None`` stays what it is."""
+    return None if names is None else (names,) if isinstance(names, str) else tuple(names)  # type: ignore[return-value]
+
+
+def _whole(index: object, what: str) -> int:
+    try:
+        if isinstance(index, bool):
+            raise TypeError
+        return operator.index(index)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InvalidInputError(
+            f"{what}s: {shown(index)}: expected whole numbers, or text such as 0-4,7"
+        ) from error
 
 
 def parse_indices(text: str, allowed: Sequence[int], what: str = "task") -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from clwm_data.manifest import Manifest, load_manifest
 from clwm_data.opening import DATA, open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
-from clwm_data.ranges import task_list
+from clwm_data.ranges import IndexChoice, chosen_indices, task_list
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import remove, remove_tree
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
@@ -44,7 +44,7 @@ def collect(
     manifest: Manifest | Path | str,
     out: Path | str | None = None,
     *,
-    tasks: Sequence[int] | None = None,
+    tasks: IndexChoice | None = None,
     engine: Engine = "local",
     workers: int | None = None,
     overwrite: bool = False,
@@ -58,7 +58,8 @@ def collect(
     Args:
         manifest: what to collect: a manifest, its file, or the name of one that ships with clwm.
         out: folder of the store, created if it does not exist; ``data/NAME.zarr`` unless given.
-        tasks: only these of the manifest's tasks; the others can be collected later.
+        tasks: only these of the manifest's tasks: their indices, one index, or text such as ``0-4,7``; the
+            others can be collected later.
         engine: ``local``: processes of this machine; ``ray``: a Ray cluster whose machines share ``out``.
         workers: number of processes; by default one, or as many as the cluster has CPUs. The result does not
             depend on it or on the engine.
@@ -171,12 +172,13 @@ def _assemble(store: Path, manifest: Manifest, collection: TaskCollection) -> No
     shutil.rmtree(store / STAGING / task_folder(task.index))
 
 
-def _chosen_tasks(manifest: Manifest, tasks: Sequence[int] | None) -> list[int]:
+def _chosen_tasks(manifest: Manifest, tasks: IndexChoice | None) -> list[int]:
     listed = manifest.task_indices()
-    for task in tasks or ():
+    chosen = listed if tasks is None else chosen_indices(tasks, listed)
+    for task in chosen:
         if task not in listed:
             raise NotFoundError(f"manifest {manifest.name} has no task {task}")
-    return sorted(set(listed if tasks is None else tasks))
+    return sorted(chosen)
 
 
 def _check_existing(out: Path, manifest: Manifest | None) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,7 +32,7 @@ from clwm_data.families.base import Parameters, Split
 from clwm_data.families.own_family import checked_parameters
 from clwm_data.families.stored import FamilyFacts
 from clwm_data.progress import ProgressCallback
-from clwm_data.ranges import parse_indices
+from clwm_data.ranges import IndexChoice, chosen_indices, parse_indices
 from clwm_data.references.table import References, read_reference_file
 from clwm_data.store.reader import Store
 from clwm_data.suggestions import suggestion
@@ -58,7 +57,7 @@ def convert_from(
     format: SourceFormat,
     *,
     family: str | None = None,
-    tasks: str | Collection[int] | None = None,
+    tasks: IndexChoice | None = None,
     splits: str | Mapping[int, Split] | None = None,
     parameters: str | Path | Mapping[int, Parameters] | None = None,
     action_bounds: tuple[ArrayLike, ArrayLike] | int | None = None,
@@ -214,24 +213,20 @@ def task_table(
     return TaskTable(splits, parameters, facts)
 
 
-def _tasks(tasks: str | Collection[int]) -> list[int]:
+def _tasks(tasks: IndexChoice) -> list[int]:
     """Indices in the order in which they are given: the first one may be that of the first file."""
     known = range(MAX_TASKS)
     if isinstance(tasks, str):
         return list(dict.fromkeys(i for part in tasks.split(",") for i in parse_indices(part, known)))
-    indices: list[int] = []
-    try:
-        for index in tasks:
-            if isinstance(index, bool | np.bool_) or operator.index(index) not in known:
-                raise TypeError
-            indices.append(operator.index(index))
-    except TypeError as error:
+    named = [*tasks] if isinstance(tasks, Iterable) else [tasks]
+    indices = chosen_indices(named, known)
+    if not all(index in known for index in indices):
         raise InvalidInputError(
             f"tasks: {shown(tasks)}: expected whole numbers from 0 to {MAX_TASKS - 1}, or text such as 0-4,7"
-        ) from error
-    if len(set(indices)) < len(indices):
+        )
+    if len(indices) < len(named):
         raise InvalidInputError(f"tasks: {shown(tasks)}: a task is named twice")
-    return indices
+    return [*indices]
 
 
 def _bounds(

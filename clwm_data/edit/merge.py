@@ -49,7 +49,8 @@ def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
         DamagedDataError: a store is damaged.
         UnavailableError: the disk is full, or write-protected.
     """
-    stores = [open_store(source) for source in sources]
+    alone = isinstance(sources, str | Path | Store)
+    stores = [] if alone else [open_store(source) for source in sources]
     if len(stores) < 2:
         raise InvalidInputError("merging needs at least two stores")
     for store in stores[1:]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from clwm_data.families.base import SPLITS, Split
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
-from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.ranges import IndexChoice, chosen_indices, format_indices, several
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
@@ -26,11 +26,11 @@ def select(
     source: Path | str | Store,
     target: Path | str,
     *,
-    tasks: str | Collection[int] | None = None,
-    splits: str | Collection[Split] | None = None,
-    behaviours: str | Collection[str] | None = None,
+    tasks: IndexChoice | None = None,
+    splits: str | Iterable[Split] | None = None,
+    behaviours: str | Iterable[str] | None = None,
     min_return: float | None = None,
-    episodes: Collection[int] | None = None,
+    episodes: IndexChoice | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> Store:
     """Make a store of the episodes that pass all of the given conditions.
@@ -41,11 +41,11 @@ def select(
     Args:
         source: the store to choose from; it is not changed.
         target: folder of the new store.
-        tasks: only these tasks: their indices, or text such as ``"0-4,7"``.
+        tasks: only these tasks: their indices, one index, or text such as ``"0-4,7"``.
         splits: only tasks of these splits, or of this one.
         behaviours: only episodes by these policies, or by this one (names as in the manifest).
         min_return: only episodes with at least this undiscounted return.
-        episodes: only these episodes of each task, by their numbers from 0.
+        episodes: only these episodes of each task, by their numbers from 0, chosen as tasks are.
         on_progress: called with (tasks done, tasks to go through).
 
     Raises:
@@ -56,10 +56,11 @@ def select(
         UnavailableError: the disk is full, or write-protected.
     """
     store = open_store(source)
-    if isinstance(tasks, str):
-        tasks = parse_indices(tasks, list(store.tasks))
-    splits = [splits] if isinstance(splits, str) else splits  # type: ignore[list-item]
-    behaviours = [behaviours] if isinstance(behaviours, str) else behaviours
+    tasks = None if tasks is None else chosen_indices(tasks, list(store.tasks))
+    splits, behaviours = several(splits), several(behaviours)
+    if episodes is not None:
+        most = max((task.record.episodes for task in store.tasks.values()), default=0)
+        episodes = chosen_indices(episodes, range(most), "episode")
     _check_known("task", tasks, store.tasks)
     _check_known("split", splits, SPLITS)
     policies = {entry.policy for task in store.tasks.values() for entry in task.record.behaviours}

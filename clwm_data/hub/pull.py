@@ -8,7 +8,7 @@ the store holds whole tasks only, and records which are missing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from clwm_data.disk import disk_errors
@@ -18,7 +18,7 @@ from clwm_data.hub.fetch import HubSource
 from clwm_data.hub.published import PublishedStore, find_one
 from clwm_data.hub.reference import parse_reference
 from clwm_data.paths import real_path, store_file
-from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.ranges import IndexChoice, chosen_indices, format_indices, several
 from clwm_data.store.atomic import move, move_folder
 from clwm_data.store.cached import ArrivalCallback, check_space, download_task
 from clwm_data.store.digest import file_sha256
@@ -36,8 +36,8 @@ def pull(
     reference: str,
     out: str | Path | None = None,
     *,
-    tasks: str | Collection[int] | None = None,
-    splits: Sequence[str] | None = None,
+    tasks: IndexChoice | None = None,
+    splits: str | Iterable[str] | None = None,
     on_progress: ArrivalCallback | None = None,
 ) -> Store:
     """Download a store of the Hub, or some of its tasks, continuing where an earlier call ended.
@@ -46,8 +46,8 @@ def pull(
         reference: ``user/repo[@revision][/x.zarr]``, with or without ``hf://datasets/`` before it.
         out: folder of the store; ``data/NAME.zarr`` unless given. It may hold tasks of the same
             published store already.
-        tasks: only these, e.g. ``0-4,7``; others can follow later.
-        splits: only tasks of these splits.
+        tasks: only these: their indices, one index, or text such as ``0-4,7``; others can follow later.
+        splits: only tasks of these splits, or of this one.
         on_progress: called whenever a file has arrived.
 
     Returns:
@@ -69,8 +69,8 @@ def download(
     published: PublishedStore,
     out: Path,
     *,
-    tasks: str | Collection[int] | None = None,
-    splits: Sequence[str] | None = None,
+    tasks: IndexChoice | None = None,
+    splits: str | Iterable[str] | None = None,
     on_progress: ArrivalCallback | None = None,
 ) -> Store:
     """As :func:`pull`, for a published store that has been looked up already."""
@@ -118,30 +118,27 @@ def _has_origin(out: Path, published: PublishedStore) -> bool:
 
 
 def choose_tasks(
-    published: PublishedStore, tasks: str | Collection[int] | None, splits: Sequence[str] | None
+    published: PublishedStore, tasks: IndexChoice | None, splits: str | Iterable[str] | None
 ) -> tuple[int, ...]:
     """The published tasks that are selected, ascending.
 
     Raises:
         InvalidInputError: it names a task or a split that the store does not have, or no task is selected.
     """
-    if isinstance(tasks, str):
-        chosen: Iterable[int] = parse_indices(tasks, published.indices)
-    else:
-        chosen = published.indices if tasks is None else tasks
+    chosen = published.indices if tasks is None else chosen_indices(tasks, published.indices)
     for index in chosen:
         if index not in published.records:
             raise InvalidInputError(
                 f"{published}: has no task {index}; it has {format_indices(published.indices)}"
             )
-    if splits is not None:
+    if (splits := several(splits)) is not None:
         available = [split for split in SPLITS if split in {r.split for r in published.records.values()}]
         for split in splits:
             if split not in available:
                 raise InvalidInputError(
                     f"{published}: has no tasks of split {split!r}; it has {', '.join(available)}"
                 )
-        chosen = [index for index in chosen if published.records[index].split in splits]
+        chosen = tuple(index for index in chosen if published.records[index].split in splits)
     if not (result := tuple(sorted(chosen))):
         raise InvalidInputError(f"{published}: no task is in both the chosen tasks and the chosen splits")
     return result

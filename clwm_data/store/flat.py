@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from numbers import Integral
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +11,17 @@ from numpy.typing import NDArray
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families.base import SPLITS, Split
 from clwm_data.memory import TooLargeError, available_memory
-from clwm_data.ranges import format_indices, parse_indices
+from clwm_data.ranges import IndexChoice, chosen_indices, format_indices
 from clwm_data.yaml_values import shown
 
 if TYPE_CHECKING:
     from clwm_data.store.reader import Store
 
-#: Tasks of a store: their indices, one index, or text such as ``0-4,7``; ``None``: all.
-TaskChoice = Collection[int] | int | str | None
 #: Bytes of a transition's task, episode and behaviour.
 INDEX_BYTES = 8 + 8 + 2
 
 
-def chosen_tasks(store: Store, tasks: TaskChoice, split: Split | None) -> list[int]:
+def chosen_tasks(store: Store, tasks: IndexChoice | None, split: Split | None) -> list[int]:
     """Indices of the store's tasks that are among ``tasks`` and of ``split``, ascending.
 
     Raises:
@@ -33,11 +30,8 @@ def chosen_tasks(store: Store, tasks: TaskChoice, split: Split | None) -> list[i
     """
     if split is not None and split not in SPLITS:
         raise InvalidInputError(f"{store.path}: a split is one of {', '.join(SPLITS)}, not {shown(split)}")
-    if isinstance(tasks, str):
-        tasks = parse_indices(tasks, [*store.tasks])
-    elif isinstance(tasks, int | Integral):
-        tasks = [int(tasks)]
-    for index in tasks or ():
+    chosen = None if tasks is None else chosen_indices(tasks, [*store.tasks])
+    for index in chosen or ():
         if index not in store.tasks:
             raise NotFoundError(
                 f"{store.path}: holds no task {shown(index)}; it has: {format_indices(store.tasks)}"
@@ -45,7 +39,7 @@ def chosen_tasks(store: Store, tasks: TaskChoice, split: Split | None) -> list[i
     return [
         index
         for index in store.tasks
-        if (tasks is None or index in tasks) and (split is None or store.tasks[index].split == split)
+        if (chosen is None or index in chosen) and (split is None or store.tasks[index].split == split)
     ]
 
 

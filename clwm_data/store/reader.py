@@ -22,9 +22,9 @@ from clwm_data.families.base import Split
 from clwm_data.families.stored import StoredFamily
 from clwm_data.manifest import Manifest
 from clwm_data.paths import real_path
-from clwm_data.ranges import format_indices
+from clwm_data.ranges import IndexChoice, format_indices
 from clwm_data.store.arrays import Episode
-from clwm_data.store.flat import TaskChoice, chosen_tasks, flat_arrays
+from clwm_data.store.flat import chosen_tasks, flat_arrays
 from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, task_folder
 from clwm_data.store.overview import as_html, as_line
 from clwm_data.store.replacement import settle
@@ -169,7 +169,7 @@ class Store:
         return self.task_family.make_env(self[task].index, render_mode=render_mode)
 
     def episodes(
-        self, tasks: TaskChoice = None, split: Split | None = None, *, verify: bool = True
+        self, tasks: IndexChoice | None = None, split: Split | None = None, *, verify: bool = True
     ) -> Iterator[tuple[int, Episode]]:
         """Every episode with the index of its task; one task at a time is in memory.
 
@@ -187,7 +187,7 @@ class Store:
                 yield index, episode
 
     def to_arrays(
-        self, tasks: TaskChoice = None, split: Split | None = None, *, verify: bool = True
+        self, tasks: IndexChoice | None = None, split: Split | None = None, *, verify: bool = True
     ) -> dict[str, NDArray[Any]]:
         """All transitions, one row each, copied into flat arrays of the M transitions of all chosen tasks.
 
@@ -211,7 +211,7 @@ class Store:
         return flat_arrays(self, chosen_tasks(self, tasks, split), verify=verify)
 
     def to_tensordict(
-        self, tasks: TaskChoice = None, split: Split | None = None, *, verify: bool = True
+        self, tasks: IndexChoice | None = None, split: Split | None = None, *, verify: bool = True
     ) -> TensorDict:
         """The arrays of :meth:`to_arrays` as a TensorDict of batch size [M], by the same names.
 
@@ -227,7 +227,7 @@ class Store:
     def torch_dataset(
         self,
         horizon: int | None = None,
-        tasks: TaskChoice = None,
+        tasks: IndexChoice | None = None,
         split: Split | None = None,
         *,
         verify: bool = True,

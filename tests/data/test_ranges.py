@@ -1,10 +1,12 @@
-"""How messages name tasks."""
+"""How people choose tasks, and how messages name them."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from clwm_data.ranges import task_list
+from clwm_data.errors import InvalidInputError
+from clwm_data.ranges import chosen_indices, task_list
 
 
 @pytest.mark.parametrize(
@@ -12,3 +14,23 @@ from clwm_data.ranges import task_list
 )
 def test_one_task_and_several(indices: list[int], words: str) -> None:
     assert task_list(indices) == words
+
+
+@pytest.mark.parametrize(
+    "choice", ["0-1,6", [6, 0, 1, 6], np.array([0, 1, 6]), (i for i in (0, 1, 6)), {0: 0, 1: 0, 6: 0}.keys()]
+)
+def test_a_choice_is_text_or_numbers(choice: object) -> None:
+    chosen = chosen_indices(choice, [0, 1, 6, 7])
+    assert sorted(chosen) == [0, 1, 6]
+    assert {type(index) for index in chosen} == {int}
+
+
+@pytest.mark.parametrize("choice", [6, np.int64(6), "6", [6]])
+def test_one_index_is_a_choice(choice: object) -> None:
+    assert chosen_indices(choice, [0, 6]) == (6,)
+
+
+@pytest.mark.parametrize("choice", [1.0, True, [True], [np.True_], ["6"], [0.5], [None], object()])
+def test_what_is_no_choice_is_told(choice: object) -> None:
+    with pytest.raises(InvalidInputError, match=r"^episodes: .*: expected whole numbers, or text such as"):
+        chosen_indices(choice, [0, 1, 6], "episode")

@@ -115,7 +115,7 @@ def test_another_seed_gives_other_bytes(collected: Path, tmp_path: Path) -> None
 
 def test_tasks_can_be_collected_one_after_another(collected: Path, tmp_path: Path) -> None:
     path = tmp_path / "s.zarr"
-    assert collect(tiny_manifest(), path, tasks=[12]).missing_tasks == (0, 6)
+    assert collect(tiny_manifest(), path, tasks="12").missing_tasks == (0, 6)
     assert validate(path) == []
     assert collect(tiny_manifest(), path).missing_tasks == ()
     assert digests(path) == digests(collected)
@@ -262,7 +262,7 @@ def test_what_is_not_a_store_is_never_touched(tmp_path: Path, make: object, over
 
 def test_a_task_of_another_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClwmError, match="has no task 3"):
-        collect(tiny_manifest(), tmp_path / "s.zarr", tasks=[3])
+        collect(tiny_manifest(), tmp_path / "s.zarr", tasks=3)
     assert not (tmp_path / "s.zarr").exists()
 
 

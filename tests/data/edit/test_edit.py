@@ -40,9 +40,19 @@ def test_delete_episodes(store_path: Path) -> None:
     assert episodes(store_path, 6) == before[6]
 
 
+@pytest.mark.parametrize("numbers", [2, np.int64(2), "2", {2: None}.keys()])
+def test_episodes_to_delete_are_numbers_or_text(store_path: Path, numbers: object) -> None:
+    before = episodes(store_path, 6)
+    delete_episodes(store_path, {6: numbers})
+    assert episodes(store_path, 6) == before[:2] + before[3:]
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
+        ({"6": [0]}, "has no task '6'; it has 0,6,12"),
+        ({6: ["0"]}, "episodes: .*: expected whole numbers"),
+        ({6: "0-9"}, "no episode 9"),
         ({}, "no episodes to delete"),
         ({6: []}, "no episodes to delete"),
         ({1: [0]}, "has no task 1; it has 0,6,12"),

@@ -146,8 +146,9 @@ def test_merge_refuses_other_families_and_the_same_episodes(collected: Path, tmp
     few = select(collected, tmp_path / "few.zarr", tasks=[6], episodes=[4])
     with pytest.raises(ClwmError, match=r"task 6 episode 0 is in .*tiny.zarr too"):
         merge([collected, few.path], tmp_path / "x.zarr")
-    with pytest.raises(ClwmError, match="at least two"):
-        merge([collected], tmp_path / "x.zarr")
+    for alone in ([collected], collected, str(collected), store):
+        with pytest.raises(ClwmError, match="at least two"):
+            merge(alone, tmp_path / "x.zarr")
 
 
 def test_episodes_without_seeds_are_told_apart_by_what_happened(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,3 +115,16 @@ def test_one_split_and_one_behaviour_may_be_named_as_they_are(collected: Path, t
     assert part.record.edited.options == {"splits": "id", "behaviours": "random"}
     with pytest.raises(ClwmError, match="has no split test; it has: id, ood, train"):
         select(collected, tmp_path / "none.zarr", splits="test")
+
+
+@pytest.mark.parametrize("choose", [int, np.int64, str, lambda n: [n], lambda n: iter([n])])
+def test_one_index_text_and_generators_choose(
+    collected: Path, tmp_path: Path, choose: Callable[[int], Any]
+) -> None:
+    target = tmp_path / "part.zarr"
+    names = (iter(names) for names in (SPLITS, ["random", "scripted"]))
+    part = select(
+        collected, target, tasks=choose(6), episodes=choose(3), splits=next(names), behaviours=next(names)
+    )
+    assert [*part.tasks] == [6]
+    assert episodes(target, 6) == episodes(collected, 6)[3:4]

@@ -40,14 +40,14 @@ def test_only_the_chosen_tasks_travel_and_others_can_follow(
     hub: HubServer, published: Repository, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.zarr"
-    first = download(out, tasks="6")
+    first = download(out, tasks=6)
     assert travelled(hub) == {"0006"}
     assert validate(out) == []
     assert (list(first.tasks), first.missing_tasks) == ([6], (0, 12))
     first.tasks[6].load(verify=True)
 
     hub.sent.clear()
-    second = download(out, splits=["train"])
+    second = download(out, splits="train")
     assert travelled(hub) == {"0012"}
     assert (list(second.tasks), second.missing_tasks) == ([6, 12], (0,))
 
