@@ -98,6 +98,19 @@ def checked_state(family: TaskFamily, simulator: Simulator, lane: int, state: An
     return numbers
 
 
+class Closed:
+    """Stands for the simulator of an environment that was closed: whatever is asked of it is refused."""
+
+    def __init__(self, family: TaskFamily) -> None:
+        self._name = family.name
+
+    def close(self) -> None:
+        """Nothing is left to close."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise InvalidInputError(f"{self._name}: the environment was closed: make another one")
+
+
 class Copyable:
     """Pickling and deep copies of an environment: the simulator is rebuilt and its states are restored.
 
@@ -107,11 +120,17 @@ class Copyable:
 
     _simulator: Simulator
     _checked: ActionCheck
+    family: TaskFamily
     _begun: NDArray[np.bool_]  # [L]: lanes that were reset at least once
 
     def _connect(self) -> None:
         """Build ``_simulator`` and ``_checked``."""
         raise NotImplementedError
+
+    def _release(self) -> None:
+        """Release the simulator."""
+        self._simulator.close()
+        self._simulator = Closed(self.family)  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, Any]:
         """All attributes but the simulator, and the state of each of its lanes."""

@@ -122,7 +122,7 @@ class TaskEnv(Copyable, gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def close(self) -> None:
         """Release the simulator."""
-        self._simulator.close()
+        self._release()
 
     def _observe(self) -> Observation:
         observation: Observation = self._simulator.observe()[0].astype(np.float32)

@@ -190,7 +190,7 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulator (called by ``close``)."""
-        self._simulator.close()
+        self._release()
 
     def _info(self) -> Info:
         privileged = self._simulator.privileged()

@@ -236,6 +236,31 @@ def test_gymnasium_makes_vector_environments(mode: str) -> None:
     envs.close()
 
 
+@pytest.mark.parametrize("name", ["point-robot", "hopper-mass", "finger-speed", *METAWORLD[:1]])
+def test_a_closed_environment_says_so(name: str) -> None:
+    family = get_family(name)
+    env, envs = family.make_env(0, render_mode="rgb_array"), family.make_vec_env([0, 1])
+    for made in (env, envs):
+        made.reset(seed=0)
+        made.close()
+        made.close()
+    action = np.zeros((2, family.action_size), np.float32)
+    for use in (
+        lambda: env.reset(seed=0),
+        lambda: env.step(action[0]),
+        env.get_state,
+        env.render,
+        lambda: pickle.dumps(env),
+        lambda: envs.reset(seed=0),
+        lambda: envs.step(action),
+        lambda: envs.get_state(1),
+    ):
+        with pytest.raises(
+            InvalidInputError, match=f"^{name}: the environment was closed: make another one$"
+        ):
+            use()
+
+
 def test_a_step_needs_a_reset(family: TaskFamily) -> None:
     envs, action = family.make_vec_env([0, 1]), np.zeros((2, family.action_size), np.float32)
     with pytest.raises(gymnasium.error.ResetNeeded, match=r"call reset\(\) before step\(\)"):
