@@ -10,6 +10,7 @@ import click
 
 from clwm_data.disk import describe
 from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.mistaken import has_lost_its_mark
 from clwm_data.opening import DATA, RUNS, stores_in
 from clwm_data.pages.numbers import plural
 from clwm_data.store.overview import human_bytes, store_bytes
@@ -73,8 +74,9 @@ def _cell(key: str, value: Any) -> str:
 def list_here(data: Path, runs: Path) -> dict[str, Any]:
     """The stores below a folder, and the runs below another, however deep experiments put them."""
     stores = [_store_entry(path) for path in stores_in(data)]
-    folders = sorted(record.parent for record in runs.glob("**/run.yaml"))
-    return {"stores": stores, "runs": [_run_entry(path) for path in folders]}
+    folders = {record.parent for record in runs.glob("**/run.yaml")}
+    folders |= {inside.parent for inside in runs.glob("**/checkpoints") if has_lost_its_mark(inside.parent)}
+    return {"stores": stores, "runs": [_run_entry(path) for path in sorted(folders)]}
 
 
 def _store_entry(path: Path) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import click
 from tqdm import tqdm
 
 from clwm_data.disk import describe
-from clwm_data.errors import ClwmError, UnavailableError
+from clwm_data.errors import ClwmError, ConflictError, UnavailableError
 from clwm_data.extras import require
+from clwm_data.mistaken import MARKS
 from clwm_data.opening import RUNS, open_store
 from clwm_data.pages.numbers import plural
+from clwm_data.paths import target_path
 
 from .common import echo_table, progress_bar
 from .finding import find_store
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from clwm_train.settings import Execution
     from clwm_train.sweep import Job
     from clwm_train.sweep.engine import Outcome
+
+#: The table of results, beside the runs.
+RESULTS = "results.csv"
 
 
 @click.command()
@@ -95,7 +100,7 @@ def sweep(
     require("torch", "train", "training")
     from clwm_data.compiler import check_compiler
     from clwm_train.execution import pick_device
-    from clwm_train.sweep import ENGINES, list_jobs, narrow, read_experiment
+    from clwm_train.sweep import ENGINES, check_job, list_jobs, narrow, read_experiment
     from clwm_train.tracking import check_trackers
 
     whole = read_experiment(experiment)
@@ -110,6 +115,10 @@ def sweep(
         for number, job in enumerate(work, start=1):
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")
         return
+    _check_place(folder)
+    if engine == "local":  # the machines of a cluster may have what is missing here
+        for job in work:
+            check_job(job)
     until = None if minutes is None else time.time() + 60.0 * minutes
     if execution.compile and engine == "local":
         check_compiler(pick_device(execution.device))
@@ -134,6 +143,18 @@ def sweep(
         left = f"{unfinished} of {plural(len(work), 'run')} {'is' if unfinished == 1 else 'are'} left"
         click.echo(f"clwm: {left}: the same command goes on", err=True)
         sys.exit(130)
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder that is something else, before hours of training."""
+    target_path(folder)
+    for kind, (mark, _) in MARKS.items():
+        if (folder / mark).is_file():
+            raise ConflictError(f"{folder}: is a {kind}: choose another folder for the runs with --out")
+    if folder.exists() and not folder.is_dir():
+        raise ConflictError(f"{folder}: is a file: choose another folder for the runs with --out")
+    if (folder / RESULTS).is_dir():
+        raise ConflictError(f"{folder / RESULTS}: is a folder, where the table of results goes: move it away")
 
 
 def _one_by_one(work: Sequence[Job], until: float | None) -> Iterator[Outcome]:
@@ -203,10 +224,10 @@ def _show_results(folder: Path, work: Sequence[Job]) -> None:
     scores = gather_scores(evaluations)
     if not scores:
         return
-    write_csv(folder / "results.csv", CSV_HEADER, results_csv(scores))
+    write_csv(folder / RESULTS, CSV_HEADER, results_csv(scores))
     rows = results_table(scores)
     click.echo()
     echo_table(HEADER, [row for row in rows if row[HEADER.index("split")] != "train"])
     for note in unequal(evaluations):
         click.echo(f"clwm: {note}", err=True)
-    click.echo(f"\n{folder / 'results.csv'}; `clwm report {folder} --out {folder}.html` draws it")
+    click.echo(f"\n{folder / RESULTS}; `clwm report {folder} --out {folder}.html` draws it")

@@ -16,6 +16,12 @@ TAKERS = {
 MOST_NAMED = 3
 
 
+def has_lost_its_mark(path: Path) -> bool:
+    """Whether a folder holds all of a run but the file that makes it one."""
+    whole = (path / "checkpoints").is_dir() and (path / "config.yaml").is_file()
+    return whole and not (path / MARKS["run"][0]).is_file()
+
+
 def not_there(path: Path, wanted: Literal["store", "run"]) -> str:
     """Why a path is no store, or no run, and what may have been meant.
 
@@ -34,7 +40,7 @@ def not_there(path: Path, wanted: Literal["store", "run"]) -> str:
             f"{path}: has lost its {mark}, which makes its tasks a store: restore it, or collect or download "
             "the store again"
         )
-    if (path / "checkpoints").is_dir() and (path / "config.yaml").is_file():
+    if has_lost_its_mark(path):
         return (
             f"{path}: has lost its {MARKS['run'][0]}, which makes its checkpoints a run: restore it, or "
             "train again"

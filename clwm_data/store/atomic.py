@@ -97,7 +97,8 @@ def move(source: Path, target: Path) -> None:
     Raises:
         OSError: the paths are on different file systems, or ``target`` is a folder that is not empty.
     """
-    source.replace(target)
+    with _naming(target):
+        source.replace(target)
     sync(target.parent)
     if source.parent != target.parent:
         sync(source.parent)
@@ -155,12 +156,22 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Errors name what was to be there, not what is unfinished beside it: that will be gone."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+
+
 def _begin(folder: Path, name: str) -> tuple[Path, int | None]:
     """A new unfinished file; the descriptor locks it as long as its writer lives."""
     while True:
         path = folder / f"{name}.{secrets.token_hex(4)}.partial"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            with _naming(folder / name):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             continue
         if not LOCKS_UNFINISHED:

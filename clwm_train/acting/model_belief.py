@@ -70,12 +70,8 @@ class ModelBelief(Belief):
         inference: Inference = "model",
         uniform: Sequence[float] = (),
     ) -> None:
-        if agent.world_model is None:
-            raise InvalidInputError(
-                "the agent's method has no world model to infer tasks with: use --inference encoder"
-            )
         self._agent = agent
-        self._world_model: WorldModel = agent.world_model
+        self._world_model = _world_model(agent)
         self._candidates = candidates
         #: [2, S, L, P] sums of consistency and reward errors.
         self._errors = candidates.new_zeros(2, len(candidates), lanes, candidates.shape[1])
@@ -146,8 +142,9 @@ def candidate_tasks(
     """Candidates [S, P, z]: the train tasks' z from their data, and ``count`` on lines through pairs of them.
 
     Raises:
-        InvalidInputError: fewer than two train tasks have data.
+        InvalidInputError: fewer than two train tasks have data, or the agent has no world model.
     """
+    _world_model(agent)
     train = [task for task in tasks.values() if task.split == "train"]
     if len(train) < 2:
         raise InvalidInputError(
@@ -161,3 +158,11 @@ def candidate_tasks(
     )
     position = draws.uniform(count).mul(1.0 + 2.0 * REACH).sub(REACH).unsqueeze(-1)
     return torch.cat([known, torch.lerp(first, second, position).clamp(-1.0, 1.0)], 1)
+
+
+def _world_model(agent: Agent) -> WorldModel:
+    if agent.world_model is None:
+        raise InvalidInputError(
+            "the agent's method has no world model to infer tasks with: use --inference encoder"
+        )
+    return agent.world_model

@@ -36,6 +36,7 @@ class Evaluator:
         threads: maximum number of threads of the simulator.
 
     Attributes:
+        family: the task family.
         on_step: called after every step of all lanes.
 
     Raises:
@@ -51,7 +52,7 @@ class Evaluator:
         settings: EvaluationSettings,
         threads: int,
     ) -> None:
-        self._agent, self._family, self._tasks = agent, family, tasks
+        self._agent, self.family, self._tasks = agent, family, tasks
         self._settings, self._threads = settings, threads
         seed = settings.seed
         self._actor: Actor = (
@@ -70,7 +71,7 @@ class Evaluator:
         seeds = [derive(settings.seed, Purpose.EVALUATION, index, 1 + number) for index, number in lanes]
         return roll_out(
             self._actor,
-            self._family,
+            self.family,
             [index for index, _ in lanes],
             belief,
             seeds,
@@ -107,7 +108,7 @@ class Evaluator:
         settings = self._settings
         return gather_context(
             self._actor,
-            self._family,
+            self.family,
             group,
             self._new_belief([(index, 0) for index in group]),
             Gathering(settings.context_size, random_steps, keep_prior, settings.seed),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clwm_data.errors import InvalidInputError
-from clwm_data.families import Split, TaskFamily
+from clwm_data.families import SPLITS, Split, TaskFamily
 from clwm_data.families.provided import ProvidedFamily
 from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import task_list
@@ -91,27 +91,17 @@ def evaluate(
         benchmark, where the family joins several): {name: {"tasks", "return_mean", "success"}}}}}``.
 
     Raises:
-        InvalidInputError: no task has data for few-shot; too few train tasks have data for the mean prior or
-            for inference by the model; a world model is needed, but the agent has none; or the family's
-            reference returns define no scale.
+        ClwmError: see :func:`prepare`.
     """
-    if settings.env is not None and not isinstance(family, ProvidedFamily):
-        family = ProvidedFamily(family, settings.env)
-    family.require_gymnasium()
-    evaluated = [index for split in settings.splits for index in family.split(split)]
-    for index in evaluated if family.has_references else ():
-        family.normalised_return(index, 0.0)  # what defines no scale is refused before anything is acted
-    evaluator = Evaluator(agent, family, tasks, settings, execution.threads or 1)
-    plan: list[tuple[Protocol, list[int], list[list[int]]]] = []
-    for protocol in settings.protocols:
-        chosen = (
-            _with_data(family, evaluated, tasks, settings.context_behaviour, callbacks.warn)
-            if protocol == "few-shot"
-            else evaluated
-        )
-        if chosen:
-            lanes = len(agent.seeds) * settings.episodes
-            plan.append((protocol, chosen, group_tasks(chosen, lanes, execution.lanes)))
+    evaluator, evaluated = prepare(
+        agent, family, tasks, settings, threads=execution.threads or 1, warn=callbacks.warn
+    )
+    family = evaluator.family
+    lanes = len(agent.seeds) * settings.episodes
+    plan = [
+        (protocol, chosen, group_tasks(chosen, lanes, execution.lanes))
+        for protocol, chosen in evaluated.items()
+    ]
     total = sum(
         len(groups) * (family.horizon + settings.context_size * (protocol in GATHERED))
         for protocol, _, groups in plan
@@ -131,6 +121,62 @@ def evaluate(
     if family.has_references:
         add_normalised(results, family.reference_returns)
     return results
+
+
+def prepare(
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Mapping[int, DataTask],
+    settings: EvaluationSettings,
+    *,
+    threads: int = 1,
+    warn: Callable[[str], object] = SILENT.warn,
+) -> tuple[Evaluator, dict[Protocol, list[int]]]:
+    """What comes before an evaluation acts; whatever makes it impossible is found here.
+
+    Args:
+        agent: the agent; it need not have learned anything.
+        family: as for :func:`evaluate`.
+        tasks: as for :func:`evaluate`.
+        settings: settings of the evaluation.
+        threads: maximum number of threads of the simulator.
+        warn: called with a message about tasks without a context.
+
+    Returns:
+        the evaluator, and the tasks of each protocol.
+
+    Raises:
+        InvalidInputError: the family has no task in these splits; no task has data for few-shot; too few
+            train tasks have data for the mean prior or for inference by the model; a world model is needed,
+            but the agent has none; or the family's reference returns define no scale.
+        ClwmError: there is nothing to act in.
+    """
+    if settings.env is not None and not isinstance(family, ProvidedFamily):
+        family = ProvidedFamily(family, settings.env)
+    family.require_gymnasium()
+    evaluated = tasks_in(family, settings.splits)
+    for index in evaluated if family.has_references else ():
+        family.normalised_return(index, 0.0)  # what defines no scale is refused before anything is acted
+    by_protocol = {
+        protocol: _with_data(family, evaluated, tasks, settings.context_behaviour, warn)
+        if protocol == "few-shot"
+        else evaluated
+        for protocol in settings.protocols
+    }
+    return Evaluator(agent, family, tasks, settings, threads), by_protocol
+
+
+def tasks_in(family: TaskFamily, splits: Sequence[Split]) -> list[int]:
+    """The tasks of some splits.
+
+    Raises:
+        InvalidInputError: there are none.
+    """
+    found = [index for split in splits for index in family.split(split)]
+    if not found:
+        known = ", ".join(split for split in SPLITS if family.split(split))
+        raise InvalidInputError(f"{family.name}: has no {' or '.join(splits)} tasks: its splits are {known}")
+    return found
 
 
 def _counting(before: int, total: int, on_progress: ProgressCallback) -> Callable[[], object]:

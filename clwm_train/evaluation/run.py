@@ -10,7 +10,8 @@ from clwm_data.families.provided import MakeEnvironment, ProvidedFamily, functio
 from clwm_data.opening import open_store
 from clwm_data.references.table import References, reference_of
 from clwm_data.store import Store
-from clwm_train.evaluation.protocols import SILENT, Callbacks, add_normalised, evaluate
+from clwm_train.acting.adaptive import AdaptiveAgent
+from clwm_train.evaluation.protocols import SILENT, Callbacks, add_normalised, evaluate, prepare
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
 from clwm_train.out_of_memory import memory_errors
@@ -89,3 +90,16 @@ def evaluate_run(
         step=read_record(folder).step,
         store_sha256=store.record.content_sha256,
     )
+
+
+def check_evaluation(run: Run, store: Store, settings: EvaluationSettings) -> None:
+    """Find before a training what would prevent an evaluation of its agent.
+
+    Raises:
+        ClwmError: as for :func:`~clwm_train.evaluation.protocols.prepare`, or nothing can be simulated here.
+    """
+    record = run.record
+    sizes = record.observation_size, record.action_size, run.told_parameters()
+    agent = AdaptiveAgent(run.config, record.seeds[:1], *sizes)
+    evaluator, tasks = prepare(agent, run.task_family, store.tasks, settings)
+    evaluator.family.make_simulator(tasks[settings.protocols[0]][:1]).close()

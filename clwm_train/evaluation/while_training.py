@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from clwm_data.errors import InvalidInputError
 from clwm_data.store import Store
 from clwm_train.acting.context import RememberingTask
-from clwm_train.evaluation.protocols import Results, evaluate
+from clwm_train.evaluation.protocols import Results, evaluate, tasks_in
 from clwm_train.model.agent import Agent
 from clwm_train.runs.run import Run
 from clwm_train.settings import EvaluationSettings
@@ -25,7 +25,8 @@ def training_evaluator(run: Run, store: Store) -> Evaluator | None:
 
     Raises:
         NotFoundError: the family is known from its data alone.
-        InvalidInputError: the store holds no data of the tasks that a few-shot evaluation needs.
+        InvalidInputError: the family has no task in the splits, or the store holds no data of the tasks that
+            a few-shot evaluation needs.
     """
     config = run.config.evaluation
     if config is None:
@@ -33,6 +34,7 @@ def training_evaluator(run: Run, store: Store) -> Evaluator | None:
     settings = EvaluationSettings(protocols=config.protocols, splits=config.splits, episodes=config.episodes)
     family = run.task_family
     family.require_gymnasium()
+    tasks_in(family, config.splits)
     tasks = {
         index: RememberingTask(task) for index, task in store.tasks.items() if task.split in config.splits
     }

@@ -12,7 +12,8 @@ from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.evaluation.results import Evaluation, read_evaluations
 from clwm_train.report.fairness import missing_bounds, unequal
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
-from clwm_train.runs.run import Run
+from clwm_train.runs.metrics_log import shortened
+from clwm_train.runs.run import METRICS, Run
 from clwm_train.settings import (
     DEFAULT_EVALUATION,
     AnalysisSettings,
@@ -30,7 +31,7 @@ class Chosen:
         settings: their common settings; ``None`` if no run was evaluated.
         evaluations: one evaluation of every run that was evaluated, in the order of the runs.
         notes: remarks for the reader: evaluations that are not of the latest checkpoint, evaluations that are
-            not shown, runs without any, what the methods do not share.
+            not shown, runs without any, what the methods do not share, metrics that end too early.
     """
 
     settings: EvaluationSettings | None
@@ -60,7 +61,7 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
         if required:
             listed = ", ".join(f"{name} {value}" for name, value in required.items())
             raise NotFoundError(f"no run was evaluated with {listed}: `clwm eval` does it")
-        return Chosen(None, (), ())
+        return Chosen(None, (), tuple(_shortened(runs)))
     settings = _common_settings(evaluated, kept)
     chosen = [(run, next(one for one in kept[run.path] if one.settings == settings)) for run in evaluated]
     check_alike(runs, {run.path: evaluation.step for run, evaluation in chosen})
@@ -78,6 +79,7 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
         notes.append(f"not evaluated: {', '.join(missing)}")
     notes += unequal(chosen)
     notes += missing_bounds(chosen)
+    notes += _shortened(runs)
     return Chosen(settings, tuple(chosen), tuple(notes))
 
 
@@ -205,6 +207,17 @@ def _stale(chosen: Sequence[tuple[Run, Evaluation]]) -> list[str]:
                 f"{run.path.name}: shown at update {evaluation.step:,}, and trained to update {latest:,}"
             )
     return notes
+
+
+def _shortened(runs: Sequence[Run]) -> list[str]:
+    """Notes on runs whose metrics end before their training did: curves would only look shorter."""
+    notes = []
+    for run in runs:
+        file, checkpoints = run.path / METRICS, list_checkpoints(run.checkpoints)
+        if file.is_file() and checkpoints:  # published runs have no metrics
+            step = read_record(checkpoints[-1]).step
+            notes.append(shortened(file, run.record.seeds, step=step, every=run.config.log_every))
+    return [note for note in notes if note is not None]
 
 
 def _configuration_differences(first: Run, other: Run) -> list[str]:

@@ -263,7 +263,7 @@ def _logged(runs: Sequence[Run]) -> dict[str, dict[int, Sequence[float]]]:
     for run in runs:
         if not (run.path / METRICS).exists():
             continue
-        for row in read_metrics(run.path / METRICS):
+        for row in read_metrics(run.path / METRICS, run.record.seeds):
             for name in REPRESENTATION:
                 value = row.get(f"context_encoder/{name}")
                 if value is not None:

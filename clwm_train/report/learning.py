@@ -94,7 +94,7 @@ def _evaluations(run: Run) -> dict[int, dict[int, Evaluated]]:
     """seed -> update -> logged evaluation; empty if nothing was evaluated while training."""
     file = run.path / METRICS
     by_seed: dict[int, dict[int, Evaluated]] = {}
-    for row in read_metrics(file) if file.exists() else ():
+    for row in read_metrics(file, run.record.seeds) if file.exists() else ():
         returns = {
             (match["protocol"], match["split"]): float(value)
             for key, value in row.items()

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
+from clwm_data.mistaken import has_lost_its_mark
 from clwm_data.pages.html import document, header, section, table, warning
 from clwm_data.references.table import References
 from clwm_data.store.atomic import replacing
@@ -50,11 +51,14 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs in these folders, or in their subfolders (as for a sweep), oldest run first.
 
     Raises:
-        NotFoundError: a path is not a run and contains none.
+        NotFoundError: a path is not a run and contains none, or one that has lost its record.
     """
     runs: dict[Path, Run] = {}
     for path in paths:
-        inside = [path] if (path / RECORD).is_file() else [file.parent for file in path.glob(f"*/{RECORD}")]
+        below = [
+            folder for folder in path.glob("*") if (folder / RECORD).is_file() or has_lost_its_mark(folder)
+        ]
+        inside = [path] if (path / RECORD).is_file() else below
         if not inside:
             names = {record.parent.name for record in path.parent.glob(f"*/{RECORD}")}
             hint = suggestion(path.name, sorted(names), "`clwm train` and `clwm sweep` make runs")
@@ -152,8 +156,9 @@ def _page(
     for figure in figures:
         sections.append(section(figure.title, figure.caption, figure.chart.html(figure.name)))
     if not scores:
-        note = warning("None of these runs was evaluated yet: `clwm eval` does it.")
-        sections.insert(1, section("Results", "", note))
+        notes = ["None of these runs was evaluated yet: `clwm eval` does it."]
+        notes += chosen.notes if chosen.settings is None else ()
+        sections.insert(1, section("Results", "", "".join(map(warning, notes))))
     sections += [*rest, section("Runs", "", _runs_table(runs))]
     return document(title, sections, "Made by clwm")
 

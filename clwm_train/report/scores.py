@@ -148,7 +148,7 @@ def processor_seconds(run: Run, step: int) -> float | None:
     """Processor time of a training until an update, for each of its seeds; ``None`` if it was not logged."""
     file = run.path / METRICS
     spent = None
-    for row in read_metrics(file) if file.is_file() else ():
+    for row in read_metrics(file, run.record.seeds) if file.is_file() else ():
         if row["step"] <= step and PROCESSOR_SECONDS in row:
             spent = row[PROCESSOR_SECONDS] * step / row["step"]
     return None if spent is None else spent / len(run.record.seeds)

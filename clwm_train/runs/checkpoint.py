@@ -256,10 +256,12 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
     try:
         data = read_bounded(path, available_memory())
         if hashlib.sha256(data).hexdigest() != digests.get(path.name):
-            raise DamagedDataError(f"{path}: is damaged: its SHA-256 is not that of {INDEX}: {REMEDY}")
+            raise DamagedDataError(
+                f"{path}: is damaged: its SHA-256 is not that of {INDEX}: {_remedy(path.parent)}"
+            )
         return {name: tensor.to(device) for name, tensor in load(data).items()}
     except (OSError, SafetensorError) as error:
-        raise DamagedDataError(f"{path}: cannot be read: {error}: {REMEDY}") from error
+        raise DamagedDataError(f"{path}: cannot be read: {error}: {_remedy(path.parent)}") from error
 
 
 def check_shapes(path: Path, state: State, expected: Mapping[str, tuple[int, ...]]) -> None:

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -76,11 +76,8 @@ class MetricsLog:
                 "".join(f"{json.dumps(row)}\n" for row in self.kept), encoding="utf-8", newline="\n"
             )
         self._file = path.open("a", encoding="utf-8", newline="\n")
-        reached = max((row["step"] for row in self.kept if not evaluates(row)), default=0)
-        if reached < step // every * every:
-            warn(
-                f"{path}: holds no rows from update {reached + 1} to {step}: metrics and times are incomplete"
-            )
+        if lacking := _lacking(path, self.kept, seeds, step=step, every=every):
+            warn(lacking)
         #: Both seconds of training until ``step``: what the last row says, and the same speed from there.
         self._spent = _spent(self.kept[-1] if self.kept else {"step": 1}, step)
 
@@ -127,8 +124,12 @@ class MetricsLog:
             self._file.close()
 
 
-def read_metrics(path: Path) -> Iterator[Row]:
+def read_metrics(path: Path, seeds: Collection[int] | None = None) -> Iterator[Row]:
     """The rows of a JSON-lines file; an incomplete last line is skipped.
+
+    Args:
+        path: the file.
+        seeds: seeds of the run; ``None``: any.
 
     Raises:
         DamagedDataError: a damaged line before the last.
@@ -136,7 +137,7 @@ def read_metrics(path: Path) -> Iterator[Row]:
         OSError: it cannot be read, or is not a regular file.
     """
     damaged: int | None = None
-    for number, row in _numbered_rows(path):
+    for number, row in _numbered_rows(path, seeds):
         if damaged is not None:
             raise DamagedDataError(f"{path}:{damaged}: is damaged: delete the line to leave it out")
         if row is None:
@@ -145,8 +146,42 @@ def read_metrics(path: Path) -> Iterator[Row]:
             yield row
 
 
-def _numbered_rows(path: Path) -> Iterator[tuple[int, Row | None]]:
-    """Every line's number and row; ``None`` for a damaged one. One line at a time is in memory."""
+def shortened(path: Path, seeds: Collection[int], *, step: int, every: int) -> str | None:
+    """What a file lacks at its end of the first ``step`` updates, in a line; ``None`` if it lacks nothing.
+
+    Args:
+        path: the JSON-lines file.
+        seeds: seeds of the run.
+        step: updates done.
+        every: updates per row.
+
+    Raises:
+        DamagedDataError: a damaged line before the last.
+    """
+    sound = True
+    for _, row in _numbered_rows(path, seeds):
+        sound = row is not None
+    if not sound:
+        return f"{path}: its last line is damaged and left out: metrics and times are incomplete"
+    return _lacking(path, read_metrics(path, seeds), seeds, step=step, every=every)
+
+
+def _lacking(path: Path, rows: Iterable[Row], seeds: Collection[int], *, step: int, every: int) -> str | None:
+    """Which updates the rows of training do not reach, of some seed."""
+    ends = dict.fromkeys(seeds, 0)
+    for row in rows:
+        if not evaluates(row):
+            ends[row["seed"]] = max(ends[row["seed"]], row["step"])
+    reached = min(ends.values())
+    if reached >= step // every * every:
+        return None
+    return f"{path}: holds no rows from update {reached + 1} to {step}: metrics and times are incomplete"
+
+
+def _numbered_rows(path: Path, seeds: Collection[int] | None) -> Iterator[tuple[int, Row | None]]:
+    """Every line's number and row; ``None`` for one that is damaged, or of other seeds. One line at a time is
+    in memory.
+    """
     with open_file(path) as stream:
         if os.fstat(stream.fileno()).st_size > MAX_METRICS_BYTES:
             raise InvalidInputError(
@@ -156,15 +191,17 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, Row | None]]:
             line = stream.readline(MAX_ROW_BYTES)
             if not line:
                 return
-            yield number, _parse(line)
+            row = _parse(line)
+            foreign = row is not None and seeds is not None and row["seed"] not in seeds
+            yield number, None if foreign else row
 
 
 def _read_sound_rows(path: Path, seeds: Collection[int], warn: Callable[[str], object]) -> Iterator[Row]:
     """The undamaged rows; a copy of the file stays beside it if any row but the last is damaged."""
     damaged: list[int] = []
     number = 0
-    for number, row in _numbered_rows(path):
-        if row is None or row["seed"] not in seeds:
+    for number, row in _numbered_rows(path, seeds):
+        if row is None:
             damaged.append(number)
         else:
             yield row

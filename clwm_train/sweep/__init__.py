@@ -2,7 +2,7 @@
 
 from clwm_train.sweep.engine import ENGINES, Engine
 from clwm_train.sweep.experiment import Experiment, list_jobs, narrow, read_experiment
-from clwm_train.sweep.job import Job, JobState, job_state, run_job
+from clwm_train.sweep.job import Job, JobState, check_job, job_state, run_job
 
 __all__ = [
     "ENGINES",
@@ -10,6 +10,7 @@ __all__ = [
     "Experiment",
     "Job",
     "JobState",
+    "check_job",
     "job_state",
     "list_jobs",
     "narrow",

@@ -10,6 +10,7 @@ from typing import Literal
 
 from clwm_data.disk import describe
 from clwm_data.errors import ClwmError, ConflictError, NotFoundError
+from clwm_data.mistaken import has_lost_its_mark, not_there
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX, fitting_name
@@ -17,8 +18,9 @@ from clwm_data.store import Store
 from clwm_data.store.digest import json_sha256
 from clwm_train.analysis.results import find_analysis, save_analysis
 from clwm_train.analysis.run import analyse, is_whole
+from clwm_train.config import TrainConfig
 from clwm_train.evaluation.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
-from clwm_train.evaluation.run import evaluate_run
+from clwm_train.evaluation.run import check_evaluation, evaluate_run
 from clwm_train.evaluation.tracked import track_evaluation
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.execution import pick_device
@@ -102,11 +104,13 @@ def job_state(job: Job) -> JobState:
     Raises:
         ConflictError: the run's folder holds something other than this job's run, or the store other data
             than it began with.
-        NotFoundError: the checkpoint that the experiment needs is gone.
+        NotFoundError: the checkpoint that the experiment needs is gone, or the run's record.
         ClwmError: the run is damaged.
     """
+    if has_lost_its_mark(job.run):
+        raise NotFoundError(not_there(job.run, "run"))
     store = open_store(job.store)
-    config = resolve_for(store.task_family, resolve(job.method, job.preset, job.overrides))
+    config = _configuration(job, store)
     begun = (job.run / RECORD).is_file()
     if job.minutes is not None:
         timing = read_timing(job.timing)
@@ -184,9 +188,37 @@ def run_job(
     return False
 
 
+def check_job(job: Job) -> None:
+    """Find, of a job that has not begun, what would end it only after others or after its training: mistakes
+    of the experiment, and evaluations that are not possible on its store or with its method.
+
+    Raises:
+        ClwmError: it cannot be done.
+    """
+    if (job.run / RECORD).is_file() or has_lost_its_mark(job.run):
+        return
+    try:
+        store = open_store(job.store)
+        run = _described(job, store, _configuration(job, store))
+        training_evaluator(run, store)
+        for settings in job.evaluations:
+            check_evaluation(run, store, settings)
+    except ClwmError as error:
+        raise type(error)(f"{job.run.name}: {error}") from error
+
+
+def _configuration(job: Job, store: Store) -> TrainConfig:
+    """The configuration of a job; a timing may still decide the number of updates."""
+    return resolve_for(store.task_family, resolve(job.method, job.preset, job.overrides))
+
+
+def _described(job: Job, store: Store, config: TrainConfig) -> Run:
+    options = {"method": job.method, "preset": job.preset, "label": job.label}
+    return describe_run(job.run, store, config, seeds=job.seeds, **options)
+
+
 def _create(job: Job, store: Store) -> Run:
-    family = store.task_family
-    config = resolve_for(family, resolve(job.method, job.preset, job.overrides))
+    config = _configuration(job, store)
     if job.minutes is not None:
         timing = take_timing(
             job.timing,
@@ -199,17 +231,7 @@ def _create(job: Job, store: Store) -> Run:
             execution=job.execution,
         )
         config = config.model_copy(update={"steps": timing.updates(job.minutes)})
-    return write_run(
-        describe_run(
-            job.run,
-            store,
-            config,
-            method=job.method,
-            preset=job.preset,
-            seeds=job.seeds,
-            label=job.label,
-        )
-    )
+    return write_run(_described(job, store, config))
 
 
 def _evaluate(job: Job, run: Run, store: Store) -> None:

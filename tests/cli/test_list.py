@@ -29,6 +29,10 @@ def test_stores_and_runs_are_listed_with_their_state(clwm: Clwm, collected: Path
     (run,) = listed["runs"]
     assert (run["run"], run["updates"], run["state"]) == ("runs/sweep/a", 5, "trained")
     assert run["few-shot id"].endswith(" normalised")
+    (tmp_path / "runs/lost/checkpoints").mkdir(parents=True)
+    (tmp_path / "runs/lost/config.yaml").write_text("steps: 5")
+    lost, _ = json.loads(clwm("list", "--json").stdout)["runs"]
+    assert "has lost its run.yaml" in lost["state"]
     table = clwm("list").stdout
     assert "whole.zarr" in table
     assert "runs/sweep/a" in table

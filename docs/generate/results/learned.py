@@ -18,7 +18,7 @@ def final_representation(runs: Sequence[Run], name: str) -> list[float]:
     for run in runs:
         last: dict[int, float] = {}
         file = run.path / METRICS
-        for row in read_metrics(file) if file.is_file() else ():
+        for row in read_metrics(file, run.record.seeds) if file.is_file() else ():
             if f"context_encoder/{name}" in row:
                 last[row["seed"]] = row[f"context_encoder/{name}"]
         values += [last[seed] for seed in sorted(last)]

@@ -112,7 +112,8 @@ def add_run(run: Run, folder: Path, revision: str) -> Path | None:
             (copy / ANALYSES).mkdir(exist_ok=True)
             _write_json(copy / ANALYSES / analysis.name, analysis.model_dump(mode="json", exclude_none=True))
     if (run.path / METRICS).is_file():
-        lines = [json.dumps(_rounded(row)) for row in _thinned(list(read_metrics(run.path / METRICS)), steps)]
+        rows = list(read_metrics(run.path / METRICS, run.record.seeds))
+        lines = [json.dumps(_rounded(row)) for row in _thinned(rows, steps)]
         (copy / METRICS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     made_with = Result(numbers=NUMBERS, revision=revision, files=file_digests(copy))
     write_model(copy / RESULT, made_with)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from clwm_data.store.atomic import replacing
 from tests.conftest import ROOT
 
 ACTIONS = """
@@ -77,3 +78,15 @@ def test_what_was_renamed_is_synced_before_and_its_folder_after(tmp_path: Path) 
         finished.append(place.name)
     for name in ("one.zarr", "selected.zarr", "merged.zarr", "one.npz", "zarr.json", "0006"):
         assert name in finished
+
+
+def test_an_error_names_what_was_to_be_written(tmp_path: Path) -> None:
+    """Not the unfinished file, which is gone by then."""
+    taken = tmp_path / "results.csv"
+    taken.mkdir()
+    with pytest.raises(OSError, match=f"'{taken}'$"), replacing(taken) as temporary:
+        temporary.write_text("a")
+    beyond = tmp_path / "nowhere" / "results.csv"
+    with pytest.raises(FileNotFoundError, match=f"'{beyond}'$"), replacing(beyond):
+        pass
+    assert list(tmp_path.iterdir()) == [taken]

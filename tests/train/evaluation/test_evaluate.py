@@ -258,6 +258,8 @@ def test_an_absent_split_is_absent(agent: Agent, tasks: dict[int, MemoryTask]) -
         "few-shot": ["train", "id"],
         "zero-shot": ["train", "id"],
     }
+    with pytest.raises(ClwmError, match="has no ood tasks: its splits are train, id"):
+        evaluate(agent, WithoutOod(), tasks, EvaluationSettings(protocols=("zero-shot",), splits=("ood",)))
     (asked, _) = evaluate(agent, FAMILY, tasks, EvaluationSettings(splits=("id",), episodes=1))
     assert {protocol: list(parts) for protocol, parts in asked.items()} == {
         "few-shot": ["id"],

@@ -22,8 +22,8 @@ from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.page import find_runs, write_run_report
 from clwm_train.report.scores import Score, compare, gather_scores, results_csv, results_table
 from clwm_train.report.scores import shown as interval_text
-from clwm_train.runs.checkpoint import INDEX, CheckpointRecord
-from clwm_train.runs.run import Run, open_run, write_model
+from clwm_train.runs.checkpoint import INDEX, CheckpointRecord, checkpoint_name
+from clwm_train.runs.run import METRICS, Run, open_run, write_model
 from tests.train.invented_runs import invent_run
 
 SIMNORM = ("world_model.latent=simnorm", "world_model.consistency=mse")
@@ -308,13 +308,40 @@ def test_what_learned_otherwise_is_not_pooled(tmp_path: Path) -> None:
     assert shown.step == 40_000
 
 
+def trained_to(run: Run, step: int) -> None:
+    checkpoint = run.checkpoints / checkpoint_name(step)
+    checkpoint.mkdir(parents=True)
+    write_model(checkpoint / INDEX, CheckpointRecord(step=step, seeds=[*run.record.seeds], files={}))
+
+
 def test_the_reader_is_told_of_a_run_that_has_learned_on(tmp_path: Path) -> None:
     run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
-    later = run.checkpoints / "step-000050000"
-    later.mkdir(parents=True)
-    write_model(later / INDEX, CheckpointRecord(step=50_000, seeds=[0, 1, 2], files={}))
-    (note,) = choose_evaluations([run]).notes
+    trained_to(run, 50_000)
+    note, *_ = choose_evaluations([run]).notes
     assert note == f"{run.path.name}: shown at update 40,000, and trained to update 50,000"
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_the_reader_is_told_of_metrics_that_end_before_the_training_did(
+    tmp_path: Path, evaluated: bool
+) -> None:
+    run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    trained_to(run, 40_000)
+    if not evaluated:
+        shutil.rmtree(run.path / "evaluations")
+    assert choose_evaluations([run]).notes == ()
+    file = run.path / METRICS
+    lines = file.read_bytes().splitlines(keepends=True)
+    for left, told in (
+        (lines[:-1], "holds no rows from update 39001 to 40000"),  # of one seed
+        ([*lines[:-1], lines[-1][:-9]], "its last line is damaged and left out"),
+        ([], "holds no rows from update 1 to 40000"),
+    ):
+        file.write_bytes(b"".join(left))
+        (note,) = choose_evaluations([run]).notes
+        assert note.startswith(f"{file}: {told}")
+        page, *_ = write_run_report([run], tmp_path / "page.html")
+        assert told in page.read_text()
 
 
 def test_analyses_of_two_kinds_are_refused(tmp_path: Path) -> None:

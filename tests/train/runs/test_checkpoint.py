@@ -14,6 +14,7 @@ from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError,
 from clwm_data.store import atomic
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import (
+    AGENT,
     choose_checkpoint,
     list_checkpoints,
     read_record,
@@ -156,7 +157,10 @@ def test_a_checkpoint_is_found_by_what_people_call_it(tmp_path: Path) -> None:
     other = save(tmp_path / "other", 4)
     with pytest.raises(InvalidInputError, match="is not a checkpoint of"):
         choose_checkpoint(folder, other)
-    for damaged in (last, best):
+    for damaged, remedy in ((last, "the one before it is used"), (best, "name another checkpoint")):
+        (damaged / AGENT).write_bytes(b"")
+        with pytest.raises(DamagedDataError, match=f"is damaged: .*{remedy}$"):
+            read_tensors(damaged / AGENT)
         (damaged / "checkpoint.yaml").unlink()
         with pytest.raises(DamagedDataError, match=f"{damaged.name}: has no checkpoint.yaml: delete"):
             choose_checkpoint(folder, damaged.name)

@@ -24,13 +24,18 @@ def _files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
-def write(folder: Path, step: int, rows: list[tuple[int, int, dict[str, float]]]) -> list[str]:
+def write(
+    folder: Path,
+    step: int,
+    rows: list[tuple[int, int, dict[str, float]]],
+    seeds: tuple[int, ...] = (3,),
+) -> list[str]:
     """What is warned of when a log of rows every 10 updates goes on after ``step``."""
     warnings: list[str] = []
     path = folder / "metrics.jsonl"
-    with MetricsLog(path, seeds=(3, 5), step=step, every=10, warn=warnings.append) as log:
+    with MetricsLog(path, seeds=seeds, step=step, every=10, warn=warnings.append) as log:
         run: Any = SimpleNamespace(path=folder)
-        tensorboard = TensorBoard(Tracked(run, {3: "", 5: ""}, step=step, rows=log.kept))
+        tensorboard = TensorBoard(Tracked(run, dict.fromkeys(seeds, ""), step=step, rows=log.kept))
         for row in rows:
             tensorboard.log(log.write(*row))
         log.sync()
@@ -59,12 +64,12 @@ def kept(folder: Path, seed: int) -> dict[str, Curve]:
 
 def test_tensorboard_shows_what_the_file_holds_wherever_a_run_is_resumed(tmp_path: Path) -> None:
     """Rows beyond the checkpoint are dropped, and so is the row of the interval that a run ended in."""
-    value = {"iql/q": 1.0}
-    write(tmp_path, 0, [(step, seed, value) for step in (10, 20, 25) for seed in (3, 5)])
-    write(tmp_path, 25, [(step, seed, {"iql/q": 2.0}) for step in (30, 40) for seed in (3, 5)])
-    write(tmp_path, 35, [(step, seed, {"iql/q": 4.0}) for step in (40, 50) for seed in (3, 5)])
+    value, seeds = {"iql/q": 1.0}, (3, 5)
+    write(tmp_path, 0, [(step, seed, value) for step in (10, 20, 25) for seed in seeds], seeds)
+    write(tmp_path, 25, [(step, seed, {"iql/q": 2.0}) for step in (30, 40) for seed in seeds], seeds)
+    write(tmp_path, 35, [(step, seed, {"iql/q": 4.0}) for step in (40, 50) for seed in seeds], seeds)
     curve = [(10, 1.0), (20, 1.0), (30, 2.0), (40, 4.0), (50, 4.0)]
-    for seed in (3, 5):
+    for seed in seeds:
         assert kept(tmp_path, seed) == drawn(tmp_path, seed) == {"iql/q": curve}
 
 
@@ -146,6 +151,8 @@ def test_rows_of_a_seed_that_the_run_does_not_have_are_left_out(tmp_path: Path) 
     write(tmp_path, 0, [(step, 3, {"iql/q": 1.0}) for step in (10, 20)])
     path = tmp_path / "metrics.jsonl"
     path.write_text(path.read_text().replace('"seed": 3', '"seed": 7', 1))
+    with pytest.raises(DamagedDataError, match=r"metrics\.jsonl:1: is damaged"):
+        list(read_metrics(path, (3,)))
     (warning,) = write(tmp_path, 20, [])
     assert "is damaged in line 1: left out" in warning
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [20]
@@ -162,6 +169,13 @@ def test_missing_rows_are_told_and_no_time_is_made_up(tmp_path: Path, kept_rows:
     (warning,) = warnings
     assert f"holds no rows from update {first} to 35" in warning
     assert elapsed == 18.5 if kept_rows else math.isnan(elapsed)
+
+
+def test_rows_that_one_seed_lacks_are_told(tmp_path: Path) -> None:
+    rows = [(step, seed, {"iql/q": 1.0}) for step in (10, 20) for seed in (3, 5)]
+    write(tmp_path, 0, rows[:-1], (3, 5))
+    (warning,) = write(tmp_path, 20, [], (3, 5))
+    assert "holds no rows from update 11 to 20" in warning
 
 
 def test_a_last_row_that_was_cut_off_is_no_damage(tmp_path: Path) -> None:
