@@ -9,6 +9,7 @@ from clwm_data.families.declared import FamilyDeclaration
 from clwm_data.families.stored import FamilyFacts
 from clwm_data.ranges import format_indices
 from clwm_data.store.reader import Store
+from clwm_data.store.stored_family import longest_episode
 from clwm_data.yaml_values import printable
 
 
@@ -63,6 +64,13 @@ def _facts(stores: Sequence[Store], tasks: Collection[int]) -> FamilyFacts | Non
         for task, pair in (facts.references or {}).items():
             if references.setdefault(task, pair) != pair:
                 raise _differ(first, store, f"references of task {task}", references[task], pair)
+    for store in stores:
+        facts = store.manifest.family_facts or FamilyFacts()
+        if known.horizon is not None and facts.horizon is None and longest_episode(store) > known.horizon:
+            raise InvalidInputError(
+                f"{store.path}: has an episode of {longest_episode(store)} steps, and those of {store.family} "
+                f"in the other stores end after {known.horizon}: only stores of the same family can be merged"
+            )
     complete = {str(task) for task in tasks} <= references.keys()
     return known.model_copy(update={"references": references if complete else None})
 

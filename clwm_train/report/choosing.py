@@ -28,10 +28,12 @@ class Chosen:
     """Comparable evaluations.
 
     Attributes:
-        settings: their common settings; ``None`` if no run was evaluated.
+        settings: their common settings, apart from environments that differ between datasets; ``None`` if no
+            run was evaluated.
         evaluations: one evaluation of every run that was evaluated, in the order of the runs.
         notes: remarks for the reader: evaluations that are not of the latest checkpoint, evaluations that are
-            not shown, runs without any, what the methods do not share, metrics that end too early.
+            not shown, environments of one's own, runs without any, what the methods do not share, metrics
+            that end too early.
     """
 
     settings: EvaluationSettings | None
@@ -40,7 +42,8 @@ class Chosen:
 
 
 def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None = None) -> Chosen:
-    """One evaluation of every run, all with the same settings.
+    """One evaluation of every run, all with the same settings; ``env`` belongs to a dataset, and may differ
+    between two.
 
     If all runs were evaluated with several settings, those nearest to the published ones are preferred; of
     several checkpoints the latest is taken.
@@ -62,19 +65,27 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
             listed = ", ".join(f"{name} {value}" for name, value in required.items())
             raise NotFoundError(f"no run was evaluated with {listed}: `clwm eval` does it")
         return Chosen(None, (), tuple(_shortened(runs)))
-    settings = _common_settings(evaluated, kept)
-    chosen = [(run, next(one for one in kept[run.path] if one.settings == settings)) for run in evaluated]
+    settings, environments = _common_settings(evaluated, kept)
+    shown_of = {run.path: _within(settings, environments[run.record.store_name]) for run in evaluated}
+    chosen = [
+        (run, next(one for one in kept[run.path] if one.settings == shown_of[run.path])) for run in evaluated
+    ]
     check_alike(runs, {run.path: evaluation.step for run, evaluation in chosen})
     _check_contexts(chosen)
     notes = [*_stale(chosen)]
     others = {
-        _departures(one.settings, settings)
+        _departures(one.settings, shown_of[run.path])
         for run in evaluated
         for one in kept[run.path]
-        if one.settings != settings
+        if one.settings != shown_of[run.path]
     }
     if others:
         notes.append(f"not shown: evaluations with other settings ({' | '.join(sorted(others))})")
+    if len({*environments.values()}) == 1:
+        settings = shown_of[evaluated[0].path]
+    else:
+        places = [f"{name} in {env or 'those of its family'}" for name, env in environments.items()]
+        notes.append(f"environments: {', '.join(places)}")
     if missing := [run.path.name for run in runs if not kept[run.path]]:
         notes.append(f"not evaluated: {', '.join(missing)}")
     notes += unequal(chosen)
@@ -152,16 +163,30 @@ def _matching(run: Run, required: Mapping[str, Any]) -> list[Evaluation]:
     return sorted(matching, key=lambda evaluation: evaluation.store_sha256 != run.record.store_sha256)
 
 
-def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation]]) -> EvaluationSettings:
+def _common_settings(
+    runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation]]
+) -> tuple[EvaluationSettings, dict[str, str | None]]:
+    """Settings that all runs share, without an environment, and the environment of each dataset."""
     candidates = [one.settings for one in kept[runs[0].path]]
     candidates.sort(key=lambda settings: len(differences(settings, DEFAULT_EVALUATION)))
-    for settings in candidates:
-        if all(any(one.settings == settings for one in kept[run.path]) for run in runs):
-            return settings
+    for settings in map(_within, candidates):
+        environments: dict[str, set[str | None]] = {}
+        for run in runs:
+            its = {one.settings.env for one in kept[run.path] if _within(one.settings) == settings}
+            environments[run.record.store_name] = environments.get(run.record.store_name, its) & its
+        if all(environments.values()):
+            return settings, {
+                name: min(envs, key=lambda env: env or "") for name, envs in environments.items()
+            }
     first = runs[0]
     for other in runs[1:]:
-        if not {*candidates} & {one.settings for one in kept[other.path]}:
-            left, right = candidates[0], kept[other.path][0].settings
+        alike = other.record.store_name == first.record.store_name
+        lefts, rights = (
+            [settings if alike else _within(settings) for settings in side]
+            for side in (candidates, [one.settings for one in kept[other.path]])
+        )
+        if not {*lefts} & {*rights}:
+            left, right = lefts[0], rights[0]
             parts = [
                 f"{name} {shown(getattr(left, name))} and {shown(getattr(right, name))}"
                 for name in differences(left, right)
@@ -174,6 +199,11 @@ def _common_settings(runs: Sequence[Run], kept: Mapping[Any, Sequence[Evaluation
         f"{first.path} and {len(runs) - 1} more: no evaluation settings are common to all of them: evaluate "
         "all of them in the same way, or leave some out"
     )
+
+
+def _within(settings: EvaluationSettings, env: str | None = None) -> EvaluationSettings:
+    """The settings in another environment; ``None``: the family's own."""
+    return settings.model_copy(update={"env": env})
 
 
 def _departures(settings: EvaluationSettings, usual: EvaluationSettings) -> str:

@@ -37,7 +37,7 @@ def context_shift_figure(
         for one in read_evaluations(run):
             name = one.settings.context_behaviour
             same = (one.step, one.store_sha256) == (shown.step, shown.store_sha256)
-            if name is not None and same and _alike(one.settings, settings):
+            if name is not None and same and _alike(one.settings, shown.settings):
                 rows = chosen.setdefault(name, [])
                 if all(before is not run for before, _ in rows):
                     rows.append((run, one))

@@ -98,6 +98,24 @@ def test_facts_that_contradict_each_other_are_refused(
         merge(stores, tmp_path / "both.zarr")
 
 
+def test_episodes_beyond_a_horizon_that_another_store_knows_are_refused(
+    collected: Path, tmp_path: Path
+) -> None:
+    """The merged store would say that they cannot be."""
+    longest = max(len(episode.reward) for task in open_store(collected) for episode in task.load())
+    for number, (horizon, sound) in enumerate([(longest, True), (longest - 1, False)]):
+        folder = tmp_path / f"{number}"
+        facts = FamilyFacts(horizon=horizon)
+        stores = [foreign(collected, folder / "a", 6, None), foreign(collected, folder / "b", 12, facts)]
+        for order in (stores, stores[::-1]):
+            if sound:
+                assert merge(order, folder / f"{order[0].path.name}-first").task_family.horizon == horizon
+            else:
+                words = f"a: has an episode of {longest} steps, and those .* end after {horizon}: "
+                with pytest.raises(InvalidInputError, match=words):
+                    merge(order, folder / "both.zarr")
+
+
 def test_facts_of_all_stores_are_kept(collected: Path, tmp_path: Path) -> None:
     six, twelve = {"6": [0.0, 1.0]}, {"12": [1.0, 2.0]}
     for number, (one, other, expected) in enumerate(

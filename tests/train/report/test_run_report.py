@@ -24,6 +24,7 @@ from clwm_train.report.scores import Score, compare, gather_scores, results_csv,
 from clwm_train.report.scores import shown as interval_text
 from clwm_train.runs.checkpoint import INDEX, CheckpointRecord, checkpoint_name
 from clwm_train.runs.run import METRICS, Run, open_run, write_model
+from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings
 from tests.train.invented_runs import invent_run
 
 SIMNORM = ("world_model.latent=simnorm", "world_model.consistency=mse")
@@ -342,6 +343,29 @@ def test_the_reader_is_told_of_metrics_that_end_before_the_training_did(
         assert note.startswith(f"{file}: {told}")
         page, *_ = write_run_report([run], tmp_path / "page.html")
         assert told in page.read_text()
+
+
+def test_environments_of_ones_own_belong_to_a_dataset(tmp_path: Path) -> None:
+    """Another dataset has others, or those of its family; within a dataset they must be the same."""
+    own, other = (EvaluationSettings(env=f"mine:{name}") for name in ("make", "others"))
+    usual = DEFAULT_EVALUATION
+    first = invent_run(tmp_path, "cheetah-vel", "spc", 0.9, settings=[own])
+    both = invent_run(tmp_path, "cheetah-vel", "focal", 0.8, method="focal", settings=[usual, own])
+    robot = invent_run(tmp_path, "point-robot", "spc", 0.9)
+    chosen = choose_evaluations([first, both, robot])
+    assert [one.settings.env for _, one in chosen.evaluations] == ["mine:make", "mine:make", None]
+    assert chosen.settings == usual
+    assert "environments: cheetah-vel in mine:make, point-robot in those of its family" in chosen.notes
+    assert "not shown: evaluations with other settings (env none)" in chosen.notes
+    write_run_report([first, both, robot], tmp_path / "page.html", chosen)
+    assert choose_evaluations([first, both]).settings == own
+    assert [one.settings for _, one in choose_evaluations([both, robot]).evaluations] == [usual, usual]
+    strange = invent_run(tmp_path / "b", "cheetah-vel", "spc", 0.9, seeds=[7], settings=[other])
+    with pytest.raises(ConflictError, match=r"different ways \(env mine:make and mine:others\)"):
+        choose_evaluations([first, robot, strange])
+    noisy = [EvaluationSettings(noise=0.3)]
+    with pytest.raises(ConflictError, match=r"different ways \(noise 0 and 0\.3\)"):
+        choose_evaluations([first, invent_run(tmp_path / "c", "point-robot", "spc", 0.9, settings=noisy)])
 
 
 def test_analyses_of_two_kinds_are_refused(tmp_path: Path) -> None:
