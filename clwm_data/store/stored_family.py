@@ -34,9 +34,9 @@ def describe_family(store: Store) -> FamilyDescription:
 
 
 def longest_episode(store: Store) -> int:
-    """Number of steps of the longest episode."""
+    """Number of steps of the longest episode; 0 if there is none."""
     lengths = (np.asarray(task.array("episode_length")[...]) for task in store)
-    return max(int(length.max()) for length in lengths)
+    return max((int(length.max()) for length in lengths), default=0)
 
 
 def stored_family(store: Store) -> StoredFamily:

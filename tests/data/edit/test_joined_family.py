@@ -111,7 +111,7 @@ def test_episodes_beyond_a_horizon_that_another_store_knows_are_refused(
             if sound:
                 assert merge(order, folder / f"{order[0].path.name}-first").task_family.horizon == horizon
             else:
-                words = f"a: has an episode of {longest} steps, and those .* end after {horizon}: "
+                words = f"a: has an episode of {longest} steps, and those .* end after {horizon} in "
                 with pytest.raises(InvalidInputError, match=words):
                     merge(order, folder / "both.zarr")
 
