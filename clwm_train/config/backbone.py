@@ -99,7 +99,8 @@ class BcConfig(BackboneConfig):
 
 class Tdmpc2Config(ActorCriticConfig):
     """Policy prior and critics of TD-MPC2 (Hansen et al. 2024); the defaults are the paper's, except for the
-    discount, rho and the imitation of the data, which the paper does not need.
+    hidden layers (512 x 2 there, and in the preset ``paper``), the discount, rho and the imitation of the
+    data, which the paper does not need.
 
     Attributes:
         transitions: the critics learn on roll-outs of whole windows.

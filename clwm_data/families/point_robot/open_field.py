@@ -143,7 +143,7 @@ class PointRobotSparse(OpenFieldFamily):
     """40 goals on the upper half circle, angles linspace(0, pi, 40); a reward only within 0.2 of the goal.
 
     Start, step, radius, reward (1 - distance inside, else 0) and the 20 steps are those of PEARL's sparse
-    point robot (Rakelly et al. 2019) in FOCAL's code (Li et al. 2021).
+    point robot (Rakelly et al. 2019); FOCAL's code (Li et al. 2021) divides the distance by the radius.
     """
 
     name = "point-robot-sparse"

@@ -17,7 +17,8 @@ class Initialiser:
 
     Weights are drawn on the CPU, so that they are the same on every device. The kinds:
 
-    - ``truncated-normal-0.02``: published; standard deviation 0.02, truncated at two standard deviations.
+    - ``truncated-normal-0.02``: published; standard deviation 0.02, truncated at two standard deviations,
+      which leaves 0.88 of it: 0.0176. So it is with the two that follow.
     - ``fan-in``: the same with standard deviation 1/sqrt(inputs).
     - ``group-fan-in``: if the input joins G parts, such as [c, a, z], the weights of each part have standard
       deviation 1/sqrt(G * size), so that small parts (z, a) influence the output as much as a large one (c).

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from math import erf, exp, pi, sqrt
+
 import pytest
 import torch
 from torch.nn import functional
 
+from clwm_train.config import Init
 from clwm_train.kernels.chunked import PIECE
 from clwm_train.kernels.norm_mish import EPSILON, norm_mish
 from clwm_train.model.nn import MLP, Initialiser
@@ -35,6 +38,26 @@ def test_norm_mish_is_torchs_layer_norm_and_mish(members: int, rows: int) -> Non
         torch.testing.assert_close(mine, its, rtol=1e-9, atol=1e-10)
     with torch.no_grad():
         assert torch.equal(norm_mish(x, gain, bias), ours)
+
+
+#: Standard deviation of a standard normal truncated at two of them.
+TRUNCATED = sqrt(1.0 - 4.0 * exp(-2.0) / sqrt(2.0 * pi) / erf(sqrt(2.0)))
+
+
+@pytest.mark.parametrize(
+    ("init", "first", "second"),
+    [
+        ("truncated-normal-0.02", 0.02 * TRUNCATED, 0.02 * TRUNCATED),
+        ("fan-in", TRUNCATED / sqrt(500), TRUNCATED / sqrt(500)),
+        ("group-fan-in", TRUNCATED / sqrt(2 * 400), TRUNCATED / sqrt(2 * 100)),
+        ("orthogonal", sqrt(2 / 500), sqrt(2 / 500)),
+    ],
+)
+def test_initial_weights_have_the_documented_spread(init: Init, first: float, second: float) -> None:
+    assert abs(TRUNCATED - 0.88) < 0.001
+    weight = Initialiser((0,), init).weight([400, 100], 300)[0]
+    spreads = [float(part.std()) for part in weight.split([400, 100])]
+    assert spreads == pytest.approx([first, second], rel=0.02)
 
 
 @pytest.mark.parametrize("bf16", [False, True])
