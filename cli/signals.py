@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Self
 
@@ -13,8 +15,9 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 class StopOnSignal:
     """Whether a signal has asked to stop, for a loop that checks after every step.
 
-    A second Ctrl-C stops at once. The other signals may arrive twice (``timeout`` and closing terminals send
-    them twice) and never interrupt a write. A signal that is ignored, as under ``nohup``, stays ignored.
+    A second Ctrl-C stops at once; the first says so, since an evaluation that has begun is finished. The
+    other signals may arrive twice (``timeout`` and closing terminals send them twice) and never interrupt a
+    write. A signal that is ignored, as under ``nohup``, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -38,4 +41,6 @@ class StopOnSignal:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
         if number == signal.SIGINT:
+            with suppress(OSError):  # not by sys.stderr, which this may have interrupted
+                os.write(2, b"\nclwm: stopping at the next safe point; Ctrl-C again stops at once\n")
             signal.signal(number, signal.default_int_handler)

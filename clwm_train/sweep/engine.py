@@ -58,7 +58,7 @@ def attempt(
     except ClwmError as error:
         return str(error)
     except OSError as error:
-        return f"{job.run}: {describe(error)}"
+        return describe(error, job.run)
     except Exception as error:  # whatever it is, the other jobs must continue
         traceback.print_exc()
         return f"{job.run}: {type(error).__name__}: {error}"

@@ -25,6 +25,7 @@ from clwm_train.evaluation.tracked import track_evaluation
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
+from clwm_train.report.scores import gather_scores
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
 from clwm_train.runs.lock import run_lock
 from clwm_train.runs.run import RECORD, Run, describe_run, open_run, resolve_for, write_run
@@ -281,20 +282,23 @@ def finished(jobs: Iterable[Job], warn: Callable[[str], object]) -> list[tuple[R
     for job in jobs:
         if (job.run / RECORD).is_file():
             try:
-                run = open_run(job.run)
-                evaluations = read_evaluations(run)
+                if (shown := _shown(job, open_run(job.run))) is not None:
+                    gather_scores([shown])  # reads all that its row is made of
+                    done.append(shown)
             except ClwmError as error:
                 warn(f"left out of the table: {error}")
-                continue
             except OSError as error:
                 warn(f"left out of the table: {describe(error, job.run)}")
-                continue
-            for evaluation in evaluations:
-                asked = (run.config.steps, job.evaluations[0], run.record.store_sha256)
-                if (evaluation.step, evaluation.settings, evaluation.store_sha256) == asked:
-                    done.append((run, evaluation))
-                    break
     return done
+
+
+def _shown(job: Job, run: Run) -> tuple[Run, Evaluation] | None:
+    """The evaluation that results are of; ``None`` if there is none yet."""
+    asked = (run.config.steps, job.evaluations[0], run.record.store_sha256)
+    for evaluation in read_evaluations(run):
+        if (evaluation.step, evaluation.settings, evaluation.store_sha256) == asked:
+            return run, evaluation
+    return None
 
 
 def final_checkpoint(run: Run) -> Path:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from clwm_cli.signals import StopOnSignal
 
 REWARD = """
 import pathlib, time
@@ -44,3 +45,12 @@ def test_a_command_that_is_stopped_cleans_up(store_path: Path, tmp_path: Path, n
     (line,) = err.strip().splitlines()
     assert line == ("clwm: interrupted" if name == "SIGINT" else f"clwm: stopped by {name}")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_first_interrupt_says_what_a_second_does(capfd: pytest.CaptureFixture[str]) -> None:
+    with StopOnSignal() as stopped:
+        signal.raise_signal(signal.SIGINT)
+        assert stopped()
+        assert "Ctrl-C again stops at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

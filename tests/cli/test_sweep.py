@@ -310,6 +310,18 @@ def test_a_folder_that_was_left_half_made_is_made_anew(folder: Path, call: Call)
     assert call()[0] == 0
 
 
+def test_a_run_of_damaged_metrics_is_left_out_of_the_table(folder: Path, call: Call) -> None:
+    """And told, where it ended the command without any table."""
+    write(folder, {**SHORT, "seeds": [0], "analysis": None, "methods": {"focal": None, "bc": None}})
+    assert call()[0] == 0
+    metrics = folder / "runs/tiny/six-focal-s0/metrics.jsonl"
+    metrics.write_text(f"[\n{metrics.read_text()}")
+    code, _, err = call()
+    assert code == 0
+    assert f"left out of the table: {metrics.relative_to(folder)}:1: is damaged: delete the line" in err
+    assert {row["method"] for row in results_of(folder / "runs/tiny")} == {"bc"}
+
+
 def test_another_configuration_is_refused(folder: Path, call: Call) -> None:
     write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
     assert call()[0] == 0
