@@ -1,4 +1,4 @@
-"""L2 regularisation of task representations, as DORA combines it with its contrast (arXiv 2402.11317)."""
+"""L2 regularisation of task representations: in SPC's comparison DORA's debias loss (arXiv 2402.11317)."""
 
 from __future__ import annotations
 
