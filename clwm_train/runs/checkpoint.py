@@ -261,7 +261,8 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> State:
             )
         return {name: tensor.to(device) for name, tensor in load(data).items()}
     except (OSError, SafetensorError) as error:
-        raise DamagedDataError(f"{path}: cannot be read: {error}: {_remedy(path.parent)}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DamagedDataError(f"{path}: cannot be read: {reason}: {_remedy(path.parent)}") from error
 
 
 def check_shapes(path: Path, state: State, expected: Mapping[str, tuple[int, ...]]) -> None:

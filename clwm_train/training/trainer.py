@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clwm_data.errors import DivergedError, InvalidInputError, UnavailableError
+from clwm_data.errors import DivergedError, InvalidInputError, NotFoundError, UnavailableError
 from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import RandomStreams
@@ -271,6 +271,11 @@ class Trainer:
 
     def _load(self, checkpoint: Path) -> None:
         self.step = read_record(checkpoint, self.run).step
+        if not (checkpoint / LEARNER).exists():
+            raise NotFoundError(
+                f"{checkpoint / LEARNER}: is not there, as in every published agent, which cannot be trained "
+                f"further: train a new run; or in a run of your own {REMEDY}"
+            )
         device = self.sampler.device
         load_module(self.learner.agent, read_tensors(checkpoint / AGENT, device), checkpoint / AGENT)
         groups: dict[str, dict[str, Tensor]] = {"objectives": {}, "optimiser": {}, "meter": {}}

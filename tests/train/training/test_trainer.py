@@ -14,7 +14,7 @@ from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_train.data.task_data import load_task_data
 from clwm_train.objectives import Decoder
-from clwm_train.runs.checkpoint import latest_checkpoint, list_checkpoints
+from clwm_train.runs.checkpoint import LEARNER, latest_checkpoint, list_checkpoints
 from clwm_train.runs.loading import load_agent
 from clwm_train.runs.metrics_log import THROUGHPUT, read_metrics
 from clwm_train.runs.run import Run, describe_run, open_run, write_run
@@ -82,6 +82,15 @@ def test_metrics_written_after_the_last_checkpoint_are_written_anew(store: Store
     (torn.checkpoints / "step-000000008.partial").mkdir()
     train_run(torn, store)
     assert files(whole) == files(torn)
+
+
+def test_an_agent_alone_cannot_be_trained_further(store: Store, tmp_path: Path) -> None:
+    """As published agents are: deleting their only checkpoint, as for a damaged one, would lose them."""
+    run = new_run(tmp_path / "a", store)
+    train_run(run, store, steps=4)
+    (run.checkpoints / "step-000000004" / LEARNER).unlink()
+    with pytest.raises(ClwmError, match="as in every published agent, which cannot be trained further"):
+        train_run(run, store)
 
 
 def test_the_same_command_gives_the_same_run_and_another_seed_another(store: Store, tmp_path: Path) -> None:
