@@ -179,6 +179,39 @@ def test_the_tables_hold_the_returns(benchmark: Measured, formulations: Measured
         assert "nan" not in made[name]().lower().split(), name
 
 
+def test_the_planner_stands_beside_the_policy(tmp_path: Path) -> None:
+    described = read_experiment(ROOT / "experiments/tdmpc2.yaml")
+    jobs = list_jobs(described, {name: Path(f"{name}.zarr") for name in described.stores}, tmp_path / "runs")
+    (job,) = (job for job in jobs if (job.store.stem, job.label) == ("hopper-mass-small", "tdmpc2"))
+    run = invent_run(
+        tmp_path / "runs",
+        "hopper-mass",
+        job.label,
+        0.4,
+        method=job.method,
+        seeds=job.seeds,
+        overrides=job.overrides,
+        store=job.store.stem,
+        settings=job.evaluations,
+    )
+    add_run(run, tmp_path / "results", "abc1234")
+    measured = measure(described, tmp_path / "results")
+    table, _ = blocks(measured, measured, {**SINGLES, "tdmpc2": measured})["tdmpc2"]().split("\n\n")
+    assert [(row["dataset"], row["method"], row["split"]) for row in cells(table)] == [
+        ("hopper-mass-small", "tdmpc2", split) for split in ("id", "ood")
+    ]
+    for row in cells(table):
+        cell = Cell("hopper-mass-small", "tdmpc2", "few-shot", row["split"])
+        for column, score in (
+            ("few-shot", measured.scores[cell]),
+            ("few-shot, `--planner mppi`", measured.planned[cell]),
+            ("zero-shot", measured.scores[cell._replace(protocol="zero-shot")]),
+        ):
+            assert row[column] == shown(aggregate(same_agents(score.normalised), iqm, replicates=2_000), 2)
+        assert row["few-shot"] != row["few-shot, `--planner mppi`"]
+    assert measured.inferred == {}
+
+
 def test_the_table_of_policies_and_one_with_successes(tmp_path: Path) -> None:
     described = {name: read_experiment(ROOT / f"experiments/{name}.yaml") for name in SINGLE}
     for name, method, data in (("policies", "spc-mixture-1", "hopper-mass"), ("ml10", "oracle", "ml10")):

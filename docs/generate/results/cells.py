@@ -40,6 +40,7 @@ class Measured:
         runs: (dataset, method) -> its runs in results/.
         scores: of the experiment's own evaluation.
         inferred: inference of the world model -> those of the evaluations with it.
+        planned: those of the evaluations in which the planner acts.
         missing: (dataset, method) -> seeds that were not measured.
         outdated: (dataset, method) -> why its numbers are no longer those of the code.
     """
@@ -50,6 +51,7 @@ class Measured:
     runs: Mapping[Key, tuple[Run, ...]]
     scores: Mapping[Cell, Score]
     inferred: Mapping[str, Mapping[Cell, Score]]
+    planned: Mapping[Cell, Score]
     missing: Mapping[Key, tuple[int, ...]]
     outdated: Mapping[Key, str]
 
@@ -74,6 +76,7 @@ def measure(experiment: Experiment, folder: Path) -> Measured:
     outdated: dict[Key, str] = {}
     own: list[tuple[Run, Evaluation]] = []
     inferred: dict[str, list[tuple[Run, Evaluation]]] = {}
+    planned: list[tuple[Run, Evaluation]] = []
     for key, group in asked.items():
         settings = group[0].evaluations
         kept = []
@@ -84,7 +87,11 @@ def measure(experiment: Experiment, folder: Path) -> Measured:
                 kept.append(run)
                 own.append((run, chosen[0]))
                 for one in evaluations:
-                    if one.settings in settings[1:] and one.settings.inference != "encoder":
+                    if one.settings not in settings[1:]:
+                        continue
+                    if one.settings.planner is not None:
+                        planned.append((run, one))
+                    elif one.settings.inference != "encoder":
                         inferred.setdefault(one.settings.inference, []).append((run, one))
                 reason = _outdated(group[0], run)
                 if reason is not None:
@@ -103,6 +110,7 @@ def measure(experiment: Experiment, folder: Path) -> Measured:
         runs=runs,
         scores=_by_cell(own),
         inferred={name: _by_cell(inferred[name]) for name in get_args(Inference) if name in inferred},
+        planned=_by_cell(planned),
         missing=missing,
         outdated=outdated,
     )

@@ -160,6 +160,23 @@ def by_inference(measured: Measured) -> Table:
     )
 
 
+def by_planner(measured: Measured) -> Table:
+    """Few-shot returns of the policy and of the planner, and zero-shot ones of the policy."""
+    keys = dict.fromkeys((cell.dataset, cell.method) for cell in measured.scores)
+    rows = []
+    for dataset, method in keys:
+        for split in ("id", "ood"):
+            few_shot, zero_shot = (Cell(dataset, method, name, split) for name in ("few-shot", "zero-shot"))
+            scores = (
+                measured.scores.get(few_shot),
+                measured.planned.get(few_shot),
+                measured.scores.get(zero_shot),
+            )
+            rows.append([dataset, _marked(measured, (dataset, method), method), split, *map(_iqm, scores)])
+    columns = ("few-shot", "few-shot, `--planner mppi`", "zero-shot")
+    return Table(["dataset", "method", "split", *columns], rows)
+
+
 def improvement(measured: Measured) -> Table:
     """Probability that the first method is better than each other one, few-shot on id and ood tasks."""
     first, *others = measured.methods
