@@ -55,6 +55,7 @@ SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "ant-dir-data": (tables.each_dataset, 2),
     "learns": (tables.by_inference, 3),
     "tdmpc2": (tables.by_planner, 3),
+    "contexts": (tables.each_dataset, 2),
 }
 
 
