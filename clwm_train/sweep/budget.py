@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.store import Store
 from clwm_data.store.provenance import current_provenance
 from clwm_data.strict import StrictModel, Text, build_model, read_yaml
@@ -71,9 +72,14 @@ def read_timing(path: Path) -> Timing | None:
     """A kept timing; ``None`` if there is none yet.
 
     Raises:
-        InvalidInputError: the file is damaged.
+        DamagedDataError: the file is damaged.
     """
-    return build_model(Timing, read_yaml(path)) if path.is_file() else None
+    try:
+        return build_model(Timing, read_yaml(path)) if path.is_file() else None
+    except ClwmError as error:
+        raise DamagedDataError(
+            f"{error}: restore it, or remove it together with the runs of its method"
+        ) from error
 
 
 def take_timing(

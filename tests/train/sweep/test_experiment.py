@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clwm_data.errors import InvalidInputError
+from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_train.sweep import list_jobs, read_experiment
 from clwm_train.sweep.budget import read_timing
 from clwm_train.sweep.engine import _outcome
@@ -100,7 +100,7 @@ def test_a_damaged_timing(text: str, tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(
         f"seconds_per_update: {text}\nseeds: 1\ndevice: cpu\ncompiled: false\nplatform: x\ncreated: y\n"
     )
-    with pytest.raises(InvalidInputError, match=r"t\.yaml:1: seconds_per_update"):
+    with pytest.raises(DamagedDataError, match=r"t\.yaml:1: seconds_per_update.*: restore it, or"):
         read_timing(tmp_path / "t.yaml")
 
 
