@@ -157,13 +157,14 @@ def prepare(
     evaluated = tasks_in(family, settings.splits)
     for index in evaluated if family.has_references else ():
         family.normalised_return(index, 0.0)  # what defines no scale is refused before anything is acted
+    evaluator = Evaluator(agent, family, tasks, settings, threads)
     by_protocol = {
         protocol: _with_data(family, evaluated, tasks, settings.context_behaviour, warn)
         if protocol == "few-shot"
         else evaluated
         for protocol in settings.protocols
     }
-    return Evaluator(agent, family, tasks, settings, threads), by_protocol
+    return evaluator, by_protocol
 
 
 def tasks_in(family: TaskFamily, splits: Sequence[Split]) -> list[int]:
