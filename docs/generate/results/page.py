@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from clwm_data.pages.numbers import plural
@@ -96,6 +97,7 @@ def blocks(
         "disentanglement": lambda: table(tables.disentangled, benchmark, 2),
         "probe": lambda: table(tables.probes, benchmark),
         "budgets": lambda: table(tables.budgets, benchmark),
+        "spc-zero-shot": lambda: table(partial(tables.each_method, protocol="zero-shot"), others["spc"]),
         **{
             name: lambda name=name, make=make, names=names: (  # type: ignore[misc]
                 f"{table(make, others[name], names)}\n\n{source(others[name])}"

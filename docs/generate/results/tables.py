@@ -109,13 +109,13 @@ def each_dataset(measured: Measured) -> Table:
     return Table(header, rows)
 
 
-def each_method(measured: Measured) -> Table:
-    """IQM of few-shot returns: a row for each method, a column for each dataset and split."""
+def each_method(measured: Measured, protocol: str = "few-shot") -> Table:
+    """IQM of a protocol's returns: a row for each method, a column for each dataset and split."""
     columns = [(dataset, split) for dataset in measured.datasets for split in ("id", "ood")]
     rows = []
     for method in measured.methods:
         scores = {
-            (dataset, split): measured.scores.get(Cell(dataset, method, "few-shot", split))
+            (dataset, split): measured.scores.get(Cell(dataset, method, protocol, split))
             for dataset, split in columns
         }
         if any(scores.values()):
