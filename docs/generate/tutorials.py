@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ BLOCK = re.compile(
 PICTURE = re.compile(r"!\[[^]]*\]\(\.\./images/tutorials/([^)]+)\)")
 #: Printed between the outputs of two blocks.
 SEPARATOR = "\x1e"
+#: Port of the web servers of the pages; another one stands in for it, since this one may be taken.
+PORT = "8765"
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,17 @@ def run(page: str, folder: Path) -> list[str]:
     """Run the blocks of a page in a folder.
 
     Returns:
-        What each block printed to standard output; the folder is called ``/home/ada`` there.
+        What each block printed to standard output; the folder is called ``/home/ada`` there, and ports are
+        those of the page.
 
     Raises:
         RuntimeError: a command failed.
     """
     own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
     done = subprocess.run(
-        ["bash", "-c", session(blocks(page))],
+        ["bash", "-c", session(blocks(page)).replace(PORT, port)],
         cwd=folder,
         env=os.environ | own,
         capture_output=True,
@@ -83,7 +89,8 @@ def run(page: str, folder: Path) -> list[str]:
     )
     if done.returncode:
         raise RuntimeError(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.stdout.replace(str(folder), "/home/ada").split(SEPARATOR)
+    output = done.stdout.replace(str(folder), "/home/ada").replace(f":{port}", f":{PORT}")
+    return output.split(SEPARATOR)
 
 
 def with_outputs(page: str, outputs: list[str]) -> str:

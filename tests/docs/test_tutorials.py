@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from docs.generate.tutorials import Block, blocks, pictures, run, session, with_outputs
+from docs.generate.tutorials import PORT, Block, blocks, pictures, run, session, with_outputs
 from tests.conftest import ROOT
 from tests.docs.shell_blocks import commands_of_page
 
@@ -86,6 +88,20 @@ def test_a_failing_block_fails(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="exit code 1"):
         run("```sh\nfalse\n```\n\n```sh\necho never\n```\n", tmp_path)
     assert "set -eu" in session([Block("sh", "true\n", None)])
+
+
+def test_a_port_of_a_page_may_be_taken(tmp_path: Path) -> None:
+    page = """
+```python
+import socket
+with socket.create_server(("127.0.0.1", 8765)):
+    print("http://127.0.0.1:8765/")
+```
+"""
+    with ExitStack() as held:
+        with suppress(OSError):  # another process has it
+            held.enter_context(socket.create_server(("127.0.0.1", int(PORT))))
+        assert run(page, tmp_path) == ["http://127.0.0.1:8765/\n"]
 
 
 def test_every_page_is_in_the_navigation() -> None:
