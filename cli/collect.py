@@ -10,7 +10,7 @@ import click
 from clwm_data.collection.collector import collect as collect_store
 from clwm_data.collection.engine import Engine
 from clwm_data.manifest import load_manifest
-from clwm_data.ranges import parse_indices, task_list
+from clwm_data.ranges import task_list
 
 from .common import echo_store, progress_bar
 from .completion import manifests, names
@@ -64,7 +64,6 @@ def collect(
       clwm collect my-data.yaml --out /data/mine.zarr --tasks 0-4,7
     """
     recipe = load_manifest(manifest)
-    chosen = None if tasks is None else parse_indices(tasks, recipe.task_indices())
     target = out or default_store(recipe.name)
     with progress_bar(None, "episode", f"collecting {recipe.name}") as bar:
 
@@ -76,7 +75,7 @@ def collect(
             store = collect_store(
                 recipe,
                 target,
-                tasks=chosen,
+                tasks=tasks,
                 engine=engine,
                 workers=workers,
                 overwrite=overwrite,

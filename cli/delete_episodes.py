@@ -5,9 +5,6 @@ from __future__ import annotations
 import click
 
 from clwm_data.edit import delete_episodes as delete_from_store
-from clwm_data.errors import NotFoundError
-from clwm_data.opening import open_store
-from clwm_data.ranges import format_indices, parse_indices
 
 from .common import echo_store
 from .completion import names, stores
@@ -28,9 +25,4 @@ def delete_episodes(store: str, task: int, episodes: str) -> None:
     Examples:
       clwm delete-episodes point-robot --task 3 --episodes 0-4,7
     """
-    path = find_local_store(store)
-    opened = open_store(path)
-    if task not in opened.tasks:
-        raise NotFoundError(f"{path}: has no task {task}; it has {format_indices(opened.tasks)}")
-    numbers = parse_indices(episodes, range(opened.tasks[task].record.episodes), "episode")
-    echo_store(delete_from_store(path, {task: numbers}))
+    echo_store(delete_from_store(find_local_store(store), {task: episodes}))

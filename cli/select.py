@@ -8,8 +8,6 @@ import click
 
 from clwm_data.edit import select as select_store
 from clwm_data.families.base import SPLITS, Split
-from clwm_data.opening import open_store
-from clwm_data.ranges import parse_indices
 
 from .common import counting_bar, echo_store
 from .completion import names, stores
@@ -48,18 +46,15 @@ def select(
       clwm select point-robot data/good.zarr --behaviour scripted --min-return -30
       clwm select point-robot data/few.zarr --tasks 10-14 --episodes 0-9
     """
-    path = find_store(source)
-    store = open_store(path)
-    most = max((task.record.episodes for task in store.tasks.values()), default=0)
     with counting_bar(f"selecting from {source}") as on_progress:
         result = select_store(
-            path,
+            find_store(source),
             target,
-            tasks=None if tasks is None else parse_indices(tasks, list(store.tasks)),
+            tasks=tasks,
             splits=splits or None,
             behaviours=behaviours or None,
             min_return=min_return,
-            episodes=None if episodes is None else parse_indices(episodes, range(most), "episode"),
+            episodes=episodes,
             on_progress=on_progress,
         )
     echo_store(result)

@@ -15,7 +15,7 @@ IndexChoice = Iterable[int] | int | str
 Name = TypeVar("Name", bound=str)
 
 
-def chosen_indices(choice: IndexChoice, allowed: Sequence[int], what: str = "task") -> tuple[int, ...]:
+def indices_of(choice: IndexChoice, allowed: Sequence[int], what: str = "task") -> tuple[int, ...]:
     """The indices that are meant, each once; of numbers, it is left to the caller whether they are allowed.
 
     Raises:

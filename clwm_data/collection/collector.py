@@ -20,7 +20,7 @@ from clwm_data.manifest import Manifest, load_manifest
 from clwm_data.opening import DATA, open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
-from clwm_data.ranges import IndexChoice, chosen_indices, task_list
+from clwm_data.ranges import IndexChoice, indices_of, task_list
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import remove, remove_tree
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
@@ -67,7 +67,8 @@ def collect(
         on_progress: called after each finished segment with (episodes on disk, episodes needed in all).
 
     Raises:
-        InvalidInputError: ``out`` cannot be the folder of a store, or there is less than one worker.
+        InvalidInputError: ``out`` cannot be the folder of a store, ``tasks`` are no such choice, or there is
+            less than one worker.
         NotFoundError: a task that the manifest does not have.
         ConflictError: ``out`` holds something else, or another process writes to it.
         DamagedDataError: a segment that an earlier call left cannot be read.
@@ -174,7 +175,7 @@ def _assemble(store: Path, manifest: Manifest, collection: TaskCollection) -> No
 
 def _chosen_tasks(manifest: Manifest, tasks: IndexChoice | None) -> list[int]:
     listed = manifest.task_indices()
-    chosen = listed if tasks is None else chosen_indices(tasks, listed)
+    chosen = listed if tasks is None else indices_of(tasks, listed)
     for task in chosen:
         if task not in listed:
             raise NotFoundError(f"manifest {manifest.name} has no task {task}")

@@ -32,7 +32,7 @@ from clwm_data.families.base import Parameters, Split
 from clwm_data.families.own_family import checked_parameters
 from clwm_data.families.stored import FamilyFacts
 from clwm_data.progress import ProgressCallback
-from clwm_data.ranges import IndexChoice, chosen_indices, parse_indices
+from clwm_data.ranges import IndexChoice, indices_of, parse_indices
 from clwm_data.references.table import References, read_reference_file
 from clwm_data.store.reader import Store
 from clwm_data.suggestions import suggestion
@@ -219,7 +219,7 @@ def _tasks(tasks: IndexChoice) -> list[int]:
     if isinstance(tasks, str):
         return list(dict.fromkeys(i for part in tasks.split(",") for i in parse_indices(part, known)))
     named = [*tasks] if isinstance(tasks, Iterable) else [tasks]
-    indices = chosen_indices(named, known)
+    indices = indices_of(named, known)
     if not all(index in known for index in indices):
         raise InvalidInputError(
             f"tasks: {shown(tasks)}: expected whole numbers from 0 to {MAX_TASKS - 1}, or text such as 0-4,7"

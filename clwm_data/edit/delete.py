@@ -9,7 +9,7 @@ from clwm_data.edit.building import copy_task, description, edit, present, rebui
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.opening import open_store
 from clwm_data.paths import real_path
-from clwm_data.ranges import IndexChoice, chosen_indices, format_indices
+from clwm_data.ranges import IndexChoice, format_indices, indices_of
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
 from clwm_data.yaml_values import shown
@@ -27,7 +27,7 @@ def delete_episodes(path: Path | str | Store, episodes: Mapping[int, IndexChoice
 
     Raises:
         NotFoundError: no such store, or a task or an episode that it does not have.
-        InvalidInputError: no episode is named, or a task would have none left.
+        InvalidInputError: no episode is named, in numbers or such text, or a task would have none left.
         ConflictError: another process writes to the store.
         DamagedDataError: the store is damaged.
         UnavailableError: the disk is full, or write-protected.
@@ -62,7 +62,7 @@ def _chosen(store: Store, episodes: Mapping[int, IndexChoice]) -> dict[int, tupl
                 f"{store.path}: has no task {shown(index)}; it has {format_indices(store.tasks)}"
             )
         count = store.tasks[index].record.episodes
-        chosen[index] = numbers = chosen_indices(choice, range(count), "episode")
+        chosen[index] = numbers = indices_of(choice, range(count), "episode")
         for number in numbers:
             if not 0 <= number < count:
                 raise NotFoundError(

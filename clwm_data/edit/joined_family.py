@@ -65,8 +65,10 @@ def _facts(stores: Sequence[Store], tasks: Collection[int]) -> FamilyFacts | Non
             if references.setdefault(task, pair) != pair:
                 raise _differ(first, store, f"references of task {task}", references[task], pair)
     for store in stores:
-        facts, longest = store.manifest.family_facts or FamilyFacts(), longest_episode(store)
-        if known.horizon is not None and facts.horizon is None and longest > known.horizon:
+        facts = store.manifest.family_facts or FamilyFacts()
+        if known.horizon is None or facts.horizon is not None:
+            continue
+        if (longest := longest_episode(store)) > known.horizon:
             raise InvalidInputError(
                 f"{store.path}: has an episode of {longest} steps, and those of {store.family} "
                 f"end after {known.horizon} in another store: only stores of the same family can be merged"

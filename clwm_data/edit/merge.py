@@ -49,8 +49,8 @@ def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
         DamagedDataError: a store is damaged.
         UnavailableError: the disk is full, or write-protected.
     """
-    alone = isinstance(sources, str | Path | Store)
-    stores = [] if alone else [open_store(source) for source in sources]
+    sources = [sources] if isinstance(sources, str | Path | Store) else sources
+    stores = [open_store(source) for source in sources]
     if len(stores) < 2:
         raise InvalidInputError("merging needs at least two stores")
     for store in stores[1:]:

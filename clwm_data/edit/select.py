@@ -14,7 +14,7 @@ from clwm_data.families.base import SPLITS, Split
 from clwm_data.manifest import BehaviourEntry
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
-from clwm_data.ranges import IndexChoice, chosen_indices, format_indices, several
+from clwm_data.ranges import IndexChoice, format_indices, indices_of, several
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
@@ -50,17 +50,17 @@ def select(
 
     Raises:
         NotFoundError: no such store, or a task, a split or a policy that it does not have.
-        InvalidInputError: no episode passes.
+        InvalidInputError: no episode passes, or a choice is neither whole numbers nor such text.
         ConflictError: ``target`` is there already, or another process is making it.
         DamagedDataError: the store is damaged.
         UnavailableError: the disk is full, or write-protected.
     """
     store = open_store(source)
-    tasks = None if tasks is None else chosen_indices(tasks, list(store.tasks))
+    tasks = None if tasks is None else indices_of(tasks, list(store.tasks))
     splits, behaviours = several(splits), several(behaviours)
     if episodes is not None:
         most = max((task.record.episodes for task in store.tasks.values()), default=0)
-        episodes = chosen_indices(episodes, range(most), "episode")
+        episodes = indices_of(episodes, range(most), "episode")
     _check_known("task", tasks, store.tasks)
     _check_known("split", splits, SPLITS)
     policies = {entry.policy for task in store.tasks.values() for entry in task.record.behaviours}

@@ -18,7 +18,7 @@ from clwm_data.hub.fetch import HubSource
 from clwm_data.hub.published import PublishedStore, find_one
 from clwm_data.hub.reference import parse_reference
 from clwm_data.paths import real_path, store_file
-from clwm_data.ranges import IndexChoice, chosen_indices, format_indices, several
+from clwm_data.ranges import IndexChoice, format_indices, indices_of, several
 from clwm_data.store.atomic import move, move_folder
 from clwm_data.store.cached import ArrivalCallback, check_space, download_task
 from clwm_data.store.digest import file_sha256
@@ -125,7 +125,7 @@ def choose_tasks(
     Raises:
         InvalidInputError: it names a task or a split that the store does not have, or no task is selected.
     """
-    chosen = published.indices if tasks is None else chosen_indices(tasks, published.indices)
+    chosen = published.indices if tasks is None else indices_of(tasks, published.indices)
     for index in chosen:
         if index not in published.records:
             raise InvalidInputError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.families.base import SPLITS, Split
 from clwm_data.memory import TooLargeError, available_memory
-from clwm_data.ranges import IndexChoice, chosen_indices, format_indices
+from clwm_data.ranges import IndexChoice, format_indices, indices_of
 from clwm_data.yaml_values import shown
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def chosen_tasks(store: Store, tasks: IndexChoice | None, split: Split | None) -
     """
     if split is not None and split not in SPLITS:
         raise InvalidInputError(f"{store.path}: a split is one of {', '.join(SPLITS)}, not {shown(split)}")
-    chosen = None if tasks is None else chosen_indices(tasks, [*store.tasks])
+    chosen = None if tasks is None else indices_of(tasks, [*store.tasks])
     for index in chosen or ():
         if index not in store.tasks:
             raise NotFoundError(

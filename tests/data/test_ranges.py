@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clwm_data.errors import InvalidInputError
-from clwm_data.ranges import chosen_indices, task_list
+from clwm_data.ranges import indices_of, task_list
 
 
 @pytest.mark.parametrize(
@@ -20,17 +20,17 @@ def test_one_task_and_several(indices: list[int], words: str) -> None:
     "choice", ["0-1,6", [6, 0, 1, 6], np.array([0, 1, 6]), (i for i in (0, 1, 6)), {0: 0, 1: 0, 6: 0}.keys()]
 )
 def test_a_choice_is_text_or_numbers(choice: object) -> None:
-    chosen = chosen_indices(choice, [0, 1, 6, 7])
+    chosen = indices_of(choice, [0, 1, 6, 7])
     assert sorted(chosen) == [0, 1, 6]
     assert {type(index) for index in chosen} == {int}
 
 
 @pytest.mark.parametrize("choice", [6, np.int64(6), "6", [6]])
 def test_one_index_is_a_choice(choice: object) -> None:
-    assert chosen_indices(choice, [0, 6]) == (6,)
+    assert indices_of(choice, [0, 6]) == (6,)
 
 
 @pytest.mark.parametrize("choice", [1.0, True, [True], [np.True_], ["6"], [0.5], [None], object()])
 def test_what_is_no_choice_is_told(choice: object) -> None:
     with pytest.raises(InvalidInputError, match=r"^episodes: .*: expected whole numbers, or text such as"):
-        chosen_indices(choice, [0, 1, 6], "episode")
+        indices_of(choice, [0, 1, 6], "episode")

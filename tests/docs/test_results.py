@@ -16,7 +16,7 @@ from clwm_data.families import get_family
 from clwm_train.metrics.aggregate import Interval, aggregate, iqm
 from clwm_train.report.scores import same_agents, shown
 from clwm_train.runs.run import CONFIG, Run, open_run
-from clwm_train.sweep import Experiment, list_jobs, read_experiment
+from clwm_train.sweep import Experiment, Job, list_jobs, read_experiment
 from clwm_train.sweep.experiment import MethodEntry
 from docs.generate.results import record
 from docs.generate.results.cells import Cell, Measured, borrow, measure
@@ -51,22 +51,27 @@ def experiment(name: str, methods: tuple[str, ...]) -> Experiment:
     return whole.model_copy(update={"stores": list(DATASETS), "methods": chosen})
 
 
+def invent_job(job: Job, folder: Path, level: float) -> Run:
+    """The run of a job, with invented results."""
+    return invent_run(
+        folder,
+        job.store.stem.removesuffix("-small"),
+        job.label,
+        level,
+        method=job.method,
+        seeds=job.seeds,
+        overrides=job.overrides,
+        store=job.store.stem,
+        settings=job.evaluations,
+    )
+
+
 def invent(described: Experiment, folder: Path, levels: dict[str, float]) -> list[Run]:
     """The runs of an experiment, with invented results."""
     runs = []
     for job in list_jobs(described, {name: Path(f"{name}.zarr") for name in described.stores}, folder):
         if job.label in levels:
-            run = invent_run(
-                folder,
-                job.store.stem.removesuffix("-small"),
-                job.label,
-                levels[job.label],
-                method=job.method,
-                seeds=job.seeds,
-                overrides=job.overrides,
-                store=job.store.stem,
-                settings=job.evaluations,
-            )
+            run = invent_job(job, folder, levels[job.label])
             assert run.path == job.run
             runs.append(run)
     return runs
@@ -183,18 +188,7 @@ def test_the_planner_stands_beside_the_policy(tmp_path: Path) -> None:
     described = read_experiment(ROOT / "experiments/tdmpc2.yaml")
     jobs = list_jobs(described, {name: Path(f"{name}.zarr") for name in described.stores}, tmp_path / "runs")
     (job,) = (job for job in jobs if (job.store.stem, job.label) == ("hopper-mass-small", "tdmpc2"))
-    run = invent_run(
-        tmp_path / "runs",
-        "hopper-mass",
-        job.label,
-        0.4,
-        method=job.method,
-        seeds=job.seeds,
-        overrides=job.overrides,
-        store=job.store.stem,
-        settings=job.evaluations,
-    )
-    add_run(run, tmp_path / "results", "abc1234")
+    add_run(invent_job(job, tmp_path / "runs", 0.4), tmp_path / "results", "abc1234")
     measured = measure(described, tmp_path / "results")
     table, _ = blocks(measured, measured, {**SINGLES, "tdmpc2": measured})["tdmpc2"]().split("\n\n")
     assert [(row["dataset"], row["method"], row["split"]) for row in cells(table)] == [
@@ -218,17 +212,7 @@ def test_the_table_of_policies_and_one_with_successes(tmp_path: Path) -> None:
         stores = {store: Path(f"{store}.zarr") for store in described[name].stores}
         jobs = list_jobs(described[name], stores, tmp_path / name)
         (job,) = (job for job in jobs if (job.store.stem, job.label) == (f"{data}-small", method))
-        run = invent_run(
-            tmp_path / name,
-            data,
-            job.label,
-            0.8,
-            method=job.method,
-            seeds=job.seeds,
-            overrides=job.overrides,
-            store=job.store.stem,
-            settings=job.evaluations,
-        )
+        run = invent_job(job, tmp_path / name, 0.8)
         if name == "ml10":  # half of the first four tasks' episodes, and none of the others', were solved
             (file,) = (run.path / "evaluations").glob("*.json")
             evaluation = json.loads(file.read_text())
