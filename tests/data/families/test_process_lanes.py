@@ -153,8 +153,12 @@ def test_close_ends_the_workers_and_may_be_repeated() -> None:
 def test_an_interrupted_call_leaves_no_reply_for_the_next_one() -> None:
     lanes = ProcessLanes("counter", Counter, [0, 8], workers=2)
     processes = process_ids(lanes)
-    with pytest.raises(KeyboardInterrupt):
-        lanes.step(np.ones((2, 1)), np.ones(2, np.bool_))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it would be ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            lanes.step(np.ones((2, 1)), np.ones(2, np.bool_))
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(
         ClwmError, match=r"^counter: its worker processes were .*interrupted.*: make it anew$"
     ):
