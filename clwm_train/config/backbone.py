@@ -105,7 +105,7 @@ class Tdmpc2Config(ActorCriticConfig):
     Attributes:
         transitions: the critics learn on roll-outs of whole windows.
         critics: size of the ensemble.
-        bins: bins of the critics' two-hot regression.
+        bins: bins of the critics' two-hot regression; ``null``: they regress values by squared error.
         rho: step t of a window has weight rho^t in the policy's loss; 1, since it learns on encoded states.
         entropy_weight: weight of the policy's entropy, times the entries of an action.
         scale_tau: EMA rate of the range of Q by which the policy's objective is divided.
@@ -118,7 +118,7 @@ class Tdmpc2Config(ActorCriticConfig):
     transitions: Literal["all"] = "all"
     target_tau: Share = 0.01
     critics: Annotated[int, Field(ge=2, le=100)] = 5
-    bins: Bins = 101
+    bins: Bins | None = 101
     rho: Share = 1.0
     entropy_weight: Weight = 1e-4
     scale_tau: Share = 0.01

@@ -12,7 +12,7 @@ from clwm_train.config import NetworkConfig, Tdmpc2Config
 from clwm_train.model.backbones.base import RolloutActorCritic, Transitions, make_critics
 from clwm_train.model.nn import Initialiser
 from clwm_train.model.policy import Policy
-from clwm_train.model.scalar import TwoHot
+from clwm_train.model.scalar import make_scalar
 
 #: Percentiles whose distance is the range of Q.
 RANGE = (0.05, 0.95)
@@ -21,8 +21,8 @@ RANGE = (0.05, 0.95)
 class TDMPC2(RolloutActorCritic):
     """An ensemble of critics on the world model's roll-outs, and a policy that maximises them near the data.
 
-    Critics: two-hot regression of r + gamma (1 - terminated) min of two target critics at (s', a'), where a'
-    is drawn from the policy, and the two critics at random for every transition.
+    Critics: regression (two-hot, or by squared error) of r + gamma (1 - terminated) min of two target critics
+    at (s', a'), where a' is drawn from the policy, and the two critics at random for every transition.
 
     Policy: it maximises Q(s, a) / S + entropy_weight * |a| * entropy, a drawn from it, with S the running
     distance of the 5th and 95th percentile of Q, at least 1. Offline, nothing in that keeps it near the data,
@@ -41,7 +41,7 @@ class TDMPC2(RolloutActorCritic):
         config: Tdmpc2Config,
         network: NetworkConfig,
     ) -> None:
-        scalar = TwoHot(config.bins)
+        scalar = make_scalar(config.bins)
         critics = make_critics(
             initialiser,
             inputs,
