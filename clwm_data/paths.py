@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.mistaken import MARKS
 
 SUFFIX = ".zarr"
 
@@ -62,7 +63,8 @@ def target_path(path: Path | str) -> Path:
     """The real path at which something will be created or replaced; see :func:`real_path`.
 
     Raises:
-        InvalidInputError: an empty path, the root of the file system, or a folder below a file.
+        InvalidInputError: an empty path, the root of the file system, or a folder below a file, or inside a
+            store or a run.
     """
     resolved = real_path(path)
     if resolved == resolved.parent:
@@ -72,6 +74,10 @@ def target_path(path: Path | str) -> Path:
             if not parent.is_dir():
                 raise InvalidInputError(f"{path}: {parent} is a file, not a folder: choose another place")
             break
+    for parent in resolved.parents:
+        for kind, (mark, _) in MARKS.items():
+            if (parent / mark).is_file():
+                raise InvalidInputError(f"{path}: lies inside the {kind} {parent}: choose a place outside it")
     return resolved
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from clwm_data.errors import NotFoundError
+from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.mistaken import not_there
+from clwm_data.paths import target_path
 from clwm_data.store.root import read_root
 
 
@@ -39,3 +40,14 @@ def test_what_was_named_instead(tmp_path: Path) -> None:
     )
     with pytest.raises(NotFoundError, match="is a run, not a store"):
         read_root(run)
+
+
+@pytest.mark.parametrize(("kind", "mark"), [("store", "zarr.json"), ("run", "run.yaml")])
+def test_nothing_is_made_inside_another(tmp_path: Path, kind: str, mark: str) -> None:
+    inside = tmp_path / "that" / "sub" / "mine"
+    (tmp_path / "that").mkdir()
+    assert target_path(inside) == inside.resolve()
+    (tmp_path / "that" / mark).write_text("{}")
+    with pytest.raises(InvalidInputError, match=rf"mine: lies inside the {kind} .*that: choose a place out"):
+        target_path(inside)
+    assert target_path(tmp_path / "that") == (tmp_path / "that").resolve()  # replaced, or refused, as a whole

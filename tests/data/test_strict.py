@@ -186,3 +186,12 @@ def test_a_key_at_the_wrong_place_is_told_where_it_belongs(key: str, meant: str)
     with pytest.raises(InvalidInputError) as error:
         build_model(Manifest, parse_yaml(text, "m.yaml"))
     assert f"m.yaml:3: unknown key {key}: did you mean {meant}?" in str(error.value)
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"is a folder: name a file in it$"):
+        read_yaml(tmp_path)
+    for name in ("b.yaml", "a.yml", "a.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(InvalidInputError, match=r"name a file in it, such as .*a\.yml$"):
+        read_yaml(tmp_path)
