@@ -143,6 +143,17 @@ class TrainConfig(StrictModel):
         return self.batch.tasks * self.batch.windows * steps
 
     @property
+    def padded_windows(self) -> bool:
+        """Windows may extend beyond the end of an episode.
+
+        Where they lie within one, the last step stands in one window, those before it in up to H. So they
+        extend where single transitions are learned from, and where terminations are learned on roll-outs, by
+        a head or by critics.
+        """
+        predicted = self.world_model is not None and self.world_model.termination
+        return self.learning.transitions == "first" or self.backbone == "tdmpc2" or predicted
+
+    @property
     def sees(self) -> Literal["codes", "target-codes", "observation", "both"]:
         """``features``, with ``auto`` resolved."""
         if self.features == "auto":

@@ -95,7 +95,7 @@ class Trainer:
             config.batch,
             record.seeds,
             next_observation=agent.next_observation,
-            padded=config.learning.transitions == "first",
+            padded=config.padded_windows,
             device=device,
         )
         # Always the same contexts, so that the rows of the log are comparable.

@@ -77,7 +77,7 @@ def one_update(config: TrainConfig) -> None:
         config.batch,
         [0],
         next_observation=agent.next_observation,
-        padded=config.learning.transitions == "first",
+        padded=config.padded_windows,
     )
     streams, meter = RandomStreams([0]), Meter()
     for step in range(2):

@@ -56,8 +56,17 @@ def act(made: TDMPC2, state: Tensor, noise: Tensor, seed: int) -> Tensor:
     return made.policy.sample(every, noise.expand(2, *noise.shape))[seed]
 
 
-def test_targets_are_the_lower_of_two_critics_and_end_with_the_episode() -> None:
-    made, batch = made_of(config_of()), transitions()
+@pytest.mark.parametrize("bins", ["11", "null"])
+def test_targets_are_the_lower_of_two_critics_and_end_with_the_episode(bins: str) -> None:
+    made, batch = made_of(config_of(f"tdmpc2.bins={bins}")), transitions()
+    two_hot = bins != "null"
+
+    def value_of(output: Tensor) -> float:
+        return float(decoded(output) if two_hot else output)
+
+    def error_of(output: Tensor, target: float) -> float:
+        return float(entropy_of(output, target)) if two_hot else (float(output) - target) ** 2
+
     noise = noise_for(made, batch)
     weights = {name: p.detach() for name, p in made.named_parameters()}
     error = made.critic_error(batch.before, batch, noise).detach()
@@ -67,17 +76,19 @@ def test_targets_are_the_lower_of_two_critics_and_end_with_the_episode() -> None
         action = act(made, following, noise[seed, n, h, :2], seed).detach()
         pair = torch.cat([following, action])
         two = two_largest(noise[seed, n, h, 4:])
-        q = [decoded(mlp(weights, "target_critics.network", pair, CRITICS * seed + critic)) for critic in two]
+        q = [
+            value_of(mlp(weights, "target_critics.network", pair, CRITICS * seed + critic)) for critic in two
+        ]
         done = bool(batch.terminated[seed, n, h])
-        target = float(batch.reward[seed, n, h]) + (0.0 if done else 0.99 * float(min(q)))
+        target = float(batch.reward[seed, n, h]) + (0.0 if done else 0.99 * min(q))
         ended += done
         drawn.add(tuple(sorted(two)))
         pair = torch.cat([batch.state[seed, n, h], batch.action[seed, n, h]])
         by_hand = [
-            entropy_of(mlp(weights, "critics", pair, CRITICS * seed + critic), target)
+            error_of(mlp(weights, "critics", pair, CRITICS * seed + critic), target)
             for critic in range(CRITICS)
         ]
-        assert float(error[seed, n, h]) == pytest.approx(float(sum(by_hand)) / CRITICS, rel=1e-4)
+        assert float(error[seed, n, h]) == pytest.approx(sum(by_hand) / CRITICS, rel=1e-4)
     assert ended == 2
     assert len(drawn) == 3  # different critics in different transitions
 
@@ -111,7 +122,7 @@ def test_the_policy_maximises_scaled_values_and_imitates(head: str) -> None:
     entropy = -reference.policy.log_prob(states, chosen)
     likelihood = reference.policy.log_prob(states, batch.action)
     for seed, n in itertools.product((0, 1), range(4)):
-        q_first[seed].append(float(value(seed, states[seed, n, 0], chosen[seed, n, 0])))
+        q_first[seed].append(float(value(seed, states[seed, n, 0], chosen[seed, n, 0]).detach()))
     spread = [np.percentile(row, 95) - np.percentile(row, 5) for row in q_first]
     running = [0.99 * old + 0.01 * new for old, new in zip((0.4, 3.0), spread, strict=True)]
     np.testing.assert_allclose(made.scale.numpy(), running, rtol=1e-4)
@@ -270,9 +281,10 @@ def test_the_target_of_the_consistency_is_the_encoder_itself() -> None:
         torch.testing.assert_close(mine, theirs, rtol=0.0, atol=1e-7)
 
 
-def test_values_are_learned() -> None:
+@pytest.mark.parametrize("bins", ["11", "null"])
+def test_values_are_learned(bins: str) -> None:
     """One state, its reward is 1 and it goes on for ever: Q = 1 / (1 - gamma)."""
-    made = made_of(config_of("tdmpc2.discount=0.5", "tdmpc2.target_tau=0.2"))
+    made = made_of(config_of("tdmpc2.discount=0.5", "tdmpc2.target_tau=0.2", f"tdmpc2.bins={bins}"))
     batch = Transitions(
         torch.zeros(2, 4, 2, 7), torch.zeros(2, 4, 1, 2), torch.ones(2, 4, 1), torch.zeros(2, 4, 1),
         torch.ones(2, 4, 1),

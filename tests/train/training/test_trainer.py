@@ -177,6 +177,29 @@ def test_a_nan_in_an_objective_names_its_term(
 
 
 @pytest.mark.parametrize(
+    ("method", "last"),
+    [
+        ("tdmpc2", 1.0),  # learns terminations on roll-outs: its windows reach beyond the end
+        ("spc", 1 / 3),  # as published: the last step stands in one window of three
+    ],
+)
+def test_where_terminations_are_learned_the_last_steps_count_as_others(
+    store: Store, tmp_path: Path, method: str, last: float
+) -> None:
+    config = small_config(method, "tiny", "batch.horizon=3", "batch.windows=4000")
+    run = write_run(describe_run(tmp_path / method, store, config, method=method, preset="tiny", seeds=(3,)))
+    trainer = Trainer(run, load_task_data(store.tasks, config.data))
+    data, batch = trainer.sampler.data, trainer.sampler.batch(0)
+    episode = int(data.first_episode[data.positions("train")[0]])
+    first, length = int(data.episode_start[episode]), int(data.episode_length[episode])
+    seen = batch.action[batch.mask == 1]
+    middle, end = (
+        (seen == data.action[row]).all(-1).sum() for row in (first + length // 2, first + length - 1)
+    )
+    assert float(end / middle) == pytest.approx(last, rel=0.15)
+
+
+@pytest.mark.parametrize(
     "part", ["agent.context_encoder.network.head.bias", "objectives.1.network.head.bias"]
 )
 def test_weights_that_are_not_finite_are_not_saved(store: Store, tmp_path: Path, part: str) -> None:
