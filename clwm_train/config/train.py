@@ -43,12 +43,15 @@ class BatchConfig(StrictModel):
         windows: B, windows per task.
         horizon: H, steps per window.
         context: K, context transitions per task.
+        padded: windows begin anywhere in an episode and may extend beyond its end, as padding without weight;
+            else they lie within one, as published. ``auto``: see :attr:`TrainConfig.padded_windows`.
     """
 
     tasks: Count = 16
     windows: Count = 64
     horizon: Count = 5
     context: Count = 64
+    padded: Literal["auto"] | bool = "auto"
 
 
 class DataConfig(StrictModel):
@@ -144,12 +147,14 @@ class TrainConfig(StrictModel):
 
     @property
     def padded_windows(self) -> bool:
-        """Windows may extend beyond the end of an episode.
+        """``batch.padded``, with ``auto`` resolved.
 
-        Where they lie within one, the last step stands in one window, those before it in up to H. So they
-        extend where single transitions are learned from, and where terminations are learned on roll-outs, by
-        a head or by critics.
+        Of windows within an episode, its last step stands in one, those before it in up to H. So windows
+        extend beyond the end where single transitions are learned from, and where terminations are learned on
+        roll-outs, by a head or by critics.
         """
+        if self.batch.padded != "auto":
+            return self.batch.padded
         predicted = self.world_model is not None and self.world_model.termination
         return self.learning.transitions == "first" or self.backbone == "tdmpc2" or predicted
 

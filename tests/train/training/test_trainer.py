@@ -177,16 +177,19 @@ def test_a_nan_in_an_objective_names_its_term(
 
 
 @pytest.mark.parametrize(
-    ("method", "last"),
+    ("method", "padded", "last"),
     [
-        ("tdmpc2", 1.0),  # learns terminations on roll-outs: its windows reach beyond the end
-        ("spc", 1 / 3),  # as published: the last step stands in one window of three
+        ("tdmpc2", "auto", 1.0),  # learns terminations on roll-outs: its windows reach beyond the end
+        ("tdmpc2", "false", 1 / 3),
+        ("spc", "auto", 1 / 3),  # as published: the last step stands in one window of three
+        ("spc", "true", 1.0),
     ],
 )
 def test_where_terminations_are_learned_the_last_steps_count_as_others(
-    store: Store, tmp_path: Path, method: str, last: float
+    store: Store, tmp_path: Path, method: str, padded: str, last: float
 ) -> None:
-    config = small_config(method, "tiny", "batch.horizon=3", "batch.windows=4000")
+    sizes = ("batch.horizon=3", "batch.windows=4000")
+    config = small_config(method, "tiny", f"batch.padded={padded}", *sizes)
     run = write_run(describe_run(tmp_path / method, store, config, method=method, preset="tiny", seeds=(3,)))
     trainer = Trainer(run, load_task_data(store.tasks, config.data))
     data, batch = trainer.sampler.data, trainer.sampler.batch(0)
