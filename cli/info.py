@@ -54,7 +54,7 @@ def info(store: str, as_json: bool) -> None:
         ),
         "behaviours": "per task: " + "; ".join(mixture),
         "missing": summary["missing_tasks"] and f"tasks {summary['missing_tasks']}",
-        "seed": str(manifest["seed"]),
+        "seed": "" if edited else str(manifest["seed"]),  # of several stores, or of none
         "licence": manifest["licence"] or "not stated",
         "authors": ", ".join(manifest["authors"]) or "not stated",
         "collected": f"{provenance['created']} by `{provenance['command']}` on {provenance['platform']}"

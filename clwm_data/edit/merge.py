@@ -19,7 +19,8 @@ from clwm_data.edit.building import (
 )
 from clwm_data.edit.joined_family import joined_family
 from clwm_data.errors import ConflictError, InvalidInputError
-from clwm_data.manifest import BehaviourEntry, Manifest
+from clwm_data.families.base import Task
+from clwm_data.manifest import BehaviourEntry, Manifest, Storage
 from clwm_data.opening import open_store
 from clwm_data.paths import dataset_name
 from clwm_data.store.arrays import Episode, TaskArrays
@@ -28,6 +29,7 @@ from clwm_data.store.format import Provenance
 from clwm_data.store.reader import Store
 from clwm_data.store.root_writer import write_root
 from clwm_data.store.stored_task import StoredTask
+from clwm_data.store.writer import write_task
 
 Part = tuple[Store, StoredTask]
 
@@ -35,7 +37,8 @@ Part = tuple[Store, StoredTask]
 def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
     """Make one store of several of the same family.
 
-    The episodes of a task that several stores hold are joined in the order of the stores.
+    The episodes of a task that several stores hold are joined in the order of the stores. What the others
+    compress otherwise is written as the first store's manifest says.
 
     Args:
         sources: at least two stores; they are not changed.
@@ -67,12 +70,13 @@ def merge(sources: Sequence[Path | str | Store], target: Path | str) -> Store:
     if not parts:
         raise InvalidInputError(f"{stores[0].path}: holds no tasks, nor do the others")
     family = joined_family(stores, parts)
+    storage = stores[0].manifest.storage
     mixtures: dict[int, list[BehaviourEntry]] = {}
     with building(target) as aside:
         for index in sorted(parts):
             if len(parts[index]) == 1:
                 ((store, task),) = parts[index]
-                copy_task(store, task, aside)
+                _take_over(store, task, aside, storage)
                 mixtures[index] = task.record.behaviours
                 continue
             mixture, arrays = _joined(parts[index])
@@ -104,6 +108,15 @@ def _check_alike(first: StoredTask, task: StoredTask, store: Store) -> None:
                 f"{store.path}: task {task.index}: the shape of {name} after its rows is {width}, "
                 f"in the first store {expected}: they cannot be merged"
             )
+
+
+def _take_over(store: Store, task: StoredTask, target: Path, storage: Storage) -> None:
+    """Write a task that only one store holds as the manifest will say that all tasks are stored."""
+    if task.compression == storage.compression:
+        copy_task(store, task, target)
+    else:
+        described = Task(task.index, task.split, task.parameters)
+        write_task(target, described, task.record.behaviours, task.load(), storage)
 
 
 def _joined(parts: Sequence[Part]) -> tuple[list[BehaviourEntry], TaskArrays]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,11 @@ class StoredTask:
     def action_size(self) -> int:
         """Entries of an action, or number of discrete actions."""
         return self.record.discrete_actions or self.arrays["action"].shape[1]
+
+    @property
+    def compression(self) -> Literal["none", "zstd"]:
+        """How its float arrays are written; flags are always compressed."""
+        return "zstd" if "zstd" in self.arrays["observation"].chunk_codecs else "none"
 
     @property
     def nbytes(self) -> int:

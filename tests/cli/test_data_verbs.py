@@ -148,6 +148,14 @@ def test_an_interrupted_collection_says_how_to_resume(tmp_path: Path) -> None:
     assert errors == "clwm: interrupted: the same command resumes\n"
 
 
+def test_info_names_a_seed_where_there_is_one(clwm: Clwm, collected: Path) -> None:
+    assert "  seed:       0\n" in clwm("info", collected).stdout
+    for task in ("0", "6"):
+        assert clwm("select", collected, f"{task}.zarr", "--tasks", task).returncode == 0
+    assert clwm("merge", "0.zarr", "6.zarr", "--out", "both.zarr").returncode == 0
+    assert "seed:" not in clwm("info", "both.zarr").stdout
+
+
 def test_one_of_a_thing_is_singular(clwm: Clwm, tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(
         "name: one\nfamily: point-robot\ntasks: [0]\nbehaviours: [{policy: random, episodes: 1}]\n"

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from clwm_data.collection.collector import collect
 from clwm_data.edit import merge, select
 from clwm_data.errors import ClwmError
 from clwm_data.families import Task
-from clwm_data.manifest import BehaviourEntry
+from clwm_data.manifest import BehaviourEntry, Storage
 from clwm_data.opening import open_store
 from clwm_data.store import TaskArrays
 from clwm_data.store.replay import replay
@@ -79,6 +80,24 @@ def test_parts_merge_to_the_whole(collected: Path, tmp_path: Path) -> None:
     ]
     again = merge([half.path for half in halves], tmp_path / "again.zarr")
     assert again.record.content_sha256 == open_store(collected).record.content_sha256
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_all_tasks_are_stored_as_the_manifest_says(
+    collected: Path, tmp_path: Path, compression: Literal["none", "zstd"]
+) -> None:
+    """Whichever store is the first; the values are the same."""
+    storage = Storage(compression="zstd")
+    collect(tiny_manifest(tasks=(6, 30), seed=1).model_copy(update={"storage": storage}), tmp_path / "z.zarr")
+    stores = [collected, tmp_path / "z.zarr"]
+    both = merge(stores if compression == "none" else stores[::-1], tmp_path / "both.zarr")
+    assert both.manifest.storage.compression == compression
+    for index in (0, 6, 12, 30):
+        codecs = json.loads((both.path / f"tasks/{index:04}/reward/zarr.json").read_text())["codecs"]
+        assert ("zstd" in [codec["name"] for codec in codecs]) == (compression == "zstd")
+    assert episodes(both.path, 0) == episodes(collected, 0)
+    assert episodes(both.path, 30) == episodes(tmp_path / "z.zarr", 30)
+    assert_sound(both.path)
 
 
 def test_a_merge_of_two_simulators_is_of_neither(collected: Path, other: Path, tmp_path: Path) -> None:
