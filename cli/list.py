@@ -91,33 +91,26 @@ def _store_entry(path: Path) -> dict[str, Any]:
     }
     try:
         store = open_store(path)
+        records = [task.record for task in store]
+        return {
+            "store": str(path),
+            "family": store.family,
+            "tasks": len(records),
+            "transitions": sum(record.transitions for record in records),
+            "size": store_bytes(store),
+            "state": _state(store),
+        }
     except ClwmError as error:
         return {**entry, "state": str(error)}
     except OSError as error:
         return {**entry, "state": describe(error)}
-    records = [task.record for task in store.tasks.values()]
-    return {
-        "store": str(path),
-        "family": store.family,
-        "tasks": len(records),
-        "transitions": sum(record.transitions for record in records),
-        "size": store_bytes(store),
-        "state": _state(store),
-    }
 
 
 def _state(store: Store) -> str:
-    """The state of a store, from the sizes of its files."""
-    from clwm_data.store.format import TASKS, task_folder
-
-    for task in store.tasks.values():
-        folder = store.path / TASKS / task_folder(task.index)
-        for name, file in task.record.files.items():
-            path = folder / name
-            if not path.is_file():
-                return f"damaged: task {task.index} lacks {name}"
-            if path.stat().st_size != file.bytes:
-                return f"damaged: task {task.index}, {name} has {path.stat().st_size} of {file.bytes} bytes"
+    """The state of a store, from its metadata and the sizes of its files."""
+    for task in store:
+        if (damage := task.damage()) is not None:
+            return f"damaged: task {task.index} {damage}"
     missing = store.missing_tasks
     return (
         f"{plural(len(missing), 'task')} of its manifest {'is' if len(missing) == 1 else 'are'} missing"

@@ -129,6 +129,27 @@ class StoredTask:
         one_hot = 4 * self.record.transitions * (self.record.discrete_actions or 0)
         return one_hot + sum(array.nbytes for array in self.arrays.values())
 
+    def damage(self) -> str | None:
+        """What is wrong with its files, in a few words, from metadata and the sizes of the others.
+
+        ``None`` if nothing is, and where they are elsewhere or not all downloaded yet; the data is not read.
+        """
+        if not self._local:
+            return None
+        if not self._folder.is_dir():
+            return f"lacks its folder {self._folder.name}"
+        sha256 = document_sha256(self._folder / METADATA)
+        if sha256 is not None and sha256 != self._sha256:
+            return f"has a {METADATA} that is not the one in the root's index"
+        sizes = {name: file.bytes for name, file in self.record.files.items()}
+        for name in (METADATA, *sizes):
+            path = self._folder / name
+            if not path.is_file():
+                return f"lacks {name}"
+            if name in sizes and (found := path.stat().st_size) != sizes[name]:
+                return f"has {found} of {plural(sizes[name], 'byte')} of {name}"
+        return None
+
     def __repr__(self) -> str:
         record = self.record
         parameters = ", ".join(f"{name} {value}" for name, value in record.parameters.items())

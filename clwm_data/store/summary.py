@@ -10,7 +10,7 @@ from clwm_data.store.reader import Store
 
 
 def summarise(store: Store) -> dict[str, Any]:
-    """A JSON-ready summary, from the metadata alone.
+    """A JSON-ready summary, from the metadata and the sizes of files.
 
     Returns:
         ``name, family, format_version, complete, missing_tasks, episodes, transitions, bytes, content_sha256,
@@ -33,9 +33,19 @@ def summarise(store: Store) -> dict[str, Any]:
         "provenance": store.provenance.model_dump(mode="json"),
         "origin": None if store.origin is None else store.origin.model_dump(mode="json"),
         "edited": None if store.record.edited is None else store.record.edited.model_dump(mode="json"),
-        "warnings": missing_provenance(store),
+        "warnings": [*_damage(store), *missing_provenance(store)],
         "tasks": tasks,
     }
+
+
+def _damage(store: Store) -> list[str]:
+    """A line if tasks that the store lists are not there as it says."""
+    damaged = {task.index: damage for task in store if (damage := task.damage()) is not None}
+    if not damaged:
+        return []
+    first, what = next(iter(damaged.items()))
+    more = f", {task_list([index for index in damaged if index != first])} too" if len(damaged) > 1 else ""
+    return [f"damaged: task {first} {what}{more}: `clwm validate` shows all that is wrong"]
 
 
 def missing_provenance(store: Store) -> list[str]:

@@ -18,6 +18,7 @@ from clwm_data.families import TaskFamily
 from clwm_data.pages.numbers import plural
 from clwm_data.store.checks import check_arrays
 from clwm_data.store.data_file import DataFile, Scratch
+from clwm_data.store.digest import document_sha256
 from clwm_data.store.format import METADATA, STAGING, TASKS, TaskRecord, task_folder
 from clwm_data.store.litter import is_litter, task_files
 from clwm_data.store.reader import Store, open_local
@@ -92,7 +93,19 @@ def _check_root(store: Store) -> Iterator[Finding]:
     collecting = (store.path / STAGING).exists()
     for entry in sorted(_entries(store.path / TASKS)):
         if entry.name not in expected and not collecting:
-            yield Finding(str(entry), "is not a part of the store: it is not in the root's index")
+            yield Finding(str(entry), _misplaced(store, entry))
+
+
+def _misplaced(store: Store, entry: Path) -> str:
+    """What something among the tasks is that the root does not list by this name."""
+    sha256 = document_sha256(entry / METADATA)
+    for index, expected in store.record.tasks.items():
+        if expected == sha256:
+            name = task_folder(int(index))
+            if (entry.parent / name).exists():
+                return f"is a copy of task {index}, and not a part of the store: remove it"
+            return f"is task {index} by another name: rename it {name}"
+    return "is not a part of the store: it is not in the root's index"
 
 
 def _check_nodes(folder: Path, nodes: Mapping[str, Any], opened: Mapping[str, DataFile]) -> Iterator[Finding]:
@@ -124,6 +137,9 @@ def _check_task(
     store: Store, index: int, nodes: Mapping[str, Any], family: TaskFamily | None, scratch: Scratch
 ) -> Iterator[Finding]:
     folder = store.path / TASKS / task_folder(index)
+    if not folder.is_dir():
+        yield Finding(str(folder), "is missing")
+        return
     if not (folder / METADATA).is_file():
         yield from _check_nodes(folder, {METADATA: None, **nodes}, {})
         return

@@ -65,7 +65,7 @@ def test_missing_and_foreign_files_are_found(store_path: Path) -> None:
     assert "0006/action/c.0.0: is missing" in found
     assert "0012/notes.txt: is not a part" in found
     assert "stray: is not a part" in found
-    assert "0001: is not a part" in found
+    assert "0001: is a copy of task 0, and not a part" in found
 
 
 def test_what_a_user_puts_beside_the_tasks_is_not_a_finding(store_path: Path, clwm: Clwm) -> None:
