@@ -29,10 +29,12 @@ from clwm_data.convert.source import (
     task_indices,
     whole_numbers,
 )
-from clwm_data.convert.tables import SPLITS, TaskTable
+from clwm_data.convert.tables import MAX_TASKS, SPLITS, TaskTable
 from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.families.base import Parameters, Split
+from clwm_data.ranges import parse_indices
+from clwm_data.store.parquet import NUMBERS
 
 #: Columns of clwm's files that are not read, beside parameters, or read for all tasks at once.
 OWN = ("task", "behaviour", "step")
@@ -116,7 +118,11 @@ def _of_several(
     parameters: dict[int, Parameters] = {}
     policies: dict[int, set[str]] = {}
     for file, file_schema in zip(files, schemas, strict=True):
-        kinds = [n for n in file_schema.names if n.startswith(PARAMETER)]
+        kinds = {
+            n: _tasks_with_numbers(file_schema.field(n), file)
+            for n in file_schema.names
+            if n.startswith(PARAMETER)
+        }
         table = read_table(file, ["task", *kinds])
         task_of_row = whole_numbers(f"{file}: task", array_of(table["task"], f"{file}: task"))
         split = next((split for split in SPLITS if file.name.startswith(f"{split}-")), None)
@@ -128,8 +134,10 @@ def _of_several(
             holders.setdefault(index, []).append(file)
             policies.setdefault(index, set()).update(named[row] for row in rows)
             numbers = {
-                n.removeprefix(PARAMETER): _constant(column, f"{file}: {n}", index)
-                for n in kinds
+                n.removeprefix(PARAMETER): _constant(
+                    column, f"{file}: {n}", index, index in tasks_with_numbers
+                )
+                for n, tasks_with_numbers in kinds.items()
                 if (column := table[n].take(rows)).null_count < len(rows)  # else it is not this task's
             }
             if parameters.setdefault(index, numbers) != numbers:
@@ -170,13 +178,24 @@ def _count(its_schema: Any, name: str) -> int:
     return int(text)
 
 
-def _constant(column: Any, where: str, task: int) -> float | tuple[float, ...]:
-    """The value of a task's parameter, which all of its rows repeat."""
+def _tasks_with_numbers(field: Any, file: Path) -> tuple[int, ...]:
+    """The tasks for which a column of vectors holds plain numbers, as its metadata says."""
+    text = plain_text((field.metadata or {}).get(NUMBERS, b"").decode("ascii", "replace"))
+    try:
+        return parse_indices(text, range(MAX_TASKS)) if text else ()
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{file}: {field.name}: {NUMBERS.decode()}: {error}") from error
+
+
+def _constant(column: Any, where: str, task: int, is_number: bool) -> float | tuple[float, ...]:
+    """The value of a task's parameter, which all of its rows repeat; a number may be in a list."""
     values = array_of(column, where)
     value = values[0]
     if (values != value).any():
         raise InvalidInputError(f"{where}: differs between the rows of task {task}")
-    return tuple(float(part) for part in value) if np.ndim(value) else float(value)
+    if np.ndim(value) == 0 or (is_number and np.size(value) == 1):
+        return float(np.reshape(value, ()))
+    return tuple(float(part) for part in value)
 
 
 def _counts_steps(its_schema: Any) -> bool:

@@ -6,7 +6,7 @@ an episode's last step, seeds and simulator states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from clwm_data.extras import require
 from clwm_data.families.base import SPLITS, Split
+from clwm_data.ranges import format_indices
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.reader import Store
 from clwm_data.store.stored_task import StoredTask
@@ -27,6 +28,8 @@ GROUP_BYTES = 2**25
 #: Columns with few distinct values.
 REPEATED = ("task", "episode", "step", "behaviour")
 PARAMETER = "parameter."
+#: Key of the metadata of a parameter's column: the tasks whose list of one number stands for that number.
+NUMBERS = b"clwm.numbers"
 
 
 def require_parquet(purpose: str) -> None:
@@ -46,7 +49,8 @@ def write_parquet(
 
     Columns: ``task``, ``episode`` (number within the task), ``step``, ``observation`` (before the action),
     ``action``, ``reward``, ``dense_reward`` and ``success`` where the store has them, ``terminated``,
-    ``truncated``, ``behaviour`` (in words), and ``parameter.NAME`` for every parameter of the tasks.
+    ``truncated``, ``behaviour`` (in words), and ``parameter.NAME`` for every parameter of the tasks. A number
+    that is a vector in other tasks is a list of one; the column's metadata lists those tasks.
 
     Args:
         store: the store, verified while it is read, with one task in memory at a time.
@@ -161,10 +165,10 @@ def _schema(store: Store) -> Any:
     def vector(name: str) -> Any:
         return _list(pa.float32(), [task.arrays[name].shape[1] for task in tasks])
 
-    parameters: dict[str, list[float | list[float]]] = {}
+    parameters: dict[str, dict[int, float | list[float]]] = {}
     for task in tasks:
         for name, value in task.record.parameters.items():
-            parameters.setdefault(name, []).append(value)
+            parameters.setdefault(name, {})[task.index] = value
     return pa.schema(
         [
             *((name, pa.int64()) for name in ("task", "episode", "step")),
@@ -176,7 +180,7 @@ def _schema(store: Store) -> Any:
             ("truncated", pa.bool_()),
             *optional("success", pa.bool_()),
             ("behaviour", pa.string()),
-            *((f"{PARAMETER}{name}", _parameter_type(values)) for name, values in parameters.items()),
+            *(_parameter_field(name, values) for name, values in parameters.items()),
         ],
         metadata=None if count is None else {"clwm.discrete_actions": str(count)},
     )
@@ -191,12 +195,19 @@ def _action_type(tasks: Sequence[StoredTask]) -> Any:
     return _list(pa.float32(), [task.action_size for task in tasks])
 
 
-def _parameter_type(values: Sequence[float | list[float]]) -> Any:
+def _parameter_field(name: str, values: Mapping[int, float | list[float]]) -> Any:
+    """The column of a parameter, given its value in each task that has it."""
     import pyarrow as pa
 
-    if not any(isinstance(value, list) for value in values):
-        return pa.float64()
-    return _list(pa.float64(), [len(value) if isinstance(value, list) else 1 for value in values])
+    vectors = [value for value in values.values() if isinstance(value, list)]
+    if not vectors:
+        return pa.field(f"{PARAMETER}{name}", pa.float64())
+    numbers = [task for task, value in values.items() if not isinstance(value, list)]
+    return pa.field(
+        f"{PARAMETER}{name}",
+        _list(pa.float64(), [*map(len, vectors), *(1 for _ in numbers)]),
+        metadata={NUMBERS: format_indices(numbers)} if numbers else None,
+    )
 
 
 def _list(kind: Any, lengths: Sequence[int]) -> Any:

@@ -167,7 +167,10 @@ def test_tasks_that_do_not_share_parameters_come_back_from_parquet(tmp_path: Pat
     parameters: dict[int, Parameters] = {
         0: {"mass": 1.0},
         1: {"length": 2.0, "mass": 1.5},
-        2: {"goal": (1.0, 2.0)},
+        2: {"goal": (1.0, 2.0), "place": (3.0,)},
+        3: {"goal": 3.0, "place": 1.0},
+        4: {"goal": (3.0,)},
+        5: {"goal": 4.0},
     }
     for task in parameters:
         (tmp_path / "arrays").mkdir(exist_ok=True)
@@ -179,13 +182,11 @@ def test_tasks_that_do_not_share_parameters_come_back_from_parquet(tmp_path: Pat
             timeouts=np.arange(20) % 10 == 9,
         )
     source, target = tmp_path / "arrays", tmp_path / "a.zarr"
-    convert_from(source, target, "npz", family="arms", splits="train:0-1,id:2", parameters=parameters)
+    convert_from(source, target, "npz", family="arms", splits="train:0-1,3-4,id:2,5", parameters=parameters)
     convert_to(target, tmp_path / "rows", "parquet")
     again = convert_from(tmp_path / "rows", tmp_path / "b.zarr", "parquet", family="arms").store
     assert {task.index: (task.split, task.parameters) for task in again} == {
-        0: ("train", parameters[0]),
-        1: ("train", parameters[1]),
-        2: ("id", parameters[2]),
+        task: ("id" if task in (2, 5) else "train", parameters[task]) for task in parameters
     }
 
 
@@ -301,3 +302,13 @@ def test_datasets_with_other_actions_are_not_joined(tmp_path: Path) -> None:
         pq.write_table(table.set_column(table.schema.get_field_index("action"), "action", narrow), file)
     with pytest.raises(ClwmError, match=r"its actions have 1 entry, those of .* 2: convert them apart"):
         lerobot_source(tmp_path / "arms")
+
+
+def test_metadata_that_names_no_tasks_is_refused(tmp_path: Path) -> None:
+    goal = pa.field("parameter.goal", pa.list_(pa.float64()), metadata={"clwm.numbers": "0-x\n"})
+    rows = {"task": [0, 0], "episode": [0, 0], "obs": [[0.0]] * 2, "action": [[0.0]] * 2, "reward": [0.0] * 2}
+    table = pa.table(rows).append_column(goal, pa.array([[1.0]] * 2, goal.type))
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ClwmError, match=r"a\.parquet: parameter\.goal: clwm\.numbers: .*'0-x'") as caught:
+        parquet_source(tmp_path / "a.parquet")
+    assert len(str(caught.value).splitlines()) == 1
