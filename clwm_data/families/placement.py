@@ -33,11 +33,14 @@ class Placement:
 
 
 def placements(tasks: Sequence[Task]) -> Mapping[Split, Placement]:
-    """The placement of each split but ``train``; empty where there are no train tasks."""
-    numbers = {
-        split: [list(flattened(task.parameters).values()) for task in tasks if task.split == split]
-        for split in SPLITS
-    }
+    """The placement of each split but ``train``.
+
+    Empty where there are no train tasks, and where tasks differ in the names or sizes of their parameters.
+    """
+    rows = [(task.split, flattened(task.parameters)) for task in tasks]
+    if any(list(row) != list(rows[0][1]) for _, row in rows):
+        return {}
+    numbers = {split: [list(row.values()) for its, row in rows if its == split] for split in SPLITS}
     train = np.asarray(numbers.pop("train"))
     if not train.size:
         return {}
@@ -46,8 +49,8 @@ def placements(tasks: Sequence[Task]) -> Mapping[Split, Placement]:
     low, high = train.min(axis=0) - slack, train.max(axis=0) + slack
     return {
         split: Placement(
-            sum(bool(((low <= row) & (row <= high)).all()) for row in map(np.asarray, rows)), len(rows)
+            sum(bool(((low <= row) & (row <= high)).all()) for row in map(np.asarray, held)), len(held)
         )
-        for split, rows in numbers.items()
-        if rows
+        for split, held in numbers.items()
+        if held
     }

@@ -180,11 +180,11 @@ def _nothing_to_act_in(name: str) -> str:
 
 
 def _comparable(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks with the parameters that all of them name, with as many numbers."""
-    sizes = [{name: len(flattened({name: value})) for name, value in t.parameters.items()} for t in tasks]
+    """The tasks with the parameters that all of them name: as a number, or as so many in a vector."""
+    kinds = [{name: [*flattened({name: value})] for name, value in t.parameters.items()} for t in tasks]
     shared = [
         name
-        for name in (sizes[0] if sizes else ())
-        if all(size.get(name) == sizes[0][name] for size in sizes)
+        for name in (kinds[0] if kinds else ())
+        if all(kind.get(name) == kinds[0][name] for kind in kinds)
     ]
     return [Task(t.index, t.split, {name: t.parameters[name] for name in shared}) for t in tasks]

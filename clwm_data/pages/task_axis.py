@@ -61,11 +61,13 @@ def task_axis(family: str, tasks: Mapping[int, Parameters], most: int = 12) -> T
 def varying_parameter(tasks: Sequence[Parameters]) -> str | None:
     """The only number that varies between tasks, if no two of them have the same value.
 
-    Tuples are ignored: they follow from the single number if there is one (the goal from the angle), and
-    cannot be placed on an axis otherwise.
+    Vectors, also of some tasks only, are ignored: they follow from the single number if there is one (the
+    goal from the angle), and cannot be placed on an axis otherwise.
     """
-    scalars = {name for name, value in tasks[0].items() if not isinstance(value, Sequence)}
-    varying = [name for name in tasks[0] if name in scalars and len({task.get(name) for task in tasks}) > 1]
+    vectors = {name for task in tasks for name, value in task.items() if isinstance(value, Sequence)}
+    varying = [
+        name for name in tasks[0] if name not in vectors and len({task.get(name) for task in tasks}) > 1
+    ]
     if len(varying) != 1:
         return None
     values = [task.get(varying[0]) for task in tasks]

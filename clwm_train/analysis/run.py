@@ -133,11 +133,12 @@ def analyse(
 
 
 def _comparable_family(run: Run, store: Store) -> TaskFamily:
-    """The family of a run; where its package would have to say the parameters, as the store knows it."""
+    """The family of a run, or as the store knows it: where its package would have to say the parameters, and
+    where tasks name different ones (their common ones are left then)."""
     family = run.task_family
     try:
         family.conditioning  # noqa: B018 (computes it)
-    except (MissingExtraError, UnavailableError):
+    except (MissingExtraError, UnavailableError, ValueError):
         return stored_family(store)
     return family
 

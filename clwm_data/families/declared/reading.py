@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import field_validator
+
 from clwm_data.errors import InvalidInputError
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.declared.declaration import FamilyDeclaration
@@ -13,6 +16,7 @@ from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTask
 from clwm_data.families.registry import get_family, is_family
 from clwm_data.paths import expand_home
 from clwm_data.strict import YamlDocument, build_model, read_yaml
+from clwm_data.yaml_values import shown
 
 SUFFIXES = (".yaml", ".yml")
 #: How many files may name one another before one declares a family.
@@ -22,6 +26,20 @@ MOST_FILES = 10
 # One model per kind of tasks, so that a mistake is reported for the kind that is meant, not for all three.
 class _WithList(FamilyDeclaration):
     tasks: list[ListedTask]
+
+    @field_validator("tasks")
+    @classmethod
+    def _have_as_many_numbers(cls, tasks: list[ListedTask]) -> list[ListedTask]:
+        """Not checked in stores: those that were collected before it was remain readable."""
+        for index, task in enumerate(tasks):
+            for name, value in task.parameters.items():
+                there = tasks[0].parameters.get(name, value)
+                if np.shape(value) != np.shape(there):
+                    raise ValueError(
+                        f"task {index}: {name} is {shown(value)}, in task 0 {shown(there)}: give it a number "
+                        "in all tasks, or lists of as many"
+                    )
+        return tasks
 
 
 class _WithGrid(FamilyDeclaration):

@@ -93,6 +93,11 @@ def test_a_manifest_declares_a_family_or_names_its_file(tmp_path: Path) -> None:
         ('ood: "3"', 'ood: "2-3"', "task 2 is in two splits: id and ood"),
         ('ood: "3"', "ood: 0-1,3", "there is no train task"),
         ("env: tests", "env: a b tests", "m.yaml:4: env: 'a b tests"),
+        (
+            YAML[YAML.index("\n    grid:") : YAML.index("\nbehaviours")],
+            " [{parameters: {friction: 1}}, {parameters: {friction: [1, 2]}}]",
+            "m.yaml:6: tasks: task 1: friction is a list (2 items), in task 0 1.0: give it a number in all",
+        ),
         ("policy: random", "policy: scripted", "family sliders has no behaviour 'scripted'; it has: random"),
     ],
 )

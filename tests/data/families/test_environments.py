@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.families import get_family
-from clwm_data.families.base import TaskFamily
+from clwm_data.families.base import Task, TaskFamily
 from clwm_data.families.envs import TaskEnv
 from clwm_data.families.placement import placements
 from tests.data.families.test_every_family import FAMILIES, METAWORLD, actions_for, roll, there
@@ -311,6 +311,7 @@ def test_placement_is_computed_from_the_parameters() -> None:
     # Train velocities from 0.6 to 2.1: those of the id tasks 6 to 18 lie inside.
     assert str(halved["id"]) == "5 of 10 inside the train range"
     assert placements(tasks[:2]) == {}
+    assert placements([*tasks, Task(40, "id", {"velocity": (1.0, 2.0)})]) == {}
 
 
 @pytest.mark.parametrize("threads", [0, -1, 2.0, "2", True])

@@ -41,3 +41,5 @@ def test_values_that_tasks_share_are_no_axis() -> None:
     assert varying_parameter([{"a": 1.0}, {"a": 2.0}, {"a": 1.0}]) is None
     assert varying_parameter([{"a": 1.0, "g": (0.0, 1.0)}, {"a": 2.0, "g": (0.0, 2.0)}]) == "a"
     assert varying_parameter([{"a": 1.0, "b": 0.0}, {"a": 2.0, "b": 1.0}]) is None
+    assert varying_parameter([{"a": 1.0}, {"a": [1.0, 2.0]}]) is None
+    assert varying_parameter([{"a": 1.0, "g": 1.0}, {"a": 2.0, "g": [1.0, 2.0]}]) == "a"

@@ -24,7 +24,7 @@ TASKS = {2: ("train", 1.0), 5: ("train", 2.0), 7: ("train", 3.0), 9: ("id", 1.5)
 
 
 def foreign(folder: Path, **changes: object) -> Store:
-    """Masses, and a name that only task 2 knows; episodes of 6 steps."""
+    """Masses, a name that only task 2 knows, and one that is a vector in the others; episodes of 6 steps."""
 
     def episodes(index: int) -> list[RawEpisode]:
         generator = np.random.default_rng(index)
@@ -47,7 +47,7 @@ def foreign(folder: Path, **changes: object) -> Store:
     table = TaskTable(
         {index: split for index, (split, _) in TASKS.items()},  # type: ignore[misc]
         {
-            index: {"mass": mass, **({"owner": 3.0} if index == 2 else {})}
+            index: {"mass": mass, **({"owner": 3.0, "place": 1.0} if index == 2 else {"place": (2.0,)})}
             for index, (_, mass) in TASKS.items()
         },
         FamilyFacts(**changes),  # type: ignore[arg-type]
