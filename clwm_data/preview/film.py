@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 
 MAX_PICTURES = 60  # per episode, not counting its last step
+HIGHEST = 2  # times its width, what is drawn of a picture: environments of others may give a column of pixels
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ class Clip:
     success: bool | None
     normalised_return: float | None = None
     faithful: bool = True
+
+
+def drawn_size(picture: Picture, width: int) -> tuple[int, int]:
+    """Width and height of a picture that is drawn ``width`` wide, or less where it would be too high."""
+    its_height, its_width = picture.shape[:2]
+    height, highest = round(width * its_height / its_width), HIGHEST * width
+    if height <= highest:
+        return width, max(1, height)
+    return max(1, round(highest * its_width / its_height)), highest
 
 
 class Film:

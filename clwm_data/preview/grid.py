@@ -17,7 +17,7 @@ from clwm_data.extras import require
 from clwm_data.families.base import SPLITS, Split
 from clwm_data.listing import format_parameters
 from clwm_data.paths import check_file_place
-from clwm_data.preview.film import Clip, frames
+from clwm_data.preview.film import Clip, drawn_size, frames
 from clwm_data.store.atomic import replacing
 
 FORMATS = (".gif", ".mp4", ".png")
@@ -93,10 +93,10 @@ class _Grid:
         self._draw = require("PIL.ImageDraw", "sim", "a preview")
         self._font = require("PIL.ImageFont", "sim", "a preview").load_default
         self._clips = clips
-        height, width = clips[0].pictures[0].shape[:2]
         places, columns = _places(clips)
         self._width = min(TILE_WIDTH, (FILM_WIDTH - MARGIN) // columns - MARGIN)
-        self._height = round(self._width * height / width)
+        self._drawn = drawn_size(clips[0].pictures[0], self._width)
+        self._height = self._drawn[1]
         self._corners = [
             (
                 MARGIN + column * (self._width + MARGIN),
@@ -130,9 +130,9 @@ class _Grid:
         moment = self._paper.copy()
         for picture, corner in zip(pictures, self._corners, strict=True):
             tile = self._image.fromarray(picture)
-            if tile.size != (self._width, self._height):
-                tile = tile.resize((self._width, self._height), self._image.Resampling.LANCZOS)
-            moment.paste(tile, corner)
+            if tile.size != self._drawn:
+                tile = tile.resize(self._drawn, self._image.Resampling.LANCZOS)
+            moment.paste(tile, (corner[0] + (self._width - self._drawn[0]) // 2, corner[1]))
         return moment
 
     def _heading(self, title: str) -> None:

@@ -14,6 +14,7 @@ from clwm_data.extras import require
 from clwm_data.pages.html import split_label
 from clwm_data.pages.numbers import number
 from clwm_data.preview import Clip, preview_store
+from clwm_data.preview.film import drawn_size
 from clwm_data.store.reader import Store
 
 MILLISECONDS = 83  # per picture: twelve a second
@@ -39,21 +40,20 @@ def _figure(clip: Clip, pillow: Any) -> str:
     outcome = "" if clip.success is None else ", solved" if clip.success else ", not solved"
     doubt = "" if clip.faithful else " (this simulator leaves the stored path)"
     caption = f"{clip.label}{outcome}{doubt}"
-    data, height = _animated(clip, pillow)
+    data, width, height = _animated(clip, pillow)
     return (
         f'<figure><img src="data:image/webp;base64,{data}" '
-        f'width="{WIDTH}" height="{height}" alt="task {task.index}, {escape(caption, quote=True)}">'
+        f'width="{width}" height="{height}" alt="task {task.index}, {escape(caption, quote=True)}">'
         f"<figcaption><span>task {task.index} {split_label(task.split)}<br>"
         f"<small>{escape(caption)}</small></span>"
         f"<span>return {number(clip.episode_return)}</span></figcaption></figure>"
     )
 
 
-def _animated(clip: Clip, pillow: Any) -> tuple[str, int]:
-    """An animated WebP in base64, which pauses at the end of each loop; and its height in pixels."""
-    pictures = [pillow.fromarray(np.asarray(picture)) for picture in clip.pictures]
-    height = round(WIDTH * pictures[0].height / pictures[0].width)
-    pictures = [picture.resize((WIDTH, height)) for picture in pictures]
+def _animated(clip: Clip, pillow: Any) -> tuple[str, int, int]:
+    """An animated WebP in base64, which pauses at the end of each loop; its width and height in pixels."""
+    size = drawn_size(clip.pictures[0], WIDTH)
+    pictures = [pillow.fromarray(np.asarray(picture)).resize(size) for picture in clip.pictures]
     buffer = io.BytesIO()
     durations = [MILLISECONDS] * (len(pictures) - 1) + [1500]
     pictures[0].save(
@@ -66,4 +66,4 @@ def _animated(clip: Clip, pillow: Any) -> tuple[str, int]:
         quality=70,
         method=4,
     )
-    return base64.b64encode(buffer.getvalue()).decode("ascii"), height
+    return base64.b64encode(buffer.getvalue()).decode("ascii"), *size

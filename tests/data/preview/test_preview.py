@@ -184,6 +184,24 @@ def test_a_grid_is_never_wider_than_a_screen(count: int, tmp_path: Path) -> None
     assert height % 2 == width % 2 == 0
 
 
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((2000, 3), (1, 640)), ((40_000, 1), (1, 640)), ((400, 100), (160, 640)), ((1, 5000), (320, 1))],
+)
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+def test_thin_pictures_are_drawn_no_higher_than_twice_as_wide_as_a_tile(
+    shape: tuple[int, int], size: tuple[int, int], suffix: str, tmp_path: Path
+) -> None:
+    clip = replace(plain(0), pictures=[np.full((*shape, 3), 40, np.uint8)] * 2)
+    write_preview([clip], tmp_path / f"a{suffix}", title="")
+    grid = pixels(tmp_path / f"a{suffix}")
+    height = HEADING + CAPTION + 2 * MARGIN + size[1]
+    assert grid.shape[:2] == (height + height % 2, 320 + 2 * MARGIN)
+    shown = (grid == 40).all(axis=2)[HEADING + MARGIN :][: size[1]]
+    assert (shown.any(axis=0).sum(), shown.any(axis=1).sum()) == size
+    assert abs(np.flatnonzero(shown.any(axis=0)).mean() - (MARGIN + 159.5)) <= 0.5, "it is not in the middle"
+
+
 def test_gif_shows_every_moment_and_loops(tmp_path: Path) -> None:
     write_preview([plain(40, count=4), plain(200)], tmp_path / "a.gif", title="two")
     film = images.open(tmp_path / "a.gif")

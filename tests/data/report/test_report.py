@@ -15,6 +15,7 @@ from clwm_data.collection.collector import collect
 from clwm_data.edit import select
 from clwm_data.errors import InvalidInputError, UnavailableError
 from clwm_data.families.base import Split
+from clwm_data.families.point_robot.family import PointRobotSimulator
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import column
 from clwm_data.report import write_report
@@ -110,6 +111,21 @@ def test_films_move(collected: Path, tmp_path: Path) -> None:
         picture = Image.open(io.BytesIO(base64.b64decode(film.removeprefix("data:image/webp;base64,"))))
         assert picture.n_frames > 10  # type: ignore[attr-defined]
         assert picture.width == 320
+
+
+@pytest.mark.parametrize(("shape", "size"), [((2000, 3), (1, 640)), ((1, 5000), (320, 1))])
+def test_thin_pictures_are_bounded(
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    collected: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thin = np.full((*shape, 3), 40, np.uint8)
+    monkeypatch.setattr(PointRobotSimulator, "render", lambda self, lane: thin)
+    page = Page(write_report(collected, tmp_path / "x.html"))
+    films = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert [(film["width"], film["height"]) for film in films] == [(str(size[0]), str(size[1]))] * 3
 
 
 def test_without_a_simulator_the_page_says_so(store_path: Path, tmp_path: Path) -> None:
