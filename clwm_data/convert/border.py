@@ -96,8 +96,8 @@ class Border:
     def _checked(
         self, where: str, raw: RawEpisode, bounds: tuple[ArrayLike, ArrayLike] | int | None
     ) -> Episode:
-        if bounds is None and self._discrete and np.asarray(raw.action).ndim == 1:
-            bounds = self._widths["action"]  # numbers, and it is known of how many actions
+        if bounds is None and self._discrete and _is_of_discrete(raw.action, self._widths["action"]):
+            bounds = self._widths["action"]  # it is known of how many actions
         bounds = _checked_bounds(where, bounds)
         observation = self._rows(where, "observation", raw.observation)
         discrete = self._is_discrete(where, bounds)
@@ -202,6 +202,19 @@ def _checked_bounds(
     return low, high
 
 
+def _is_of_discrete(action: ArrayLike, count: int) -> bool:
+    """Whether actions have the form of ``count`` discrete ones: a number per step, or one-hot."""
+    array = np.asarray(action)
+    if array.ndim == 2 and array.shape[1] == count > 1:
+        return bool(one_hot_rows(array).all())
+    return array.ndim == 1 or array.shape[1:] == (1,)
+
+
+def one_hot_rows(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """[N] which rows of an array [N, n] hold one 1, and else 0."""
+    return np.asarray(((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1), np.bool_)
+
+
 def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] | int | None) -> ArrayLike:
     """Actions [n, act]; numbers [n] of ``bounds`` discrete actions become one-hot."""
     array = np.asarray(action)
@@ -213,7 +226,7 @@ def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] 
             )
         return action
     if array.ndim == 2 and array.shape[1] == bounds and bounds > 1:
-        wrong = ~(((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1))
+        wrong = ~one_hot_rows(array)
         if wrong.any():
             raise InvalidInputError(f"{where}: step {int(np.argmax(wrong))}: action is not one-hot")
         return array
@@ -299,6 +312,8 @@ def _scaled(
         step = int(np.argmax(wrong.any(axis=1)))
         entry = int(np.argmax(wrong[step]))
         hint = f": say from where they are scaled ({SAY_BOUNDS})" if bounds is None else ""
+        if hint and action.shape[1] == 1 and ((action >= 0) & (action == np.floor(action))).all():
+            hint += f", or how many discrete actions there are ({SAY_COUNT})"
         raise InvalidInputError(
             f"{where}: step {step}: action entry {entry} is {action[step, entry]:g}, outside its bounds "
             f"[{low[entry]:g}, {high[entry]:g}]{hint}"

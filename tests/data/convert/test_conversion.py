@@ -141,11 +141,52 @@ def test_the_number_of_discrete_actions_comes_from_the_family(tmp_path: Path) ->
     (tmp_path / "cart.py").write_text("def same(env, a):\n    pass\n")
     numbers = np.array([0, 1, 1, 0, 1])
     rows = {"observations": np.zeros((5, 4)), "next_observations": np.zeros((5, 4)), "rewards": np.ones(5)}
-    np.savez(tmp_path / "cart.npz", **rows, actions=numbers, terminals=np.arange(5) == 4)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        store = clwm_data.convert_from("cart.npz", "x.zarr", "npz", family="cart.yaml").store
-    assert store[0].load().stored_action.tolist() == numbers.tolist()
+        for form, actions in enumerate([numbers, numbers[:, None], np.eye(2, dtype=np.float32)[numbers]]):
+            np.savez("cart.npz", **rows, actions=actions, terminals=np.arange(5) == 4)  # type: ignore[arg-type]
+            store = clwm_data.convert_from("cart.npz", f"{form}.zarr", "npz", family="cart.yaml").store
+            assert store[0].load().stored_action.tolist() == numbers.tolist()
+
+
+def test_actions_of_a_box_that_may_be_discrete_are_told(tmp_path: Path) -> None:
+    """Not refused: numbers of a Box may have such values, too."""
+    numbers = np.array([0, 1, 2, 1, 0])
+    rows = {"observations": np.zeros((5, 2)), "rewards": np.ones(5), "episode": np.zeros(5)}
+
+    def said(actions: Any, other: Any = None, **options: Any) -> list[str]:
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        for task, values in enumerate([actions] if other is None else [actions, other]):
+            np.savez(folder / f"{task}.npz", **rows, actions=values)
+        remarks: list[str] = []
+        clwm_data.convert_from(
+            folder, folder / "x.zarr", "npz", family="mine", **options, warn=remarks.append
+        )
+        return [remark for remark in remarks if "discrete" in remark]
+
+    one_hot = np.eye(3, dtype=np.float32)[numbers]
+    (remark,) = said(one_hot, one_hot)
+    assert "every action is one 1 among 3 entries: read as numbers of a Box" in remark
+    assert "(--discrete-actions 3; in Python action_bounds=3)" in remark
+    (remark,) = said(np.minimum(numbers, 1).astype(np.float32))
+    assert "every action is 0 or 1" in remark
+    assert "--discrete-actions 2" in remark
+    for quiet in (
+        one_hot * 0.5,
+        one_hot[[0] * 5],
+        np.minimum(one_hot + np.roll(one_hot, 1, axis=0), 1),
+        -one_hot,
+    ):
+        assert said(quiet) == []
+    assert said(one_hot, one_hot * 0.5) == []
+    assert said(one_hot, action_bounds=3) == said(one_hot, action_bounds=(-1, 1)) == []
+    with pytest.raises(
+        ClwmError, match=r"outside its bounds .*or how many discrete actions there are \(--disc"
+    ):
+        said(numbers.astype(np.float32))
+    with pytest.raises(ClwmError, match=r"outside its bounds .*in Python action_bounds=\(low, high\)\)$"):
+        said(numbers + 0.5)
 
 
 @pytest.mark.parametrize(
