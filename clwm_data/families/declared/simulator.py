@@ -20,6 +20,8 @@ from clwm_data.families.declared.spaces import Translation, reward_of, solved
 from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 from clwm_data.functions import FOREIGN_ERRORS
+from clwm_data.pages.numbers import plural
+from clwm_data.yaml_values import shown
 
 #: Largest number of the type that observations and rewards are stored in.
 LARGEST = float(np.finfo(np.float32).max)
@@ -86,8 +88,15 @@ class EnvironmentSimulator(Simulator):
 
     def _begin(self, lane: int, seed: int) -> None:
         try:
-            observation, _ = self._envs[lane].reset(seed=seed)
-            self._see(lane, observation, 0)
+            begun: Any = self._envs[lane].reset(seed=seed)
+            if not (
+                isinstance(begun, tuple) and len(begun) == 2
+            ):  # an array of two numbers would pass for it
+                raise InvalidInputError(
+                    f"{self._step(lane, 0)}: reset() gives {shown(begun)}, expected (observation, info), as "
+                    "Gymnasium has it"
+                )
+            self._see(lane, begun[0], 0)
         except ClwmError:
             raise
         except FOREIGN_ERRORS as error:
@@ -121,9 +130,14 @@ class EnvironmentSimulator(Simulator):
         """Take an observation.
 
         Raises:
-            InvalidInputError: it, or the reward, holds numbers that float32 does not.
+            InvalidInputError: it has another size than its space, or it or the reward holds numbers that
+                float32 does not.
         """
-        flat = self._translations[lane].observation(observation)
+        flat, size = self._translations[lane].observation(observation), self.translation.observation_size
+        if flat.shape != (size,):  # one number would be taken for all
+            raise InvalidInputError(
+                f"{self._step(lane, step)}: the observation has {plural(flat.size, 'entry')}, its space {size}"
+            )
         for name, values in (("observation", flat), ("reward", reward)):
             if not (np.abs(values) <= LARGEST).all():
                 raise InvalidInputError(

@@ -42,12 +42,32 @@ ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
     "exit": (lambda: sys.exit(0), "step failed: SystemExit: 0"),
     "nothing": (lambda: None, "step failed: TypeError"),
     "an object": (lambda: (object(), 1.0, False, False, {}), "step failed: TypeError"),
-    "a longer one": (lambda: (np.zeros(5), 1.0, False, False, {}), "step failed: ValueError"),
+    "a longer one": (
+        lambda: (np.zeros(5), 1.0, False, False, {}),
+        "step 3: the observation has 5 entries, its space 2",
+    ),
+    "one number for two": (
+        lambda: (0.5, 1.0, False, False, {}),
+        "step 3: the observation has 1 entry, its space 2",
+    ),
     "a list of rewards": (
         lambda: (np.zeros(2), [1.0, 2.0], False, False, {}),
         "step 3: the reward is a list (2 items), expected a number",
     ),
 }
+
+
+@pytest.mark.parametrize("begun", [np.zeros(2), {"a": 1.0, "b": 2.0}, None, (np.zeros(2), {}, 0)])
+def test_a_reset_without_info_is_told(begun: Any) -> None:
+    """As older libraries have it: two numbers must not pass for an observation and an info."""
+    env = Answering(lambda: None)
+    env.reset = lambda **options: begun  # type: ignore[method-assign]
+    simulator = EnvironmentSimulator("mine", "arms:make", [7], [lambda: env], None)
+    with pytest.raises(
+        ClwmError, match=r"task 7: arms:make: step 0: reset\(\) gives .*, expected \(obs"
+    ) as caught:
+        simulator.reset(np.zeros(1, np.int64), [0])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
