@@ -53,6 +53,7 @@ from clwm_data.store.writer import write_task
 
 #: Key of Minari's metadata that holds clwm's own.
 KEY = "clwm"
+DATASET = "Minari dataset (a folder data with metadata.json)"
 #: The metadata of a store lie in that of its datasets.
 MAX_METADATA_BYTES = 2**28
 
@@ -125,9 +126,9 @@ def from_minari(
     """
     _minari("converting from Minari")
     source = Path(source)
-    folders = [file.parent for file in files_below(source, {".json"}) if _is_dataset(file)]
+    folders = [file.parent for file in files_below(source, {".json"}, DATASET) if _is_dataset(file)]
     if not folders:
-        raise NotFoundError(f"{source}: holds no Minari dataset (a folder data with metadata.json)")
+        raise NotFoundError(f"{source}: holds no {DATASET}")
     about = [_raw_metadata(folder) for folder in folders]
     known = [metadata.get(KEY) for metadata in about]
     told = family, tasks, table, action_bounds or None

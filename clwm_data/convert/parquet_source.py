@@ -80,6 +80,11 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         source = _of_several(name, files, schemas, columns[0], options, tasks)
         return replace(source, remarks=remarks(path, columns, unread))
     indices = task_indices(files, tasks, path)
+    unnumbered = [
+        f"{file}: its column task holds no whole numbers: the file is read as one task"
+        for file, s, names in zip(files, schemas, columns, strict=True)
+        if "task" in s.names and not _names_tasks(s, names)
+    ]
     return Source(
         name=name,
         tasks={
@@ -91,7 +96,7 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options=options,
-        remarks=remarks(path, columns, unread),
+        remarks=(*remarks(path, columns, unread), *unnumbered[:1]),
     )
 
 

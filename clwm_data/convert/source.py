@@ -116,10 +116,10 @@ def natural_key(name: str | Path) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
 
 
-def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+def files_below(folder: Path, suffixes: Collection[str], what: str = "") -> list[Path]:
     """Files with one of the suffixes in a folder or below, links followed, in natural order.
 
-    For a file instead of a folder, the file alone.
+    For a file instead of a folder, the file alone. ``what`` says in messages what is looked for.
 
     Raises:
         NotFoundError: there is no such file.
@@ -136,8 +136,8 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
             files += [regular(path) for path in paths if path.suffix in suffixes and not is_litter(path)]
         seen.add(real)
     if not files:
-        what = "does not exist" if not folder.exists() else f"holds no file {' or '.join(sorted(suffixes))}"
-        raise NotFoundError(f"{folder}: {what}")
+        sought = what or f"file {' or '.join(sorted(suffixes))}"
+        raise NotFoundError(f"{folder}: {f'holds no {sought}' if folder.exists() else 'does not exist'}")
     return sorted(files, key=lambda path: natural_key(path.relative_to(folder)))
 
 

@@ -136,7 +136,8 @@ class EnvironmentSimulator(Simulator):
         flat, size = self._translations[lane].observation(observation), self.translation.observation_size
         if flat.shape != (size,):  # one number would be taken for all
             raise InvalidInputError(
-                f"{self._step(lane, step)}: the observation has {plural(flat.size, 'entry')}, its space {size}"
+                f"{self._step(lane, step)}: the observation has {plural(flat.size, 'entry')}, "
+                f"its space {size}"
             )
         for name, values in (("observation", flat), ("reward", reward)):
             if not (np.abs(values) <= LARGEST).all():

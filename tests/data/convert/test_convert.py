@@ -196,6 +196,9 @@ def test_minari_datasets_of_others(tmp_path: Path) -> None:
     write(tmp_path / "d/x/data", MultiBinary(2))
     with pytest.raises(ClwmError, match="only Box and Discrete actions"):
         from_minari(tmp_path / "d", tmp_path / "t.zarr", "elsewhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ClwmError, match="empty: holds no Minari dataset"):
+        from_minari(tmp_path / "empty", tmp_path / "t.zarr")
     with pytest.raises(ClwmError, match="nowhere: does not exist"):
         from_minari(tmp_path / "nowhere", tmp_path / "t.zarr")
 

@@ -312,3 +312,11 @@ def test_metadata_that_names_no_tasks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClwmError, match=r"a\.parquet: parameter\.goal: clwm\.numbers: .*'0-x'") as caught:
         parquet_source(tmp_path / "a.parquet")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_names_of_tasks_are_told_to_be_none(tmp_path: Path) -> None:
+    rows = {"obs": [[0.0]] * 4, "action": [[0.0]] * 4, "reward": [0.0] * 4, "terminated": [0, 1, 0, 1]}
+    pq.write_table(pa.table({**rows, "task": ["reach"] * 2 + ["push"] * 2}), tmp_path / "a.parquet")
+    source = parquet_source(tmp_path / "a.parquet")
+    assert list(source.tasks) == [0]
+    assert any("column task holds no whole numbers: the file is read as one" in r for r in source.remarks)
