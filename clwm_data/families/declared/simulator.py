@@ -20,7 +20,6 @@ from clwm_data.families.declared.spaces import Translation, reward_of, solved
 from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 from clwm_data.functions import FOREIGN_ERRORS
-from clwm_data.pages.numbers import plural
 from clwm_data.yaml_values import shown
 
 #: Largest number of the type that observations and rewards are stored in.
@@ -136,8 +135,8 @@ class EnvironmentSimulator(Simulator):
         flat, size = self._translations[lane].observation(observation), self.translation.observation_size
         if flat.shape != (size,):  # one number would be taken for all
             raise InvalidInputError(
-                f"{self._step(lane, step)}: the observation has {plural(flat.size, 'entry')}, "
-                f"its space {size}"
+                f"{self._step(lane, step)}: the size of the observation is {flat.size}, "
+                f"that of its space {size}"
             )
         for name, values in (("observation", flat), ("reward", reward)):
             if not (np.abs(values) <= LARGEST).all():

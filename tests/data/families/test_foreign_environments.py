@@ -44,11 +44,11 @@ ANSWERS: dict[str, tuple[Callable[[], Any], str]] = {
     "an object": (lambda: (object(), 1.0, False, False, {}), "step failed: TypeError"),
     "a longer one": (
         lambda: (np.zeros(5), 1.0, False, False, {}),
-        "step 3: the observation has 5 entries, its space 2",
+        "step 3: the size of the observation is 5, that of its space 2",
     ),
     "one number for two": (
         lambda: (0.5, 1.0, False, False, {}),
-        "step 3: the observation has 1 entry, its space 2",
+        "step 3: the size of the observation is 1, that of its space 2",
     ),
     "a list of rewards": (
         lambda: (np.zeros(2), [1.0, 2.0], False, False, {}),
