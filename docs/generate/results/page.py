@@ -57,6 +57,7 @@ SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "learns": (tables.by_inference, 3),
     "tdmpc2": (tables.by_planner, 3),
     "contexts": (tables.each_dataset, 2),
+    "windows": (tables.each_dataset, 2),
 }
 
 
