@@ -44,7 +44,8 @@ class BatchConfig(StrictModel):
         horizon: H, steps per window.
         context: K, context transitions per task.
         padded: windows begin anywhere in an episode and may extend beyond its end, as padding without weight;
-            else they lie within one, as published. ``auto``: see :attr:`TrainConfig.padded_windows`.
+            else they lie within one, as published. ``auto``: as :attr:`TrainConfig.sampled` says; without a
+            method, within one.
     """
 
     tasks: Count = 16
@@ -146,17 +147,18 @@ class TrainConfig(StrictModel):
         return self.batch.tasks * self.batch.windows * steps
 
     @property
-    def padded_windows(self) -> bool:
-        """``batch.padded``, with ``auto`` resolved.
+    def sampled(self) -> BatchConfig:
+        """``batch``, with ``padded: auto`` resolved.
 
         Of windows within an episode, its last step stands in one, those before it in up to H. So windows
         extend beyond the end where single transitions are learned from, and where terminations are learned on
         roll-outs, by a head or by critics.
         """
         if self.batch.padded != "auto":
-            return self.batch.padded
+            return self.batch
         predicted = self.world_model is not None and self.world_model.termination
-        return self.learning.transitions == "first" or self.backbone == "tdmpc2" or predicted
+        padded = self.learning.transitions == "first" or self.backbone == "tdmpc2" or predicted
+        return self.batch.model_copy(update={"padded": padded})
 
     @property
     def sees(self) -> Literal["codes", "target-codes", "observation", "both"]:

@@ -47,15 +47,15 @@ class TaskBatchSampler:
     same batches.
 
     Tasks are drawn with replacement. A task's windows are uniform over all positions at which a window fits
-    into an episode; an episode shorter than the window gives one padded window. Context transitions are
+    into an episode; an episode shorter than the window gives one padded window. With ``config.padded: true``
+    they are uniform over all transitions, and extend beyond the ends of episodes. Context transitions are
     uniform over all of the task's transitions, with replacement.
 
     Args:
         data: arrays of all tasks.
-        config: T, B, H and K; the published ones by default.
+        config: T, B, H, K and where windows begin; as published by default.
         seeds: the S seeds; each draws its own batches.
         next_observation: context transitions include s'.
-        padded: windows begin anywhere in an episode and may extend beyond its end; else only where they fit.
         device: device of the batches and of the random numbers; by default that of ``data``.
     """
 
@@ -66,7 +66,6 @@ class TaskBatchSampler:
         seeds: Sequence[int] = (0,),
         *,
         next_observation: bool = False,
-        padded: bool = False,
         device: torch.device | None = None,
     ) -> None:
         self.data = data
@@ -78,7 +77,7 @@ class TaskBatchSampler:
         self.tasks = tuple(data.tasks[position] for position in positions)
         self.device = device or data.device
         self._streams = RandomStreams(seeds, self.device)
-        length, horizon = data.episode_length, config.horizon
+        length, horizon, padded = data.episode_length, config.horizon, config.padded is True
         places = length if padded else (length - horizon + 1).clamp_(min=1)
         first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])
         #: [E + 1] number of window positions before each episode.

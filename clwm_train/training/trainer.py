@@ -92,10 +92,9 @@ class Trainer:
         self.learner = learner.to(device)
         self.sampler = TaskBatchSampler(
             data,
-            config.batch,
+            config.sampled,
             record.seeds,
             next_observation=agent.next_observation,
-            padded=config.padded_windows,
             device=device,
         )
         # Always the same contexts, so that the rows of the log are comparable.

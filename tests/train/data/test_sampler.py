@@ -52,8 +52,8 @@ def find(rows: np.ndarray[Any, Any], row: np.ndarray[Any, Any]) -> int:
 def test_batches_are_what_a_slow_reading_of_the_episodes_gives(
     tasks: dict[int, MemoryTask], horizon: int, following: bool, padded: bool, step: int
 ) -> None:
-    config = BatchConfig(tasks=3, windows=4, horizon=horizon, context=5)
-    sampler = TaskBatchSampler(data_of(tasks), config, [1, 2], next_observation=following, padded=padded)
+    config = BatchConfig(tasks=3, windows=4, horizon=horizon, context=5, padded=padded)
+    sampler = TaskBatchSampler(data_of(tasks), config, [1, 2], next_observation=following)
     batch = sampler.batch(step)
     train = sorted(index for index, task in tasks.items() if task.split == "train")
     assert sampler.tasks == tuple(train)
@@ -123,8 +123,8 @@ def test_places_are_uniform() -> None:
 
 def test_every_transition_begins_as_many_padded_windows() -> None:
     data = data_of({0: random_task(0, [5, 2, 1])})
-    config = BatchConfig(tasks=1, windows=30_000, horizon=3, context=1)
-    batch = TaskBatchSampler(data, config, [0], next_observation=False, padded=True).batch(0)
+    config = BatchConfig(tasks=1, windows=30_000, horizon=3, context=1, padded=True)
+    batch = TaskBatchSampler(data, config, [0], next_observation=False).batch(0)
     first = batch.action[0, 0, :, 0]
     shares = [(first == row).all(-1).float().mean().item() for row in data.action]
     np.testing.assert_allclose(shares, 1 / 8, atol=0.015)
@@ -167,12 +167,10 @@ def test_a_store_without_train_tasks_is_refused() -> None:
 @pytest.mark.parametrize("lengths", [[6, 6], [6, 3, 9], [3, 3, 3], [1, 1]])
 def test_quick_ways_give_what_the_general_way_gives(lengths: list[int], padded: bool) -> None:
     data = load_task_data({index: random_task(index, lengths) for index in range(3)})
-    config = BatchConfig(tasks=4, windows=9, horizon=3, context=5)
-    quick = TaskBatchSampler(data, config, [0, 1], padded=padded, next_observation=True)
+    config = BatchConfig(tasks=4, windows=9, horizon=3, context=5, padded=padded)
+    quick = TaskBatchSampler(data, config, [0, 1], next_observation=True)
     assert data.lengths == (min(lengths), max(lengths))
-    general = TaskBatchSampler(
-        replace(data, lengths=(0, 10**9)), config, [0, 1], padded=padded, next_observation=True
-    )
+    general = TaskBatchSampler(replace(data, lengths=(0, 10**9)), config, [0, 1], next_observation=True)
     for step in range(3):
         expected = vars(general.batch(step))
         for name, part in vars(quick.batch(step)).items():

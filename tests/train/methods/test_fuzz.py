@@ -74,10 +74,9 @@ def one_update(config: TrainConfig) -> None:
     learner = Learner(config, agent, data.tasks)
     sampler = TaskBatchSampler(
         data,
-        config.batch,
+        config.sampled,
         [0],
         next_observation=agent.next_observation,
-        padded=config.padded_windows,
     )
     streams, meter = RandomStreams([0]), Meter()
     for step in range(2):
