@@ -8,7 +8,8 @@ terminated. Then the next observation does not matter for learning, and the last
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,13 @@ def flat_episodes(
 def left_out(names: Collection[str], columns: Mapping[str, str], known: Collection[str] = ()) -> set[str]:
     """Those of a source's names that hold nothing that is read."""
     return {plain_text(name) for name in {*names} - {*columns.values()} - {*known}}
+
+
+def unnumbered(files: Sequence[Path]) -> tuple[str, ...]:
+    """What the user should know of files whose array ``task`` does not number tasks; the first is named."""
+    return tuple(
+        f"{file}: its column task holds no whole numbers: the file is read as one task" for file in files[:1]
+    )
 
 
 def remarks(

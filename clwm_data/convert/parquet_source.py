@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.convert.columns import array_of, read_columns, read_table, schema, texts
-from clwm_data.convert.flat import find_columns, flat_episodes, last_observations, left_out, remarks
+from clwm_data.convert.flat import (
+    find_columns,
+    flat_episodes,
+    last_observations,
+    left_out,
+    remarks,
+    unnumbered,
+)
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -80,11 +87,13 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         source = _of_several(name, files, schemas, columns[0], options, tasks)
         return replace(source, remarks=remarks(path, columns, unread))
     indices = task_indices(files, tasks, path)
-    unnumbered = [
-        f"{file}: its column task holds no whole numbers: the file is read as one task"
+    worded = [
+        file
         for file, s, names in zip(files, schemas, columns, strict=True)
         if "task" in s.names and not _names_tasks(s, names)
     ]
+    if worded:
+        unread -= {"task"}
     return Source(
         name=name,
         tasks={
@@ -96,7 +105,7 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options=options,
-        remarks=(*remarks(path, columns, unread), *unnumbered[:1]),
+        remarks=(*remarks(path, columns, unread), *unnumbered(worded)),
     )
 
 

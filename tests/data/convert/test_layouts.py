@@ -147,7 +147,8 @@ def test_numbers_of_tasks_separate_them(write: Any, tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
     done = converted(write(tmp_path / "w", worded), tmp_path / "w")
     assert [(t.task, t.transitions) for t in done.tasks] == [(0, ROWS)]
-    assert done.remarks == [f"{tmp_path}/w/t0.{write.__name__}: not read: task"]
+    told = "its column task holds no whole numbers: the file is read as one task"
+    assert done.remarks == [f"{tmp_path}/w/t0.{write.__name__}: {told}"]
 
 
 @pytest.mark.parametrize("write", [npz, parquet])

@@ -122,7 +122,7 @@ class Numbers:
 
 def test_planning_is_the_algorithm_in_numpy() -> None:
     """Two steps of two lanes of two seeds; the second step starts from the first one's plan."""
-    agent = Agent(small_config("tdmpc2", "tiny"), SEEDS, 2, 2)
+    agent = Agent(small_config("tdmpc2", "tiny", "tdmpc2.bins=101"), SEEDS, 2, 2)
     disturb(agent)
     planner = MPPI(agent, CONFIG)
     episodes = np.array([[5, 6], [7, 8]])
