@@ -68,8 +68,8 @@ def read_yaml(path: Path, others: Iterable[str] = ()) -> YamlDocument:
         meant = f": did you mean {files.get(close[0], close[0])}?" if close else ""
         raise NotFoundError(f"{path}: cannot be read: {error.strerror}{meant}") from error
     except IsADirectoryError as error:
-        inside = sorted(path.glob("*.y*ml"))
-        example = f", such as {inside[0]}" if inside else ""
+        inside = _files_beside(path / "any")
+        example = f", such as {min(inside.values())}" if inside else ""
         raise InvalidInputError(f"{path}: is a folder: name a file in it{example}") from error
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, UnicodeDecodeError) and len(content) > MAX_YAML_BYTES:

@@ -136,15 +136,13 @@ def left_out(names: Collection[str], columns: Mapping[str, str], known: Collecti
     return {plain_text(name) for name in {*names} - {*columns.values()} - {*known}}
 
 
-def unnumbered(files: Sequence[Path]) -> tuple[str, ...]:
-    """What the user should know of files whose array ``task`` does not number tasks; the first is named."""
-    return tuple(
-        f"{file}: its column task holds no whole numbers: the file is read as one task" for file in files[:1]
-    )
-
-
 def remarks(
-    where: object, columns: Collection[Mapping[str, str]], left_out: Collection[str], *, whole: bool = False
+    where: object,
+    columns: Collection[Mapping[str, str]],
+    left_out: Collection[str],
+    *,
+    worded: Sequence[Path] = (),
+    whole: bool = False,
 ) -> tuple[str, ...]:
     """What the user should know of how flat arrays are read.
 
@@ -152,11 +150,13 @@ def remarks(
         where: how to name the source.
         columns: of each of its files.
         left_out: names of what is not read.
+        worded: those of its files whose array ``task`` does not number tasks.
         whole: each group of arrays is an episode.
     """
     lines = []
-    if left_out:
-        names = sorted(left_out)
+    if worded:
+        lines.append(f"{worded[0]}: its column task holds no whole numbers: the file is read as one task")
+    if names := sorted({*left_out} - ({"task"} if worded else set())):
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         lines.append(f"{where}: not read: {', '.join(names[:20])}{more}")
     done = {names["terminated"] for names in columns if "truncated" not in names and "terminated" in names}

@@ -14,14 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.convert.flat import (
-    find_columns,
-    flat_episodes,
-    last_observations,
-    left_out,
-    remarks,
-    unnumbered,
-)
+from clwm_data.convert.flat import find_columns, flat_episodes, last_observations, left_out, remarks
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -139,8 +132,6 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
         for file, header in zip(files, headers, strict=True)
         if "task" in header and not _names_tasks(header)
     ]
-    if worded:
-        unread -= {"task"}
     return Source(
         name=name,
         tasks={
@@ -154,7 +145,7 @@ def npz_source(path: Path | str, tasks: Collection[int] | None = None) -> Source
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options=options,
-        remarks=(*remarks(path, columns, unread), *unnumbered(worded)),
+        remarks=remarks(path, columns, unread, worded=worded),
     )
 
 

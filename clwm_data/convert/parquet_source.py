@@ -17,14 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clwm_data.convert.columns import array_of, read_columns, read_table, schema, texts
-from clwm_data.convert.flat import (
-    find_columns,
-    flat_episodes,
-    last_observations,
-    left_out,
-    remarks,
-    unnumbered,
-)
+from clwm_data.convert.flat import find_columns, flat_episodes, last_observations, left_out, remarks
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -92,8 +85,6 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         for file, s, names in zip(files, schemas, columns, strict=True)
         if "task" in s.names and not _names_tasks(s, names)
     ]
-    if worded:
-        unread -= {"task"}
     return Source(
         name=name,
         tasks={
@@ -105,7 +96,7 @@ def parquet_source(path: Path | str, tasks: Collection[int] | None = None) -> So
         },
         sha256=digest_of({str(index): file for index, file in zip(indices, files, strict=True)}),
         options=options,
-        remarks=(*remarks(path, columns, unread), *unnumbered(worded)),
+        remarks=remarks(path, columns, unread, worded=worded),
     )
 
 

@@ -44,8 +44,8 @@ class BatchConfig(StrictModel):
         horizon: H, steps per window.
         context: K, context transitions per task.
         padded: windows begin anywhere in an episode and may extend beyond its end, as padding without weight;
-            else they lie within one, as published. ``auto``: as :attr:`TrainConfig.sampled` says; without a
-            method, within one.
+            else they lie within one, as published. ``auto``: as :attr:`TrainConfig.resolved_batch` says;
+            without a method, within one.
     """
 
     tasks: Count = 16
@@ -142,12 +142,12 @@ class TrainConfig(StrictModel):
 
     @property
     def transitions_per_update(self) -> int:
-        """Transitions that policy and critics learn from in one update: T x B x H, or T x B."""
+        """Transitions that policy and critics learn from in one update, with padding: T x B x H, or T x B."""
         steps = self.batch.horizon if self.learning.transitions == "all" else 1
         return self.batch.tasks * self.batch.windows * steps
 
     @property
-    def sampled(self) -> BatchConfig:
+    def resolved_batch(self) -> BatchConfig:
         """``batch``, with ``padded: auto`` resolved.
 
         Of windows within an episode, its last step stands in one, those before it in up to H. So windows

@@ -92,7 +92,7 @@ class Trainer:
         self.learner = learner.to(device)
         self.sampler = TaskBatchSampler(
             data,
-            config.sampled,
+            config.resolved_batch,
             record.seeds,
             next_observation=agent.next_observation,
             device=device,

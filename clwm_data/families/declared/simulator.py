@@ -88,9 +88,8 @@ class EnvironmentSimulator(Simulator):
     def _begin(self, lane: int, seed: int) -> None:
         try:
             begun: Any = self._envs[lane].reset(seed=seed)
-            if not (
-                isinstance(begun, tuple) and len(begun) == 2
-            ):  # an array of two numbers would pass for it
+            # An array of two numbers would unpack, too.
+            if not isinstance(begun, tuple) or len(begun) != 2:
                 raise InvalidInputError(
                     f"{self._step(lane, 0)}: reset() gives {shown(begun)}, expected (observation, info), as "
                     "Gymnasium has it"

@@ -74,7 +74,7 @@ def one_update(config: TrainConfig) -> None:
     learner = Learner(config, agent, data.tasks)
     sampler = TaskBatchSampler(
         data,
-        config.sampled,
+        config.resolved_batch,
         [0],
         next_observation=agent.next_observation,
     )
