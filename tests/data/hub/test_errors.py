@@ -172,8 +172,9 @@ def test_a_hub_that_trickles(
     hub: HubServer, published: Repository, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """No byte is late, but the whole would take for ever: metadata, or a file."""
-    # Patched: the connections of the Hub's client are made where no parameter leads.
-    monkeypatch.setattr(pace, "WINDOW_SECONDS", 0.2)
+    # Patched: the connections of the Hub's client are made where no parameter leads. Long enough that a stall
+    # of the machine while the request is sent does not pass for slow sending.
+    monkeypatch.setattr(pace, "WINDOW_SECONDS", 1.0)
     hub.faults.append(Fault("GET", path, times=10**6, trickle=0.02))
     begun = time.monotonic()
     with pytest.raises(UnavailableError, match=r"user/data.*: arrives at less than 1 kB/s: .*it resumes"):
