@@ -85,7 +85,7 @@ since the run itself was not kept; minutes between those are interpolated.
 **Without images.** Earlier checkpoints of ant-dir ship as well, under the name `ant-dir-unturned` (`zoo:
 ant-dir-unturned` in a manifest): up to three policies of one training share the tasks, and none is turned or
 mirrored. The best returns 824 on the mean over tasks instead of 970. `ant-dir-unturned-small` is collected
-with them; [results](results.md#two-datasets-of-ant-dir) say what it makes easier.
+with them; [results](results/ant-dir.md) say what it makes easier.
 
 **Relabelling.** Where tasks differ in the reward alone, half of the transitions (`--relabelled`) reach the
 learner as those of another task, drawn at random, with the reward that the simulator computes for it;

@@ -1,4 +1,4 @@
-"""docs/results.md is what `make results` makes of results/, and says what is missing or outdated."""
+"""The pages of results are what `make results` makes of results/, and say what is missing or outdated."""
 
 from __future__ import annotations
 
@@ -399,7 +399,7 @@ def test_marks_that_nothing_is_made_for_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_committed_page_is_what_make_results_makes() -> None:
+def test_the_committed_pages_are_what_make_results_makes() -> None:
     docs = ROOT / "docs"
     measured = read_all()
     made = make(docs, *measured)

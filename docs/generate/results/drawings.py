@@ -1,4 +1,4 @@
-"""The figures of docs/results.md."""
+"""The figures of the pages of results."""
 
 from __future__ import annotations
 

@@ -18,7 +18,12 @@ from docs.generate.results.record import read_result
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Pages with marks.
-PAGES = (Path("results.md"), Path("lab-notebook.md"), Path("training.md"))
+PAGES = (
+    Path("results.md"),
+    *(Path("results") / name for name in ("reference.md", "spc.md", "tdmpc2.md", "ant-dir.md")),
+    Path("lab-notebook.md"),
+    Path("training.md"),
+)
 FIGURES = Path("figures")
 MARK = re.compile(r"(<!-- results: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOTHING = "*Not measured yet.*"
@@ -73,9 +78,14 @@ def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measur
 
 
 def blocks(
-    benchmark: Measured, formulations: Measured, others: Mapping[str, Measured], figures: Collection[str] = ()
+    benchmark: Measured,
+    formulations: Measured,
+    others: Mapping[str, Measured],
+    figures: Collection[str] = (),
+    page: Path = PAGES[0],
 ) -> dict[str, Callable[[], str]]:
-    """Name of a mark -> what stands there; a figure if it is among those that are made."""
+    """Name of a mark on a page -> what stands there; a figure if it is among those that are made."""
+    pictures = Path(*[".."] * (len(page.parts) - 1)) / FIGURES
     any_measured = bool(benchmark.runs or formulations.runs)
     several = len({method for _, method in formulations.runs}) > 1  # not SPC's of the benchmark alone
     counts = Counter(dataset for dataset, _ in formulations.runs)
@@ -107,7 +117,7 @@ def blocks(
         },
         **{
             name: lambda name=name, title=title: (  # type: ignore[misc]
-                f"![{title}]({FIGURES / name}.svg)" if name in figures else NOTHING
+                f"![{title}]({(pictures / name).as_posix()}.svg)" if name in figures else NOTHING
             )
             for name, title in FIGURE_TITLES.items()
         },
@@ -205,13 +215,18 @@ def make(
 ) -> dict[Path, str]:
     """Path below docs/ -> content of the pages and their figures."""
     charts = dict(drawings.drawings(benchmark, formulations))
-    made_blocks = blocks(benchmark, formulations, others, charts)
-    made = {page: fill((docs / page).read_text(encoding="utf-8"), made_blocks) for page in PAGES}
+    made = {
+        page: fill(
+            (docs / page).read_text(encoding="utf-8"),
+            blocks(benchmark, formulations, others, charts, page),
+        )
+        for page in PAGES
+    }
     return made | {FIGURES / f"{name}.svg": chart.svg() for name, chart in charts.items()}
 
 
 def write(docs: Path, root: Path = ROOT) -> None:
-    """Write the page and its figures; figures that nothing is there for any more are removed."""
+    """Write the pages and their figures; figures that nothing is there for any more are removed."""
     made = make(docs, *read_all(root))
     for name in FIGURE_TITLES:
         if FIGURES / f"{name}.svg" not in made:

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, as Markdown."""
+"""The tables of the pages of results, as Markdown."""
 
 from __future__ import annotations
 
