@@ -7,7 +7,7 @@ import torch
 from clwm_data.errors import UnavailableError
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """A device by name; ``auto`` is a GPU if there is one.
 
     Raises:
@@ -20,6 +20,6 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UnavailableError(
-            f"device {name!r} cannot be used here: {str(error).splitlines()[0]}"
+            f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}"
         ) from error
     return device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from clwm_train.runs.run import (
     describe_run,
     open_run,
 )
+from clwm_train.runs.same_data import check_same_data
 from clwm_train.settings import Execution
 from clwm_train.training.train import train_run
 from clwm_train.training.trainer import UpdateCallback
@@ -42,8 +44,8 @@ Overrides = Mapping[str, Any] | Sequence[str]
 
 def train(
     store: Store | str | Path,
-    method: str = "spc",
-    preset: str = "tiny",
+    method: str | Path = "spc",
+    preset: str | Path = "tiny",
     *,
     seeds: int | Sequence[int] = 0,
     overrides: Overrides = (),
@@ -89,8 +91,8 @@ def train(
     """
     request = TrainingRequest(
         open_store(store),
-        method,
-        preset,
+        os.fspath(method),
+        os.fspath(preset),
         seed_numbers(seeds),
         override_texts(overrides),
         name,
@@ -100,7 +102,10 @@ def train(
     run = new
     if resume and (new.path / RECORD).exists():
         run = open_run(new.path)
+        check_same_data(run, request.store)
         changed = differences(run, new)
+        if name is not None and name != run.label:
+            changed.append(f"name {run.label}, not {name}")
         if changed:
             raise ConflictError(f"{run.path}: was begun with {changed[0]}: it cannot be resumed with that")
         run = request.resumed(run)
@@ -211,11 +216,18 @@ def override_texts(overrides: Overrides) -> tuple[str, ...]:
     """Overrides as ``--set`` takes them.
 
     Raises:
-        InvalidInputError: a value is none that a configuration can hold.
+        InvalidInputError: a value is none that a configuration can hold, or there are no texts.
     """
     if isinstance(overrides, Mapping):
         return tuple(f"{key}={_value_text(key, value)}" for key, value in overrides.items())
-    return (overrides,) if isinstance(overrides, str) else tuple(overrides)
+    texts = [overrides] if isinstance(overrides, str) or not isinstance(overrides, Iterable) else [*overrides]
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidInputError(
+                f"overrides: {shown(text)}: expected keys and their values, {{'steps': 2000}}, or texts, "
+                "['steps=2000']"
+            )
+    return tuple(texts)
 
 
 def _value_text(key: str, value: object) -> str:

@@ -132,11 +132,11 @@ class AdaptedPolicy:
 
         Args:
             observation: in the environment's scale.
-            noise: [noise_size] or [n, noise_size], standard normal, for actions that the policy draws;
-                ``None``: its mode.
+            noise: [noise_size] (the same for all) or [n, noise_size], standard normal, for actions that the
+                policy draws; ``None``: its mode.
 
         Raises:
-            InvalidInputError: observations have another size, or are not finite.
+            InvalidInputError: observations or noise have another size, or are not finite.
         """
         agent = self._agent
         rows = self._rows("observation", observation, agent.observation_size)
@@ -145,7 +145,13 @@ class AdaptedPolicy:
         drawn = None
         if noise is not None:
             size = agent.policy.noise_size
-            drawn = self._rows("noise", noise, size).reshape(1, -1, size).expand(len(agent.seeds), -1, -1)
+            drawn = self._rows("noise", noise, size)
+            if drawn.dim() > 1 and drawn.shape[:-1] != rows.shape[:-1]:  # one draw may serve all
+                raise InvalidInputError(
+                    f"noise: has the shape {list(drawn.shape)}, but observation {list(rows.shape)}: their "
+                    "lengths must be the same"
+                )
+            drawn = drawn.reshape(1, -1, size).expand(len(agent.seeds), spread.shape[1], -1)
         action = agent.act(spread, z.unsqueeze(1).expand(-1, spread.shape[1], -1), drawn)[self._row]
         actions: Floats = action.cpu().numpy()
         return actions.reshape(*rows.shape[:-1], agent.action_size)
@@ -211,7 +217,7 @@ class AdaptedPolicy:
         """[..., size] float32 on the agent's device, or [...] if ``size`` is ``None``."""
         try:
             array = np.ascontiguousarray(value, np.float32)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with a gradient
             raise InvalidInputError(f"{name}: is not an array of numbers: {error}") from error
         inner = array.shape if size is None else array.shape[:-1]
         if len(inner) > 1 or (size is not None and array.shape[-1:] != (size,)):
@@ -231,5 +237,8 @@ def _episodes(transitions: Transitions) -> Sequence[Episode]:
         return list(transitions.load())
     episodes = list(transitions) if isinstance(transitions, Iterable) else [transitions]
     if not all(isinstance(episode, Episode) for episode in episodes):
-        raise InvalidInputError("transitions: give a task's arrays, episodes, or a stored task")
+        raise InvalidInputError(
+            "transitions: give a task's arrays, episodes, or a stored task; arrays of your own take "
+            "adapt().observe(observation, action, reward, next_observation)"
+        )
     return episodes

@@ -32,7 +32,8 @@ from clwm_train.analysis.results import (
 )
 from clwm_train.data.mapped import read_task_data
 from clwm_train.data.task_data import TaskData
-from clwm_train.runs.checkpoint import checkpoint_name, latest_checkpoint, read_record
+from clwm_train.execution import pick_device
+from clwm_train.runs.checkpoint import checkpoint_name, choose_checkpoint, read_record
 from clwm_train.runs.loading import load_agent, run_at
 from clwm_train.runs.run import Run
 from clwm_train.runs.same_data import check_same_data
@@ -46,7 +47,7 @@ def analyse(
     settings: AnalysisSettings = DEFAULT_ANALYSIS,
     *,
     parts: Sequence[Part] = PARTS,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | int | None = None,
     device: torch.device | str = "cpu",
     warn: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
@@ -58,8 +59,8 @@ def analyse(
         store: the data that it was trained on, or its path.
         settings: settings of the analysis; the same settings give the same analysis.
         parts: parts of the analysis.
-        checkpoint: a checkpoint of the run; the latest by default.
-        device: device to compute on.
+        checkpoint: see :func:`~clwm_train.runs.checkpoint.choose_checkpoint`; the latest by default.
+        device: device to compute on; ``auto``: a GPU if there is one.
         warn: called with a message about what is left out.
         on_progress: called with the number of pieces of work done and their total.
 
@@ -74,7 +75,7 @@ def analyse(
         if name not in PARTS:
             hint = suggestion(name, PARTS, f"there are {', '.join(PARTS)}")
             raise InvalidInputError(f"an analysis has no part {name!r}: {hint}")
-    folder = checkpoint or latest_checkpoint(run.checkpoints)
+    folder, device = choose_checkpoint(run.checkpoints, checkpoint), pick_device(device)
     agent = load_agent(run, checkpoint=folder, device=device)
     data = read_task_data(store, run.config.data, device=device)
     family = _comparable_family(run, store)

@@ -15,7 +15,7 @@ from clwm_train.evaluation.protocols import SILENT, Callbacks, add_normalised, e
 from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
 from clwm_train.out_of_memory import memory_errors
-from clwm_train.runs.checkpoint import latest_checkpoint, read_record
+from clwm_train.runs.checkpoint import choose_checkpoint, read_record
 from clwm_train.runs.loading import load_agent, run_at
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_EVALUATION, DEFAULT_EXECUTION, EvaluationSettings, Execution
@@ -31,7 +31,7 @@ def evaluate_run(
     *,
     env: MakeEnvironment | None = None,
     references: References | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | int | None = None,
     execution: Execution = DEFAULT_EXECUTION,
     callbacks: Callbacks = SILENT,
 ) -> Evaluation:
@@ -45,7 +45,7 @@ def evaluate_run(
             family; its name becomes a part of the settings.
         references: task -> mean returns of random actions and of the expert, for normalised returns; by
             default those that the store or clwm has.
-        checkpoint: a checkpoint of the run; the latest by default.
+        checkpoint: see :func:`~clwm_train.runs.checkpoint.choose_checkpoint`; the latest by default.
         execution: device to compute on, and threads of the simulator (one by default).
         callbacks: functions that are called as it proceeds.
 
@@ -54,6 +54,7 @@ def evaluate_run(
         ClwmError: the run has no checkpoint, or it is damaged.
     """
     run, store = run_at(run), open_store(store)
+    folder = choose_checkpoint(run.checkpoints, checkpoint)
     if store.family != run.record.family:
         raise InvalidInputError(
             f"{store.path}: holds tasks of {store.family}, {run.path} was trained on {run.record.family}: "
@@ -71,7 +72,6 @@ def evaluate_run(
             f"{store.path}: holds other data (sha256 {digests[0][:12]}) than {run.path} was trained on "
             f"({digests[1][:12]}): few-shot contexts come from what it holds now"
         )
-    folder = checkpoint or latest_checkpoint(run.checkpoints)
     with memory_errors(run.path, REMEDY):
         agent = load_agent(run, checkpoint=folder, device=pick_device(execution.device))
         results = evaluate(

@@ -138,5 +138,8 @@ def make_task_inference(
             return NoContext(config.dim)
         case "parameters":
             if parameters is None or not parameters.shape[1]:
-                raise InvalidInputError("context.source: parameters: there are no task parameters to tell")
+                raise InvalidInputError(
+                    "context.source: parameters: there are no task parameters to tell that vary between the "
+                    "tasks: choose another method"
+                )
             return TaskParameters(parameters, config.octaves)

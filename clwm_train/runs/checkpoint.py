@@ -103,12 +103,12 @@ def latest_checkpoint(folder: Path) -> Path:
     return checkpoints[-1]
 
 
-def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
+def choose_checkpoint(folder: Path, choice: str | Path | int | None) -> Path:
     """A chosen checkpoint of a run, or the newest.
 
     Args:
         folder: folder of the run's checkpoints.
-        choice: name (``step-000004000``), updates (``4000``) or path of a checkpoint in ``folder``; ``best``;
+        choice: name (``step-000004000``), updates (4000) or path of a checkpoint in ``folder``; ``best``;
             ``None``: the newest.
 
     Raises:
@@ -118,7 +118,8 @@ def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
     """
     if choice is None:
         return latest_checkpoint(folder)
-    name = f"step-{int(str(choice)):09d}" if re.fullmatch(r"[0-9]{1,18}", str(choice)) else choice
+    choice = str(choice)
+    name = f"step-{int(choice):09d}" if re.fullmatch(r"[0-9]{1,18}", choice) else choice
     for path in (folder / name, Path(choice)):
         if (path / INDEX).is_file():
             if path.resolve().parent != folder.resolve():
@@ -131,7 +132,7 @@ def choose_checkpoint(folder: Path, choice: str | Path | None) -> Path:
     if damaged is not None:
         raise DamagedDataError(f"{damaged}: has no {INDEX}: {_remedy(damaged)}")
     known = [path.name for path in paths]
-    hint = suggestion(str(choice), known)
+    hint = suggestion(choice, known)
     raise NotFoundError(
         f"{choice}: no such checkpoint of {folder.parent}; it has {', '.join(known) or 'none'}"
         f"{f': {hint}' if hint else ''}"

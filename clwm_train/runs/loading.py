@@ -9,6 +9,7 @@ import torch
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import is_family
 from clwm_train.acting.adaptive import AdaptiveAgent
+from clwm_train.execution import pick_device
 from clwm_train.runs.checkpoint import (
     AGENT,
     check_shapes,
@@ -22,21 +23,22 @@ from clwm_train.runs.run import Run, open_run
 
 
 def load_agent(
-    run: Run | str | Path, *, checkpoint: str | Path | None = None, device: torch.device | str = "cpu"
+    run: Run | str | Path, *, checkpoint: str | Path | int | None = None, device: torch.device | str = "cpu"
 ) -> AdaptiveAgent:
     """The agent of a run's checkpoint.
 
     Args:
         run: the run, the path of its folder, or ``user/repo[@revision]`` on the Hub.
         checkpoint: see :func:`~clwm_train.runs.checkpoint.choose_checkpoint`; the latest by default.
-        device: device of the agent.
+        device: device of the agent; ``auto``: a GPU if there is one.
 
     Raises:
         NotFoundError: there is no such run or checkpoint.
         DamagedDataError: the checkpoint is damaged.
         InvalidInputError: the checkpoint does not fit the run's configuration, or is another run's.
+        UnavailableError: the device cannot be used here.
     """
-    run = run_at(run)
+    run, device = run_at(run), pick_device(device)
     folder = choose_checkpoint(run.checkpoints, checkpoint)
     record = run.record
     read_record(folder, run)

@@ -55,6 +55,8 @@ def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in TRACKERS:
             hint = suggestion(name, TRACKERS, f"there are {', '.join(TRACKERS)}")
+            if name == "none":
+                hint = "for none at all, `--track none` stands alone (in Python: track=())"
             raise InvalidInputError(f"no tracker is called {name!r}: {hint}")
         require(*TRACKERS[name], f"tracking with {name}")
     return tuple(dict.fromkeys(names))

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clwm_data.errors import ConflictError, InvalidInputError
+import clwm_data
+from clwm_data.errors import ConflictError, InvalidInputError, UnavailableError
 from clwm_data.opening import open_store
 from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import load_task_data
@@ -21,6 +22,8 @@ CPU = Execution(device="cpu")
 
 
 def test_it_trains_resumes_and_refuses_another_configuration(store_path: Path, tmp_path: Path) -> None:
+    other_path = tmp_path / "other.zarr"
+    clwm_data.select(store_path, other_path, splits="train")
     overrides = dict(text.split("=") for text in SMALL[:4])
     small = {key: int(value) for key, value in overrides.items()} | {"iql.hidden": [8], "log_every": 2}
     done: list[int] = []
@@ -34,10 +37,16 @@ def test_it_trains_resumes_and_refuses_another_configuration(store_path: Path, t
     )
     assert done == [1, 2, 3]
     assert run.label == "spc batch.context=5 batch.horizon=3 batch.tasks=4 batch.windows=3 iql.hidden=[8]"
-    assert load_agent(run.path).seeds == (3, 4)
+    assert load_agent(run.path, checkpoint=3, device="auto").seeds == (3, 4)
+    with pytest.raises(UnavailableError, match="device 'gpu' cannot be used here"):
+        load_agent(run.path, device="gpu")
     with pytest.raises(ConflictError, match="a run is there already"):
         train(store_path, seeds=(3, 4), overrides={**small, "steps": 3}, out=run.path, execution=CPU)
     again = {"seeds": (3, 4), "out": run.path, "execution": CPU, "resume": True}
+    with pytest.raises(ConflictError, match=r"was begun with name spc .*, not other"):
+        train(store_path, name="other", overrides=small, **again)
+    with pytest.raises(ConflictError, match=r"began with other data than .* restore the data"):
+        train(other_path, overrides=small, **again)
     with pytest.raises(ConflictError, match=r"was begun with iql.hidden \(8,\), not \(9,\)"):
         train(store_path, overrides={**small, "iql.hidden": [9]}, **again)
     train(store_path, overrides={**small, "steps": 5}, **again)
@@ -77,3 +86,15 @@ def test_overrides_may_be_numbers_of_numpy() -> None:
     assert override_texts("steps=3") == ("steps=3",)
     with pytest.raises(InvalidInputError, match=r"overrides: steps: .*expected a number, a text"):
         override_texts({"steps": {3}})
+    for wrong in ([("steps", 3)], 3, None):
+        with pytest.raises(InvalidInputError, match=r"overrides: .*expected keys and their values"):
+            override_texts(wrong)  # type: ignore[arg-type]
+
+
+def test_methods_and_presets_may_be_paths(store_path: Path, tmp_path: Path) -> None:
+    method, preset = tmp_path / "mine.yaml", tmp_path / "quick.yaml"
+    method.write_text("extends: no-context\n")
+    preset.write_text("extends: tiny\nbatch: {tasks: 2, windows: 2}\nsteps: 1\n")
+    run = train(store_path, method, preset, out=tmp_path / "run", execution=CPU, track=())
+    assert (run.record.method, run.record.preset, run.label) == (str(method), str(preset), "mine")
+    assert train(store_path, method, preset, out=run.path, execution=CPU, resume=True).record == run.record

@@ -97,6 +97,9 @@ def test_one_observation_or_a_batch(agent: AdaptiveAgent) -> None:
         assert one.shape == (2,)
         np.testing.assert_allclose(one, action, rtol=1e-4, atol=1e-6)
     assert agent.adapt().z.tolist() == [0.0, 0.0, 0.0]
+    drawn = policy.act(batch, noise=[0.5, -0.5])  # one draw for all of them
+    np.testing.assert_array_equal(drawn, policy.act(batch, noise=[[0.5, -0.5]] * 5))
+    assert not np.array_equal(drawn, actions)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +115,13 @@ def test_one_observation_or_a_batch(agent: AdaptiveAgent) -> None:
         (lambda agent: agent.adapt().act([1.0]), r"observation: has the shape \[1\]"),
         (lambda agent: agent.adapt().act(np.zeros((2, 2, 2))), r"\[2, 2, 2\]"),
         (lambda agent: agent.adapt().act([np.nan, 0.0]), "observation: holds a value that is not finite"),
+        (
+            lambda agent: agent.adapt().act(torch.zeros(2, requires_grad=True)),
+            "observation: is not an array of numbers: .*requires grad",
+        ),
+        (lambda agent: agent.adapt().act(np.zeros((4, 2)), noise=np.zeros((3, 2))), r"noise: .*\[3, 2\]"),
+        (lambda agent: agent.adapt().act(np.zeros(2), noise=np.zeros((3, 2))), r"noise: .*\[3, 2\]"),
+        (lambda agent: agent.adapt((np.zeros((2, 2)), np.zeros(1))), r"arrays of your own take adapt\(\)"),
         (lambda agent: agent.adapt().act("left"), "observation: is not an array of numbers"),
         (lambda agent: agent.adapt(3), "give a task's arrays, episodes"),
         (

@@ -222,7 +222,8 @@ def test_analysis_is_deterministic_kept_and_merged(trained: Run) -> None:
     store = open_store(Path(trained.record.store))
     settings = AnalysisSettings(contexts=4, context_size=8, horizon=5)
     probe = analyse(trained, store, settings, parts=["probe"])
-    assert probe == analyse(trained.path, str(store.path), settings, parts=["probe"])
+    step = str(probe.step)
+    assert probe == analyse(trained.path, str(store.path), settings, parts=["probe"], checkpoint=step)
     assert probe.seeds[0] != probe.seeds[1]
     assert probe.seeds[0].probe is not None
     assert set(probe.seeds[0].probe["id"]) == {"angle", "goal[0]", "goal[1]"}

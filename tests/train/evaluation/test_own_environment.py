@@ -39,7 +39,7 @@ def test_every_task_is_acted_in_as_long_as_the_data(trained: tuple[Run, Store]) 
     for result in evaluation.plain_results()[0].values():
         assert result["id"]["tasks"] == {"9": 6 * 1.5, "12": 6 * 2.5}
         assert "normalised_mean" not in result["id"]
-    named = evaluate_run(run, store, SETTINGS.model_copy(update={"env": MADE}))
+    named = evaluate_run(run, store, SETTINGS.model_copy(update={"env": MADE}), checkpoint="8")
     assert named == evaluation
     spread = evaluate_run(run, store, SETTINGS, env=make, execution=Execution(threads=2))
     assert spread == evaluation

@@ -150,7 +150,7 @@ def test_a_checkpoint_is_found_by_what_people_call_it(tmp_path: Path) -> None:
     assert list_checkpoints(folder) == [first, last]
     assert choose_checkpoint(folder, None) == last
     assert choose_checkpoint(folder, "best") == best
-    for text in ("4", "step-000000004", first, str(first)):
+    for text in (4, "4", "step-000000004", first, str(first)):
         assert choose_checkpoint(folder, text) == first
     with pytest.raises(NotFoundError, match=r"it has step-000000004, step-000000008, best$"):
         choose_checkpoint(folder, "nope")

@@ -143,6 +143,8 @@ def test_a_failing_tracker_gives_a_line_and_the_run_is_the_same(
 def test_names_of_trackers(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInputError, match=r"no tracker is called 'wandbb': did you mean wandb\?"):
         train(collected, overrides=SMALL, out=tmp_path / "run", track="wandbb")
+    with pytest.raises(InvalidInputError, match=r"stands alone \(in Python: track=\(\)\)"):
+        train(collected, overrides=SMALL, out=tmp_path / "run", track="none")
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     with pytest.raises(UnavailableError, match=r'needs the package wandb: pip install "clwm\[wandb\]"'):
         train(collected, overrides=SMALL, out=tmp_path / "run", track="wandb")
