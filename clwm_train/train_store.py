@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +30,7 @@ from clwm_train.runs.run import (
     open_run,
 )
 from clwm_train.runs.same_data import check_same_data
+from clwm_train.seeds import seed_numbers
 from clwm_train.settings import Execution
 from clwm_train.training.train import train_run
 from clwm_train.training.trainer import UpdateCallback
@@ -187,24 +187,6 @@ class TrainingRequest:
         named = [text for text in self.overrides if changed_part(text) in RESUMABLE_KEYS]
         defaults = {key: TrainConfig.model_fields[key].default for key in map(changed_part, named)}
         return replace(run, config=overridden(run.config.model_copy(update=defaults), named))
-
-
-def seed_numbers(seeds: int | Iterable[int]) -> tuple[int, ...]:
-    """One seed, or several, as whole numbers of any kind.
-
-    Raises:
-        InvalidInputError: something else, or a seed is named twice: the two would count as independent.
-    """
-    several = seeds if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [seeds]
-    try:
-        numbers = tuple(map(operator.index, several))
-    except TypeError as error:
-        raise InvalidInputError(
-            f"seeds: expected a whole number, or several such as [0, 1, 2], not {shown(seeds)}"
-        ) from error
-    if len({*numbers}) < len(numbers):
-        raise InvalidInputError(f"seeds: {max(numbers, key=numbers.count)} is named twice")
-    return numbers
 
 
 def changed_part(override: str) -> str:

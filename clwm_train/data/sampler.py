@@ -14,6 +14,7 @@ from clwm_data.errors import InvalidInputError
 from clwm_train.config import BatchConfig
 from clwm_train.data.task_data import TaskData, gather
 from clwm_train.kernels.streams import Purpose, RandomStreams, Streams
+from clwm_train.seeds import seed_numbers
 
 #: A NumPy array on CPU, where an operation on few numbers takes a third of torch's time; elsewhere a tensor.
 Numbers: TypeAlias = Any
@@ -54,7 +55,7 @@ class TaskBatchSampler:
     Args:
         data: arrays of all tasks.
         config: T, B, H, K and where windows begin; as published by default.
-        seeds: the S seeds; each draws its own batches.
+        seeds: the S seeds, or one; each draws its own batches.
         next_observation: context transitions include s'.
         device: device of the batches and of the random numbers; by default that of ``data``.
     """
@@ -63,7 +64,7 @@ class TaskBatchSampler:
         self,
         data: TaskData,
         config: BatchConfig | None = None,
-        seeds: Sequence[int] = (0,),
+        seeds: int | Sequence[int] = 0,
         *,
         next_observation: bool = False,
         device: torch.device | None = None,
@@ -76,7 +77,7 @@ class TaskBatchSampler:
             raise InvalidInputError("there is no train task to draw batches from")
         self.tasks = tuple(data.tasks[position] for position in positions)
         self.device = device or data.device
-        self._streams = RandomStreams(seeds, self.device)
+        self._streams = RandomStreams(seed_numbers(seeds), self.device)
         length, horizon, padded = data.episode_length, config.horizon, config.padded is True
         places = length if padded else (length - horizon + 1).clamp_(min=1)
         first_place = torch.cat([places.new_zeros(1), places.cumsum(0)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_data.families import SPLITS, Split
+from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_data.store.arrays import TaskArrays
 from clwm_train.config import DataConfig
@@ -114,7 +116,7 @@ def gather(array: Tensor, index: Tensor) -> Tensor:
 
 
 def load_task_data(
-    tasks: Mapping[int, DataTask] | Store,
+    tasks: Mapping[int, DataTask] | Store | str | Path,
     config: DataConfig | None = None,
     *,
     name: str = "the store",
@@ -123,7 +125,8 @@ def load_task_data(
     """Read all tasks of a store.
 
     Args:
-        tasks: a store, or some of its tasks by their index in the family.
+        tasks: a store, also anything that ``open_store`` takes, or some of its tasks by their index in the
+            family.
         config: scaling, fitted to the train tasks; none unless given.
         name: the store's, for messages.
         device: where to put the arrays.
@@ -132,6 +135,8 @@ def load_task_data(
         InvalidInputError: no train task.
         DamagedDataError: a task without transitions, or whose data is damaged.
     """
+    if isinstance(tasks, str | Path):
+        tasks = open_store(tasks)
     if isinstance(tasks, Store):
         name, tasks = str(tasks.path), tasks.tasks
     config = config or DataConfig()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import clwm_data
 from clwm_data.errors import ConflictError, InvalidInputError, UnavailableError
@@ -14,8 +15,9 @@ from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import load_task_data
 from clwm_train.runs.checkpoint import latest_checkpoint, read_record
 from clwm_train.runs.loading import load_agent
+from clwm_train.seeds import seed_numbers
 from clwm_train.settings import Execution
-from clwm_train.train_store import TrainingRequest, override_texts, seed_numbers, train
+from clwm_train.train_store import TrainingRequest, override_texts, train
 from tests.train.helpers import SMALL
 
 CPU = Execution(device="cpu")
@@ -61,7 +63,13 @@ def test_what_cannot_start_leaves_nothing(store_path: Path, tmp_path: Path) -> N
 
 def test_batches_in_two_lines(store_path: Path) -> None:
     sampler = TaskBatchSampler(load_task_data(open_store(store_path)))
-    assert sampler.batch(0).action.shape == (1, 16, 64, 5, 2)
+    batch = sampler.batch(0)
+    assert batch.action.shape == (1, 16, 64, 5, 2)
+    from_path = TaskBatchSampler(load_task_data(str(store_path)), seeds=3).batch(0)
+    assert from_path.action.shape == batch.action.shape
+    assert not torch.equal(from_path.action, batch.action), "another seed"
+    with pytest.raises(InvalidInputError, match=r"seeds: expected at least one, of 0 or more, not a list \(0 items\)"):
+        TaskBatchSampler(sampler.data, seeds=[])
 
 
 def test_seeds_are_whole_numbers_of_any_kind_each_named_once() -> None:
@@ -70,6 +78,8 @@ def test_seeds_are_whole_numbers_of_any_kind_each_named_once() -> None:
     assert seed_numbers(range(2)) == seed_numbers(np.arange(2)) == (0, 1)
     with pytest.raises(InvalidInputError, match="seeds: 4 is named twice"):
         seed_numbers([1, 4, 4])
+    with pytest.raises(InvalidInputError, match="seeds: expected at least one, of 0 or more, not -1"):
+        seed_numbers(-1)
     for wrong in ("0-2", 1.5, [0.5], None):
         with pytest.raises(InvalidInputError, match="seeds: expected a whole number, or several"):
             seed_numbers(wrong)  # type: ignore[arg-type]

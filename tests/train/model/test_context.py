@@ -117,7 +117,7 @@ def test_an_oracle_infers_nothing_and_must_be_told() -> None:
     agent = Agent(config, [0], 2, 2, FAMILY.conditioning.vectors)
     with pytest.raises(InvalidInputError, match="told the parameters of its task"):
         agent.context_encoder(torch.zeros(1, 3, 5))
-    with pytest.raises(InvalidInputError, match="no task parameters to tell.*another method"):
+    with pytest.raises(InvalidInputError, match=r"no task parameters to tell.*another method"):
         Agent(config, [0], 2, 2)
 
 
