@@ -377,7 +377,9 @@ def _refuse_other_configuration(
         what, mend = f"other values than {files[0]} and --set give now", f"drop {files[0]} to resume it"
     elif learned:
         config = overridden(run.config, learned)
-        what, mend = "other --set values", "drop --set to resume it"
+        named = {changed_part(text) for text in learned}
+        options = "--precision" if named == {"precision"} and ctx.params["precision"] else "--set"
+        what, mend = f"other {options} values", f"drop {options} to resume it"
     else:
         return
     if changed := differences(run, replace(run, config=resolve_for(run.task_family, config))):

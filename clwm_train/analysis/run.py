@@ -34,7 +34,8 @@ from clwm_train.data.mapped import read_task_data
 from clwm_train.data.task_data import TaskData
 from clwm_train.execution import pick_device
 from clwm_train.runs.checkpoint import checkpoint_name, choose_checkpoint, read_record
-from clwm_train.runs.loading import load_agent, run_at
+from clwm_train.runs.finding import run_at
+from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run
 from clwm_train.runs.same_data import check_same_data
 from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings

@@ -21,6 +21,7 @@ from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
 from clwm_train.evaluation.protocols import Results
 from clwm_train.runs.checkpoint import BEST, checkpoint_name
+from clwm_train.runs.finding import run_at
 from clwm_train.runs.run import Run
 from clwm_train.settings import (
     DEFAULT_EVALUATION,
@@ -161,8 +162,12 @@ class Evaluation(StrictModel):
         ]
 
 
-def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
-    """Store an evaluation in the run's folder, in place of one of the same checkpoint, settings and data.
+def save_evaluation(run: Run | str | Path, evaluation: Evaluation) -> Path:
+    """Store an evaluation in the folder of a run, in place of one of the same checkpoint, settings and data.
+
+    Args:
+        run: the run, or the path of its folder.
+        evaluation: the evaluation.
 
     Returns:
         the file.
@@ -170,7 +175,7 @@ def save_evaluation(run: Run, evaluation: Evaluation) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    file = run.path / EVALUATIONS / evaluation.name
+    file = run_at(run).path / EVALUATIONS / evaluation.name
     file.parent.mkdir(exist_ok=True)
     with replacing(file) as temporary:
         temporary.write_text(evaluation_text(evaluation), encoding="utf-8", newline="\n")
@@ -186,12 +191,16 @@ def evaluation_text(evaluation: Evaluation) -> str:
     return json.dumps(evaluation.model_dump(mode="json", exclude_none=True), indent=1, allow_nan=False)
 
 
-def read_evaluations(run: Run) -> list[Evaluation]:
+def read_evaluations(run: Run | str | Path) -> list[Evaluation]:
     """All evaluations in the run's folder: the latest checkpoint first, then the published settings first.
+
+    Args:
+        run: the run, or the path of its folder.
 
     Raises:
         DamagedDataError: a file is damaged.
     """
+    run = run_at(run)
     kept = [_read(run.path / name, run) for name in EARLIER if (run.path / name).is_file()]
     kept += [_read(file, run) for file in sorted((run.path / EVALUATIONS).glob("*.json"))]
     named = {evaluation.name: evaluation for evaluation in kept}

@@ -16,7 +16,8 @@ from clwm_train.evaluation.results import Evaluation
 from clwm_train.execution import pick_device
 from clwm_train.out_of_memory import memory_errors
 from clwm_train.runs.checkpoint import choose_checkpoint, read_record
-from clwm_train.runs.loading import load_agent, run_at
+from clwm_train.runs.finding import run_at
+from clwm_train.runs.loading import load_agent
 from clwm_train.runs.run import Run
 from clwm_train.settings import DEFAULT_EVALUATION, DEFAULT_EXECUTION, EvaluationSettings, Execution
 

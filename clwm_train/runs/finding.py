@@ -13,7 +13,7 @@ from clwm_data.opening import RUNS, explaining_hub_errors, is_meant_as_path
 from clwm_data.paths import real_path
 from clwm_data.suggestions import suggestion
 from clwm_train.runs.lock import run_lock
-from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD
+from clwm_train.runs.run import CHECKPOINTS, CONFIG, RECORD, Run, open_run
 
 #: The files of a published run; nothing else is downloaded. (Importing these names would import torch.)
 NEEDED_FILES = (CONFIG, RECORD)
@@ -73,6 +73,15 @@ def locate_run(text: str | Path, folder: Path | None = None) -> Path | HubRefere
     if folder is None and (RUNS / path.name / RECORD).is_file():
         hint = f"did you mean {(RUNS / path.name).as_posix()}?"
     raise NotFoundError(f"{text}: run does not exist: {hint}")
+
+
+def run_at(run: Run | str | Path) -> Run:
+    """A run, or the one at a path, or at ``user/repo[@revision]`` on the Hub.
+
+    Raises:
+        NotFoundError: there is no run.
+    """
+    return run if isinstance(run, Run) else open_run(find_run(run))
 
 
 def pull_run(reference: HubReference, out: Path) -> str:

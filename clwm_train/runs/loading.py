@@ -18,8 +18,8 @@ from clwm_train.runs.checkpoint import (
     read_record,
     read_tensors,
 )
-from clwm_train.runs.finding import find_run
-from clwm_train.runs.run import Run, open_run
+from clwm_train.runs.finding import run_at
+from clwm_train.runs.run import Run
 
 
 def load_agent(
@@ -60,15 +60,6 @@ def load_agent(
     load_module(agent, state, folder / AGENT)
     agent.discrete = _discrete(run)
     return agent.to(device).eval()
-
-
-def run_at(run: Run | str | Path) -> Run:
-    """A run, or the one at a path, or at ``user/repo[@revision]`` on the Hub.
-
-    Raises:
-        NotFoundError: there is no run.
-    """
-    return run if isinstance(run, Run) else open_run(find_run(run))
 
 
 def _discrete(run: Run) -> bool:

@@ -97,6 +97,11 @@ def test_a_run_that_is_done_has_not_learned_from_other_data(
     [
         ("--method", "focal", "was begun with --method spc: drop --method focal"),
         ("--seed", "5", "was begun with --seed 0: drop --seed 5"),
+        (
+            "--precision",
+            "bf16",
+            "begun with other --precision values (precision fp32, not bf16): drop --prec",
+        ),
         ("--set", "batch.tasks=9", "was begun with other --set values (batch.tasks 4, not 9): drop --set"),
     ],
 )

@@ -68,7 +68,9 @@ def test_batches_in_two_lines(store_path: Path) -> None:
     from_path = TaskBatchSampler(load_task_data(str(store_path)), seeds=3).batch(0)
     assert from_path.action.shape == batch.action.shape
     assert not torch.equal(from_path.action, batch.action), "another seed"
-    with pytest.raises(InvalidInputError, match=r"seeds: expected at least one, of 0 or more, not a list \(0 items\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"seeds: expected at least one, of 0 or more, not a list \(0 items\)"
+    ):
         TaskBatchSampler(sampler.data, seeds=[])
 
 
