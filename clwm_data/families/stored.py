@@ -75,6 +75,9 @@ class FamilyDescription(StrictModel):
 class StoredFamily(TaskFamily):
     """The tasks of a store whose family is not installed here. Their indices may have gaps.
 
+    Attributes:
+        left_out: parameters that tasks do not share, as a number or as so many in a vector; its tasks lack them.
+
     Args:
         name: name of the family.
         observation_size: entries of an observation.
@@ -103,7 +106,12 @@ class StoredFamily(TaskFamily):
         self.discrete = description.discrete
         self._longest = longest
         tasks = [Task(task.index, task.split, with_tuples(task.parameters)) for task in description.tasks]
-        self._tasks = {task.index: task for task in _comparable(tasks)}
+        shared = _shared_parameters(tasks)
+        self.left_out = tuple(sorted({name for task in tasks for name in task.parameters} - {*shared}))
+        self._tasks = {
+            task.index: Task(task.index, task.split, {name: task.parameters[name] for name in shared})
+            for task in tasks
+        }
 
     @cached_property
     def horizon(self) -> int:  # type: ignore[override]
@@ -179,12 +187,11 @@ def _nothing_to_act_in(name: str) -> str:
     )
 
 
-def _comparable(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks with the parameters that all of them name: as a number, or as so many in a vector."""
+def _shared_parameters(tasks: Sequence[Task]) -> list[str]:
+    """The parameters that all tasks name: as a number, or as so many in a vector."""
     kinds = [{name: [*flattened({name: value})] for name, value in t.parameters.items()} for t in tasks]
-    shared = [
+    return [
         name
         for name in (kinds[0] if kinds else ())
         if all(kind.get(name) == kinds[0][name] for kind in kinds)
     ]
-    return [Task(t.index, t.split, {name: t.parameters[name] for name in shared}) for t in tasks]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clwm_data.errors import DivergedError, InvalidInputError, NotFoundError, UnavailableError
+from clwm_data.families.stored import StoredFamily
 from clwm_train.data.sampler import TaskBatchSampler
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import RandomStreams
@@ -85,6 +86,10 @@ class Trainer:
             raise InvalidInputError(f"{run.path}: is evaluated while training, but no evaluator is given")
         self.evaluator = evaluator
         parameters = run.told_parameters()
+        family = run.task_family if parameters is not None else None
+        if isinstance(family, StoredFamily) and family.left_out:
+            told, untold = ", ".join(family.conditioning.names), ", ".join(family.left_out)
+            warn(f"the agent is told {told} of its task; not what tasks do not all have alike: {untold}")
         agent = Agent(config, record.seeds, record.observation_size, record.action_size, parameters)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device
