@@ -180,7 +180,7 @@ def _schema(store: Store) -> Any:
             ("truncated", pa.bool_()),
             *optional("success", pa.bool_()),
             ("behaviour", pa.string()),
-            *(_parameter_field(name, values) for name, values in parameters.items()),
+            *(_parameter_field(name, values, len(tasks)) for name, values in parameters.items()),
         ],
         metadata=None if count is None else {"clwm.discrete_actions": str(count)},
     )
@@ -195,17 +195,20 @@ def _action_type(tasks: Sequence[StoredTask]) -> Any:
     return _list(pa.float32(), [task.action_size for task in tasks])
 
 
-def _parameter_field(name: str, values: Mapping[int, float | list[float]]) -> Any:
-    """The column of a parameter, given its value in each task that has it."""
+def _parameter_field(name: str, values: Mapping[int, float | list[float]], tasks: int) -> Any:
+    """The column of a parameter, given its value in each task that has it, and how many tasks there are."""
     import pyarrow as pa
 
     vectors = [value for value in values.values() if isinstance(value, list)]
     if not vectors:
         return pa.field(f"{PARAMETER}{name}", pa.float64())
     numbers = [task for task, value in values.items() if not isinstance(value, list)]
+    lengths = [*map(len, vectors), *(1 for _ in numbers)]
+    if len(values) < tasks:  # PyArrow before 26 cannot read missing lists of a fixed length
+        lengths.append(0)
     return pa.field(
         f"{PARAMETER}{name}",
-        _list(pa.float64(), [*map(len, vectors), *(1 for _ in numbers)]),
+        _list(pa.float64(), lengths),
         metadata={NUMBERS: format_indices(numbers)} if numbers else None,
     )
 

@@ -147,7 +147,8 @@ def test_what_only_some_tasks_have(invented: Store, tmp_path: Path) -> None:
     assert {row["behaviour"] for row in rows} == {"mine", "yours"}
     types = {field.name: str(field.type) for field in pq.read_schema(files[0])}
     assert types["parameter.goal"] == types["parameter.mixed"] == "list<element: double>"
-    assert types["parameter.pair"] == "fixed_size_list<element: double>[2]"
+    # Only some tasks have it, and PyArrow before 26 cannot read missing lists of a fixed length.
+    assert types["parameter.pair"] == "list<element: double>"
     loaded = datasets.load_dataset("parquet", data_files=str(files[0]), cache_dir=str(tmp_path / "hf"))
     assert loaded["train"].to_list() == rows
     assert (types["success"], types["dense_reward"]) == ("bool", "float")
