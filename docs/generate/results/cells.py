@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -116,10 +116,22 @@ def measure(experiment: Experiment, folder: Path) -> Measured:
     )
 
 
-def borrow(measured: Measured, method: str, other: Measured) -> Measured:
-    """The results with those of a method of another experiment, where they are missing here."""
+def borrow(
+    measured: Measured, method: str, other: Measured, datasets: Collection[str] | None = None
+) -> Measured:
+    """The results with those of a method of another experiment, where they are missing here.
+
+    Args:
+        measured: the results.
+        method: label of the method.
+        other: the results of the other experiment.
+        datasets: those to borrow on; by default all.
+    """
     keys = [
-        key for key in measured.missing if key[1] == method and key in other.runs and key not in measured.runs
+        key
+        for key in measured.missing
+        if key[1] == method and key in other.runs and key not in measured.runs
+        if datasets is None or key[0] in datasets
     ]
     if not keys:
         return measured

@@ -63,6 +63,7 @@ SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "tdmpc2": (tables.by_planner, 3),
     "contexts": (tables.each_dataset, 2),
     "windows": (tables.each_dataset, 2),
+    "levels": (tables.each_dataset, 2),
 }
 
 
@@ -74,7 +75,10 @@ def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measur
 
     benchmark = read("benchmark")
     formulations = borrow(read("formulations"), SPC, benchmark)
-    return benchmark, formulations, {name: read(name) for name in SINGLE}
+    others = {name: read(name) for name in SINGLE}
+    finer = others["levels"]  # beside SPC as published, where it was measured
+    others["levels"] = borrow(finer, SPC, benchmark, {dataset for dataset, _ in finer.runs})
+    return benchmark, formulations, others
 
 
 def blocks(
