@@ -18,6 +18,8 @@ def seed_numbers(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """
     several = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [seeds]
     try:
+        if any(isinstance(seed, bool) for seed in several):
+            raise TypeError
         numbers = tuple(map(operator.index, several))
     except TypeError as error:
         raise InvalidInputError(

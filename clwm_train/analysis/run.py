@@ -47,7 +47,7 @@ def analyse(
     store: Store | str | Path,
     settings: AnalysisSettings = DEFAULT_ANALYSIS,
     *,
-    parts: Sequence[Part] = PARTS,
+    parts: Part | Sequence[Part] = PARTS,
     checkpoint: str | Path | int | None = None,
     device: torch.device | str = "cpu",
     warn: Callable[[str], object] = lambda message: None,
@@ -59,7 +59,7 @@ def analyse(
         run: the trained run, or its folder.
         store: the data that it was trained on, or its path.
         settings: settings of the analysis; the same settings give the same analysis.
-        parts: parts of the analysis.
+        parts: parts of the analysis, or one.
         checkpoint: see :func:`~clwm_train.runs.checkpoint.choose_checkpoint`; the latest by default.
         device: device to compute on; ``auto``: a GPU if there is one.
         warn: called with a message about what is left out.
@@ -72,6 +72,7 @@ def analyse(
     """
     run, store = run_at(run), open_store(store)
     check_same_data(run, store)
+    parts = (parts,) if isinstance(parts, str) else parts
     for name in parts:
         if name not in PARTS:
             hint = suggestion(name, PARTS, f"there are {', '.join(PARTS)}")

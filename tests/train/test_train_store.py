@@ -82,7 +82,7 @@ def test_seeds_are_whole_numbers_of_any_kind_each_named_once() -> None:
         seed_numbers([1, 4, 4])
     with pytest.raises(InvalidInputError, match="seeds: expected at least one, of 0 or more, not -1"):
         seed_numbers(-1)
-    for wrong in ("0-2", 1.5, [0.5], None):
+    for wrong in ("0-2", 1.5, [0.5], None, True, [0, True]):
         with pytest.raises(InvalidInputError, match="seeds: expected a whole number, or several"):
             seed_numbers(wrong)  # type: ignore[arg-type]
 

@@ -221,7 +221,7 @@ def test_codes_are_what_the_agent_infers(trained: Run) -> None:
 def test_analysis_is_deterministic_kept_and_merged(trained: Run) -> None:
     store = open_store(Path(trained.record.store))
     settings = AnalysisSettings(contexts=4, context_size=8, horizon=5)
-    probe = analyse(trained, store, settings, parts=["probe"])
+    probe = analyse(trained, store, settings, parts="probe")
     step = str(probe.step)
     assert probe == analyse(trained.path, str(store.path), settings, parts=["probe"], checkpoint=step)
     assert probe.seeds[0] != probe.seeds[1]
