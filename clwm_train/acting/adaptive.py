@@ -136,7 +136,7 @@ class AdaptedPolicy:
                 policy draws; ``None``: its mode.
 
         Raises:
-            InvalidInputError: observations or noise have another size, or are not finite.
+            InvalidInputError: observations or noise have another size, are not finite, or too large.
         """
         agent = self._agent
         rows = self._rows("observation", observation, agent.observation_size)
@@ -154,6 +154,8 @@ class AdaptedPolicy:
             drawn = drawn.reshape(1, -1, size).expand(len(agent.seeds), spread.shape[1], -1)
         action = agent.act(spread, z.unsqueeze(1).expand(-1, spread.shape[1], -1), drawn)[self._row]
         actions: Floats = action.cpu().numpy()
+        if not np.isfinite(actions).all():
+            raise InvalidInputError("observation: is too large for the agent: its actions are not finite")
         return actions.reshape(*rows.shape[:-1], agent.action_size)
 
     @torch.inference_mode()
@@ -170,8 +172,8 @@ class AdaptedPolicy:
             next_observation: [obs], or [n, obs].
 
         Raises:
-            InvalidInputError: arrays do not fit the agent or each other, or are not finite, or an action is
-                outside its bounds.
+            InvalidInputError: arrays do not fit the agent or each other, or are not finite or too large,
+                or an action is outside its bounds.
         """
         agent = self._agent
         parts = [
@@ -188,10 +190,14 @@ class AdaptedPolicy:
                 "must be the same"
             )
         columns = [part.reshape(-1, *part.shape[len(shapes[0]) :]) for part in parts]
+        total = self._total
         for start in range(0, len(columns[0]) if self._known is None else 0, CHUNK):
             context = agent.transition(*(column[start : start + CHUNK] for column in columns))
             votes = agent.context_encoder.embed(context.expand(len(agent.seeds), *context.shape))
-            self._total = self._total + votes.sum(1)
+            total = total + votes.sum(1)
+        if not total.isfinite().all():
+            raise InvalidInputError("transitions: are too large for the agent: its z is not finite")
+        self._total = total
         self.seen += len(columns[0])
 
     def _executed(self, action: ArrayLike, dimensions: int) -> torch.Tensor:

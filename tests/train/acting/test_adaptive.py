@@ -134,6 +134,11 @@ def test_one_observation_or_a_batch(agent: AdaptiveAgent) -> None:
             ),
             r"\[3\], \[3\], \[2\], \[3\] transitions",
         ),
+        (lambda agent: agent.adapt().act([1e38, -1e38]), "observation: is too large for the agent"),
+        (
+            lambda agent: agent.adapt().observe(np.zeros(2), np.zeros(2), 1e38, np.zeros(2)),
+            "transitions: are too large for the agent: its z is not finite",
+        ),
     ],
 )
 def test_mistakes(agent: AdaptiveAgent, wrong: Any, message: str) -> None:
