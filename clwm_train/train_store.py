@@ -198,7 +198,7 @@ def override_texts(overrides: Overrides) -> tuple[str, ...]:
     """Overrides as ``--set`` takes them.
 
     Raises:
-        InvalidInputError: a value is none that a configuration can hold, or there are no texts.
+        InvalidInputError: a value is none that a configuration can hold, or something else than texts.
     """
     if isinstance(overrides, Mapping):
         return tuple(f"{key}={_value_text(key, value)}" for key, value in overrides.items())

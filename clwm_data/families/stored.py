@@ -76,7 +76,7 @@ class StoredFamily(TaskFamily):
     """The tasks of a store whose family is not installed here. Their indices may have gaps.
 
     Attributes:
-        left_out: parameters that its tasks do not all have as a number, or as so many in a vector; left out.
+        left_out: parameters that not all tasks of the store have as a number, or as so many in a vector.
 
     Args:
         name: name of the family.

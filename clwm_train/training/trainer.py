@@ -89,7 +89,7 @@ class Trainer:
         family = run.task_family if parameters is not None else None
         if isinstance(family, StoredFamily) and family.left_out:
             told, untold = ", ".join(family.conditioning.names), ", ".join(family.left_out)
-            warn(f"the agent is told {told} of its task; not what tasks do not all have alike: {untold}")
+            warn(f"the agent is told {told} of its task, but not {untold}: not all tasks have it in one form")
         agent = Agent(config, record.seeds, record.observation_size, record.action_size, parameters)
         agent.normaliser.load_state_dict(data.normaliser.state_dict())
         device = device or data.device

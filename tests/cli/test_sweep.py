@@ -26,7 +26,7 @@ from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.metrics_log import THROUGHPUT
 from clwm_train.runs.run import open_run
 from clwm_train.sweep import engine
-from tests.conftest import ROOT, tiny_manifest
+from tests.conftest import tiny_manifest
 from tests.train.helpers import SMALL
 
 SETTINGS = {
@@ -374,19 +374,6 @@ def test_mistakes_are_one_line(folder: Path, call: Call, change: dict[str, Any],
     assert message in (err if code else out), (out, err)
     assert len((err if code else out.splitlines()[0]).strip().splitlines()) == 1
     assert not (folder / "runs").exists()
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
-def test_experiments_of_the_repository(path: Path) -> None:
-    from clwm_train.methods.resolve import resolve
-    from clwm_train.sweep import list_jobs, read_experiment
-
-    experiment = read_experiment(path)
-    assert experiment.name == path.stem
-    jobs = list_jobs(experiment, {store: Path(f"{store}.zarr") for store in experiment.stores}, Path("runs"))
-    assert len({job.run for job in jobs}) == len(jobs) > 0
-    for job in jobs:
-        resolve(job.method, job.preset, job.overrides)
 
 
 def test_without_a_compiler_compile_leaves_no_run_behind(

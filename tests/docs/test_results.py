@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from clwm_data.families import get_family
-from clwm_train.metrics.aggregate import Interval, aggregate, iqm
+from clwm_train.metrics.aggregate import aggregate, iqm
 from clwm_train.report.scores import same_agents, shown
 from clwm_train.runs.run import CONFIG, Run, open_run
 from clwm_train.sweep import Experiment, Job, list_jobs, read_experiment
 from clwm_train.sweep.experiment import MethodEntry
 from docs.generate.results import record
 from docs.generate.results.cells import Cell, Measured, borrow, measure
-from docs.generate.results.claims import CONFIRMED, CONTRADICTED, UNDECIDED, claims, verdict
+from docs.generate.results.claims import CONFIRMED, claims
 from docs.generate.results.page import (
     FIGURE_TITLES,
     FIGURES,
@@ -260,6 +260,8 @@ def test_what_is_missing_or_outdated_is_said(benchmark: Measured, formulations: 
     assert "its files were changed by hand" in said
     assert "oracle on ant-dir-small" in said
     assert "`formulations`: 6 of 6 cells" in said
+    nothing = measure(experiment("formulations", ("spc",)), ROOT / "nothing")
+    assert set(borrow(nothing, "spc", benchmark, DATASETS[:1]).runs) == {(DATASETS[0], "spc")}
 
 
 def test_results_of_other_numbers_or_configurations_are_outdated(
@@ -368,21 +370,6 @@ def test_a_run_that_was_not_evaluated_is_left_out(tmp_path: Path) -> None:
     run = invent_run(tmp_path / "runs", "point-robot", "spc", 0.9, seeds=(0,), settings=())
     assert add_run(run, tmp_path / "results", "abc") is None
     assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize(
-    ("intervals", "expected"),
-    [
-        ({"a": Interval(0.9, 0.8, 1.0), "b": Interval(0.7, 0.51, 0.9)}, CONFIRMED),
-        ({"a": Interval(0.9, 0.8, 1.0), "b": Interval(0.7, 0.5, 0.9)}, UNDECIDED),
-        ({"a": Interval(0.9, 0.8, 1.0), "b": None}, UNDECIDED),
-        ({"a": Interval(0.9, 0.8, 1.0), "b": Interval(0.2, 0.1, 0.49)}, CONTRADICTED),
-        ({"a": Interval(0.9)}, UNDECIDED),
-        ({}, UNDECIDED),
-    ],
-)
-def test_verdicts(intervals: dict[str, Interval | None], expected: str) -> None:
-    assert verdict(intervals) == expected
 
 
 def test_claims_follow_the_numbers(benchmark: Measured, formulations: Measured) -> None:

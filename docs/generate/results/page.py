@@ -66,6 +66,9 @@ SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "levels": (tables.each_dataset, 2),
 }
 
+#: Those whose SPC is the benchmark's: it stands beside what they measured.
+BESIDE_SPC = ("tdmpc2", "levels")
+
 
 def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measured]]:
     """Results of the benchmark, the formulations (SPC's from the benchmark if need be) and the others."""
@@ -76,8 +79,8 @@ def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measur
     benchmark = read("benchmark")
     formulations = borrow(read("formulations"), SPC, benchmark)
     others = {name: read(name) for name in SINGLE}
-    finer = others["levels"]  # beside SPC as published, where it was measured
-    others["levels"] = borrow(finer, SPC, benchmark, {dataset for dataset, _ in finer.runs})
+    for name in BESIDE_SPC:
+        others[name] = borrow(others[name], SPC, benchmark, {dataset for dataset, _ in others[name].runs})
     return benchmark, formulations, others
 
 

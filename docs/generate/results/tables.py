@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -162,9 +163,9 @@ def by_inference(measured: Measured) -> Table:
 
 def by_planner(measured: Measured) -> Table:
     """Few-shot returns of the policy and of the planner, and zero-shot ones of the policy."""
-    keys = dict.fromkeys((cell.dataset, cell.method) for cell in measured.scores)
+    known = {(cell.dataset, cell.method) for cell in measured.scores}
     rows = []
-    for dataset, method in keys:
+    for dataset, method in (key for key in product(measured.datasets, measured.methods) if key in known):
         for split in ("id", "ood"):
             few_shot, zero_shot = (Cell(dataset, method, name, split) for name in ("few-shot", "zero-shot"))
             scores = (

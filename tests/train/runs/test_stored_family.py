@@ -78,7 +78,7 @@ def test_the_family_is_what_the_data_show(tmp_path: Path) -> None:
 def test_an_agent_that_is_told_its_task_knows_those_of_the_data(tmp_path: Path) -> None:
     store = foreign(tmp_path)
     sizes = [text for text in SMALL if not text.startswith("world_model")]
-    with pytest.warns(match=r"told mass of its task; not what tasks do not all have alike: owner, place"):
+    with pytest.warns(match=r"told mass of its task, but not owner, place: not all tasks have"):
         run = clwm_train.train(store, "oracle", overrides=sizes, out=tmp_path / "run")
     run = open_run(run.path)  # as it was written
     agent = clwm_train.load_agent(run)
