@@ -8,5 +8,8 @@ setup(
         # Folders whose names would be too general for a module: see package-dir in pyproject.toml.
         "clwm_data.manifests",
         "clwm_cli",
+        # Folders of data alone, which are packages all the same where their names are importable.
+        "clwm_train.methods.parts",
+        "clwm_train.methods.presets",
     ]
 )
