@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, wraps
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -38,8 +39,6 @@ BACKEND: Backend = "inductor"
 #: Lets torch keep graphs with gradients that are written by hand, too, and not only their kernels. Their code
 #: is a part of the graph, and so of the cache's key (tests/train/training/test_compiler.py).
 CACHE_OWN_GRADIENTS = {"autograd_cache_allow_custom_autograd_functions": True}
-#: Compiled versions of a function in a process, such as for several trainings; torch's own limit is 8.
-MOST_VERSIONS = 1000
 #: Of an ELF file's header: magic and class; where the section headers are, the size of one, their number.
 ELF_HEADER = struct.Struct("<5s35xQ10xHH2x")
 ELF_64 = b"\x7fELF\x02"
@@ -137,16 +136,12 @@ def compiled(
     import torch._dynamo  # takes a second
     import torch._functorch.config
 
-    graph = with_sound_cache(torch.compile(function, backend=backend, dynamic=False, fullgraph=True))
+    own = with_own_code(function)
+    graph = with_sound_cache(torch.compile(own, backend=backend, dynamic=False, fullgraph=True))
 
     @wraps(function)
     def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
-        with (
-            torch._dynamo.config.patch(
-                recompile_limit=MOST_VERSIONS, accumulated_recompile_limit=MOST_VERSIONS
-            ),
-            torch._functorch.config.patch(known(torch._functorch.config, CACHE_OWN_GRADIENTS)),
-        ):
+        with torch._functorch.config.patch(known(torch._functorch.config, CACHE_OWN_GRADIENTS)):
             try:
                 return graph(*arguments, **options)
             except torch._dynamo.exc.TorchDynamoException as error:
@@ -155,6 +150,22 @@ def compiled(
                 ) from error
 
     return call
+
+
+def with_own_code(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The function, or method, with a copy of its code.
+
+    torch.compile keeps its graphs with the code. Methods of several modules share it, and guards tell their
+    graphs apart; those of torch 2.6 do not see that a list of layers is empty, and ran another module's graph.
+    """
+    plain = getattr(function, "__func__", function)
+    if not isinstance(plain, FunctionType):
+        return function
+    copy = FunctionType(
+        plain.__code__.replace(), plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__
+    )
+    copy.__kwdefaults__ = plain.__kwdefaults__
+    return MethodType(copy, function.__self__) if isinstance(function, MethodType) else copy
 
 
 @cache

@@ -21,6 +21,9 @@ def training_bytes(run: Run) -> int:
     Raises:
         InvalidInputError: the configuration describes no networks that can be built.
     """
+    # Optimisers import it, which torch 2.6 cannot do while "meta" is the device.
+    import torch._dynamo
+
     record = run.record
     try:
         with torch.device("meta"):

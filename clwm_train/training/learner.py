@@ -223,7 +223,7 @@ class Learner(nn.Module):
             with part(str(objective.name).replace("_", " ")):
                 loss, own = objective(inputs)
             total = total + loss
-            metrics |= {f"{objective.name}/{name}": value for name, value in own.items()}
+            metrics.update({f"{objective.name}/{name}": value for name, value in own.items()})
         return total, features, z.detach(), metrics
 
     def _votes(self, batch: TaskBatch) -> Tensor:

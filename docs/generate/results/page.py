@@ -64,10 +64,11 @@ SINGLE: Mapping[str, tuple[Callable[[Measured], tables.Table], int]] = {
     "contexts": (tables.each_dataset, 2),
     "windows": (tables.each_dataset, 2),
     "levels": (tables.each_dataset, 2),
+    "ceilings": (tables.each_dataset, 2),
 }
 
-#: Those whose SPC is the benchmark's: it stands beside what they measured.
-BESIDE_SPC = ("tdmpc2", "levels")
+#: Methods that are the benchmark's: they stand beside what these measured.
+BORROWED = {"tdmpc2": SPC, "levels": SPC, "ceilings": "oracle"}
 
 
 def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measured]]:
@@ -79,8 +80,8 @@ def read_all(root: Path = ROOT) -> tuple[Measured, Measured, Mapping[str, Measur
     benchmark = read("benchmark")
     formulations = borrow(read("formulations"), SPC, benchmark)
     others = {name: read(name) for name in SINGLE}
-    for name in BESIDE_SPC:
-        others[name] = borrow(others[name], SPC, benchmark, {dataset for dataset, _ in others[name].runs})
+    for name, method in BORROWED.items():
+        others[name] = borrow(others[name], method, benchmark, {dataset for dataset, _ in others[name].runs})
     return benchmark, formulations, others
 
 

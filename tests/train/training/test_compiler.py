@@ -94,6 +94,37 @@ def test_a_graph_is_compiled_once() -> None:
             learner.update(sampler.batch(step), step, streams, pace=1.0 / step)
 
 
+def test_modules_of_a_class_share_no_graph() -> None:
+    """The guards of torch 2.6 take one with layers for one without."""
+    compiled: list[object] = []
+
+    def counting(graph: Any, _: Any) -> Any:
+        compiled.append(graph)
+        return graph
+
+    class Stack(torch.nn.Module):
+        def __init__(self, *factors: float) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList(Scale(factor) for factor in factors)
+
+        def call(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layers[0](x) if self.layers else -x
+
+    class Scale(torch.nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.factor * x
+
+    x = torch.ones(2)
+    for module, expected in (Stack(), -1.0), (Stack(2.0), 2.0), (Stack(), -1.0), (Stack(3.0), 3.0):
+        graph = compiler.compiled(module.call, counting)
+        assert [float(graph(x)[0]) for _ in range(2)] == [expected, expected]
+    assert len(compiled) == 4
+
+
 def test_too_many_codes_to_unroll() -> None:
     assert gumbel_graph.MOST_UNROLLED_CODES < 40
     found = []
