@@ -156,7 +156,7 @@ def with_own_code(function: Callable[Arguments, Result]) -> Callable[Arguments, 
     """The function, or method, with a copy of its code.
 
     torch.compile keeps its graphs with the code. Methods of several modules share it, and guards tell their
-    graphs apart; those of torch 2.6 do not see that a list of layers is empty, and ran another module's graph.
+    graphs apart; those of torch 2.6 do not see that a list of layers is empty: another module's graph ran.
     """
     plain = getattr(function, "__func__", function)
     if not isinstance(plain, FunctionType):
