@@ -17,6 +17,8 @@ from .numbers import MOST_PROCESSES, Count, FiniteFloat, Seed
 from .options import Decorator, list_option
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from clwm_train.settings import AnalysisSettings, EvaluationSettings, Execution
 
 #: Those of ``clwm_train.settings``, which takes time to import.
@@ -207,12 +209,12 @@ def _analysis_settings(values: dict[str, Any]) -> AnalysisSettings:
     return settings
 
 
-def _built(model: Callable[..., Any], values: dict[str, Any]) -> Any:
+def _built(model: type[BaseModel], values: dict[str, Any]) -> Any:
     """Build a model; values that are invalid together are a usage error."""
     from pydantic import ValidationError
 
     try:
-        return model(**values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         message = str(first.get("ctx", {}).get("error", first["msg"]))

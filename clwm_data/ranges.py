@@ -1,4 +1,4 @@
-"""Tasks and episodes as people choose them: ``0-4,7``, one number, several."""
+"""Whole numbers, and tasks and episodes as people choose them: ``0-4,7``, one number, several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def indices_of(choice: IndexChoice, allowed: Sequence[int], what: str = "task") 
     if isinstance(choice, str):
         return parse_indices(choice, allowed, what)
     named = choice if isinstance(choice, Iterable) else [choice]
-    return tuple(dict.fromkeys(_whole(index, what) for index in named))
+    return tuple(dict.fromkeys(_index(index, what) for index in named))
 
 
 def several(names: str | Iterable[Name] | None) -> tuple[Name, ...] | None:
@@ -32,15 +32,19 @@ def several(names: str | Iterable[Name] | None) -> tuple[Name, ...] | None:
     return None if names is None else (names,) if isinstance(names, str) else tuple(names)  # type: ignore[return-value]
 
 
-def _whole(index: object, what: str) -> int:
+def whole(value: object) -> int | None:
+    """A whole number, Python's or NumPy's, as an ``int``; ``None``: it is none, as booleans and floats."""
     try:
-        if isinstance(index, bool):
-            raise TypeError
-        return operator.index(index)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise InvalidInputError(
-            f"{what}s: {shown(index)}: expected whole numbers, or text such as 0-4,7"
-        ) from error
+        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:  # NumPy's booleans, too
+        return None
+
+
+def _index(value: object, what: str) -> int:
+    number = whole(value)
+    if number is None:
+        raise InvalidInputError(f"{what}s: {shown(value)}: expected whole numbers, or text such as 0-4,7")
+    return number
 
 
 def parse_indices(text: str, allowed: Sequence[int], what: str = "task") -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from clwm_data.yaml_values import (
 )
 
 __all__ = [
+    "Settings",
     "StrictModel",
     "Text",
     "YamlDocument",
@@ -37,6 +38,25 @@ class StrictModel(BaseModel):
     """Base of manifests and configurations: no unknown keys, no coercion of types, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Settings(StrictModel):
+    """Base of those that users make in Python: a mistake in a call is one line, as one in a file is."""
+
+    def __init__(self, /, **values: Any) -> None:
+        """The settings.
+
+        Raises:
+            InvalidInputError: the first mistake, with its name and what is allowed.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            message = _first_message(type(self), error)
+            raise InvalidInputError(f"{type(self).__name__}: {message}") from error
+
+    # Files and models that hold this one are validated without that call, so that a mistake has its place.
+    setattr(__init__, "__pydantic_base_init__", True)  # noqa: B010
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -97,6 +117,13 @@ def first_mistake(error: ValidationError) -> str:
     message = printable(stated, 300)
     where = f"attribute {printable(dotted(tuple(first['loc'])), 300)}: " if first["loc"] else ""
     return f"{where}{message[:1].lower()}{message[1:]}"
+
+
+def _first_message(model: type[BaseModel], error: ValidationError) -> str:
+    errors = error.errors(include_url=False)
+    first = min(errors, key=lambda mistake: mistake["type"] != "extra_forbidden")
+    more = "" if len(errors) == 1 else f" (and {len(errors) - 1} more)"
+    return _message(model, tuple(first["loc"]), first) + more
 
 
 def _message(model: type[BaseModel], path: Path_, error: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.ranges import whole
 from clwm_data.yaml_values import shown
 
 
@@ -17,14 +17,11 @@ def seed_numbers(seeds: int | Iterable[int]) -> tuple[int, ...]:
             independent.
     """
     several = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [seeds]
-    try:
-        if any(isinstance(seed, bool) for seed in several):
-            raise TypeError
-        numbers = tuple(map(operator.index, several))
-    except TypeError as error:
+    numbers = tuple(number for seed in several if (number := whole(seed)) is not None)
+    if len(numbers) < len(several):
         raise InvalidInputError(
             f"seeds: expected a whole number, or several such as [0, 1, 2], not {shown(seeds)}"
-        ) from error
+        )
     if not numbers or min(numbers) < 0:
         raise InvalidInputError(f"seeds: expected at least one, of 0 or more, not {shown(seeds)}")
     if len({*numbers}) < len(numbers):

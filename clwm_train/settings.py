@@ -22,7 +22,7 @@ from clwm_data.behaviour_name import behaviour_name
 from clwm_data.errors import DamagedDataError
 from clwm_data.families import SPLITS, Split
 from clwm_data.store.digest import json_sha256
-from clwm_data.strict import StrictModel, Text
+from clwm_data.strict import Settings, StrictModel, Text
 from clwm_train.config import Count, Protocol, Rate, Weight
 
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -46,7 +46,7 @@ SELDOM = {"env": None, "context_behaviour": None}
 Choice = TypeVar("Choice", bound=str)
 
 
-class PlannerConfig(StrictModel):
+class PlannerConfig(Settings):
     """Model predictive path integral control (Williams et al. 2015, arXiv 1509.01149) in the latent space.
 
     The defaults are TD-MPC2's (Hansen et al. 2024, arXiv 2310.16828).
@@ -84,7 +84,7 @@ class PlannerConfig(StrictModel):
         return self
 
 
-class EvaluationSettings(StrictModel):
+class EvaluationSettings(Settings):
     """How an agent is evaluated. The defaults are the published settings.
 
     Attributes:
@@ -127,6 +127,11 @@ class EvaluationSettings(StrictModel):
         values: dict[str, Any] = handler(self)
         return {name: value for name, value in values.items() if name not in SELDOM or value != SELDOM[name]}
 
+    @field_validator("protocols", "splits", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("protocols", mode="after")
     @classmethod
     def _protocols_in_order(cls, value: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
@@ -152,7 +157,7 @@ class EvaluationSettings(StrictModel):
         return self
 
 
-class AnalysisSettings(StrictModel):
+class AnalysisSettings(Settings):
     """How a run is analysed, see :func:`clwm_train.analysis.run.analyse`.
 
     Attributes:
@@ -168,7 +173,7 @@ class AnalysisSettings(StrictModel):
     seed: Seed = 0
 
 
-class Execution(StrictModel):
+class Execution(Settings):
     """Where and how something is computed, which changes results only by rounding.
 
     What is left open (``auto``, ``None``) is decided once, by

@@ -20,7 +20,7 @@ from clwm_data.manifest import Manifest, load_manifest
 from clwm_data.opening import DATA, open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
-from clwm_data.ranges import IndexChoice, indices_of, task_list
+from clwm_data.ranges import IndexChoice, indices_of, task_list, whole
 from clwm_data.store.arrays import TaskArrays
 from clwm_data.store.atomic import remove, remove_tree
 from clwm_data.store.format import METADATA, STAGING, TASKS, Provenance, task_folder
@@ -77,8 +77,8 @@ def collect(
     manifest = (manifest if isinstance(manifest, Manifest) else load_manifest(str(manifest))).resolved()
     target = target_path(DATA / f"{manifest.name}.zarr" if out is None else out)
     chosen = _chosen_tasks(manifest, tasks)
-    if workers is not None and workers < 1:
-        raise InvalidInputError(f"workers must be at least 1, not {workers}")
+    if workers is not None and (whole(workers) or 0) < 1:
+        raise InvalidInputError(f"workers: expected a whole number from 1 on, not {workers!r}")
     require("gymnasium", "sim", f"collecting {manifest.name}")
     if engine == "ray":
         require("ray", "ray", "--engine ray")

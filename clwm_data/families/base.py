@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +16,7 @@ from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.extras import require
 from clwm_data.families.conditioning import Conditioning, conditioning_of
 from clwm_data.families.symmetry import Symmetry
+from clwm_data.ranges import whole
 from clwm_data.yaml_values import shown
 
 if TYPE_CHECKING:
@@ -223,14 +222,11 @@ class TaskFamily(ABC):
             InvalidInputError: the index is not a whole number.
             NotFoundError: no such task.
         """
-        try:
-            if isinstance(index, bool | np.bool_):
-                raise TypeError
-            number = operator.index(index)
-        except TypeError:
+        number = whole(index)
+        if number is None:
             raise InvalidInputError(
                 f"family {self.name}: a task is a whole number from 0 to {len(self.tasks) - 1}, not {index!r}"
-            ) from None
+            )
         if not 0 <= number < len(self.tasks):
             raise NotFoundError(
                 f"family {self.name} has no task {number}: its tasks are 0 to {len(self.tasks) - 1}"
@@ -299,7 +295,8 @@ class TaskFamily(ABC):
             NotFoundError: no such task.
             MissingExtraError: the simulator is not installed.
         """
-        if not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1:
+        together = whole(threads)
+        if together is None or together < 1:
             raise InvalidInputError(
                 f"family {self.name}: threads: {threads!r} is not a whole number from 1 on"
             )
@@ -313,7 +310,7 @@ class TaskFamily(ABC):
         self.require_gymnasium()
         from clwm_data.families.vector_env import TaskVectorEnv
 
-        return TaskVectorEnv(self, indices, threads=int(threads))
+        return TaskVectorEnv(self, indices, threads=together)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """A registered family pickles as its name and copies as itself; others behave like any object."""

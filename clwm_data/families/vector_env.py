@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import gymnasium
@@ -26,6 +25,7 @@ from clwm_data.families.env_parts import (
     specification,
 )
 from clwm_data.families.own_family import connect
+from clwm_data.ranges import whole
 
 
 class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np.float32], Any]):
@@ -82,7 +82,7 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
             InvalidInputError: a mask or a list of seeds of the wrong length or type.
         """
         lanes = self._lanes_to_reset(options)
-        if seed is None or isinstance(seed, Integral):
+        if seed is None or whole(seed) is not None:
             first = None if seed is None else _checked_seed(self.family, seed)
             super().reset(seed=first)
             seeds: list[int | None] = [
@@ -155,12 +155,12 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
         return np.array(self._simulator.get_state(self._checked_lane(lane)))
 
     def _checked_lane(self, lane: object) -> int:
-        there = range(self.num_envs)
-        if not isinstance(lane, Integral) or isinstance(lane, bool) or int(lane) not in there:
+        number = whole(lane)
+        if number is None or not 0 <= number < self.num_envs:
             raise InvalidInputError(
                 f"{self.family.name}: lane {lane!r} is not a whole number from 0 to {self.num_envs - 1}"
             )
-        return int(lane)
+        return number
 
     def set_state(self, lane: int, state: NDArray[np.float64]) -> Observation:
         """Put a lane into a state of its task, as if an episode had just begun there.
@@ -198,9 +198,10 @@ class TaskVectorEnv(Copyable, gymnasium.vector.VectorEnv[Observation, NDArray[np
 
 
 def _checked_seed(family: TaskFamily, seed: object) -> int:
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+    number = whole(seed)
+    if number is None or number < 0:
         raise InvalidInputError(f"{family.name}: a seed is a whole number from 0 on, not {seed!r}")
-    return int(seed)
+    return number
 
 
 def _seed_per_lane(family: TaskFamily, seed: object, lanes: int) -> list[int | None]:

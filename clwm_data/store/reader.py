@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from clwm_data.errors import DamagedDataError, NotFoundError
+from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families import TaskFamily, is_family
 from clwm_data.families.base import Split
 from clwm_data.families.stored import StoredFamily
 from clwm_data.manifest import Manifest
 from clwm_data.paths import real_path
-from clwm_data.ranges import IndexChoice, format_indices
+from clwm_data.ranges import IndexChoice, format_indices, whole
 from clwm_data.store.arrays import Episode
 from clwm_data.store.flat import chosen_tasks, flat_arrays
 from clwm_data.store.format import METADATA, TASKS, Origin, Provenance, StoreRecord, task_folder
@@ -131,12 +131,16 @@ class Store:
         """The task of an index in the family.
 
         Raises:
+            InvalidInputError: the index is not a whole number.
             NotFoundError: the store does not hold it.
             DamagedDataError: its metadata is damaged.
         """
-        if index not in self.tasks:
-            raise NotFoundError(f"{self.path}: holds no task {index}; it has {format_indices(self.tasks)}")
-        return self.tasks[index]
+        number = whole(index)
+        if number is None:
+            raise InvalidInputError(f"{self.path}: a task is a whole number from 0 on, not {index!r}")
+        if number not in self.tasks:
+            raise NotFoundError(f"{self.path}: holds no task {number}; it has {format_indices(self.tasks)}")
+        return self.tasks[number]
 
     def __fspath__(self) -> str:
         """Path of the folder: what takes the path of a store takes the store, too."""

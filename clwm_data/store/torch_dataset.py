@@ -10,6 +10,7 @@ import numpy as np
 
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.extras import require
+from clwm_data.ranges import whole
 from clwm_data.store.arrays import TaskArrays, stored_action
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class TorchDataset:
     def __init__(self, store: Store, tasks: Sequence[int], horizon: int | None, *, verify: bool) -> None:
         """See :meth:`clwm_data.store.Store.torch_dataset`."""
         require("torch", "train", "a dataset for PyTorch")
-        if horizon is not None and (isinstance(horizon, bool) or not 1 <= operator.index(horizon) < 2**31):
-            raise InvalidInputError(f"a window has at least one step, not horizon={horizon!r}")
+        if horizon is not None and not 1 <= (whole(horizon) or 0) < 2**31:
+            raise InvalidInputError(f"horizon: expected a whole number of steps from 1 on, not {horizon!r}")
         if not tasks:
             raise NotFoundError(f"{store.path}: no task of the store was chosen: there are no transitions")
         self.horizon = horizon

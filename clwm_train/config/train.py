@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from clwm_data.families import Split
-from clwm_data.strict import StrictModel
+from clwm_data.strict import Settings, StrictModel
 from clwm_train.config.backbone import (
     BackboneConfig,
     BcConfig,
@@ -35,7 +35,7 @@ LOGGING_KEYS = ("log_every", "checkpoint_every", "keep_checkpoints", "evaluation
 RESUMABLE_KEYS = ("checkpoint_every", "keep_checkpoints", "evaluation")
 
 
-class BatchConfig(StrictModel):
+class BatchConfig(Settings):
     """Sizes of the meta-batch of an update.
 
     Attributes:
@@ -55,7 +55,7 @@ class BatchConfig(StrictModel):
     padded: Literal["auto"] | bool = "auto"
 
 
-class DataConfig(StrictModel):
+class DataConfig(Settings):
     """How stored arrays are scaled before training.
 
     Attributes:
@@ -88,7 +88,7 @@ class EvaluationConfig(StrictModel):
     episodes: Count = 3
 
 
-class TrainConfig(StrictModel):
+class TrainConfig(Settings):
     """Everything that determines a training, apart from the store and the seeds.
 
     Attributes:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clwm_data.errors import InvalidInputError
-from clwm_data.ranges import indices_of, task_list
+from clwm_data.ranges import indices_of, task_list, whole
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,18 @@ def test_a_choice_is_text_or_numbers(choice: object) -> None:
 @pytest.mark.parametrize("choice", [6, np.int64(6), "6", [6]])
 def test_one_index_is_a_choice(choice: object) -> None:
     assert indices_of(choice, [0, 6]) == (6,)
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array(3)])
+def test_a_whole_number(value: object) -> None:
+    number = whole(value)
+    assert number == 3
+    assert type(number) is int
+
+
+@pytest.mark.parametrize("value", [3.0, "3", None, True, np.True_, np.float64(3), [3], np.array([3, 4])])
+def test_what_is_no_whole_number(value: object) -> None:
+    assert whole(value) is None
 
 
 @pytest.mark.parametrize("choice", [1.0, True, [True], [np.True_], ["6"], [0.5], [None], object()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import yaml
 from clwm_cli.main import main
 
 from clwm_data.collection.collector import collect
-from clwm_data.errors import ConflictError
+from clwm_data.errors import ConflictError, InvalidInputError
 from clwm_data.families import SPLITS
+from clwm_train.config import BatchConfig, TrainConfig
 from clwm_train.evaluation.results import Evaluation, find_evaluation, read_evaluations, save_evaluation
 from clwm_train.hub.model_card import CardAgent, model_card
 from clwm_train.report.choosing import choose_evaluations
@@ -21,7 +23,9 @@ from clwm_train.runs.run import open_run
 from clwm_train.settings import (
     DEFAULT_EVALUATION,
     PROTOCOLS,
+    AnalysisSettings,
     EvaluationSettings,
+    Execution,
     PlannerConfig,
     differences,
     shown,
@@ -173,8 +177,53 @@ def test_the_order_of_names_makes_no_difference() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidInputError, match=message) as error:
         EvaluationSettings(**values)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: EvaluationSettings(episodes=0),
+            "EvaluationSettings: episodes: input should be greater than or equal to 1, found 0",
+        ),
+        (
+            lambda: EvaluationSettings(splits=("od",)),
+            "EvaluationSettings: splits[0]: input should be 'train', "
+            "'id' or 'ood', found 'od': did you mean ood? (and 1 more)",
+        ),
+        (
+            lambda: EvaluationSettings(episode=1),
+            "EvaluationSettings: unknown key episode: did you mean episodes?",
+        ),
+        (
+            lambda: Execution(compile="yes"),
+            "Execution: compile: input should be a valid boolean, found 'yes': write true",
+        ),
+        (
+            lambda: AnalysisSettings(contexts=1),
+            "AnalysisSettings: contexts: input should be greater than or equal to 2, found 1",
+        ),
+        (lambda: PlannerConfig(elites=600), "PlannerConfig: elites 600 are more than samples 512"),
+        (lambda: BatchConfig(tasks=2.0), "BatchConfig: tasks: input should be a valid integer, found 2.0"),
+        (
+            lambda: TrainConfig(batch={"tasks": 0}),
+            "TrainConfig: batch.tasks: input should be greater than or equal to 1, found 0",
+        ),
+    ],
+)
+def test_a_mistake_in_python_is_one_line(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(InvalidInputError) as error:
+        make()
+    assert str(error.value) == message
+
+
+def test_one_name_is_a_choice() -> None:
+    assert EvaluationSettings(splits="id", protocols="few-shot") == EvaluationSettings(  # type: ignore[arg-type]
+        splits=("id",), protocols=("few-shot",)
+    )
 
 
 @pytest.mark.parametrize(

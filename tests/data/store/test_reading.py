@@ -81,6 +81,16 @@ def test_choosing_tasks(collected: Path) -> None:
         store.to_arrays(tasks=[0], split="train")
 
 
+def test_a_task_is_a_whole_number(collected: Path) -> None:
+    store = clwm_data.open_store(collected)
+    assert store[np.int64(6)] is store[6]  # type: ignore[index]
+    for index in (6.0, "6", True, None):
+        with pytest.raises(ClwmError, match=f"a task is a whole number from 0 on, not {index!r}$"):
+            store[index]  # type: ignore[index]
+    with pytest.raises(ClwmError, match="holds no task 1; it has 0,6,12"):
+        store[1]
+
+
 def test_tasks_are_chosen_by_indices_an_index_or_text(collected: Path) -> None:
     store = clwm_data.open_store(collected)
     for one in (6, np.int64(6), "6"):

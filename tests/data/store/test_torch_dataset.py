@@ -128,9 +128,9 @@ def test_choices_and_refusals(uneven: Path, monkeypatch: pytest.MonkeyPatch) -> 
         store.torch_dataset(split="ood")
     with pytest.raises(InvalidInputError, match="no episode has 6 steps, the longest has 5"):
         store.torch_dataset(horizon=6)
-    for horizon in (0, -1, True):
-        with pytest.raises(InvalidInputError, match="at least one step"):
-            store.torch_dataset(horizon=horizon)
+    for horizon in (0, -1, True, 2.0):
+        with pytest.raises(InvalidInputError, match=f"whole number of steps from 1 on, not {horizon}$"):
+            store.torch_dataset(horizon=horizon)  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match="train"):
         store.torch_dataset()
