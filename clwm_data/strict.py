@@ -135,7 +135,13 @@ def _message(model: type[BaseModel], path: Path_, error: Any) -> str:
     if error["type"] == "value_error":
         text = printable(str(error["ctx"]["error"]), 500)
         return f"{key}: {text}" if key else text
+    if error["type"] in ("model_type", "dict_type"):
+        known = sorted(_keys_at(model, path))
+        hint = f": known keys: {', '.join(known)}" if known else ""
+        return f"{key}: expected keys with values, found {shown(error['input'])}{hint}"
     message = printable(error["msg"], 300)
+    if error["type"] in ("tuple_type", "list_type"):
+        message = "expected a list"
     return f"{key}: {message[:1].lower()}{message[1:]}, found {shown(error['input'])}{_hint(error)}"
 
 
@@ -165,8 +171,11 @@ def _dotted_keys(model: type[BaseModel], above: tuple[type[BaseModel], ...] = ()
 
 
 def _hint(error: Any) -> str:
-    """What may have been meant: a known value, or a number or boolean that YAML 1.1 or Python would read."""
+    """What may have been meant: a list of the one value, a known value, or a number or boolean that YAML 1.1
+    or Python would read."""
     given = error["input"]
+    if error["type"] in ("tuple_type", "list_type") and type(given) in (str, int, float):
+        return f": write [{printable(str(given))}]"
     if not isinstance(given, str):
         return ""
     if error["type"] == "literal_error":

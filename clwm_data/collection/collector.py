@@ -84,6 +84,7 @@ def collect(
         require("ray", "ray", "--engine ray")
     with disk_errors(target, "it resumes"):
         settle(target)
+        was_there = target.exists()
         if target.exists():
             _check_existing(target, None if overwrite else manifest)
             if overwrite and tasks is not None:
@@ -91,8 +92,12 @@ def collect(
         if overwrite and (target / METADATA).is_file():
             _overwrite(target, manifest, chosen, engine, workers, on_progress)
         else:
-            with locked(target):
-                _collect_into(target, manifest, chosen, engine, workers, on_progress)
+            try:
+                with locked(target):
+                    _collect_into(target, manifest, chosen, engine, workers, on_progress)
+            finally:
+                if not was_there:  # what fails before its first episode leaves nothing
+                    remove_if_empty(target)
     return open_store(target)
 
 

@@ -148,7 +148,7 @@ def test_a_bad_function_is_refused(policy: str, tmp_path: Path) -> None:
     with pytest.raises(ClwmError, match=BAD[policy]) as caught:
         collect(manifest(policy), tmp_path / "own.zarr")
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "own.zarr" / "zarr.json").exists()
+    assert not (tmp_path / "own.zarr").exists()
 
 
 OWN = """
