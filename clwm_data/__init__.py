@@ -9,8 +9,7 @@ A store is a folder with the episodes of the tasks of one family::
 ``collect`` makes one from a manifest, ``Recorder`` from episodes of any environment and ``convert_from`` from
 data in other formats; ``pull`` and ``open_store`` get one from the Hub, and ``push`` publishes one.
 ``validate`` checks it, ``select``, ``merge`` and ``relabel`` make new stores from it, and ``delete_episodes``
-changes it. ``get_family`` gives the tasks and environments of a family. Every error is a ``ClwmError``, but
-for a ``Manifest(...)`` of values that cannot be, which is a ``ValidationError`` of Pydantic's.
+changes it. ``get_family`` gives the tasks and environments of a family. Every error is a ``ClwmError``.
 
 Importing this package needs neither torch nor a simulator; where Gymnasium is installed, the environments
 ``clwm/<family>-v0`` are registered with it.

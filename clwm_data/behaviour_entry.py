@@ -22,7 +22,7 @@ from clwm_data.pages.numbers import plural
 from clwm_data.paths import expand_home
 from clwm_data.policy_file import MAKERS, file_sha256
 from clwm_data.ranges import format_indices, task_list
-from clwm_data.strict import StrictModel, Text
+from clwm_data.strict import Settings, Text
 from clwm_data.suggestions import suggestion
 from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo
 
@@ -30,7 +30,7 @@ from clwm_data.zoo.shipped import find_checkpoint, find_policies, find_zoo
 LEARNED = "learned"
 
 
-class BehaviourEntry(StrictModel):
+class BehaviourEntry(Settings):
     """One part of the mixture of behaviour policies that collects a task.
 
     Attributes:

@@ -27,7 +27,7 @@ from clwm_data.families.registry import working_families
 from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.functions import is_code
 from clwm_data.ranges import parse_indices
-from clwm_data.strict import StrictModel, Text, YamlDocument, build_model, parse_yaml, read_yaml
+from clwm_data.strict import Settings, Text, YamlDocument, build_model, parse_yaml, read_yaml
 from clwm_data.suggestions import suggestion
 from clwm_data.trust import check_allowed, remember
 from clwm_data.yaml_values import shown
@@ -54,7 +54,7 @@ REPOSITORY = re.compile(r"(?a:\w([\w.-]{0,94}\w)?/\w([\w.-]{0,94}\w)?)")
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
-class Storage(StrictModel):
+class Storage(Settings):
     """How arrays are written; never changes the values.
 
     Attributes:
@@ -65,7 +65,7 @@ class Storage(StrictModel):
     compression: Literal["none", "zstd"] = "none"
 
 
-class Manifest(StrictModel):
+class Manifest(Settings):
     """A dataset's recipe: the same manifest gives the same bytes.
 
     Attributes:

@@ -6,12 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from clwm_data.convert.border import Border, one_hot_rows
 from clwm_data.convert.source import Source, plain_text
 from clwm_data.convert.tables import TaskTable
-from clwm_data.edit.building import building, description, unusable
+from clwm_data.edit.building import building, description, manifest_of
 from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.families import TaskFamily, is_family
 from clwm_data.families.declared import DeclaredFamily
@@ -219,15 +217,13 @@ def _template(source: Source, family: str, known: TaskFamily | None, facts: Fami
     declared = known.resolved() if isinstance(known, DeclaredFamily) else None
     if known is not None:
         facts = None if declared is not None else facts_of(known)
-    try:
-        return Manifest(
-            name="converted",
-            family=family if known is None else known.name,
-            declared_family=declared,
-            description=plain_text(source.description),
-            behaviours=[BehaviourEntry(policy="unknown", episodes=1)],
-            authors=[plain_text(author) for author in source.authors],
-            family_facts=facts,
-        )
-    except ValidationError as error:
-        raise InvalidInputError(f"{source.name}: {unusable(error, family)}") from error
+    return manifest_of(
+        source.name,
+        name="converted",
+        family=family if known is None else known.name,
+        declared_family=declared,
+        description=plain_text(source.description),
+        behaviours=[BehaviourEntry(policy="unknown", episodes=1)],
+        authors=[plain_text(author) for author in source.authors],
+        family_facts=facts,
+    )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from clwm_data.bounded import open_file, read_bounded
 from clwm_data.disk import disk_errors
-from clwm_data.errors import ClwmError, ConflictError, DamagedDataError
+from clwm_data.errors import ClwmError, ConflictError, DamagedDataError, InvalidInputError
 from clwm_data.families.base import Task
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.paths import target_path
@@ -216,11 +216,19 @@ def distinct(texts: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(text for text in texts if text))
 
 
-def unusable(error: ValidationError, family: str) -> str:
-    """Why data cannot be described by a manifest."""
-    if error.errors()[0]["loc"][:1] == ("family",):
-        return f"{family!r}: cannot be the name of a family: use letters, digits, . _ -"
-    return first_mistake(error)
+def manifest_of(where: object, **values: object) -> Manifest:
+    """The manifest of data that were not collected.
+
+    Raises:
+        InvalidInputError: they cannot be described by one; it begins with ``where``.
+    """
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        mistake = first_mistake(error)
+        if error.errors()[0]["loc"][:1] == ("family",):
+            mistake = f"{values['family']!r}: cannot be the name of a family: use letters, digits, . _ -"
+        raise InvalidInputError(f"{where}: {mistake}") from error
 
 
 def policy_key(entry: BehaviourEntry) -> str:

@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from clwm_data.disk import disk_errors
 from clwm_data.edit.building import (
     building,
@@ -20,12 +18,12 @@ from clwm_data.edit.building import (
     description,
     distinct,
     edit,
+    manifest_of,
     policy_key,
     present,
     rebuilding,
-    unusable,
 )
-from clwm_data.errors import ConflictError, InvalidInputError
+from clwm_data.errors import ConflictError
 from clwm_data.families.base import Task, with_tuples
 from clwm_data.locks import exclusive
 from clwm_data.manifest import BehaviourEntry, Manifest
@@ -232,16 +230,14 @@ def _task(session: Session) -> Task:
 
 
 def _template(place: Path, session: Session) -> Manifest:
-    try:
-        return Manifest(
-            name=dataset_name(place, "recorded"),
-            family=session.family,
-            declared_family=session.declared_family,
-            behaviours=[BehaviourEntry(policy=session.policy, episodes=1)],
-            licence=session.notes.get("licence"),
-        )
-    except ValidationError as error:
-        raise InvalidInputError(f"{place}: {unusable(error, session.family)}") from error
+    return manifest_of(
+        place,
+        name=dataset_name(place, "recorded"),
+        family=session.family,
+        declared_family=session.declared_family,
+        behaviours=[BehaviourEntry(policy=session.policy, episodes=1)],
+        licence=session.notes.get("licence"),
+    )
 
 
 def _credited(manifest: Manifest, taken: Sequence[_Taken]) -> Manifest:

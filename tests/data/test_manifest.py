@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.families import get_family
 from clwm_data.families.builtin import BUILTIN
-from clwm_data.manifest import Manifest, bundled_manifests, load_manifest
+from clwm_data.manifest import BehaviourEntry, Manifest, bundled_manifests, load_manifest
 from clwm_data.preview import default_behaviour
 from clwm_data.ranges import format_indices, parse_indices
 from clwm_data.strict import build_model, parse_yaml
@@ -196,3 +196,22 @@ def test_selections_round_trip(indices: set[int]) -> None:
 def test_bad_selections_are_refused(text: str) -> None:
     with pytest.raises(ClwmError):
         parse_indices(text, range(40))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"behaviours": [{"policy": "random", "episodes": -1}]},
+            "behaviours[0].episodes: input should be greater than or equal to 1, found -1",
+        ),
+        ({"behaviors": []}, "unknown key behaviors: did you mean behaviours?"),
+        ({"seed": 1.5}, "seed: input should be a valid integer, found 1.5"),
+    ],
+)
+def test_a_mistake_in_python_is_one_line(change: dict[str, object], message: str) -> None:
+    values = {"name": "a", "family": "point-robot", "behaviours": [{"policy": "random", "episodes": 1}]}
+    assert Manifest(**values).behaviours == [BehaviourEntry(policy="random", episodes=1)]  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError) as error:
+        Manifest(**(values | change))  # type: ignore[arg-type]
+    assert str(error.value) == f"Manifest: {message}"
