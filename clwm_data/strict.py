@@ -52,8 +52,7 @@ class Settings(StrictModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            message = _first_message(type(self), error)
-            raise InvalidInputError(f"{type(self).__name__}: {message}") from error
+            raise _refusal(type(self), YamlDocument(type(self).__name__, values, {}), error) from error
 
     # Files and models that hold this one are validated without that call, so that a mistake has its place.
     setattr(__init__, "__pydantic_base_init__", True)  # noqa: B010
@@ -90,24 +89,39 @@ def build_model(model: type[Model], document: YamlDocument) -> Model:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        first = min(errors, key=lambda mistake: mistake["type"] != "extra_forbidden")
-        path: Path_ = tuple(first["loc"])
-        others = len(errors) - 1
-        if first["type"] not in ("extra_forbidden", "missing") and (place := document.keys_of(path)):
-            # A value that may be of several kinds has a mistake for each: the one of the kind that fits.
-            here = [e for e in errors if document.keys_of(tuple(e["loc"]))[: len(place)] == place]
-            first = min(here, key=lambda mistake: mistake["type"].endswith("_type"))
-            path = (
-                tuple(first["loc"]) if first["type"] == "missing" else document.keys_of(tuple(first["loc"]))
-            )
-            others = len(errors) - len(here)
-        more = "" if others == 0 else f" (and {others} more)"
-        message = _message(model, path, first) + more
-        foreign = [key for key in KINDS if key in document.data and key not in model.model_fields]
-        if foreign:
-            path, message = (foreign[0],), f"unknown key {foreign[0]}: this is {KINDS[foreign[0]]}"
-        raise InvalidInputError(f"{document.where(path)}: {message}") from error
+        raise _refusal(model, document, error) from error
+
+
+def _refusal(model: type[BaseModel], document: YamlDocument, error: ValidationError) -> InvalidInputError:
+    """The first mistake of a document."""
+    errors = _mistakes(error)
+    first = min(errors, key=lambda mistake: mistake["type"] != "extra_forbidden")
+    path: Path_ = tuple(first["loc"])
+    others = len(errors) - 1
+    if first["type"] not in ("extra_forbidden", "missing") and (place := document.keys_of(path)):
+        # A value that may be of several kinds has a mistake for each: the one of the kind that fits.
+        here = [e for e in errors if document.keys_of(tuple(e["loc"]))[: len(place)] == place]
+        first = min(here, key=lambda mistake: mistake["type"].endswith("_type"))
+        path = tuple(first["loc"]) if first["type"] == "missing" else document.keys_of(tuple(first["loc"]))
+        others = len(errors) - len(here)
+    more = "" if others == 0 else f" (and {others} more)"
+    message = _message(model, path, first) + more
+    foreign = [key for key in KINDS if key in document.data and key not in model.model_fields]
+    if foreign:
+        path, message = (foreign[0],), f"unknown key {foreign[0]}: this is {KINDS[foreign[0]]}"
+    return InvalidInputError(f"{document.where(path)}: {message}")
+
+
+def _mistakes(error: ValidationError) -> list[Any]:
+    """All mistakes, but for lists that are too short because of a mistake in them."""
+    errors = error.errors(include_url=False)
+    places = [e["loc"] for e in errors]
+    return [
+        e
+        for e in errors
+        if e["type"] != "too_short"
+        or not any(place[: len(e["loc"])] == e["loc"] != place for place in places)
+    ]
 
 
 def first_mistake(error: ValidationError) -> str:
@@ -117,13 +131,6 @@ def first_mistake(error: ValidationError) -> str:
     message = printable(stated, 300)
     where = f"attribute {printable(dotted(tuple(first['loc'])), 300)}: " if first["loc"] else ""
     return f"{where}{message[:1].lower()}{message[1:]}"
-
-
-def _first_message(model: type[BaseModel], error: ValidationError) -> str:
-    errors = error.errors(include_url=False)
-    first = min(errors, key=lambda mistake: mistake["type"] != "extra_forbidden")
-    more = "" if len(errors) == 1 else f" (and {len(errors) - 1} more)"
-    return _message(model, tuple(first["loc"]), first) + more
 
 
 def _message(model: type[BaseModel], path: Path_, error: Any) -> str:

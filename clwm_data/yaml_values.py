@@ -70,7 +70,7 @@ class YamlDocument:
         keys: Path_ = ()
         value: Any = self.data
         for step in path:
-            in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
+            in_list = isinstance(value, list | tuple) and isinstance(step, int) and step < len(value)
             if in_list or (isinstance(value, dict) and step in value):
                 keys, value = (*keys, step), value[step]
         return keys

@@ -192,7 +192,7 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None
         (
             lambda: EvaluationSettings(splits=("od",)),
             "EvaluationSettings: splits[0]: input should be 'train', "
-            "'id' or 'ood', found 'od': did you mean ood? (and 1 more)",
+            "'id' or 'ood', found 'od': did you mean ood?",
         ),
         (
             lambda: EvaluationSettings(episode=1),
@@ -208,6 +208,11 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None
         ),
         (lambda: PlannerConfig(elites=600), "PlannerConfig: elites 600 are more than samples 512"),
         (lambda: BatchConfig(tasks=2.0), "BatchConfig: tasks: input should be a valid integer, found 2.0"),
+        (lambda: BatchConfig(padded=3), "BatchConfig: padded: input should be 'auto', found 3"),
+        (
+            lambda: EvaluationSettings(splits=("id", "x", "y")),
+            "EvaluationSettings: splits[1]: input should be 'train', 'id' or 'ood', found 'x' (and 1 more)",
+        ),
         (
             lambda: TrainConfig(batch={"tasks": 0}),
             "TrainConfig: batch.tasks: input should be greater than or equal to 1, found 0",
