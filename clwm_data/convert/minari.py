@@ -54,6 +54,10 @@ from clwm_data.store.writer import write_task
 #: Key of Minari's metadata that holds clwm's own.
 KEY = "clwm"
 DATASET = "Minari dataset (a folder data with metadata.json)"
+#: Where datasets of a store are read as those of others.
+NOT_RESTORED = (
+    "{}: holds tasks of a store; their splits and parameters come back without --family and the like"
+)
 #: The metadata of a store lie in that of its datasets.
 MAX_METADATA_BYTES = 2**28
 
@@ -132,7 +136,8 @@ def from_minari(
     about = [_raw_metadata(folder) for folder in folders]
     known = [metadata.get(KEY) for metadata in about]
     told = family, tasks, table, action_bounds or None
-    if all(isinstance(own, dict) for own in known) and not any(option is not None for option in told):
+    of_a_store = all(isinstance(own, dict) for own in known)
+    if of_a_store and not any(option is not None for option in told):
         return _restore(folders, [own for own in known if isinstance(own, dict)], target)
     if family is None:
         raise InvalidInputError(f"{source}: name the task family of these datasets with --family")
@@ -154,6 +159,7 @@ def from_minari(
         options={"from": "minari", "values": "float32, actions scaled to [-1, 1]"},
         description=" ".join(dict.fromkeys(str(m["description"]) for m in about if m.get("description"))),
         authors=sorted({str(author) for metadata in about for author in _list(metadata.get("author"))}),
+        remarks=[NOT_RESTORED.format(source)] if of_a_store else (),
     )
     if action_bounds:
         foreign = foreign.with_action_bounds(action_bounds)
