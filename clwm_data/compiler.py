@@ -155,8 +155,8 @@ def compiled(
 def with_own_code(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The function, or method, with a copy of its code.
 
-    torch.compile keeps its graphs with the code. Methods of several modules share it, and guards tell their
-    graphs apart; those of torch 2.6 do not see that a list of layers is empty: another module's graph ran.
+    torch.compile keeps its graphs with the code, which the methods of several modules share, and tells them
+    apart by guards. Those of torch 2.6 do not see that a list of layers is empty, and run another's graph.
     """
     plain = getattr(function, "__func__", function)
     if not isinstance(plain, FunctionType):

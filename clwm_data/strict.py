@@ -41,7 +41,7 @@ class StrictModel(BaseModel):
 
 
 class Settings(StrictModel):
-    """Base of those that users make in Python: a mistake in a call is one line, as one in a file is."""
+    """Base of settings that users also make in Python: a mistake in a call is one line, as in a file."""
 
     def __init__(self, /, **values: Any) -> None:
         """The settings.
@@ -54,7 +54,8 @@ class Settings(StrictModel):
         except ValidationError as error:
             raise _refusal(type(self), YamlDocument(type(self).__name__, values, {}), error) from error
 
-    # Files and models that hold this one are validated without that call, so that a mistake has its place.
+    # Pydantic then validates files, and models that hold this one, without that call: mistakes keep their
+    # place.
     setattr(__init__, "__pydantic_base_init__", True)  # noqa: B010
 
 
@@ -104,12 +105,21 @@ def _refusal(model: type[BaseModel], document: YamlDocument, error: ValidationEr
         first = min(here, key=lambda mistake: mistake["type"].endswith("_type"))
         path = tuple(first["loc"]) if first["type"] == "missing" else document.keys_of(tuple(first["loc"]))
         others = len(errors) - len(here)
+        if first["type"] == "literal_error":
+            first = {**first, "msg": _either(here)}
     more = "" if others == 0 else f" (and {others} more)"
     message = _message(model, path, first) + more
     foreign = [key for key in KINDS if key in document.data and key not in model.model_fields]
     if foreign:
         path, message = (foreign[0],), f"unknown key {foreign[0]}: this is {KINDS[foreign[0]]}"
     return InvalidInputError(f"{document.where(path)}: {message}")
+
+
+def _either(mistakes: list[Any]) -> str:
+    """What a value of no allowed kind should be: ``Input should be 'auto' or a valid boolean``."""
+    expected = "Input should be "
+    kinds = [e["msg"].removeprefix(expected) for e in mistakes if e["msg"].startswith(expected)]
+    return expected + " or ".join(dict.fromkeys(kinds))
 
 
 def _mistakes(error: ValidationError) -> list[Any]:

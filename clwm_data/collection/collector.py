@@ -85,7 +85,7 @@ def collect(
     with disk_errors(target, "it resumes"):
         settle(target)
         was_there = target.exists()
-        if target.exists():
+        if was_there:
             _check_existing(target, None if overwrite else manifest)
             if overwrite and tasks is not None:
                 _refuse_losing_tasks(target, chosen)

@@ -7,24 +7,19 @@ the metadata of episodes and datasets, so that a store is restored exactly, dige
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from clwm_data.bounded import read_bounded
+from clwm_data.convert.minari_dataset import foreign_task, is_dataset, own_episodes, raw_metadata
 from clwm_data.convert.source import (
-    ForeignTask,
-    RawEpisode,
     Source,
     digest_of,
     files_below,
-    plain_text,
     reading,
-    regular,
     task_indices,
 )
 from clwm_data.convert.tables import TaskTable
@@ -43,7 +38,7 @@ from clwm_data.opening import open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import task_list
-from clwm_data.store.arrays import Episode, TaskArrays, one_hot
+from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_data.store.digest import array_sha256
 from clwm_data.store.format import StoreRecord, TaskRecord
 from clwm_data.store.reader import Store
@@ -54,12 +49,6 @@ from clwm_data.store.writer import write_task
 #: Key of Minari's metadata that holds clwm's own.
 KEY = "clwm"
 DATASET = "Minari dataset (a folder data with metadata.json)"
-#: Where datasets of a store are read as those of others.
-NOT_RESTORED = (
-    "{}: holds tasks of a store; their splits and parameters come back without --family and the like"
-)
-#: The metadata of a store lie in that of its datasets.
-MAX_METADATA_BYTES = 2**28
 
 
 def to_minari(
@@ -106,7 +95,8 @@ def from_minari(
 ) -> Conversion:
     """Make a store of Minari datasets.
 
-    Datasets that :func:`to_minari` wrote give the store that they came from. For others, observations are
+    Datasets that :func:`to_minari` wrote give the store that they came from, if no option is given. For
+    others, observations are
     flattened as by :func:`gymnasium.spaces.flatten` and converted to float32, actions are scaled from the
     bounds of their space to [-1, 1], and the datasets below ``source`` are the tasks ``tasks`` of ``family``,
     in the natural order of their folders.
@@ -130,10 +120,10 @@ def from_minari(
     """
     _minari("converting from Minari")
     source = Path(source)
-    folders = [file.parent for file in files_below(source, {".json"}, DATASET) if _is_dataset(file)]
+    folders = [file.parent for file in files_below(source, {".json"}, DATASET) if is_dataset(file)]
     if not folders:
         raise NotFoundError(f"{source}: holds no {DATASET}")
-    about = [_raw_metadata(folder) for folder in folders]
+    about = [raw_metadata(folder) for folder in folders]
     known = [metadata.get(KEY) for metadata in about]
     told = family, tasks, table, action_bounds or None
     of_a_store = all(isinstance(own, dict) for own in known)
@@ -152,14 +142,16 @@ def from_minari(
     foreign = Source(
         name=", ".join(names),
         tasks={
-            index: _foreign_task(folder, metadata)
+            index: foreign_task(folder, metadata)
             for index, folder, metadata in zip(indices, folders, about, strict=True)
         },
         sha256=digest_of(files),
         options={"from": "minari", "values": "float32, actions scaled to [-1, 1]"},
         description=" ".join(dict.fromkeys(str(m["description"]) for m in about if m.get("description"))),
         authors=sorted({str(author) for metadata in about for author in _list(metadata.get("author"))}),
-        remarks=[NOT_RESTORED.format(source)] if of_a_store else (),
+        remarks=[f"{source}: holds a store, which comes back as it was without options"]
+        if of_a_store
+        else [],
     )
     if action_bounds:
         foreign = foreign.with_action_bounds(action_bounds)
@@ -250,7 +242,7 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
     with building(target) as aside:
         for folder, (index, task) in zip(folders, tasks.items(), strict=True):
             with reading(folder):
-                arrays = TaskArrays.from_episodes(list(_own_episodes(folder, task.discrete_actions)))
+                arrays = TaskArrays.from_episodes(list(own_episodes(folder, task.discrete_actions)))
             if {name: array_sha256(array) for name, array in arrays.named().items()} != task.arrays:
                 raise DamagedDataError(
                     f"{folder.parent}: its data is not what was written there: convert with --family and "
@@ -271,130 +263,6 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
         [converted_task(names[index], task.record) for index, task in store.tasks.items()],
         remarks=[] if whole else [part],
     )
-
-
-def _foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
-    """A dataset that clwm did not write."""
-    from gymnasium.spaces import Box, Discrete
-
-    from clwm_data.families.declared.spaces import check_observations
-
-    storage = _storage(folder)
-    space = storage.action_space
-    check_observations(storage.observation_space, str(folder))
-    if not isinstance(space, Box | Discrete):
-        raise InvalidInputError(
-            f"{folder}: its actions are {plain_text(space)[:200]}: only Box and Discrete actions can be "
-            "converted"
-        )
-    bounds: tuple[list[float], list[float]] | int
-    if isinstance(space, Discrete):
-        bounds = int(space.n)
-    else:
-        bounds = space.low.ravel().tolist(), space.high.ravel().tolist()
-    return ForeignTask(
-        name=str(metadata.get("dataset_id", folder)),
-        episodes=lambda: _foreign_episodes(folder),
-        policy=str(metadata.get("algorithm_name") or "unknown"),
-        action_bounds=bounds,
-    )
-
-
-def _storage(folder: Path) -> Any:
-    from minari.dataset.minari_storage import MinariStorage
-
-    if not {"observation_space", "action_space"} <= _raw_metadata(folder).keys():
-        # Minari would construct an environment to ask, running code that the metadata names.
-        raise InvalidInputError(f"{folder}/metadata.json: names no spaces: it cannot be converted")
-    for file in folder.glob("data/*.hdf5"):
-        regular(file)
-    with reading(folder):
-        return MinariStorage.read(folder)
-
-
-def _read_episodes(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Every episode as Minari gives it, with its metadata."""
-    storage = _storage(folder)
-    for number in range(storage.total_episodes):
-        with reading(f"{folder}: episode {number}"):
-            (episode,) = storage.get_episodes([number])
-            (metadata,) = storage.get_episode_metadata([number])
-        yield episode, metadata
-
-
-def _foreign_episodes(folder: Path) -> Iterator[RawEpisode]:
-    """The episodes: observations flattened, discrete actions counted from 0."""
-    from gymnasium.spaces import Discrete
-
-    from clwm_data.convert.flattening import flat_rows
-
-    storage = _storage(folder)
-    space = storage.action_space
-    for number, (episode, _) in enumerate(_read_episodes(folder)):
-        where = f"{folder}: episode {number}"
-        with reading(where):
-            infos = episode.get("infos") or {}
-            action = np.asarray(episode["actions"])
-            raw = RawEpisode(
-                observation=flat_rows(
-                    storage.observation_space, episode["observations"], f"{where}: observation"
-                ),
-                action=action - int(space.start)
-                if isinstance(space, Discrete)
-                else action.reshape(len(action), -1),
-                reward=episode["rewards"],
-                terminated=episode["terminations"],
-                truncated=episode["truncations"],
-                # Infos begin at the reset.
-                **{
-                    name: np.asarray(infos[name])[1:]
-                    for name in ("success", "dense_reward")
-                    if infos.get(name) is not None
-                },
-            )
-        yield raw
-
-
-def _own_episodes(folder: Path, discrete: int | None) -> Iterator[Episode]:
-    """The episodes of a dataset that :func:`to_minari` wrote, perhaps with discrete actions."""
-    for episode, metadata in _read_episodes(folder):
-        terminated = np.asarray(episode["terminations"], np.bool_)
-        infos = episode.get("infos") or {}
-        state, seed = metadata.get("initial_state"), metadata.get("seed")
-        yield Episode(
-            observation=np.asarray(episode["observations"], np.float32),
-            action=np.asarray(episode["actions"], np.float32)
-            if discrete is None
-            else one_hot(np.asarray(episode["actions"], np.int64), discrete),
-            discrete=discrete is not None,
-            reward=np.asarray(episode["rewards"], np.float32),
-            terminated=terminated,
-            truncated=np.asarray(episode["truncations"], np.bool_) & ~terminated,
-            success=np.asarray(infos["success"], np.bool_)[1:] if "success" in infos else None,
-            initial_state=None if state is None else np.asarray(state, np.float64),
-            seed=None if seed is None else int(seed),
-            behaviour=int(metadata.get("behaviour", 0)),
-            dense_reward=np.asarray(infos["dense_reward"], np.float32)[1:]
-            if "dense_reward" in infos
-            else None,
-        )
-
-
-def _is_dataset(file: Path) -> bool:
-    if file.name != "metadata.json":
-        return False
-    metadata = _raw_metadata(file.parent)
-    return "data_format" in metadata and "total_episodes" in metadata
-
-
-def _raw_metadata(folder: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads(read_bounded(folder / "metadata.json", MAX_METADATA_BYTES))
-    except (ValueError, OSError, RecursionError) as error:
-        raise DamagedDataError(
-            f"{folder}/metadata.json: cannot be read: {plain_text(error)[:200]}"
-        ) from error
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _list(value: object) -> list[object]:

@@ -223,6 +223,7 @@ class Learner(nn.Module):
             with part(str(objective.name).replace("_", " ")):
                 loss, own = objective(inputs)
             total = total + loss
+            # Not |=, which torch 2.6 cannot compile.
             metrics.update({f"{objective.name}/{name}": value for name, value in own.items()})
         return total, features, z.detach(), metrics
 

@@ -208,7 +208,10 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], message: str) -> None
         ),
         (lambda: PlannerConfig(elites=600), "PlannerConfig: elites 600 are more than samples 512"),
         (lambda: BatchConfig(tasks=2.0), "BatchConfig: tasks: input should be a valid integer, found 2.0"),
-        (lambda: BatchConfig(padded=3), "BatchConfig: padded: input should be 'auto', found 3"),
+        (
+            lambda: BatchConfig(padded=3),
+            "BatchConfig: padded: input should be 'auto' or a valid boolean, found 3",
+        ),
         (
             lambda: EvaluationSettings(splits=("id", "x", "y")),
             "EvaluationSettings: splits[1]: input should be 'train', 'id' or 'ood', found 'x' (and 1 more)",

@@ -87,7 +87,7 @@ def test_a_part_of_a_store_in_minari_says_so(collected: Path, tmp_path: Path) ->
     assert done.remarks == [f"{source}: holds a part of the store that it was written from: task {index}"]
     assert done.store[index].record == open_store(collected)[index].record
     (told,) = from_minari(source.parent / source.name, tmp_path / "b.zarr", "mine").remarks
-    assert told.startswith(f"{source}: holds tasks of a store; their splits and parameters come back without")
+    assert told == f"{source}: holds a store, which comes back as it was without options"
     with pytest.raises(InvalidInputError, match="name the task family of these datasets with --family"):
         from_minari(source, tmp_path / "c.zarr", table=TaskTable({0: "id"}))
 
