@@ -9,27 +9,17 @@ import click
 
 from clwm_data.extras import require
 from clwm_data.opening import open_store
-from clwm_data.pages.numbers import plural
 
-from .common import counting_bar, echo_json, echo_table
+from .common import counting_bar, echo_json
 from .completion import names, runs
 from .finding import find_run, is_own, store_of_run
 from .options import checkpoint_option, json_option, list_option, run_store_option
 from .settings_options import analysis_options, execution_options
 
 if TYPE_CHECKING:
-    from clwm_train.analysis.results import Part, SeedAnalysis
+    from clwm_train.analysis.results import Part
     from clwm_train.settings import AnalysisSettings, Execution
 
-
-#: Numbers of the part off-policy -> how they are called.
-OFF_POLICY = {
-    "value": "critics: data's actions",
-    "policy_value": "critics: policy's actions",
-    "data_return": "discounted return of the data",
-    "log_likelihood": "log likelihood of the data's actions",
-    "action_error": "squared distance of the actions",
-}
 
 #: Those of ``clwm_train.analysis``, which takes time to import.
 PART_NAMES = ("probe", "disentanglement", "open-loop", "off-policy")
@@ -75,6 +65,7 @@ def analyse(
     require("torch", "train", "analysing")
     from clwm_train.analysis.results import save_analysis
     from clwm_train.analysis.run import analyse as analyse_run
+    from clwm_train.analysis.table import analysis_lines
     from clwm_train.execution import pick_device
     from clwm_train.runs.checkpoint import choose_checkpoint
     from clwm_train.runs.run import open_run
@@ -98,43 +89,10 @@ def analyse(
     else:
         click.echo(f"{run}: {opened.record.method} on {opened.record.store_name}, update {analysis.step:,}")
         click.echo(describe(settings))
-        columns = [_rows(seed) for seed in analysis.seeds]
-        rows = [(*row[0][:2], *(value for _, _, value in row)) for row in zip(*columns, strict=True)]
-        echo_table(("metric", "of", *(f"seed {number}" for number in opened.record.seeds)), rows)
+        names = [f"seed {number}" for number in opened.record.seeds]
+        click.echo("\n".join(analysis_lines(analysis.seeds, names)))
     if is_own(run):  # a downloaded run is not changed
         try:
             save_analysis(opened, analysis)
         except OSError as error:
             click.echo(f"clwm: {path}: the analysis is not kept: {error.strerror or error}", err=True)
-
-
-def _rows(analysis: SeedAnalysis) -> list[tuple[str, str, str]]:
-    """Metric, what it is measured on, and value; the same metrics for every seed of a run."""
-    from clwm_train.analysis.results import DisentanglementScores
-
-    rows = [
-        ("probe R^2", f"{name}, {split}", f"{value:.3f}")
-        for split, scores in (analysis.probe or {}).items()
-        for name, value in scores.items()
-    ]
-    if analysis.disentanglement is not None:
-        measured = analysis.disentanglement
-        factors = ", ".join(measured.factors)
-        controls = (("noise codes", measured.noise), ("entangled codes", measured.entangled))
-        for subject, scores in ((factors, measured), *controls):
-            for name in DisentanglementScores.model_fields if scores is not None else ():
-                value = getattr(scores, name)
-                rows.append((name, subject, "-" if value is None else f"{value:.3f}"))
-    for split, errors in (analysis.open_loop or {}).items():
-        last = len(errors.code)
-        for name, curve in (("code error", errors.code), ("reward error", errors.reward)):
-            rows += [
-                (name, f"{split}, after {plural(step, 'step')}", f"{curve[step - 1]:.3f}")
-                for step in sorted({1, last})
-            ]
-    for split, look in (analysis.off_policy or {}).items():
-        for name, what in OFF_POLICY.items():
-            value = getattr(look, name)
-            if value is not None:
-                rows.append((what, split, f"{value:.3f}"))
-    return rows

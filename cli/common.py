@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clwm_data.pages.numbers import MINUS, plural
+from clwm_data.pages.aligned import aligned
+from clwm_data.pages.numbers import plural
 
 if TYPE_CHECKING:
     from clwm_data.store import Store
@@ -35,18 +36,9 @@ def echo_json(value: Any) -> None:
 
 
 def echo_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print an aligned table; numbers, recognised by their first character, are aligned to the right."""
-    lines = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for number, line in enumerate(lines):
-        reference = lines[1] if len(lines) > 1 else header
-        cells = [
-            cell.rjust(width) if reference[column][:1] in f"-{MINUS}0123456789" else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        click.echo("  ".join(cells).rstrip())
-        if number == 0:
-            click.echo("  ".join("-" * width for width in widths))
+    """Print an aligned table."""
+    for line in aligned(header, rows):
+        click.echo(line)
 
 
 def progress_bar(total: int | None, unit: str, description: str) -> ProgressBar:

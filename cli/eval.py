@@ -304,35 +304,6 @@ def _sizes(text: str) -> list[int]:
 
 def echo_results(results: Results) -> None:
     """Print the table of an evaluation."""
-    entries = [(name, part, entry) for name, parts in results.items() for part, entry in parts.items()]
-    optional = [
-        (title, key)
-        for title, key in (("normalised (mean)", "normalised_mean"), ("success", "success"))
-        if any(key in entry for _, _, entry in entries)
-    ]
-    rows = [
-        (
-            name,
-            part,
-            f"{entry['return_mean']:.2f}",
-            *(f"{entry[key]:.3f}" if key in entry else "-" for _, key in optional),
-            str(len(entry["tasks"])),
-        )
-        for name, part, entry in entries
-    ]
-    echo_table(("protocol", "split", "return", *(title for title, _ in optional), "tasks"), rows)
-    groups = [
-        (
-            protocol,
-            split,
-            name,
-            f"{group['return_mean']:.2f}",
-            f"{group['success']:.3f}" if "success" in group else "-",
-            str(group["tasks"]),
-        )
-        for protocol, split, entry in entries
-        for name, group in entry.get("groups", {}).items()
-    ]
-    if groups:
-        click.echo()
-        echo_table(("protocol", "split", "benchmark", "return", "success", "tasks"), groups)
+    from clwm_train.evaluation.table import results_lines
+
+    click.echo("\n".join(results_lines(results)))

@@ -16,7 +16,13 @@ from clwm_data.store.root import parse_json
 from clwm_data.strict import Finite, StrictModel, Text, first_mistake
 from clwm_train.runs.checkpoint import BEST, checkpoint_name
 from clwm_train.runs.run import Run
-from clwm_train.settings import DEFAULT_ANALYSIS, AnalysisSettings, check_result_name, result_name
+from clwm_train.settings import (
+    DEFAULT_ANALYSIS,
+    AnalysisSettings,
+    check_result_name,
+    describe,
+    result_name,
+)
 
 #: Folder of a run.
 ANALYSES = "analyses"
@@ -124,6 +130,16 @@ class Analysis(StrictModel):
         if self.checkpoint not in (BEST, checkpoint_name(self.step)):
             raise ValueError(f"checkpoint {self.checkpoint} is not that of step {self.step}")
         return self
+
+    def __repr__(self) -> str:
+        from clwm_train.analysis.table import analysis_lines
+
+        names = [f"seed {number + 1} of {len(self.seeds)}" for number in range(len(self.seeds))]
+        lines = [f"Analysis of update {self.step:,}", describe(self.settings)]
+        return "\n".join([*lines, *analysis_lines(self.seeds, names)])
+
+    def __str__(self) -> str:
+        return repr(self)
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from clwm_data.bounded import read_bounded
-from clwm_data.errors import ClwmError, DamagedDataError
+from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError
 from clwm_data.families import SPLITS
 from clwm_data.pages.numbers import plural
 from clwm_data.store.atomic import replacing
@@ -20,6 +20,7 @@ from clwm_data.store.format import TaskKey
 from clwm_data.store.root import parse_json
 from clwm_data.strict import StrictModel, Text, first_mistake
 from clwm_train.evaluation.protocols import Results
+from clwm_train.evaluation.table import results_lines
 from clwm_train.runs.checkpoint import BEST, checkpoint_name
 from clwm_train.runs.finding import run_at
 from clwm_train.runs.run import Run
@@ -28,6 +29,7 @@ from clwm_train.settings import (
     PROTOCOLS,
     EvaluationSettings,
     check_result_name,
+    describe,
     result_name,
 )
 
@@ -151,6 +153,17 @@ class Evaluation(StrictModel):
         """Name of its file: the same for the same checkpoint, settings and data."""
         return result_name(self.checkpoint, self.settings, self.store_sha256)
 
+    def __repr__(self) -> str:
+        lines = [f"Evaluation of update {self.step:,}", describe(self.settings)]
+        for number, results in enumerate(self.plain_results()):
+            if len(self.results) > 1:
+                lines.append(f"seed {number + 1} of {len(self.results)}:")
+            lines += results_lines(results)
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return repr(self)
+
     def plain_results(self) -> list[Results]:
         """As :func:`~clwm_train.evaluation.evaluate` returns them, with task indices as text."""
         return [
@@ -173,9 +186,13 @@ def save_evaluation(run: Run | str | Path, evaluation: Evaluation) -> Path:
         the file.
 
     Raises:
+        InvalidInputError: it is of another number of seeds than the run's.
         OSError: it cannot be written.
     """
-    file = run_at(run).path / EVALUATIONS / evaluation.name
+    run = run_at(run)
+    if len(evaluation.results) != len(run.record.seeds):
+        raise InvalidInputError(f"the evaluation is not one of {run.path}: {_seeds(evaluation, run)}")
+    file = run.path / EVALUATIONS / evaluation.name
     file.parent.mkdir(exist_ok=True)
     with replacing(file) as temporary:
         temporary.write_text(evaluation_text(evaluation), encoding="utf-8", newline="\n")
@@ -232,12 +249,13 @@ def _read(file: Path, run: Run) -> Evaluation:
     if evaluation.checkpoint == BEST:  # as it was stored before
         evaluation = evaluation.model_copy(update={"checkpoint": checkpoint_name(evaluation.step)})
     if len(evaluation.results) != len(run.record.seeds):
-        raise DamagedDataError(
-            f"{file}: holds results of {plural(len(evaluation.results), 'seed')}, the run has "
-            f"{len(run.record.seeds)}: {REMEDY}"
-        )
+        raise DamagedDataError(f"{file}: {_seeds(evaluation, run)}: {REMEDY}")
     check_result_name(file, evaluation.name, REMEDY)
     return evaluation
+
+
+def _seeds(evaluation: Evaluation, run: Run) -> str:
+    return f"holds results of {plural(len(evaluation.results), 'seed')}, the run has {len(run.record.seeds)}"
 
 
 def _upgraded(document: Any) -> dict[str, Any]:

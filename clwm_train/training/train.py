@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from clwm_data.errors import ClwmError, InvalidInputError
+from clwm_data.errors import ClwmError, ConflictError, InvalidInputError
 from clwm_data.store import Store
 from clwm_train.data.mapped import read_task_data
 from clwm_train.out_of_memory import memory_errors
+from clwm_train.runs.differences import differences
 from clwm_train.runs.lock import run_lock
-from clwm_train.runs.run import RECORD, Run, discard_unbegun, keep_config, write_run
+from clwm_train.runs.run import RECORD, Run, discard_unbegun, keep_config, open_run, write_run
 from clwm_train.runs.same_data import check_same_data
 from clwm_train.settings import DEFAULT_EXECUTION, Execution
 from clwm_train.tracking import check_trackers
@@ -88,6 +89,7 @@ def train_run(
     decided = decide_execution(execution, store, most, warn, run.record.compiled)
     device = torch.device(decided.device)
     with run_lock(run.path), memory_errors(run.path, REMEDY):
+        _check_own(run)
         check_fits(run, device)
         try:
             data = read_task_data(store, run.config.data, device=device, memory=decided.memory)
@@ -112,3 +114,13 @@ def train_run(
         count = decided.threads or best_threads(agent, batch)
         with freed_memory(kept=kept), cpu_threads(count), matmul_precision(run.config.precision):
             return trainer.train(steps or most, stop=stop, on_progress=on_progress, profiled=profiled)
+
+
+def _check_own(run: Run) -> None:
+    """Refuse the folder of another run, which may have begun since the folder was found free."""
+    changed = differences(open_run(run.path), run) if (run.path / RECORD).exists() else []
+    if changed:
+        raise ConflictError(
+            f"{run.path}: another run was begun there meanwhile ({changed[0]}): choose another --out (in "
+            "Python out=...)"
+        )

@@ -130,3 +130,30 @@ def test_a_damaged_one_is_one_line(run: Run, text: str) -> None:
     with pytest.raises(DamagedDataError, match=r"analysis\.json: .*: delete it and run `clwm a") as caught:
         read_analyses(run)
     assert "\n" not in str(caught.value)
+
+
+def test_an_analysis_is_shown_as_a_table(run: Run) -> None:
+    seed = SeedAnalysis(
+        probe={"id": {"angle": 0.75}},
+        open_loop={"ood": OpenLoop(code=[0.125, 0.25], reward=[0.5, 1.5])},
+        off_policy={"id": OffPolicy(value=2.0, action_error=0.0625)},
+    )
+    other = seed.model_copy(update={"probe": {"id": {"angle": -0.5}}})
+    shown = repr(
+        Analysis(
+            checkpoint="step-000000008",
+            step=8,
+            store_sha256=SHA256,
+            settings=SETTINGS,
+            seeds=[seed, other],
+        )
+    )
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert lines[0] == "Analysis of update 8"
+    assert lines[1].startswith("contexts 16; context size 32")
+    assert lines[2] == "metric of seed 1 of 2 seed 2 of 2"
+    assert "probe R^2 angle, id 0.750 -0.500" in lines
+    assert "code error ood, after 2 steps 0.250 0.250" in lines
+    assert "reward error ood, after 1 step 0.500 0.500" in lines
+    assert "critics: data's actions id 2.000 2.000" in lines
+    assert not [line for line in lines if "policy's actions" in line]

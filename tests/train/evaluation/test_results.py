@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from clwm_data.errors import DamagedDataError
-from clwm_train.evaluation.results import read_evaluations
+from clwm_data.errors import DamagedDataError, InvalidInputError
+from clwm_train.evaluation.results import read_evaluations, save_evaluation
 from clwm_train.runs.run import Run
 from tests.train.invented_runs import invent_run
 
@@ -98,3 +98,29 @@ def test_a_copy_under_another_kind_of_name_counts_once(run: Run) -> None:
     file.with_name("step-000000020-00000000.json").write_bytes(file.read_bytes())
     with pytest.raises(DamagedDataError, match="named after"):
         read_evaluations(run)
+
+
+def test_an_evaluation_is_shown_as_a_table(tmp_path: Path) -> None:
+    """Not with all its tasks, as a model would be: it is what a cell of a notebook ends with."""
+    run = invent_run(tmp_path, "point-robot", "spc", 0.8, seeds=(0, 3))
+    (evaluation,) = read_evaluations(run)
+    lines = repr(evaluation).splitlines()
+    assert str(evaluation) == repr(evaluation)
+    assert lines[0] == f"Evaluation of update {evaluation.step:,}"
+    assert lines[1].startswith("protocols few-shot, zero-shot; splits")
+    assert [line for line in lines if line.startswith("seed")] == ["seed 1 of 2:", "seed 2 of 2:"]
+    cells = [line.split() for line in lines]
+    for seed in evaluation.results:
+        for protocol, splits in seed.items():
+            for split, result in splits.items():
+                row = [protocol, split, f"{result.return_mean:.2f}", str(len(result.tasks))]
+                assert row in cells
+    assert max(map(len, lines)) <= 160
+
+
+def test_an_evaluation_of_other_seeds_is_not_kept_with_a_run(run: Run, tmp_path: Path) -> None:
+    (evaluation,) = read_evaluations(invent_run(tmp_path, "point-robot", "two", 0.8, seeds=(0, 1)))
+    before = sorted((run.path / "evaluations").iterdir())
+    with pytest.raises(InvalidInputError, match="holds results of 2 seeds, the run has 1"):
+        save_evaluation(run, evaluation)
+    assert sorted((run.path / "evaluations").iterdir()) == before

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 from clwm_data.collection.collector import collect
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, ConflictError
 from clwm_data.opening import open_store
 from clwm_data.store import Store
 from clwm_train.data.task_data import load_task_data
+from clwm_train.methods.resolve import overridden
 from clwm_train.objectives import Decoder
 from clwm_train.runs.checkpoint import LEARNER, latest_checkpoint, list_checkpoints
 from clwm_train.runs.loading import load_agent
@@ -91,6 +93,17 @@ def test_an_agent_alone_cannot_be_trained_further(store: Store, tmp_path: Path) 
     (run.checkpoints / "step-000000004" / LEARNER).unlink()
     with pytest.raises(ClwmError, match="as in every published agent, which cannot be trained further"):
         train_run(run, store)
+
+
+def test_a_run_that_began_meanwhile_in_the_folder_is_not_overwritten(store: Store, tmp_path: Path) -> None:
+    """Both found the folder free; the first was killed before its first checkpoint."""
+    first = new_run(tmp_path / "a", store, "iql.expectile=0.7")
+    second = replace(first, config=overridden(first.config, ["iql.expectile=0.8"]))
+    before = {name: (first.path / name).read_bytes() for name in ("config.yaml", "run.yaml")}
+    with pytest.raises(ConflictError, match=r"was begun there meanwhile \(iql.expectile 0.7, not 0.8\)"):
+        train_run(second, store)
+    assert {name: (first.path / name).read_bytes() for name in before} == before
+    assert train_run(first, store, steps=4)
 
 
 def test_the_same_command_gives_the_same_run_and_another_seed_another(store: Store, tmp_path: Path) -> None:
