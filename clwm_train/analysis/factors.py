@@ -9,7 +9,7 @@ import numpy as np
 
 from clwm_data.families import TaskFamily
 from clwm_train.analysis.codes import Codes, Floats, factors_of
-from clwm_train.analysis.results import Disentanglement, DisentanglementScores
+from clwm_train.analysis.findings import Disentanglement, DisentanglementScores
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.metrics.disentanglement import dci, infomec
 

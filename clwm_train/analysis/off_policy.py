@@ -23,8 +23,8 @@ from torch import Tensor
 
 from clwm_data.families import Split
 from clwm_train.analysis.codes import context_z
+from clwm_train.analysis.findings import OffPolicy
 from clwm_train.analysis.open_loop import CONTEXT
-from clwm_train.analysis.results import OffPolicy
 from clwm_train.data.task_data import TaskData
 from clwm_train.kernels.streams import Purpose, derive
 from clwm_train.model.agent import Agent

@@ -20,16 +20,11 @@ from clwm_data.store.stored_family import stored_family
 from clwm_data.suggestions import suggestion
 from clwm_train.analysis.codes import Codes, parameter_values, sample_codes
 from clwm_train.analysis.factors import disentanglement_of, disentangles
+from clwm_train.analysis.findings import OpenLoop, SeedAnalysis
 from clwm_train.analysis.off_policy import compare_off_policy
 from clwm_train.analysis.open_loop import open_loop_error, tasks_with_episodes
 from clwm_train.analysis.probe import linear_probe
-from clwm_train.analysis.results import (
-    PARTS,
-    Analysis,
-    OpenLoop,
-    Part,
-    SeedAnalysis,
-)
+from clwm_train.analysis.results import PARTS, Analysis, Part
 from clwm_train.data.mapped import read_task_data
 from clwm_train.data.task_data import TaskData
 from clwm_train.execution import pick_device

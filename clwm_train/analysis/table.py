@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clwm_data.pages.aligned import aligned
 from clwm_data.pages.numbers import plural
-from clwm_train.analysis.results import DisentanglementScores, SeedAnalysis
+from clwm_train.analysis.findings import DisentanglementScores, SeedAnalysis
 
 #: Numbers of the part off-policy -> how they are called.
 OFF_POLICY = {

@@ -8,7 +8,8 @@ import numpy as np
 
 from clwm_data.pages.charts import Chart
 from clwm_data.pages.panels import Axis, Panel
-from clwm_train.analysis.results import SeedAnalysis, read_analysis
+from clwm_train.analysis.findings import SeedAnalysis
+from clwm_train.analysis.results import read_analysis
 from clwm_train.metrics.aggregate import Interval
 from clwm_train.report.figure import (
     THIRD,

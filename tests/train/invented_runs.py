@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 
 from clwm_data.families import get_family
-from clwm_train.analysis.results import (
-    Analysis,
-    Disentanglement,
-    DisentanglementScores,
-    OpenLoop,
-    SeedAnalysis,
-    save_analysis,
-)
+from clwm_train.analysis.findings import Disentanglement, DisentanglementScores, OpenLoop, SeedAnalysis
+from clwm_train.analysis.results import Analysis, save_analysis
 from clwm_train.evaluation.results import Evaluation, save_evaluation
 from clwm_train.methods.resolve import resolve
 from clwm_train.runs.checkpoint import checkpoint_name

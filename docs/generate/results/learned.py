@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clwm_train.analysis.results import SeedAnalysis, read_analysis
+from clwm_train.analysis.findings import SeedAnalysis
+from clwm_train.analysis.results import read_analysis
 from clwm_train.report.learned import DISENTANGLEMENT
 from clwm_train.runs.metrics_log import read_metrics
 from clwm_train.runs.run import METRICS, Run

@@ -11,16 +11,8 @@ from typing import Any
 import pytest
 
 from clwm_data.errors import DamagedDataError
-from clwm_train.analysis.results import (
-    Analysis,
-    OffPolicy,
-    OpenLoop,
-    SeedAnalysis,
-    find_analysis,
-    read_analyses,
-    read_analysis,
-    save_analysis,
-)
+from clwm_train.analysis.findings import OffPolicy, OpenLoop, SeedAnalysis
+from clwm_train.analysis.results import Analysis, find_analysis, read_analyses, read_analysis, save_analysis
 from clwm_train.runs.run import Run
 from clwm_train.settings import AnalysisSettings
 from tests.train.invented_runs import invent_run
