@@ -49,6 +49,14 @@ class Observer(Protocol):
         """A step of a lane's episode: [obs], the executed action [act], its reward, the next [obs]."""
 
 
+@runtime_checkable
+class Ending(Protocol):
+    """A behaviour that has to know in which lanes no episode is under way any more."""
+
+    def end(self, lane: int) -> None:
+        """The episode of a lane is over."""
+
+
 class RandomBehaviour:
     """Uniform actions in [-1, 1]."""
 

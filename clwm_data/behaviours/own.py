@@ -32,6 +32,17 @@ class OwnBehaviour(NormalNoise):
         self._function = find_function(entry.policy, "policy")
         self._task = family.task(task)
         self._discrete = family.discrete
+        #: Lanes with an episode: a user's function promises nothing for what comes after the end of one.
+        self._running: set[int] = set()
+
+    def draw(self, generator: np.random.Generator, lane: int = 0) -> Floats:
+        """Noise of an episode [horizon, act], which begins in a lane now."""
+        self._running.add(lane)
+        return super().draw(generator, lane)
+
+    def end(self, lane: int) -> None:
+        """The episode of a lane is over."""
+        self._running.discard(lane)
 
     def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What code of others gives.
@@ -55,7 +66,8 @@ class OwnBehaviour(NormalNoise):
         checked: Callable[..., Any] = policy
         return checked
 
-    def _actions(self, actions: Any, shape: tuple[int, ...]) -> Floats:
+    def _actions(self, actions: Any, shape: tuple[int, ...], running: Any = ...) -> Floats:
+        """Checked actions; of rows without an episode, anything goes that has their shape."""
         try:
             array = np.asarray(actions, np.float64)
         except Exception as error:  # of whatever kind of array it is
@@ -66,9 +78,9 @@ class OwnBehaviour(NormalNoise):
             raise InvalidInputError(
                 f"{self._where}: gives actions of shape {list(array.shape)}, expected {list(shape)}"
             )
-        if not np.isfinite(array).all():
+        if not np.isfinite(array[running]).all():
             raise InvalidInputError(f"{self._where}: gives an action that is not finite")
-        return np.clip(array, -1.0, 1.0)
+        return np.clip(np.nan_to_num(array), -1.0, 1.0)
 
 
 class EpisodeBehaviour(OwnBehaviour):
@@ -87,8 +99,8 @@ class EpisodeBehaviour(OwnBehaviour):
     def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The policies' actions plus noise [L, act]."""
         actions = np.zeros(noise.shape)
-        for lane, policy in self._policies.items():
-            proposed = self._called(policy, observation[lane].copy())
+        for lane in self._running:
+            proposed = self._called(self._policies[lane], observation[lane].copy())
             actions[lane] = self._actions(proposed, noise.shape[1:])
         return actions + noise
 
@@ -102,7 +114,8 @@ class BatchedBehaviour(OwnBehaviour):
 
     def act(self, observation: Observations, privileged: Floats | None, noise: Floats) -> Floats:
         """The policy's actions [L, act]."""
-        return self._actions(self._called(self._act, observation.copy(), noise.copy()), noise.shape)
+        actions = self._called(self._act, observation.copy(), noise.copy())
+        return self._actions(actions, noise.shape, sorted(self._running))
 
 
 def make_own_behaviour(

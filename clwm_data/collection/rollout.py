@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clwm_data.behaviours.base import Observer, make_behaviour
+from clwm_data.behaviours.base import Ending, Observer, make_behaviour
 from clwm_data.collection.plan import Segment, noise_generator
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
@@ -78,6 +78,8 @@ class _Rollout:
             ended = lanes[(terminated | truncated)[lanes]]
             for lane in ended.tolist():
                 finished[int(self._number[lane])] = self._episode(lane, bool(terminated[lane]))
+                if isinstance(self._behaviour, Ending):
+                    self._behaviour.end(lane)
             self._number[ended] = -1
             if ended.size and self._waiting:
                 observation, infos = self._start(ended)

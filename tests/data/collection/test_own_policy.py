@@ -15,6 +15,7 @@ from clwm_data.collection.plan import noise_generator
 from clwm_data.edit.select import select
 from clwm_data.errors import ClwmError, ConflictError, UnavailableError
 from clwm_data.families import get_family
+from clwm_data.families.declared import DeclaredFamily, FamilyDeclaration
 from clwm_data.manifest import BehaviourEntry, Manifest
 from clwm_data.opening import open_store
 from clwm_data.store.validate import validate
@@ -119,6 +120,50 @@ def test_workers_and_resuming_change_no_byte(tmp_path: Path) -> None:
     parts = collect(own, tmp_path / "parts" / "own.zarr")
     assert one.record.content_sha256 == many.record.content_sha256 == parts.record.content_sha256
     assert tree(one.path / "tasks") == tree(many.path / "tasks") == tree(parts.path / "tasks")
+
+
+def planned(task: Any, generator: np.random.Generator) -> Any:
+    """As many actions as the longest episode has steps."""
+    plan = iter(generator.uniform(-1, 1, (20, 3)))
+    return lambda observation: next(plan)
+
+
+def asked_too_often(task: Any) -> Any:
+    """Gives no number where the observation is that of the step before, as after an episode's end."""
+    last = np.zeros((0, 0))
+
+    def act(observation: Any, noise: Any) -> Any:
+        nonlocal last
+        stands = (observation == last).all(axis=1) if last.shape == observation.shape else np.zeros(len(noise))
+        last = observation.copy()
+        return np.where(stands[:, None] > 0, np.nan, 0.5 * noise)
+
+    return act
+
+
+@pytest.mark.parametrize("policy", ["planned", "asked_too_often"])
+def test_nothing_is_asked_of_a_function_for_an_episode_that_is_over(policy: str, tmp_path: Path) -> None:
+    """Hoppers fall at different steps: lanes wait for one another, and the last ones for no episode."""
+    family = DeclaredFamily(
+        FamilyDeclaration.model_validate(
+            {
+                "name": "falling",
+                "env": "Hopper-v5",
+                "apply": "mujoco-context",
+                "horizon": 20,
+                "tasks": [{"parameters": {"gravity": 2.0}}],
+            }
+        ),
+        trusted=True,
+    )
+    own = Manifest(
+        name="own",
+        family=family.name,
+        declared_family=family.declaration,
+        behaviours=[BehaviourEntry(policy=f"{HERE}:{policy}", episodes=family.lanes + 3)],
+    )
+    lengths = collect(own, tmp_path / "own.zarr")[0].load().episode_length
+    assert len(set(lengths.tolist())) > 1
 
 
 def test_noise_is_added_to_a_function_per_episode(tmp_path: Path) -> None:
