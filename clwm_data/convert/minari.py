@@ -34,6 +34,7 @@ from clwm_data.errors import DamagedDataError, InvalidInputError, NotFoundError
 from clwm_data.extras import require
 from clwm_data.families import Task, is_family
 from clwm_data.families.base import with_tuples
+from clwm_data.families.declared.reading import is_family_file, load_family
 from clwm_data.opening import open_store
 from clwm_data.paths import target_path
 from clwm_data.progress import ProgressCallback
@@ -142,7 +143,7 @@ def from_minari(
     foreign = Source(
         name=", ".join(names),
         tasks={
-            index: foreign_task(folder, metadata)
+            index: foreign_task(folder, metadata, _success(family))
             for index, folder, metadata in zip(indices, folders, about, strict=True)
         },
         sha256=digest_of(files),
@@ -263,6 +264,12 @@ def _restore(folders: list[Path], known: list[dict[str, Any]], target: Path | st
         [converted_task(names[index], task.record) for index, task in store.tasks.items()],
         remarks=[] if whole else [part],
     )
+
+
+def _success(family: str) -> str:
+    """Which of the infos says whether a step succeeded: what a file declares, or the usual one."""
+    declared = load_family(family).declaration.success if is_family_file(family) else None
+    return declared or "success"
 
 
 def _list(value: object) -> list[object]:

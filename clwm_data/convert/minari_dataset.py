@@ -41,8 +41,13 @@ def raw_metadata(folder: Path) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
+def foreign_task(folder: Path, metadata: dict[str, Any], success: str = "success") -> ForeignTask:
     """A dataset that clwm did not write.
+
+    Args:
+        folder: of the dataset.
+        metadata: as Minari wrote it.
+        success: which of its infos says whether a step succeeded.
 
     Raises:
         InvalidInputError: spaces that cannot be converted.
@@ -67,7 +72,7 @@ def foreign_task(folder: Path, metadata: dict[str, Any]) -> ForeignTask:
         bounds = space.low.ravel().tolist(), space.high.ravel().tolist()
     return ForeignTask(
         name=str(metadata.get("dataset_id", folder)),
-        episodes=lambda: _foreign_episodes(folder),
+        episodes=lambda: _foreign_episodes(folder, success),
         policy=str(metadata.get("algorithm_name") or "unknown"),
         action_bounds=bounds,
     )
@@ -124,7 +129,7 @@ def _read_episodes(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any
         yield episode, metadata
 
 
-def _foreign_episodes(folder: Path) -> Iterator[RawEpisode]:
+def _foreign_episodes(folder: Path, success: str) -> Iterator[RawEpisode]:
     """The episodes: observations flattened, discrete actions counted from 0."""
     from gymnasium.spaces import Discrete
 
@@ -149,9 +154,9 @@ def _foreign_episodes(folder: Path) -> Iterator[RawEpisode]:
                 truncated=episode["truncations"],
                 # Infos begin at the reset.
                 **{
-                    name: np.asarray(infos[name])[1:]
-                    for name in ("success", "dense_reward")
-                    if infos.get(name) is not None
+                    name: np.asarray(infos[info])[1:]
+                    for name, info in (("success", success), ("dense_reward", "dense_reward"))
+                    if infos.get(info) is not None
                 },
             )
         yield raw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -12,7 +13,7 @@ from gymnasium.wrappers import Autoreset
 from numpy.typing import NDArray
 
 from clwm_data.errors import ClwmError, InvalidInputError
-from clwm_data.families.declared.spaces import Translation, reward_of
+from clwm_data.families.declared.spaces import Translation, reward_of, spaces_of, success_of
 from clwm_data.pages.numbers import plural
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class Stream:
         self._observations: list[NDArray[np.float64]] = []
         self._steps: list[tuple[NDArray[np.float64], float, bool | None]] = []
 
+    @property
+    def success(self) -> str:
+        """Key of ``info`` that says whether a step succeeded."""
+        return self._recorder.success
+
     def begin(self, observation: Any) -> None:
         """An episode begins; one that is under way is cut."""
         try:
@@ -50,16 +56,17 @@ class Stream:
         reward: Any,
         terminated: bool,
         truncated: bool,
-        success: bool | None,
+        success: Any,
     ) -> None:
-        """A step of the episode under way, which it may end.
+        """A step of the episode under way, which it may end; ``success`` is ``None`` where it is not known.
 
         Raises:
             InvalidInputError: the episode cannot be stored; it is dropped.
         """
         try:
             where = f"{self._where}: step {len(self._steps)}"
-            self._steps.append((self._translation.vector(action), reward_of(reward, where), success))
+            solved = None if success is None else success_of(success, f"{where}: success")
+            self._steps.append((self._translation.vector(action), reward_of(reward, where), solved))
             self._observations.append(self._vector(observation))
         except ClwmError:
             self.drop()
@@ -130,7 +137,7 @@ class RecordingEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         if not stream.running and not (stream.ended and self._resets_itself):
             why = "the episode has ended" if stream.ended else "no episode is under way"
             raise InvalidInputError(f"{self._where}: {why}: call reset() before step()")
-        begins = not stream.running
+        begins, given = not stream.running, deepcopy(action)  # the environment may change it in its place
         try:
             observation, reward, terminated, truncated, info = super().step(action)
         except BaseException:
@@ -139,8 +146,8 @@ class RecordingEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         if begins:
             stream.begin(observation)
         else:
-            success = bool(info["success"]) if "success" in info else None
-            stream.step(action, observation, reward, bool(terminated), bool(truncated), success)
+            success = info.get(stream.success)
+            stream.step(given, observation, reward, bool(terminated), bool(truncated), success)
         return observation, reward, terminated, truncated, info
 
 
@@ -167,7 +174,7 @@ class RecordingVectorEnv(gymnasium.vector.VectorWrapper):
         Raises:
             InvalidInputError: an episode that ended cannot be stored.
         """
-        given = list(iterate(self.action_space, actions))
+        given = deepcopy(list(iterate(self.action_space, actions)))
         try:
             observations, rewards, terminated, truncated, infos = super().step(actions)
         except BaseException:
@@ -188,7 +195,7 @@ class RecordingVectorEnv(gymnasium.vector.VectorWrapper):
                         rewards[lane],
                         bool(terminated[lane]),
                         bool(truncated[lane]),
-                        _success(final, lane),
+                        _success(final, stream.success, lane),
                     )
                 except ClwmError as error:  # no other lane shall miss this step
                     refused = refused or error
@@ -219,7 +226,7 @@ def recording(env: Any, recorder: Recorder, where: str) -> tuple[Any, list[Strea
         return RecordingVectorEnv(env, streams), streams
     if not isinstance(env, gymnasium.Env):
         raise InvalidInputError(f"{where}: {env!r} is not a Gymnasium environment")
-    stream = Stream(recorder, Translation(env.observation_space, env.action_space, where), where)
+    stream = Stream(recorder, Translation(*spaces_of(env, where), where), where)
     return RecordingEnv(env, stream, where), [stream]
 
 
@@ -232,8 +239,8 @@ def _resets_itself(env: gymnasium.Env[Any, Any]) -> bool:
     return True
 
 
-def _success(infos: dict[str, Any], lane: int) -> bool | None:
+def _success(infos: dict[str, Any], key: str, lane: int) -> Any:
     """Whether a lane's step succeeded, where it says so."""
-    if "success" not in infos or ("_success" in infos and not infos["_success"][lane]):
+    if key not in infos or (f"_{key}" in infos and not infos[f"_{key}"][lane]):
         return None
-    return bool(infos["success"][lane])
+    return infos[key][lane]

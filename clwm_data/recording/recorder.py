@@ -55,6 +55,10 @@ class Recorder:
     Who ends an episode from outside, by ``reset`` or by leaving the block, truncates it at its last step (as
     Minari's data collector does); an error inside the block drops the episodes under way.
 
+    Attributes:
+        success: key of an environment's ``info`` that says whether a step succeeded: the one that the family
+            declares, or ``success``.
+
     Example::
 
         with Recorder("mine.zarr", task=3, parameters={"mass": 1.5}, split="train") as r:
@@ -98,6 +102,7 @@ class Recorder:
         self._parameters = None if parameters is None else checked_parameters(str(path), parameters)
         self._policy, self._notes = policy, dict(session or {})
         self._border = Border(None)
+        self.success = "success"
         self._folder: SessionFolder | None = None
         self._streams: list[Stream] = []
 
@@ -144,9 +149,9 @@ class Recorder:
         """The same Gymnasium environment, single or vector, whose episodes are recorded.
 
         Actions of a Box are scaled from its bounds to [-1, 1], discrete ones are stored as numbers from 0,
-        observations are flattened. ``info["success"]`` is recorded where every step has it. Of vector
-        environments every lane is an episode of the task, whatever the mode of autoreset: no step that only
-        resets is recorded.
+        observations are flattened. ``info["success"]`` (or what the family declares as ``success``) is
+        recorded where every step has it. Of vector environments every lane is an episode of the task,
+        whatever the mode of autoreset: no step that only resets is recorded.
 
         Raises:
             InvalidInputError: no environment, or one whose spaces cannot be stored.
@@ -242,6 +247,8 @@ class Recorder:
             split, parameters = task.split, task.parameters
             self._same(f"family {family}", task.split, dict(task.parameters))
         self._border = Border(known)
+        if isinstance(known, DeclaredFamily):
+            self.success = known.declaration.success or self.success
         if store is not None and len(store):
             first = store[self._task if self._task in store else next(iter(store.tasks))]
             if self._task in store:

@@ -34,27 +34,30 @@ def make_environment(
                 f"family {declaration.name}: {clash[0]} is both an argument and a parameter: name it once"
             )
         arguments.update(task.parameters)
+    maker = declaration.env
     try:
         env = _construct(gymnasium, declaration, arguments, render_mode)
         if declaration.apply is not None:
+            maker, arguments = declaration.apply, dict(task.parameters)
             env = _applied(declaration, env, task.parameters)
     except ClwmError:
         raise
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"family {declaration.name}: {declaration.env} needs the package {error.name}: install it"
+            f"family {declaration.name}: {maker} needs the package {error.name}: install it"
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
         hint = "" if is_code(declaration.env) else " (a function is written package.module:function)"
         raise NotFoundError(f"family {declaration.name}: {in_short(error)}{hint}") from error
     except FOREIGN_ERRORS as error:
+        done = "made" if maker == declaration.env else "called"
         values = ", ".join(f"{name}={value}" for name, value in arguments.items())
         raise UnavailableError(
-            f"family {declaration.name}: {declaration.env} cannot be made with ({values}): {in_short(error)}"
+            f"family {declaration.name}: {maker} cannot be {done} with ({values}): {in_short(error)}"
         ) from error
     if not isinstance(env, gymnasium.Env):
         raise InvalidInputError(
-            f"family {declaration.name}: {declaration.env} gives a {type(env).__name__}, not a gymnasium.Env"
+            f"family {declaration.name}: {maker} gives a {type(env).__name__}, not a gymnasium.Env"
         )
     made: gymnasium_types.Env[Any, Any] = env
     return made

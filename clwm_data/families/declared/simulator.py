@@ -16,7 +16,7 @@ from clwm_data.families.base import Task
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.environment import make_environment
 from clwm_data.families.declared.seeds import folded
-from clwm_data.families.declared.spaces import Translation, reward_of, solved
+from clwm_data.families.declared.spaces import Translation, reward_of, solved, spaces_of
 from clwm_data.families.simulation.rendering import Camera, render_model
 from clwm_data.families.simulation.simulator import Simulator, StepResult
 from clwm_data.functions import FOREIGN_ERRORS
@@ -68,10 +68,8 @@ class EnvironmentSimulator(Simulator):
 
     def _translated(self) -> list[Translation]:
         # Each lane's own: the bounds of actions may differ between tasks.
-        translations = [
-            Translation(env.observation_space, env.action_space, f"family {self._family}")
-            for env in self._envs
-        ]
+        where = f"family {self._family}"
+        translations = [Translation(*spaces_of(env, where), where) for env in self._envs]
         for task, other in zip(self.tasks, translations, strict=True):
             if other.sizes != translations[0].sizes:
                 raise InvalidInputError(
@@ -117,12 +115,13 @@ class EnvironmentSimulator(Simulator):
             )
             result = reward_of(reward, self._step(lane, number)), bool(terminated), bool(truncated)
             self._see(lane, observation, number, result[0])
+            success = key is not None and solved(info, key, self._step(lane, number))
         except ClwmError:
             raise
         except FOREIGN_ERRORS as error:
             raise self._failed(lane, "step", error) from error
         self._history[lane].append(np.array(action))
-        return *result, key is not None and solved(info, key, self._family)
+        return *result, success
 
     def _see(self, lane: int, observation: Any, step: int, reward: float = 0.0) -> None:
         """Take an observation.

@@ -97,6 +97,24 @@ class Translation:
         return np.clip(scaled.astype(space.dtype).reshape(space.shape), space.low, space.high)
 
 
+def spaces_of(env: Any, where: str) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    """Observation and action space of an environment.
+
+    Raises:
+        InvalidInputError: it has none; ``where`` names its owner.
+    """
+    found = []
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, spaces.Space):
+            raise InvalidInputError(
+                f"{where}: {type(getattr(env, 'unwrapped', env)).__name__} has no {name}: set it to a space "
+                "of Gymnasium's"
+            )
+        found.append(space)
+    return found[0], found[1]
+
+
 def check_observations(space: spaces.Space[Any], where: str) -> None:
     """Refuse observations that networks here cannot take.
 
@@ -138,14 +156,26 @@ def reward_of(reward: Any, where: str) -> float:
     return float(array.reshape(-1)[0])
 
 
-def solved(info: Mapping[str, Any], key: str, name: str) -> bool:
+def success_of(success: Any, where: str) -> bool:
+    """Whether a step succeeded, which may come as a number or as an array of one.
+
+    Raises:
+        InvalidInputError: it says neither yes nor no; ``where`` names its step.
+    """
+    array = np.asarray(False if success is None else success)
+    if array.size != 1 or array.dtype.kind not in "fiub" or np.isnan(array).any():
+        raise InvalidInputError(f"{where}: is {shown(success)}, expected one truth value")
+    return bool(array.reshape(-1)[0])
+
+
+def solved(info: Mapping[str, Any], key: str, where: str) -> bool:
     """Whether a step solved the task.
 
     Raises:
-        InvalidInputError: ``info`` has no such key.
+        InvalidInputError: ``info`` has no such key, or something else than yes or no.
     """
     if key not in info:
         raise InvalidInputError(
-            f"family {name}: success: info has no {key!r}; it has: {', '.join(info) or 'nothing'}"
+            f"{where}: success: info has no {key!r}; it has: {', '.join(map(str, info)) or 'nothing'}"
         )
-    return bool(info[key])
+    return success_of(info[key], f"{where}: {key}")

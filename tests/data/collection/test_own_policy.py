@@ -134,7 +134,9 @@ def asked_too_often(task: Any) -> Any:
 
     def act(observation: Any, noise: Any) -> Any:
         nonlocal last
-        stands = (observation == last).all(axis=1) if last.shape == observation.shape else np.zeros(len(noise))
+        stands = (
+            (observation == last).all(axis=1) if last.shape == observation.shape else np.zeros(len(noise))
+        )
         last = observation.copy()
         return np.where(stands[:, None] > 0, np.nan, 0.5 * noise)
 

@@ -16,6 +16,7 @@ from clwm_data.convert.target import write_converted
 from clwm_data.errors import ClwmError, DamagedDataError, InvalidInputError
 from clwm_data.store.validate import validate
 from tests.conftest import Clwm
+from tests.data.families.test_foreign_environments import Pushed
 
 
 def episode(steps: int = 3, **changes: Any) -> RawEpisode:
@@ -195,6 +196,25 @@ def test_minari_in_natural_order_behind_links_and_a_table(tmp_path: Path, clwm: 
     info = json.loads(clwm("info", "s.zarr", "--json").stdout)
     assert [task["return_mean"] for task in info["tasks"]] == [2.0, 4.0, 20.0]
     assert clwm("validate", "s.zarr").returncode == 0
+
+
+class Reaching(Pushed):
+    def step(self, action: Any) -> Any:
+        return *super().step(action)[:4], {"reached": False}
+
+
+def test_minari_gives_the_success_that_the_family_declares(tmp_path: Path) -> None:
+    pytest.importorskip("minari")
+    infos = {"reached": [False, False, True], "success": [False, True, True]}  # the first is of the reset
+    write_minari(tmp_path / "m/t1/data", [minari_episode(infos=infos)])
+    (tmp_path / "mine.yaml").write_text(
+        f"name: mine\nenv: {__name__}:Reaching\nhorizon: 9\n"
+        "success: reached\narguments: {width: 2}\ntasks: [{parameters: {strength: 1}}]\n"
+    )
+    store = from_minari(tmp_path / "m", tmp_path / "s.zarr", str(tmp_path / "mine.yaml")).store
+    success = store[0].load().success
+    assert success is not None
+    assert success.tolist() == [False, True]
 
 
 def test_damaged_minari_files_are_named(tmp_path: Path) -> None:

@@ -113,8 +113,12 @@ def no_environment(friction: float) -> str:
     return "nothing"
 
 
-def raising(friction: float) -> None:
+def raising(env: Any = None, friction: float = 0.0) -> None:
     raise RuntimeError("two\nlines")
+
+
+def number(env: Any, friction: float) -> int:
+    return 3
 
 
 class Failing(Slider):

@@ -272,6 +272,12 @@ def test_code_that_came_with_data_is_not_run_unless_it_was_used_or_is_allowed(
         ({"env": f"{HERE}:Growing"}, InvalidInputError, "tasks 0 and 3 differ in size"),
         ({"env": f"{HERE}:Failing"}, UnavailableError, "step failed: ZeroDivisionError: a joint came off"),
         ({"apply": "mujoco-context"}, InvalidInputError, "has no MuJoCo model"),
+        (
+            {"apply": f"{HERE}:raising"},
+            UnavailableError,
+            r"own_environments:raising cannot .*RuntimeError: two",
+        ),
+        ({"apply": f"{HERE}:number"}, InvalidInputError, "own_environments:number gives a int, not a gymn"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(changes: Any, error: type[ClwmError], message: str) -> None:

@@ -84,6 +84,31 @@ def test_one_line(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("success", [np.array([True, False]), np.nan, "yes", {}])
+def test_what_is_no_success_is_told(success: Any) -> None:
+    env = Answering(lambda: (np.zeros(2), 1.0, False, False, {"there": success}))
+    env.steps = 2
+    simulator = EnvironmentSimulator("mine", "arms:make", [7], [lambda: env], "there")
+    simulator.reset(np.zeros(1, np.int64), [0])
+    with pytest.raises(
+        ClwmError, match=r"^family mine, task 7: arms:make: step 1: there: is .*, expected one"
+    ):
+        simulator.step(np.zeros((1, 1)), np.ones(1, np.bool_))
+
+
+class Bare(gymnasium.Env[Any, Any]):
+    """Lacks what ``__init__`` should have set."""
+
+
+@pytest.mark.parametrize("missing", ["observation_space", "action_space"])
+def test_an_environment_without_spaces_is_told(missing: str) -> None:
+    env = Bare()
+    if missing == "action_space":
+        env.observation_space = gymnasium.spaces.Box(-1, 1, (1,))
+    with pytest.raises(ClwmError, match=f"^family mine: Bare has no {missing}: set it"):
+        EnvironmentSimulator("mine", "arms:make", [7], [lambda: env], None)
+
+
 class Pushed(gymnasium.Env[Any, Any]):
     """Shows the force that it was pushed with; how strong the motor is differs between tasks."""
 

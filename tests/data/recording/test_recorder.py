@@ -181,6 +181,48 @@ def test_discrete_actions_are_numbers_in_the_store_and_one_hot_in_memory(tmp_pat
     assert {tuple(row) for row in arrays.action.tolist()} == {(0.0, 1.0), (1.0, 0.0)}
 
 
+class Scaling(Counter):
+    """Writes to the action that it is given, and succeeds under another name."""
+
+    def step(self, action: Any) -> Any:
+        before = float(action[0])
+        action *= 0.25
+        observation, reward, terminated, truncated, info = super().step(np.array([before]))
+        return observation, reward, terminated, truncated, {"won": np.array([info["success"]]), "success": 0}
+
+
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_an_environment_that_writes_to_its_action_and_a_declared_success(lanes: int, tmp_path: Path) -> None:
+    (tmp_path / "family.yaml").write_text(
+        f"name: counting\nenv: {__name__}:Scaling\nhorizon: 9\nsuccess: won\n"
+        "tasks: [{parameters: {first: 0}}]\n"
+    )
+    with Recorder(tmp_path / "mine.zarr", task=0, family=str(tmp_path / "family.yaml")) as r:
+        if lanes:
+            env = r.wrap(SyncVectorEnv([Scaling] * lanes, copy=False))
+            env.reset()
+            for _ in range(10):
+                env.step(np.full((lanes, 1), 1.5, np.float32))
+        else:
+            run_counter(r.wrap(Scaling()), 3)
+    check_counter_episodes(tmp_path / "mine.zarr")
+
+
+@pytest.mark.parametrize("success", [np.zeros(2), "yes"])
+def test_what_is_no_success_is_named(success: Any, tmp_path: Path) -> None:
+    class Strange(Counter):
+        def step(self, action: Any) -> Any:
+            return *super().step(action)[:4], {"success": success}
+
+    with Recorder(tmp_path / "mine.zarr", task=0) as r:
+        env = r.wrap(Strange())
+        env.reset()
+        with pytest.raises(InvalidInputError, match=r"step 0: success: is .*, expected one truth value"):
+            env.step(np.zeros(1))
+        with pytest.raises(InvalidInputError, match="Env has no observation_space: set it"):
+            r.wrap(gymnasium.Env())
+
+
 def test_an_environment_that_resets_itself(tmp_path: Path) -> None:
     with Recorder(tmp_path / "mine.zarr", task=0) as r:
         env = r.wrap(Autoreset(Counter()))
