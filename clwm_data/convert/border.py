@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clwm_data.convert.seeming import one_hot_rows
 from clwm_data.convert.source import ForeignTask, RawEpisode
 from clwm_data.errors import InvalidInputError
 from clwm_data.families import TaskFamily
@@ -208,11 +209,6 @@ def _is_of_discrete(action: ArrayLike, count: int) -> bool:
     if array.ndim == 2 and array.shape[1] == count > 1:
         return bool(one_hot_rows(array).all())
     return array.ndim == 1 or array.shape[1:] == (1,)
-
-
-def one_hot_rows(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """[N] which rows of an array [N, n] hold one 1, and else 0."""
-    return np.asarray(((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1), np.bool_)
 
 
 def _vectors(where: str, action: ArrayLike, bounds: tuple[ArrayLike, ArrayLike] | int | None) -> ArrayLike:

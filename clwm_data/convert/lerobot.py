@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from clwm_data.bounded import read_bounded
 from clwm_data.convert.columns import read_columns, schema, texts
+from clwm_data.convert.seeming import seem_discrete, seeming
 from clwm_data.convert.source import (
     ForeignTask,
     RawEpisode,
@@ -94,6 +95,9 @@ def lerobot_source(path: Path | str, tasks: Collection[int] | None = None) -> So
             }
         ),
         options=_options(datasets[0], low, high),
+        of_actions=[seeming(str(folder), len(high), high.max())]
+        if all(dataset.seems_discrete for dataset in datasets)
+        else [],
     )
 
 
@@ -105,6 +109,7 @@ class _Dataset:
         files: of its data, in order.
         bounds: lowest and highest value of every action entry.
         rewarded: it has rewards.
+        seems_discrete: its actions may be discrete ones.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -148,6 +153,7 @@ class _Dataset:
         if not len(actions):
             raise DamagedDataError(f"{folder}: its files hold no frames")
         self.bounds = actions.min(axis=0), actions.max(axis=0)
+        self.seems_discrete = seem_discrete(actions)
         frames = info.get("total_frames")
         if isinstance(frames, int) and frames != len(actions):
             raise DamagedDataError(
@@ -175,6 +181,7 @@ class _Dataset:
             sha256=digest_of({str(file.relative_to(self.folder)): file for file in self.all_files}),
             options=_options(self, low, high),
             description="; ".join(words[index] for index in sorted(words)),
+            of_actions=[seeming(str(self.folder), len(high), high.max())] if self.seems_discrete else [],
         )
 
     def task(

@@ -85,6 +85,7 @@ class Source:
         authors: of the data.
         table: splits and parameters of the tasks, if the data has them.
         remarks: what the user should know of how the data is read, a line each.
+        of_actions: the same of how actions are read where neither user nor family says so.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Source:
     authors: Sequence[str] = ()
     table: TaskTable | None = None
     remarks: Sequence[str] = ()
+    of_actions: Sequence[str] = ()
 
     def with_action_bounds(self, bounds: Sequence[tuple[float, float]]) -> Source:
         """The same data, with actions scaled from the lowest and highest value of each entry, or of all."""
@@ -102,12 +104,13 @@ class Source:
         tasks = {index: replace(task, action_bounds=(low, high)) for index, task in self.tasks.items()}
         listed = "; ".join(f"{lowest:g} to {highest:g}" for lowest, highest in bounds)
         options = {**self.options, "actions": f"scaled to [-1, 1] from {listed}"}
-        return replace(self, tasks=tasks, options=options)
+        return replace(self, tasks=tasks, options=options, of_actions=())
 
     def with_discrete_actions(self, count: int) -> Source:
         """The same data, whose actions are the numbers of ``count`` discrete actions."""
         tasks = {index: replace(task, action_bounds=count) for index, task in self.tasks.items()}
-        return replace(self, tasks=tasks)
+        options = {**self.options, "actions": f"numbers of {count} discrete actions"}
+        return replace(self, tasks=tasks, options=options, of_actions=())
 
 
 def natural_key(name: str | Path) -> list[tuple[int, int, str]]:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clwm_data.convert.border import Border, one_hot_rows
+from clwm_data.convert.border import Border
+from clwm_data.convert.seeming import seem_discrete, seeming
 from clwm_data.convert.source import Source, plain_text
 from clwm_data.convert.tables import TaskTable
 from clwm_data.edit.building import building, description, manifest_of
@@ -112,8 +113,8 @@ def write_converted(
     _check_references(table, chosen)
     mixtures: dict[int, list[BehaviourEntry]] = {}
     border = Border(known, None if table.facts is None else table.facts.horizon)
-    remarks = list(source.remarks)
-    seem_discrete = known is None
+    remarks = [*source.remarks, *(source.of_actions if known is None else ())]
+    seems = known is None
     with building(target) as aside:
         for done, index in enumerate(chosen):
             if on_progress is not None:
@@ -126,13 +127,13 @@ def write_converted(
                     f"{plural(arrays.episodes, 'episode')}: few begin where the one before led to (were rows "
                     "shuffled, or next observations scaled otherwise?)"
                 )
-            seem_discrete &= foreign.action_bounds is None and _seem_discrete(arrays)
+            seems &= foreign.action_bounds is None and not arrays.discrete and seem_discrete(arrays.action)
             mixtures[index] = [
                 BehaviourEntry(policy=plain_text(foreign.policy) or "unknown", episodes=arrays.episodes)
             ]
             write_task(aside, described[index], mixtures[index], arrays, template.storage)
-        if seem_discrete:
-            remarks.append(_seeming(source.name, arrays.action.shape[1]))
+        if seems:
+            remarks.append(seeming(source.name, arrays.action.shape[1], 1.0))
         edited = Edit(
             operation="convert",
             options={
@@ -187,23 +188,6 @@ def _in_pieces(arrays: TaskArrays) -> bool:
     """Whether rows hardly follow each other, though most episodes neither terminated nor were truncated."""
     ended = int((arrays.terminated | arrays.truncated).sum())
     return arrays.episodes > 1 and arrays.transitions < 1.5 * arrays.episodes and ended < arrays.episodes / 2
-
-
-def _seem_discrete(arrays: TaskArrays) -> bool:
-    """Whether actions of a Box may be discrete ones: all are 0 or 1, or each is one-hot, and they vary."""
-    action = arrays.action
-    if arrays.discrete or (action == action[0]).all():
-        return False
-    return bool((((action == 0) | (action == 1)) if action.shape[1] == 1 else one_hot_rows(action)).all())
-
-
-def _seeming(source: str, entries: int) -> str:
-    kind = "0 or 1" if entries == 1 else f"one 1 among {entries} entries"
-    count = max(2, entries)
-    return (
-        f"{source}: every action is {kind}: read as numbers of a Box; if there are {count} discrete actions, "
-        f"say so (--discrete-actions {count}; in Python action_bounds={count})"
-    )
 
 
 def _check_references(table: TaskTable, tasks: Collection[int]) -> None:

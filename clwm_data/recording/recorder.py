@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 
 from clwm_data.convert.border import ROUNDING, Border
+from clwm_data.convert.seeming import Distinct
 from clwm_data.convert.source import RawEpisode
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ConflictError, InvalidInputError
@@ -101,7 +103,7 @@ class Recorder:
         self._task, self._split, self._family = int(task), split, family
         self._parameters = None if parameters is None else checked_parameters(str(path), parameters)
         self._policy, self._notes = policy, dict(session or {})
-        self._border = Border(None)
+        self._border, self._distinct = Border(None), Distinct()
         self.success = "success"
         self._folder: SessionFolder | None = None
         self._streams: list[Stream] = []
@@ -139,6 +141,8 @@ class Recorder:
             self._folder = None
         with disk_errors(self._place, "the store is complete"), sessions_lock(self._place):
             folder.remove()
+        if (remark := self._distinct.remark(str(self._place))) is not None:
+            warnings.warn(remark, stacklevel=2)
 
     @property
     def episodes(self) -> int:
@@ -212,6 +216,10 @@ class Recorder:
             success=None if success is None else _array(where, "success", success),
         )
         episode = self._border.episode(where, raw, action_bounds)
+        if action_bounds is None and not episode.discrete:
+            self._distinct.add(episode.action)
+        else:
+            self._distinct.said()
         with disk_errors(self._place, "episodes before this one are kept"):
             folder.add(episode)
 
@@ -246,7 +254,9 @@ class Recorder:
             task = known.task(self._task)
             split, parameters = task.split, task.parameters
             self._same(f"family {family}", task.split, dict(task.parameters))
-        self._border = Border(known)
+        self._border, self._distinct = Border(known), Distinct()
+        if known is not None:
+            self._distinct.said()
         if isinstance(known, DeclaredFamily):
             self.success = known.declaration.success or self.success
         if store is not None and len(store):

@@ -285,6 +285,35 @@ def test_numbers_of_discrete_actions(tmp_path: Path) -> None:
         write_converted(source.with_discrete_actions(2), tmp_path / "c.zarr", "keys")
 
 
+def test_actions_of_lerobot_that_may_be_discrete_are_told(tmp_path: Path) -> None:
+    """They are scaled from the lowest and highest in the data, and then look like no others."""
+    folder = lerobot(tmp_path / "arm")
+
+    def written(rows: Any, change: Any = lambda source: source) -> tuple[list[str], Any]:
+        for file in sorted((folder / "data/chunk-000").iterdir()):
+            table = pq.read_table(file)
+            frames = table["frame_index"].to_pylist()
+            actions = pa.array([np.atleast_1d(rows(frame)).tolist() for frame in frames])
+            index = table.schema.get_field_index("action")
+            pq.write_table(table.set_column(index, "action", actions), file)
+        target = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
+        done = write_converted(change(lerobot_source(folder)), target, "arm")
+        return list(done.remarks), done.store
+
+    (remark,), _ = written(lambda frame: np.eye(3)[frame % 3])
+    assert "every action is one 1 among 3 entries" in remark
+    (remark,), _ = written(lambda frame: float(frame % 4))
+    assert "every action is a whole number from 0 to 3" in remark
+    assert "--discrete-actions 4" in remark
+    remarks, store = written(lambda frame: float(frame % 4), lambda source: source.with_discrete_actions(4))
+    assert remarks == []
+    assert store[0].load().stored_action.tolist() == [0, 1, 2, 0, 1, 2, 3]
+    assert store.record.edited.options["actions"] == "numbers of 4 discrete actions"
+    bounds = [(0.0, 3.0)]
+    assert written(lambda frame: float(frame % 4), lambda source: source.with_action_bounds(bounds))[0] == []
+    assert written(lambda frame: frame / 2)[0] == []
+
+
 def test_tasks_are_chosen_and_those_that_are_not_there_are_named(tmp_path: Path) -> None:
     folder = lerobot(tmp_path / "arm")
     store = write_converted(lerobot_source(folder, [1]), tmp_path / "a.zarr", "arm").store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,25 @@ def test_rewards_of_another_length_are_named_and_not_the_flags(tmp_path: Path) -
             recorder.add_episode(np.zeros((6, 2)), np.array([0, 1, 2, 0, 1]), np.zeros(5))
         recorder.add_episode(np.arange(5.0), np.zeros(5), np.zeros(5), next_observation=np.arange(1.0, 6.0))
     assert open_store(tmp_path / "r.zarr")[0].load().observation.tolist() == [[float(n)] for n in range(6)]
+
+
+def test_actions_that_may_be_discrete_are_told(tmp_path: Path) -> None:
+    def told(*actions: Any, **options: Any) -> list[str]:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
+        with warnings.catch_warnings(record=True) as caught, Recorder(path, task=0) as r:
+            for rows in actions:
+                r.add_episode(np.zeros((4, 2)), rows, np.zeros(3), **options)
+        return [str(warning.message) for warning in caught]
+
+    one_hot, resting = np.eye(3, dtype=np.float32), np.zeros((3, 1))
+    (remark,) = told(one_hot[[0] * 3], one_hot[[1, 1, 1]])
+    assert "0.zarr: every action is one 1 among 3 entries: read as numbers of a Box" in remark
+    assert "in Python action_bounds=3" in remark
+    (remark,) = told(resting, 1 - resting, resting)
+    assert "every action is 0 or 1" in remark
+    for quiet in ([resting], [resting, 1 - resting, resting + 0.5], [one_hot, -one_hot]):
+        assert told(*quiet) == []
+    assert told(one_hot, action_bounds=3) == told(one_hot, action_bounds=(0, 1)) == []
 
 
 class _Rewarding(gymnasium.Env[Any, Any]):
