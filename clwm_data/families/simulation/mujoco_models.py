@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,11 @@ from typing import Any
 
 from clwm_data.extras import MissingExtraError
 from clwm_data.families.simulation.rendering import import_mujoco
+
+#: As in the extra ``sim``.
+DM_CONTROL = "dm-control>=1.0.47,<1.0.50"
+#: From this Python on labmaze, which dm_control depends on, has no wheels: the extra leaves dm_control out.
+NO_LABMAZE = (3, 13)
 
 
 def package_file(package: str, *parts: str, family: str) -> Path:
@@ -24,8 +30,15 @@ def package_file(package: str, *parts: str, family: str) -> Path:
     except ModuleNotFoundError:
         spec = None
     if spec is None or spec.origin is None:
-        raise MissingExtraError(f'simulating {family} needs the package {package}: pip install "clwm[sim]"')
+        raise MissingExtraError(f"simulating {family} needs the package {package}: {_installed_by(package)}")
     return Path(spec.origin).parent.joinpath(*parts)
+
+
+def _installed_by(package: str) -> str:
+    """The command that installs a package of the extra ``sim``."""
+    if package == "dm_control" and sys.version_info >= NO_LABMAZE:  # the extra does not bring it there
+        return f'pip install --no-deps "{DM_CONTROL}" (its dependency labmaze has no build for this Python)'
+    return 'pip install "clwm[sim]"'
 
 
 def compile_model(
