@@ -225,8 +225,8 @@ def _context_class() -> Any:
             return importlib.import_module(f"mujoco.{name}").GLContext
         failures.append(f"{name}: {reason}")
     raise UnavailableError(
-        f"no OpenGL backend works ({'; '.join(failures)}): install libegl1 and libgl1, or libosmesa6, or set MUJOCO_GL "
-        "to one that does"
+        f"no OpenGL backend works ({'; '.join(failures)}): install libegl1 and libgl1, or libosmesa6, or set "
+        "MUJOCO_GL to one that does"
     )
 
 
