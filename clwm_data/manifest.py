@@ -27,7 +27,7 @@ from clwm_data.families.registry import working_families
 from clwm_data.families.stored import FamilyFacts, facts_of
 from clwm_data.functions import is_code
 from clwm_data.ranges import parse_indices
-from clwm_data.strict import Settings, Text, YamlDocument, build_model, parse_yaml, read_yaml
+from clwm_data.strict import NAME, Settings, Text, YamlDocument, build_model, parse_yaml, read_yaml
 from clwm_data.suggestions import suggestion
 from clwm_data.trust import check_allowed, remember
 from clwm_data.yaml_values import shown
@@ -51,7 +51,7 @@ META_WORLD_PREFIX = "mw-"
 #: ``user/name`` as the Hub allows them: no part begins or ends with a dot or a dash.
 REPOSITORY = re.compile(r"(?a:\w([\w.-]{0,94}\w)?/\w([\w.-]{0,94}\w)?)")
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=100)]
 
 
 class Storage(Settings):

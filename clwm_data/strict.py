@@ -23,6 +23,7 @@ from clwm_data.yaml_values import (
 )
 
 __all__ = [
+    "Mistake",
     "Settings",
     "StrictModel",
     "Text",
@@ -32,6 +33,19 @@ __all__ = [
     "parse_yaml",
     "read_yaml",
 ]
+
+
+class Mistake(ValueError):
+    """A mistake that is found when a whole model is looked at, at one of its keys.
+
+    Args:
+        message: what is wrong, and what to do.
+        at: keys from the model to the place.
+    """
+
+    def __init__(self, message: str, *at: str | int) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class StrictModel(BaseModel):
@@ -68,8 +82,16 @@ NEARLY_EQUAL = 0.8
 STEPS: dict[Any, str] = {list: "[]", tuple: "[]", dict: ".*", Mapping: ".*"}
 
 #: Text without control characters except tab and newline: others could manipulate a terminal.
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+Text = Annotated[str, StringConstraints(pattern=TEXT)]
+#: A name of a file or a folder on every system.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+#: Patterns of texts in words; that of ``Text`` would be a line of escapes.
+IN_WORDS = {
+    TEXT: "expected a text without control characters",
+    NAME: "expected letters, digits, '.', '_' and '-', a letter or digit first",
+}
 
 #: Keys that reveal the kind of a file, and the command that takes it.
 KINDS = {
@@ -107,6 +129,7 @@ def _refusal(model: type[BaseModel], document: YamlDocument, error: ValidationEr
         others = len(errors) - len(here)
         if first["type"] == "literal_error":
             first = {**first, "msg": _either(here)}
+    path = (*path, *getattr(first.get("ctx", {}).get("error"), "at", ()))
     more = "" if others == 0 else f" (and {others} more)"
     message = _message(model, path, first) + more
     foreign = [key for key in KINDS if key in document.data and key not in model.model_fields]
@@ -153,13 +176,22 @@ def _message(model: type[BaseModel], path: Path_, error: Any) -> str:
         text = printable(str(error["ctx"]["error"]), 500)
         return f"{key}: {text}" if key else text
     if error["type"] in ("model_type", "dict_type"):
-        known = sorted(_keys_at(model, path))
-        hint = f": known keys: {', '.join(known)}" if known else ""
+        # Those of a mapping are any names; the known ones would be those of its values.
+        known = sorted(_keys_at(model, path)) if error["type"] == "model_type" else ()
+        hint = f": known keys: {', '.join(known)}" if known else _key_for(error["input"])
         return f"{key}: expected keys with values, found {shown(error['input'])}{hint}"
     message = printable(error["msg"], 300)
+    if error["type"] == "string_pattern_mismatch":
+        message = IN_WORDS.get(error["ctx"]["pattern"], message)
     if error["type"] in ("tuple_type", "list_type"):
         message = "expected a list"
     return f"{key}: {message[:1].lower()}{message[1:]}, found {shown(error['input'])}{_hint(error)}"
+
+
+def _key_for(given: Any) -> str:
+    """How a name is written that was given as an item of a list, or alone, where names are keys."""
+    name = given[0] if isinstance(given, list) and given else given
+    return f": each is a key: write {name}:" if isinstance(name, str) and re.fullmatch(NAME, name) else ""
 
 
 def _suggestion(model: type[BaseModel], path: Path_) -> str:
@@ -192,6 +224,8 @@ def _hint(error: Any) -> str:
     or Python would read."""
     given = error["input"]
     if error["type"] in ("tuple_type", "list_type") and type(given) in (str, int, float):
+        if isinstance(given, str) and (ends := re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", given)):
+            return f": write every number, [{ends[1]}, ..., {ends[2]}]"
         return f": write [{printable(str(given))}]"
     if not isinstance(given, str):
         return ""

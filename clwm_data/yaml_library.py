@@ -118,6 +118,8 @@ class YamlBuilder:
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent) or event.tag not in TEXT_TAGS:
                 raise self._mistake(event, "a key must be a plain text")
+            if event.value == "<<" and event.style in (None, ""):
+                raise self._mistake(event, "merge keys (<<) are not read: write the keys out")
             key, child = event.value, (*path, event.value)
             line = _line(event)
             if key in values:

@@ -23,6 +23,7 @@ from clwm_data.errors import DamagedDataError
 from clwm_data.families import SPLITS, Split
 from clwm_data.store.digest import json_sha256
 from clwm_data.strict import Settings, StrictModel, Text
+from clwm_data.yaml_values import shown as quoted
 from clwm_train.config import Count, Protocol, Rate, Weight
 
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -44,6 +45,12 @@ RESULT_NAME = re.compile(r"step-[0-9]{9}-[0-9a-f]{8}\.json")
 SELDOM = {"env": None, "context_behaviour": None}
 
 Choice = TypeVar("Choice", bound=str)
+
+
+def _names_function(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_<][^\s:]*:[^\s:]+", text):
+        raise ValueError(f"expected module:function, such as my_robot:make, found {quoted(text)}")
+    return text
 
 
 class PlannerConfig(Settings):
@@ -119,7 +126,7 @@ class EvaluationSettings(Settings):
     noise: Weight = 0.0
     planner: PlannerConfig | None = None
     context_behaviour: BehaviourName | None = None
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_<][^\s:]*:[^\s:]+$", max_length=300)] | None = None
+    env: Annotated[Text, Field(max_length=300), AfterValidator(_names_function)] | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

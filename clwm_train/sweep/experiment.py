@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.paths import fitting_name
 from clwm_data.store.digest import json_sha256
-from clwm_data.strict import StrictModel, Text, build_model, read_yaml
+from clwm_data.strict import NAME, Mistake, StrictModel, Text, build_model, read_yaml
 from clwm_data.suggestions import suggestion
 from clwm_train.runs.run import MOST_SEEDS
 from clwm_train.settings import (
@@ -28,7 +28,7 @@ from clwm_train.settings import (
 from clwm_train.sweep.budget import Budget
 from clwm_train.sweep.job import Job
 
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Label = Annotated[str, StringConstraints(pattern=NAME)]
 Seeds = Annotated[list[Seed], Field(min_length=1, max_length=MOST_SEEDS)]
 Stores = Annotated[list[Text], Field(min_length=1)]
 
@@ -42,7 +42,7 @@ class Budgeted(StrictModel):
     @classmethod
     def _steps_are_a_budget(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and "steps" in data:
-            raise ValueError("there is no key steps: write budget: {updates: ...}")
+            raise Mistake("there is no such key: write budget: {updates: ...}", "steps")
         return data
 
 
@@ -99,26 +99,33 @@ class Experiment(Budgeted):
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Self:
-        for what, entry in (
-            ("", self),
-            *((f"methods.{name}.", given) for name, given in self.methods.items()),
-        ):
+        for at, entry in (((), self), *((("methods", name), given) for name, given in self.methods.items())):
             for key in ("stores", "seeds"):
                 listed = getattr(entry, key, None) or []
                 twice = next((value for value, count in Counter(listed).items() if count > 1), None)
                 if twice is not None:
-                    raise ValueError(f"{what}{key} names {twice} twice: keep one")
+                    raise Mistake(f"names {twice} twice: keep one", *at, key)
         folded: dict[str, str] = {}
         for name in self.methods:
             if (other := folded.setdefault(name.casefold(), name)) != name:
-                raise ValueError(f"methods {other} and {name}: their folders are the same on some systems")
+                told = f"its folder is that of {other} on some systems: rename one of them"
+                raise Mistake(told, "methods", name)
         for name, method in self.methods.items():
             unknown = set((method and method.stores) or []) - set(self.stores)
             if unknown:
                 hint = suggestion(min(unknown), self.stores, f"these are {', '.join(self.stores)}")
-                raise ValueError(
-                    f"methods.{name}.stores: {min(unknown)} is not one of the experiment's stores: {hint}"
-                )
+                told = f"{min(unknown)} is not one of the experiment's stores: {hint}"
+                raise Mistake(told, "methods", name, "stores")
+        return self
+
+    @model_validator(mode="after")
+    def _updates_are_said_once(self) -> Self:
+        for name, method in self.methods.items():
+            entry = method or MethodEntry()
+            places = {("set",): self.set, ("methods", name, "set"): entry.set}
+            for at, keys in places.items():
+                if "steps" in keys and (entry.budget or self.budget) is not None:
+                    raise Mistake("contradicts the budget: keep one of the two", *at, "steps")
         return self
 
 
@@ -171,8 +178,7 @@ def list_jobs(
         track: names of trackers; ``None``: those of the experiment.
 
     Raises:
-        InvalidInputError: two stores have the same name, two runs the same folder, or a number of updates is
-            given twice.
+        InvalidInputError: two stores have the same name, or two runs the same folder.
     """
     names: dict[str, str] = {}
     trackers = experiment.track if track is None else track
@@ -180,7 +186,10 @@ def list_jobs(
         name = stores[text].name.removesuffix(".zarr")
         alike = next((other for other in names if other.casefold() == name.casefold()), None)
         if alike is not None:
-            raise InvalidInputError(f"stores {names[alike]} and {text} are both called {name}: rename one")
+            raise InvalidInputError(
+                f"{experiment.name}: stores {names[alike]} and {text} are both called {name}: rename one, or "
+                "keep one if they are the same"
+            )
         names[name] = text
     jobs = []
     for name, text in names.items():
@@ -230,8 +239,6 @@ def _run_name(store: str, label: str, seeds: Sequence[int]) -> str:
 def _overrides(experiment: Experiment, entry: MethodEntry, budget: Budget | None) -> tuple[str, ...]:
     """Overrides in the form of ``--set``; those of the entry come later and take precedence."""
     both = [*experiment.set.items(), *entry.set.items()]
-    if budget is not None and any(key == "steps" for key, _ in both):
-        raise InvalidInputError(f"{experiment.name}: set: steps contradicts the budget: keep one of the two")
     if budget is not None and budget.updates is not None:
         both.append(("steps", budget.updates))
     return tuple(f"{key}={json.dumps(value)}" for key, value in both)

@@ -59,7 +59,7 @@ def test_defaults(tmp_path: Path) -> None:
         (("family: point-robot", "family: point-robot\ntasks: 0-50"), 3, ["tasks", "no task 50"]),
         (("family: point-robot", "family: point-robot\ntasks: [1, 77]"), 3, ["tasks", "no task 77"]),
         (("family: point-robot", "family: point-robot\nsede: 3"), 3, ["unknown key sede", "mean seed"]),
-        (("name: mine", "name: ../mine"), 1, ["name", "pattern"]),
+        (("name: mine", "name: ../mine"), 1, ["name", "letters, digits"]),
         (("name: mine", "name: mine\nseed: 12:30"), 2, ["seed: ", "valid integer", "'12:30'"]),
         (("name: mine", "name: mine\nseed: 1_000"), 2, ["seed: ", "'1_000'", "write 1000"]),
         (("episodes: 3", "deterministic: yes\n    episodes: 3"), 6, ["valid boolean", "write true"]),

@@ -20,10 +20,26 @@ HEAD = "name: e\nstores: [a.zarr]\nmethods:\n  spc:\n"
 
 EXPERIMENTS = {
     "many seeds": (f"{HEAD}seeds: [{', '.join(map(str, range(20_000)))}]\n", "at most 1000 items"),
-    "the same seed": (f"{HEAD}seeds: [1, 2, 1]\n", "seeds names 1 twice"),
+    "the same seed": (f"{HEAD}seeds: [1, 2, 1]\n", "e.yaml:5: seeds: names 1 twice"),
+    "a method's seed": (f"{HEAD}    seeds: [0, 0]\n", "e.yaml:5: methods.spc.seeds: names 0 twice"),
+    "a method's store": (f"{HEAD}    stores: [b]\n", "e.yaml:5: methods.spc.stores: b is not one of"),
+    "steps": (f"{HEAD}steps: 4\n", "e.yaml:5: steps: there is no such key: write budget"),
+    "seeds of a shell": (f"{HEAD}seeds: 0-4\n", "e.yaml:5: seeds: expected a list, found '0-4': write every"),
+    "a list of methods": (HEAD.replace("\n  spc:", " [spc, bc]"), "(2 items): each is a key: write spc:"),
+    "one method": (HEAD.replace("\n  spc:", " spc"), "found 'spc': each is a key: write spc:"),
+    "a merge key": (f"{HEAD}    <<: {{seeds: [0]}}\n", "e.yaml:5: not valid YAML: merge keys (<<)"),
+    "a name of words": (
+        HEAD.replace("name: e", "name: my study"),
+        "e.yaml:1: name: expected letters, digits, '.', '_' and '-', a letter or digit first, found 'my",
+    ),
+    "an escape": (f'{HEAD}description: "\\e[0m"\n', "expected a text without control characters, found"),
+    "a function": (f"{HEAD}evaluation: {{env: foo}}\n", "evaluation.env: expected module:function, such as"),
     "endless minutes": (f"{HEAD}budget: {{minutes: 1e308}}\n", "budget.minutes"),
     "no minutes": (f"{HEAD}budget: {{minutes: .inf}}\n", "budget.minutes"),
-    "names that differ in case": (f"{HEAD}  SPC: {{method: spc}}\n", "methods spc and SPC"),
+    "names that differ in case": (
+        f"{HEAD}  SPC: {{method: spc}}\n",
+        "methods.SPC: its folder is that of spc",
+    ),
 }
 
 
@@ -69,7 +85,7 @@ def test_names_of_runs_are_as_long_as_file_systems_allow(tmp_path: Path) -> None
 def test_updates_are_said_once(text: str, tmp_path: Path) -> None:
     """The budget was taken, without a word."""
     (tmp_path / "e.yaml").write_text(HEAD + text)
-    with pytest.raises(InvalidInputError, match="set: steps contradicts the budget: keep one of the two"):
+    with pytest.raises(InvalidInputError, match=r"yaml:\d: .*set\.steps: contradicts the budget: keep"):
         list_jobs(read_experiment(tmp_path / "e.yaml"), {"a.zarr": Path("a.zarr")}, tmp_path)
 
 
