@@ -62,7 +62,8 @@ def collect(
             others can be collected later.
         engine: ``local``: processes of this machine; ``ray``: a Ray cluster whose machines share ``out``.
         workers: number of processes; by default one, or as many as the cluster has CPUs. The result does not
-            depend on it or on the engine.
+            depend on it or on the engine. Several are spawned: a script needs the usual ``if __name__ ==
+            "__main__":``.
         overwrite: collect everything again; the old store is replaced once the new one is complete.
         on_progress: called after each finished segment with (episodes on disk, episodes needed in all).
 

@@ -271,3 +271,20 @@ def test_killed_with_workers(mortal: Mortal, folder: Path, undisturbed: dict[str
         answer = mortal.collect(out, workers=2)
         assert answer.code == 0, answer.error
         assert contents(out) == undisturbed
+
+
+def test_a_script_without_its_guard_is_told_and_goes_on_with_it(
+    manifest: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """Spawned workers import the script, which begins to collect again."""
+    script, out = tmp_path / "script.py", tmp_path / "store.zarr"
+    collecting = f"clwm_data.collect({str(manifest)!r}, {str(out)!r}, workers=2)"
+    for guard in ("if True:", 'if __name__ == "__main__":'):
+        script.write_text(f"import clwm_data\n\n{guard}\n    {collecting}\n")
+        ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+        if guard == "if True:":
+            assert ended.returncode == 1
+            assert 'a script that starts workers needs `if __name__ == "__main__":`' in ended.stderr
+        else:
+            assert ended.returncode == 0, ended.stderr
+    assert contents(out) == undisturbed
