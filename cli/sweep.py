@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +28,7 @@ from .settings_options import execution_options
 from .signals import StopOnSignal
 
 if TYPE_CHECKING:
-    from clwm_train.settings import Execution
+    from clwm_train.settings import AnalysisSettings, Execution
     from clwm_train.sweep import Job
     from clwm_train.sweep.engine import Outcome
 
@@ -100,7 +101,7 @@ def sweep(
     require("torch", "train", "training")
     from clwm_data.compiler import check_compiler
     from clwm_train.execution import pick_device
-    from clwm_train.sweep import ENGINES, check_job, list_jobs, narrow, read_experiment
+    from clwm_train.sweep import ENGINES, check_job, check_names, list_jobs, narrow, read_experiment
     from clwm_train.tracking import check_trackers
 
     whole = read_experiment(experiment)
@@ -116,9 +117,9 @@ def sweep(
             click.echo(f"[{number}/{len(work)}] {job.run.name}: {_status(job)}")
         return
     _check_place(folder)
-    if engine == "local":  # the machines of a cluster may have what is missing here
-        for job in work:
-            check_job(job)
+    check_names(paths)
+    for job in work:
+        check_job(job, here=engine == "local")
     until = None if minutes is None else time.time() + 60.0 * minutes
     if execution.compile and engine == "local":
         check_compiler(pick_device(execution.device))
@@ -134,7 +135,7 @@ def sweep(
     unfinished = sum(_status(job) != "done" for job in work)
     # Of all runs, since the folder has one table; stores that are not selected may not be here.
     every = {text: paths.get(text, Path(text)) for text in whole.stores}
-    _show_results(folder, list_jobs(whole, every, folder, execution))
+    _show_results(folder, list_jobs(whole, every, folder, execution), whole.analysis)
     if failed:
         raise UnavailableError(
             f"{failed} of {plural(len(work), 'run')} failed; the same command tries them again"
@@ -213,7 +214,7 @@ def _status(job: Job) -> str:
             return "evaluated, not analysed yet"
 
 
-def _show_results(folder: Path, work: Sequence[Job]) -> None:
+def _show_results(folder: Path, work: Sequence[Job], analysis: AnalysisSettings | None) -> None:
     """Print the table of results on unseen tasks, and write that of all tasks."""
     from clwm_train.report.fairness import unequal
     from clwm_train.report.scores import CSV_HEADER, HEADER, gather_scores, results_csv, results_table
@@ -221,7 +222,7 @@ def _show_results(folder: Path, work: Sequence[Job]) -> None:
     from clwm_train.sweep.job import finished
 
     evaluations = finished(work, lambda note: click.echo(f"clwm: {note}", err=True))
-    scores = gather_scores(evaluations)
+    scores = gather_scores(evaluations, settings=analysis)
     if not scores:
         return
     write_csv(folder / RESULTS, CSV_HEADER, results_csv(scores))
@@ -230,4 +231,6 @@ def _show_results(folder: Path, work: Sequence[Job]) -> None:
     echo_table(HEADER, [row for row in rows if row[HEADER.index("split")] != "train"])
     for note in unequal(evaluations):
         click.echo(f"clwm: {note}", err=True)
-    click.echo(f"\n{folder / RESULTS}; `clwm report {folder} --out {folder}.html` draws it")
+    click.echo(
+        f"\n{folder / RESULTS}; `clwm report {quote(str(folder))} --out {quote(f'{folder}.html')}` draws it"
+    )

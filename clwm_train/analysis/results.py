@@ -114,10 +114,9 @@ def read_analyses(run: Run) -> list[Analysis]:
     return sorted(named.values(), key=lambda one: (-one.step, one.settings != usual, one.name))
 
 
-def read_analysis(run: Run) -> Analysis | None:
-    """The analysis that a report shows, the first of :func:`read_analyses`; ``None`` if there is none."""
-    kept = read_analyses(run)
-    return kept[0] if kept else None
+def read_analysis(run: Run, settings: AnalysisSettings | None = None) -> Analysis | None:
+    """The first of :func:`read_analyses`, with these settings if any are given; ``None`` if there is none."""
+    return next((one for one in read_analyses(run) if settings in (None, one.settings)), None)
 
 
 def find_analysis(

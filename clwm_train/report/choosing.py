@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clwm_data.errors import ConflictError, NotFoundError
-from clwm_train.analysis.results import read_analysis
+from clwm_train.analysis.results import read_analyses
 from clwm_train.config.train import LOGGING_KEYS
 from clwm_train.evaluation.results import Evaluation, read_evaluations
 from clwm_train.report.fairness import missing_bounds, unequal
@@ -134,23 +134,38 @@ def check_alike(runs: Sequence[Run], steps: Mapping[Any, int]) -> None:
                 )
 
 
-def check_analyses(runs: Sequence[Run]) -> None:
-    """Check that all runs were analysed with the same settings.
+def choose_analyses(runs: Sequence[Run]) -> AnalysisSettings | None:
+    """Settings with which all runs were analysed that were analysed at all; ``None`` if none was.
+
+    Of several those are preferred with which most was measured, then the usual ones.
 
     Raises:
         ConflictError: their settings differ.
     """
-    first: tuple[Run, AnalysisSettings] | None = None
-    for run in runs:
-        analysis = read_analysis(run)
-        if analysis is None:
-            continue
-        first = first or (run, analysis.settings)
-        if changed := differences(first[1], analysis.settings):
+    kept = [(run, analyses) for run in runs if (analyses := read_analyses(run))]
+    if not kept:
+        return None
+    settings_of = {run.path: {one.settings for one in analyses} for run, analyses in kept}
+    first, candidates = kept[0]
+    shared = [one.settings for one in candidates if all(one.settings in its for its in settings_of.values())]
+    if shared:
+        measured = [
+            (one.settings, sum(part is not None for _, part in one.seeds[0]))
+            for _, analyses in kept
+            for one in analyses
+        ]
+        return max(shared, key=lambda settings: sum(parts for of, parts in measured if of == settings))
+    for other, analyses in kept[1:]:
+        if not settings_of[first.path] & settings_of[other.path]:
+            changed = differences(candidates[0].settings, analyses[0].settings)
             raise ConflictError(
-                f"{first[0].path} and {run.path}: were analysed in different ways ({', '.join(changed)}): "
+                f"{first.path} and {other.path}: were analysed in different ways ({', '.join(changed)}): "
                 "analyse one of them again (`clwm analyse`), or leave it out"
             )
+    raise ConflictError(
+        f"{first.path} and {len(kept) - 1} more: no settings of analyses are common to all of them: analyse "
+        "all of them in the same way (`clwm analyse`), or leave some out"
+    )
 
 
 def _matching(run: Run, required: Mapping[str, Any]) -> list[Evaluation]:

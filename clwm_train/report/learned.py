@@ -23,6 +23,7 @@ from clwm_train.report.figure import (
 )
 from clwm_train.runs.metrics_log import read_metrics
 from clwm_train.runs.run import METRICS, Run
+from clwm_train.settings import AnalysisSettings
 
 REPRESENTATION = {
     "feature_rank": "feature rank (share)",
@@ -72,11 +73,15 @@ def representation_figure(groups: Groups, methods: Sequence[str]) -> Figure | No
     )
 
 
-def disentanglement_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
+def disentanglement_figure(
+    groups: Groups, methods: Sequence[str], settings: AnalysisSettings | None = None
+) -> Figure | None:
     """Figure 3: DCI and InfoMEC, for families with factors."""
     panels: Panels = {}
     for (dataset, method), runs in groups.items():
-        scores = [seed.disentanglement for seed in _analyses(runs) if seed.disentanglement is not None]
+        scores = [
+            seed.disentanglement for seed in _analyses(runs, settings) if seed.disentanglement is not None
+        ]
         for name in DISENTANGLEMENT:
             values = [value for value in (getattr(score, name) for score in scores) if value is not None]
             if values:
@@ -87,19 +92,19 @@ def disentanglement_figure(groups: Groups, methods: Sequence[str]) -> Figure | N
         "disentanglement",
         "Disentanglement",
         "How far single entries of z represent single factors of the tasks (families of length and speed), "
-        f"scored on the unseen id tasks: mean and range over seeds.{_constructed_codes(groups)}",
+        f"scored on the unseen id tasks: mean and range over seeds.{_constructed_codes(groups, settings)}",
         _grid(panels, DISENTANGLEMENT, "score", methods),
         ("dataset", "metric", "method", "mean", "low", "high"),
         _rows(panels),
     )
 
 
-def _constructed_codes(groups: Groups) -> str:
+def _constructed_codes(groups: Groups, settings: AnalysisSettings | None) -> str:
     """Scores of noise, and of codes that mix all factors, for comparison."""
     analysed = [
         seed.disentanglement
         for runs in groups.values()
-        for seed in _analyses(runs)
+        for seed in _analyses(runs, settings)
         if seed.disentanglement is not None
     ]
     parts = []
@@ -118,12 +123,14 @@ def _constructed_codes(groups: Groups) -> str:
     return "".join(parts)
 
 
-def probe_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
+def probe_figure(
+    groups: Groups, methods: Sequence[str], settings: AnalysisSettings | None = None
+) -> Figure | None:
     """How much of the task parameters is linear in z."""
     panels: Panels = {}
     for (dataset, method), runs in groups.items():
         for split in ("id", "ood"):
-            probes = [(seed.probe or {}).get(split) for seed in _analyses(runs)]
+            probes = [(seed.probe or {}).get(split) for seed in _analyses(runs, settings)]
             values = [float(np.mean(list(probe.values()))) for probe in probes if probe]
             if values:
                 panels.setdefault((dataset, split), {})[method] = spread(values)
@@ -175,12 +182,16 @@ def _grid(estimated: Panels, titles: Mapping[str, str], axis_title: str, methods
     return Chart(panels, axis_title, columns=2 if len(names) == 2 else 3)
 
 
-def open_loop_figure(groups: Groups, methods: Sequence[str]) -> Figure | None:
+def open_loop_figure(
+    groups: Groups, methods: Sequence[str], settings: AnalysisSettings | None = None
+) -> Figure | None:
     """Figure 4, in addition to the returns: errors of the world model's formulations over the horizon."""
     curves: Curves = {}
     for key, runs in groups.items():
         errors = [
-            seed.open_loop["id"] for seed in _analyses(runs) if seed.open_loop and "id" in seed.open_loop
+            seed.open_loop["id"]
+            for seed in _analyses(runs, settings)
+            if seed.open_loop and "id" in seed.open_loop
         ]
         if errors:
             curves[key] = {
@@ -248,11 +259,11 @@ def _line_rows(curves: Curves) -> list[tuple[object, ...]]:
     ]
 
 
-def _analyses(runs: Sequence[Run]) -> list[SeedAnalysis]:
+def _analyses(runs: Sequence[Run], settings: AnalysisSettings | None) -> list[SeedAnalysis]:
     return [
         seed
         for run in runs
-        for analysis in [read_analysis(run)]
+        for analysis in [read_analysis(run, settings)]
         if analysis is not None
         for seed in analysis.seeds
     ]

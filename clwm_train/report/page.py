@@ -12,7 +12,7 @@ from clwm_data.pages.html import document, header, section, table, warning
 from clwm_data.references.table import References
 from clwm_data.store.atomic import replacing
 from clwm_data.suggestions import suggestion
-from clwm_train.report.choosing import Chosen, check_analyses, choose_evaluations
+from clwm_train.report.choosing import Chosen, choose_analyses, choose_evaluations
 from clwm_train.report.context_shift import context_shift_figure
 from clwm_train.report.datasets import datasets_figure
 from clwm_train.report.figure import Figure
@@ -37,7 +37,7 @@ from clwm_train.report.scores import (
 )
 from clwm_train.report.tables import write_csv
 from clwm_train.runs.run import RECORD, Run, open_run
-from clwm_train.settings import describe
+from clwm_train.settings import AnalysisSettings, describe
 
 FILES = "_files"  # suffix of the folder of a page's figures and tables
 SPLIT_NAMES = {
@@ -94,8 +94,8 @@ def write_run_report(
         raise InvalidInputError("there are no runs to report on: name at least one")
     methods = list(dict.fromkeys(run.label for run in runs))
     chosen = choose_evaluations(runs) if chosen is None else chosen
-    check_analyses(runs)
-    scores = gather_scores(chosen.evaluations, references)
+    analysed = choose_analyses(runs)
+    scores = gather_scores(chosen.evaluations, references, analysed)
     groups = group_runs(runs)
     formulation = {
         run.label: f"{run.config.world_model.latent}, {run.config.world_model.consistency}"
@@ -107,9 +107,9 @@ def write_run_report(
         datasets_figure(scores, methods),
         context_shift_figure(chosen.evaluations, chosen.settings, methods),
         *learning_figures(groups, methods),
-        open_loop_figure(groups, methods),
-        disentanglement_figure(groups, methods),
-        probe_figure(groups, methods),
+        open_loop_figure(groups, methods, analysed),
+        disentanglement_figure(groups, methods, analysed),
+        probe_figure(groups, methods, analysed),
         representation_figure(groups, methods),
     ]
     figures = [figure for figure in candidates if figure is not None]
@@ -127,7 +127,7 @@ def write_run_report(
         if rows := group_rows(scores):
             written.append(folder / "success-by-benchmark.csv")
             write_csv(written[-1], (*GROUP_HEADER, *group_methods(scores)), rows)
-        page = _page(out.stem, runs, methods, (chosen, scores), figures)
+        page = _page(out.stem, runs, methods, (chosen, analysed, scores), figures)
         with replacing(out) as temporary:
             temporary.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
@@ -147,12 +147,12 @@ def _page(
     title: str,
     runs: Sequence[Run],
     methods: Sequence[str],
-    results: tuple[Chosen, Sequence[Score]],
+    results: tuple[Chosen, AnalysisSettings | None, Sequence[Score]],
     figures: Sequence[Figure],
 ) -> str:
-    chosen, scores = results
+    chosen, analysed, scores = results
     unseen, *rest = [*_results(scores), ""]
-    sections = [_header(title, runs, methods), _evaluated(chosen), unseen, _by_benchmark(scores)]
+    sections = [_header(title, runs, methods), _evaluated(chosen, analysed), unseen, _by_benchmark(scores)]
     for figure in figures:
         sections.append(section(figure.title, figure.caption, figure.chart.html(figure.name)))
     if not scores:
@@ -174,12 +174,15 @@ def _header(title: str, runs: Sequence[Run], methods: Sequence[str]) -> str:
     return header(title, ", ".join(dict.fromkeys(run.record.family for run in runs)), tiles)
 
 
-def _evaluated(chosen: Chosen) -> str:
+def _evaluated(chosen: Chosen, analysed: AnalysisSettings | None) -> str:
     """The settings of the results, and remarks on them."""
     if chosen.settings is None:
         return ""
     notes = "".join(map(warning, chosen.notes))
-    return section("Evaluation", f"Every result below: {describe(chosen.settings)}.", notes)
+    text = f"Every result below: {describe(chosen.settings)}."
+    if analysed is not None:
+        text += f" Analyses: {describe(analysed)}."
+    return section("Evaluation", text, notes)
 
 
 def _results(scores: Sequence[Score]) -> list[str]:

@@ -18,6 +18,7 @@ from clwm_train.evaluation.results import Evaluation
 from clwm_train.metrics.aggregate import Grouped, Interval, aggregate, iqm, mean
 from clwm_train.runs.metrics_log import PROCESSOR_SECONDS, read_metrics
 from clwm_train.runs.run import METRICS, Run
+from clwm_train.settings import AnalysisSettings
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +77,9 @@ def same_agents(values: Floats) -> Grouped:
 
 
 def gather_scores(
-    evaluations: Iterable[tuple[Run, Evaluation]], references: References | None = None
+    evaluations: Iterable[tuple[Run, Evaluation]],
+    references: References | None = None,
+    settings: AnalysisSettings | None = None,
 ) -> list[Score]:
     """The scores of comparable evaluations, see :func:`~clwm_train.report.choosing.choose_evaluations`.
 
@@ -86,6 +89,7 @@ def gather_scores(
         evaluations: the evaluations.
         references: task -> mean returns of random actions and of the expert; by default those of the family
             or, where it has none, those that the evaluations were made with.
+        settings: settings of the analyses that probes are of; by default the first analysis of a run.
 
     Raises:
         ConflictError: two runs have the same seed, or runs of one method were evaluated on different tasks.
@@ -94,7 +98,7 @@ def gather_scores(
     for run, evaluation in evaluations:
         spent = processor_seconds(run, evaluation.step)
         analyses = (one for one in read_analyses(run) if one.step == evaluation.step)
-        analysis = next(analyses, None)
+        analysis = next((one for one in analyses if settings in (None, one.settings)), None)
         for row, (seed, results) in enumerate(zip(run.record.seeds, evaluation.results, strict=True)):
             for protocol, splits in results.items():
                 for split, result in splits.items():

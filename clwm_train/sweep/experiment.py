@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from clwm_data.errors import InvalidInputError, NotFoundError
+from clwm_data.opening import open_store
 from clwm_data.paths import fitting_name
 from clwm_data.store.digest import json_sha256
 from clwm_data.strict import NAME, Mistake, StrictModel, Text, build_model, read_yaml
@@ -218,6 +219,25 @@ def list_jobs(
                 )
     _refuse_shared_folders(jobs)
     return jobs
+
+
+def check_names(stores: Mapping[str, Path]) -> None:
+    """Refuse stores that results would take for one dataset, since they have one name within.
+
+    Args:
+        stores: path of each of an experiment's stores.
+
+    Raises:
+        InvalidInputError: there are such stores.
+    """
+    names: dict[str, str] = {}
+    for text, path in stores.items():
+        name = open_store(path).name
+        if (other := names.setdefault(name, text)) != text:
+            raise InvalidInputError(
+                f"stores {other} and {text}: are both called {name} in results, after their manifest:"
+                f" `clwm select {text} data/OTHER.zarr` makes a copy that is called OTHER"
+            )
 
 
 def _refuse_shared_folders(jobs: Sequence[Job]) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from clwm_data.disk import describe
-from clwm_data.errors import ClwmError, ConflictError, NotFoundError
+from clwm_data.errors import ClwmError, ConflictError, NotFoundError, UnavailableError
 from clwm_data.mistaken import has_lost_its_mark, not_there
 from clwm_data.opening import open_store
 from clwm_data.pages.numbers import plural
 from clwm_data.paths import SUFFIX, fitting_name
 from clwm_data.store import Store
 from clwm_data.store.digest import json_sha256
+from clwm_data.yaml_values import shown
 from clwm_train.analysis.results import find_analysis, save_analysis
 from clwm_train.analysis.run import analyse, is_whole
 from clwm_train.config import TrainConfig
@@ -25,8 +27,9 @@ from clwm_train.evaluation.tracked import track_evaluation
 from clwm_train.evaluation.while_training import training_evaluator
 from clwm_train.execution import pick_device
 from clwm_train.methods.resolve import resolve
-from clwm_train.report.scores import gather_scores
+from clwm_train.report.scores import gather_scores, known_family
 from clwm_train.runs.checkpoint import list_checkpoints, read_record
+from clwm_train.runs.differences import changed_keys
 from clwm_train.runs.lock import run_lock
 from clwm_train.runs.run import RECORD, Run, describe_run, open_run, resolve_for, write_run
 from clwm_train.runs.same_data import check_same_data
@@ -38,6 +41,8 @@ from clwm_train.training.trainer import UpdateCallback
 
 Stage = Literal["waiting", "training", "evaluating", "analysing", "done"]
 
+#: Number of differing keys of a configuration that are told.
+TOLD = 3
 #: Seconds to wait for a lock held by a process that has yet to notice that its sweep was killed.
 ORPHANS_SECONDS = 30.0
 
@@ -126,11 +131,7 @@ def job_state(job: Job) -> JobState:
     if not begun:
         return JobState("waiting", 0, config.steps)
     run = open_run(job.run)
-    if run.config != config or run.record.seeds != job.seeds:
-        raise ConflictError(
-            f"{job.run}: was begun with another configuration than the experiment file now says: "
-            f"restore the file, remove the folder, or rename the method"
-        )
+    _check_same(job, run, config)
     check_same_data(run, store)
     checkpoints = list_checkpoints(run.checkpoints)
     step = read_record(checkpoints[-1]).step if checkpoints else 0
@@ -141,6 +142,21 @@ def job_state(job: Job) -> JobState:
     if not _is_analysed(job, run, store):
         return JobState("analysing", step, config.steps)
     return JobState("done", step, config.steps)
+
+
+def _check_same(job: Job, run: Run, config: TrainConfig) -> None:
+    """Check that a run is the one that the experiment asks for, with this configuration."""
+    differing = [*changed_keys(run.config.model_dump(), config.model_dump())]
+    if run.record.seeds != job.seeds:
+        differing.append(("seeds", run.record.seeds, job.seeds))
+    if differing:
+        told = [f"{key} {shown(old)}, not {shown(new)}" for key, old, new in differing[:TOLD]]
+        if len(differing) > TOLD:
+            told.append(f"{len(differing) - TOLD} more")
+        raise ConflictError(
+            f"{job.run}: was begun with another configuration than the experiment file now says "
+            f"({'; '.join(told)}): restore the file, remove the folder, or rename the method"
+        )
 
 
 def run_job(
@@ -189,9 +205,13 @@ def run_job(
     return False
 
 
-def check_job(job: Job) -> None:
+def check_job(job: Job, *, here: bool = True) -> None:
     """Find, of a job that has not begun, what would end it only after others or after its training: mistakes
     of the experiment, and evaluations that are not possible on its store or with its method.
+
+    Args:
+        job: the job.
+        here: it is done on this machine; another may have the packages that are missing here.
 
     Raises:
         ClwmError: it cannot be done.
@@ -199,18 +219,20 @@ def check_job(job: Job) -> None:
     if (job.run / RECORD).is_file() or has_lost_its_mark(job.run):
         return
     try:
-        store = open_store(job.store)
-        run = _described(job, store, _configuration(job, store))
-        training_evaluator(run, store)
-        for settings in job.evaluations:
-            check_evaluation(run, store, settings)
+        resolve(job.method, job.preset, job.overrides)  # which takes no packages
+        with nullcontext() if here else suppress(NotFoundError, UnavailableError):
+            store = open_store(job.store)
+            run = _described(job, store, _configuration(job, store))
+            training_evaluator(run, store)
+            for settings in job.evaluations:
+                check_evaluation(run, store, settings)
     except ClwmError as error:
         raise type(error)(f"{job.run.name}: {error}") from error
 
 
-def _configuration(job: Job, store: Store) -> TrainConfig:
+def _configuration(job: Job, origin: Store | Run) -> TrainConfig:
     """The configuration of a job; a timing may still decide the number of updates."""
-    return resolve_for(store.task_family, resolve(job.method, job.preset, job.overrides))
+    return resolve_for(origin.task_family, resolve(job.method, job.preset, job.overrides))
 
 
 def _described(job: Job, store: Store, config: TrainConfig) -> Run:
@@ -276,7 +298,8 @@ def finished(jobs: Iterable[Job], warn: Callable[[str], object]) -> list[tuple[R
 
     Args:
         jobs: the jobs.
-        warn: called with a message about each run that is damaged, which is left out.
+        warn: called with a message about each run that is damaged, or not the one that the experiment now
+            asks for; it is left out.
     """
     done = []
     for job in jobs:
@@ -293,7 +316,16 @@ def finished(jobs: Iterable[Job], warn: Callable[[str], object]) -> list[tuple[R
 
 
 def _shown(job: Job, run: Run) -> tuple[Run, Evaluation] | None:
-    """The evaluation that results are of; ``None`` if there is none yet."""
+    """The evaluation that results are of; ``None`` if there is none yet.
+
+    Raises:
+        ConflictError: the experiment now asks for another run of that name.
+    """
+    if known_family(run) is not None:  # its store may be on another machine
+        timing = read_timing(job.timing) if job.minutes is not None else None
+        steps = job.minutes and (run.config.steps if timing is None else timing.updates(job.minutes))
+        config = _configuration(job, run)
+        _check_same(job, run, config.model_copy(update={"steps": steps}) if steps else config)
     asked = (run.config.steps, job.evaluations[0], run.record.store_sha256)
     for evaluation in read_evaluations(run):
         if (evaluation.step, evaluation.settings, evaluation.store_sha256) == asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -324,10 +325,15 @@ def test_a_run_of_damaged_metrics_is_left_out_of_the_table(folder: Path, call: C
 def test_another_configuration_is_refused(folder: Path, call: Call) -> None:
     write(folder, {**SHORT, "analysis": None, "methods": {"focal": None}})
     assert call()[0] == 0
-    write(folder, {**SHORT, "analysis": None, "methods": {"focal": {"budget": {"updates": 8}}}})
-    code, out, _ = call()
+    other = {"budget": {"updates": 8}, "set": {"batch.tasks": 3}}
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": other, "bc": None}})
+    code, out, err = call()
     assert code == 1
-    assert "was begun with another configuration" in out
+    assert re.search(
+        r"than the experiment file now says \(batch.tasks \d, not 3; steps 4, not 8\): restore", out
+    ), out
+    assert "left out of the table: " in err
+    assert {row["method"] for row in results_of(folder / "runs/tiny")} == {"bc"}, "of this configuration"
 
 
 def test_other_data_under_the_same_name_are_refused(folder: Path, call: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from clwm_data.collection.collector import collect
 from clwm_data.errors import NotFoundError
 from clwm_train.report.page import find_runs
+from clwm_train.sweep.engine import ENGINES, Outcome
+from clwm_train.sweep.job import Job
 from tests.cli.test_sweep import SHORT, TINY, write
 from tests.conftest import Call, tiny_manifest
 
@@ -79,6 +82,50 @@ def test_a_folder_that_is_something_else_is_refused_before_anything_is_trained(
     }
     assert expected[what] in err
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"methods": {"focal": None, "focall": None}}, "six-focall-s0-1: no method is called 'focall'"),
+        ({"methods": {"focal": {"evaluations": [{"inference": "model"}]}}}, "has no world model to infer"),
+        ({"methods": {"focal": None}, "evaluation": {"env": "nowhere:make"}}, None),
+    ],
+)
+def test_a_cluster_is_not_asked_to_do_what_is_a_mistake(
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any], message: str | None
+) -> None:
+    """What is missing here may be there."""
+    asked: list[Sequence[Job]] = []
+
+    def cluster(jobs: Sequence[Job], workers: int, until: float | None) -> Iterator[Outcome]:
+        asked.append(jobs)
+        return iter(())
+
+    monkeypatch.setitem(ENGINES, "ray", cluster)
+    write(folder, {**SHORT, **entry, "analysis": None})
+    code, _, err = call("sweep", "tiny.yaml", "--engine", "ray")
+    if message is None:
+        assert (code, len(asked)) == (130, 1)
+    else:
+        assert (code, len(asked), err.count("\n")) == (1, 0, 1)
+        assert message in err
+
+
+def test_stores_that_results_would_take_for_one_are_refused(folder: Path, call: Call) -> None:
+    """All was trained, and then there was neither a table nor a report."""
+    shutil.copytree(folder / "six.zarr", folder / "more.zarr")
+    write(folder, {**SHORT, "stores": ["six.zarr", "more.zarr"], "methods": {"focal": None}})
+    code, out, err = call("sweep", "tiny.yaml")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "stores six.zarr and more.zarr: are both called six in results" in err
+    assert not (folder / "runs").exists()
+    assert call("select", "more.zarr", "other.zarr")[0] == 0
+    write(
+        folder, {**SHORT, "stores": ["six.zarr", "other.zarr"], "methods": {"focal": None}, "analysis": None}
+    )
+    assert call("sweep", "tiny.yaml")[0] == 0
+    assert "\nother,focal," in (folder / "runs/tiny/results.csv").read_text()
 
 
 def test_a_run_that_has_lost_its_record_is_told_and_left_as_it_is(folder: Path, call: Call) -> None:

@@ -10,8 +10,9 @@ import pytest
 from clwm_data.errors import ConflictError
 from clwm_train.analysis.results import read_analyses, save_analysis
 from clwm_train.evaluation.results import read_evaluations, save_evaluation
-from clwm_train.report.choosing import check_analyses, choose_evaluations
+from clwm_train.report.choosing import choose_analyses, choose_evaluations
 from clwm_train.report.page import write_run_report
+from clwm_train.report.scores import gather_scores
 from clwm_train.runs.checkpoint import INDEX, CheckpointRecord, checkpoint_name
 from clwm_train.runs.run import METRICS, Run, write_model
 from clwm_train.settings import DEFAULT_EVALUATION, EvaluationSettings
@@ -112,13 +113,35 @@ def test_environments_of_ones_own_belong_to_a_dataset(tmp_path: Path) -> None:
         choose_evaluations([first, invent_run(tmp_path / "c", "point-robot", "spc", 0.9, settings=noisy)])
 
 
-def test_analyses_of_two_kinds_are_refused(tmp_path: Path) -> None:
+def test_a_report_shows_analyses_that_all_runs_have(tmp_path: Path) -> None:
+    """One that only some have is not shown, nor does it prevent the report; the usual one comes first, unless
+    more was measured with another."""
     first = invent_run(tmp_path, "point-robot", "spc", 0.9)
     second = invent_run(tmp_path, "point-robot", "focal", 0.8, method="focal")
+    assert choose_analyses([]) is None
     (usual,) = read_analyses(second)
     longer = usual.model_copy(update={"settings": usual.settings.model_copy(update={"horizon": 50})})
     save_analysis(second, longer)
-    check_analyses([first, second])  # the usual one is there as well
+    assert choose_analyses([second, first]) == usual.settings
     (second.path / "analyses" / usual.name).unlink()
-    with pytest.raises(ConflictError, match=r"were analysed in different ways \(horizon\)"):
-        check_analyses([first, second])
+    for pair in ([first, second], [second, first]):
+        with pytest.raises(ConflictError, match=r"were analysed in different ways \(horizon\)"):
+            choose_analyses(pair)
+    (whole,) = read_analyses(first)
+    save_analysis(first, whole.model_copy(update={"settings": longer.settings}))
+    assert choose_analyses([first, second]) == longer.settings
+    empty = [seed.model_copy(update={"probe": None}) for seed in usual.seeds]
+    save_analysis(second, usual.model_copy(update={"seeds": empty}))
+    assert choose_analyses([first, second]) == longer.settings
+
+
+def test_a_probe_is_of_the_analysis_that_was_asked_for(tmp_path: Path) -> None:
+    run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    (usual,) = read_analyses(run)
+    settings = usual.settings.model_copy(update={"contexts": 8})
+    perfect = [one.model_copy(update={"probe": {"id": {"velocity": 1.0}}}) for one in usual.seeds]
+    save_analysis(run, usual.model_copy(update={"settings": settings, "seeds": perfect}))
+    chosen = choose_evaluations([run]).evaluations
+    probes = {score.split: score.probe for score in gather_scores(chosen, settings=settings)}
+    assert probes == {"train": None, "id": 1.0, "ood": None}
+    assert gather_scores(chosen, settings=settings.model_copy(update={"seed": 1}))[0].probe is None
