@@ -11,6 +11,7 @@ import re
 import shutil
 import struct
 import sys
+import sysconfig
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -63,23 +64,32 @@ def check_compiler(device: torch.device) -> None:
         with_sound_cache(torch.compile(torch.neg))(torch.zeros(2, device=device))
     except Exception as error:  # torch passes on any error of its compiler and the system's
         reason = one_line(error)
-        remedy = ""
-        if "InvalidCxxCompiler" in reason or "No working C++ compiler" in reason:
-            remedy = "install g++ (or set CXX), or "
-        elif device.type != "cpu" and "triton" in reason.lower():
-            remedy = "install triton, or "
-        raise UnavailableError(f"nothing can be compiled here: {reason}: {remedy}say --no-compile") from error
+        raise UnavailableError(
+            f"nothing can be compiled here: {reason}: {_remedy(reason)}say --no-compile"
+        ) from error
     if marker is not None:
         with suppress(OSError):  # then it is checked again
             marker.parent.mkdir(parents=True, exist_ok=True)
             marker.touch()
 
 
+def _remedy(reason: str) -> str:
+    if "InvalidCxxCompiler" in reason or "No working C++ compiler" in reason:
+        return "install g++ (or set CXX), or "
+    if "Python.h" in reason:
+        return "install the headers of this Python (on Debian and Ubuntu python3-dev), or "
+    if "working triton installation" in reason or "No module named 'triton" in reason:
+        return "install triton, or "
+    return ""
+
+
 def _compiler_sha256() -> str:
-    """Digest of what decides which C++ compiler torch calls."""
+    """Digest of what decides which C++ compiler torch calls, and whether it finds what it needs."""
     name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     path = shutil.which(name)
-    return json_sha256([torch.__version__, name, path, path and file_state(Path(path).resolve())])
+    headers = Path(sysconfig.get_path("include"))
+    compiler = [name, path, path and file_state(Path(path).resolve())]
+    return json_sha256([torch.__version__, *compiler, str(headers), (headers / "Python.h").is_file()])
 
 
 def decide(
@@ -145,8 +155,9 @@ def compiled(
             try:
                 return graph(*arguments, **options)
             except torch._dynamo.exc.TorchDynamoException as error:
+                reason = one_line(error)
                 raise UnavailableError(
-                    f"the update cannot be compiled: {one_line(error)}: say --no-compile"
+                    f"the update cannot be compiled: {reason}: {_remedy(reason)}say --no-compile"
                 ) from error
 
     return call

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from clwm_data.bounded import read_bounded
 from clwm_data.collection.engine import Engine, run_segments
 from clwm_data.collection.plan import Segment
 from clwm_data.collection.repeat import check_repeats
+from clwm_data.collection.staging import is_unbegun
 from clwm_data.collection.task_collection import TaskCollection
 from clwm_data.disk import disk_errors
 from clwm_data.errors import ClwmError, ConflictError, InvalidInputError, NotFoundError
@@ -94,12 +96,26 @@ def collect(
             _overwrite(target, manifest, chosen, engine, workers, on_progress)
         else:
             try:
-                with locked(target):
+                with locked(target), _nothing_unbegun(target):
+                    if (target / METADATA).is_file():  # another process may have begun it meanwhile
+                        _check_existing(target, manifest)
                     _collect_into(target, manifest, chosen, engine, workers, on_progress)
             finally:
-                if not was_there:  # what fails before its first episode leaves nothing
+                if not was_there:
                     remove_if_empty(target)
     return open_store(target)
+
+
+@contextmanager
+def _nothing_unbegun(store: Path) -> Iterator[None]:
+    """A block that collects: one that fails before its first segment leaves no store, to which a mended
+    manifest or another simulator could not be added."""
+    try:
+        yield
+    except BaseException:
+        if is_unbegun(store):
+            (store / METADATA).unlink(missing_ok=True)
+        raise
 
 
 def _overwrite(
@@ -197,7 +213,7 @@ def _check_existing(out: Path, manifest: Manifest | None) -> None:
             raise ConflictError(f"{out}: is a folder but not a store: choose another --out")
         return
     store = open_store(out)
-    if manifest is None:
+    if manifest is None or is_unbegun(out):
         return
     if store.record.edited is not None:
         raise ConflictError(
@@ -224,11 +240,13 @@ def _refuse_losing_tasks(out: Path, chosen: Sequence[int]) -> None:
 
 
 def _discard_unless_resumable(replacement: Path, manifest: Manifest) -> None:
-    """Keep an interrupted overwrite if it was of the same manifest; else discard it."""
+    """Keep an interrupted overwrite if it was of the same manifest and simulator; else discard it."""
     if not replacement.exists():
         return
     try:
-        if not is_outdated(replacement) and open_store(replacement).manifest.same_data_as(manifest):
+        begun = open_store(replacement)
+        same = begun.manifest.same_data_as(manifest) and not simulator_differences(begun.record.provenance)
+        if same and not is_outdated(replacement):
             return
     except ClwmError:
         pass  # it has no root yet, or is damaged
@@ -237,7 +255,7 @@ def _discard_unless_resumable(replacement: Path, manifest: Manifest) -> None:
 
 
 def _first_provenance(store: Path) -> Provenance:
-    if (store / METADATA).is_file():
+    if (store / METADATA).is_file() and not is_unbegun(store):
         root = json.loads(read_bounded(store / METADATA))
         return Provenance.model_validate(root["attributes"]["provenance"])
     return current_provenance()

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from clwm_data.bounded import read_bounded
 from clwm_data.collection.plan import Segment
-from clwm_data.errors import DamagedDataError
+from clwm_data.errors import ClwmError, DamagedDataError
 from clwm_data.store.arrays import Episode, TaskArrays
-from clwm_data.store.format import STAGING, task_folder
+from clwm_data.store.format import METADATA, STAGING, TASKS, task_folder
 from clwm_data.store.sealed import check_sealed, open_sealed, write_sealed
 
 ADVICE = "run the same command again, which collects it again"
+
+
+def is_unbegun(store: Path) -> bool:
+    """Whether a store has neither a task nor a finished segment; ``False`` if its root cannot be read."""
+    try:
+        listed = json.loads(read_bounded(store / METADATA))["attributes"]["tasks"]
+    except (OSError, ValueError, LookupError, TypeError, ClwmError):
+        return False
+    segments = (path for path in (store / STAGING).glob("*/*") if path.suffix != ".partial")
+    return not listed and not any((store / TASKS).glob(f"*/{METADATA}")) and not any(segments)
 
 
 def segment_path(store: Path, segment: Segment) -> Path:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
+from clwm_data.collection import worker
 from clwm_data.collection.collector import collect
 from clwm_data.collection.plan import Segment, next_segments
 from clwm_data.collection.rollout import roll_out
@@ -24,6 +26,7 @@ from clwm_data.seeds import episode_seed
 from clwm_data.store import provenance
 from clwm_data.store.lock import locked
 from clwm_data.store.provenance import current_provenance
+from clwm_data.store.root_writer import RootWriter
 from clwm_data.store.validate import validate
 from clwm_data.zoo.shipped import shipped_folder
 from tests.conftest import tiny_manifest, tree
@@ -217,6 +220,57 @@ def test_a_collection_is_not_continued_by_another_simulator(
             collect(tiny_manifest(), path)
         collect(tiny_manifest(), path, tasks=[0])  # nothing is left to do
     assert list(collect(tiny_manifest(), path).tasks) == [0, 6, 12]
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("the first step fails")
+
+
+def test_what_fails_before_its_first_segment_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a mended manifest, or a package that was missing, needs no --overwrite of a store without data."""
+    path = tmp_path / "s.zarr"
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "roll_out", fail)
+        with pytest.raises(RuntimeError, match="the first step fails"):
+            collect(tiny_manifest(), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tasks", [[0], None])
+def test_what_fails_later_keeps_what_it_has(
+    tasks: list[int] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole task, or a segment of the first one."""
+    whole, path = collect(tiny_manifest(), tmp_path / "whole.zarr"), tmp_path / "s.zarr"
+    if tasks:
+        collect(tiny_manifest(), path, tasks=tasks)
+    with monkeypatch.context() as patched:
+        count = iter([False] * (tasks is None))
+        roll_out = worker.roll_out
+        patched.setattr(worker, "roll_out", lambda *each: fail() if next(count, True) else roll_out(*each))
+        with pytest.raises(RuntimeError, match="the first step fails"):
+            collect(tiny_manifest(), path)
+    with pytest.raises(ClwmError, match="from a different manifest"):
+        collect(tiny_manifest(seed=99), path)
+    assert digests(collect(tiny_manifest(), path).path) == digests(whole.path)
+
+
+def test_a_store_that_was_begun_and_killed_is_begun_anew_from_another_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, manifest = tmp_path / "s.zarr", tiny_manifest().resolved()
+    path.mkdir()
+    RootWriter(path, manifest.published(), current_provenance()).write()  # then it was killed
+    other = tiny_manifest(seed=99)
+    here = provenance.package_versions()
+    with monkeypatch.context() as patched:
+        patched.setattr(provenance, "package_versions", lambda: here | {"mujoco": "9.9"})
+        store = collect(other, path)
+    assert store.manifest.seed == 99
+    assert store.record.provenance.packages["mujoco"] == "9.9"
+    assert digests(path) == digests(collect(other, tmp_path / "fresh.zarr").path)
 
 
 def test_where_policies_lay_stays_at_home(tmp_path: Path) -> None:

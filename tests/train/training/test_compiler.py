@@ -236,6 +236,29 @@ kill -9 $$
 
 
 @COMPILER
+def test_headers_of_python_that_are_missing_are_named(tmp_path: Path) -> None:
+    """As on systems where Python and a compiler are installed, but not what compiles against Python."""
+    driver, real = tmp_path / "g++", os.environ.get("CXX") or shutil.which("g++")
+    message = "x.cpp:27:10: fatal error: Python.h: No such file or directory"
+    driver.write_text(f"""#!/bin/sh
+case "$*" in *--version*) exec {real} "$@" ;; esac
+echo "{message}" >&2
+exit 1
+""")
+    driver.chmod(0o755)
+    done = compile_in_another_process(tmp_path / "cache", CXX=str(driver), **TRUSTED_PROCESSOR)
+    assert done.returncode != 0
+    mend = "install the headers of this Python (on Debian and Ubuntu python3-dev), or say --no-compile"
+    assert done.stderr.splitlines()[-1].endswith(f"{message}: {mend}")
+
+
+def test_another_python_or_its_headers_gone_is_checked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = compiler._compiler_sha256()
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: "/nowhere")
+    assert compiler._compiler_sha256() != here
+
+
+@COMPILER
 def test_a_compiler_that_is_killed_is_one_line(
     killed: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
