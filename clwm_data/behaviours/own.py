@@ -71,9 +71,11 @@ class OwnBehaviour(NormalNoise):
         try:
             array = np.asarray(actions, np.float64)
         except Exception as error:  # of whatever kind of array it is
-            raise InvalidInputError(f"{self._where}: gives no numbers as an action") from error
-        if self._discrete and array.shape == shape[:-1] and np.isin(array, range(shape[-1])).all():
-            array = np.eye(shape[-1])[array.astype(np.int64)]  # numbers of discrete actions
+            raise InvalidInputError(
+                f"{self._where}: gives no numbers as an action: {in_short(error)}"
+            ) from error
+        if self._discrete and array.shape == shape[:-1]:
+            array = self._one_hot(array, shape[-1])
         if array.shape != shape:
             raise InvalidInputError(
                 f"{self._where}: gives actions of shape {list(array.shape)}, expected {list(shape)}"
@@ -81,6 +83,15 @@ class OwnBehaviour(NormalNoise):
         if not np.isfinite(array[running]).all():
             raise InvalidInputError(f"{self._where}: gives an action that is not finite")
         return np.clip(np.nan_to_num(array), -1.0, 1.0)
+
+    def _one_hot(self, numbers: Floats, count: int) -> Floats:
+        wrong = numbers[~np.isin(numbers, range(count))]
+        if wrong.size:
+            raise InvalidInputError(
+                f"{self._where}: gives {wrong[0]:g} as an action, expected a whole number from 0 to "
+                f"{count - 1}, or {count} numbers"
+            )
+        return np.eye(count)[numbers.astype(np.int64)]
 
 
 class EpisodeBehaviour(OwnBehaviour):

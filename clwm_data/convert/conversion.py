@@ -33,7 +33,7 @@ from clwm_data.families.own_family import checked_parameters
 from clwm_data.families.stored import FamilyFacts
 from clwm_data.progress import ProgressCallback
 from clwm_data.ranges import IndexChoice, indices_of, parse_indices
-from clwm_data.references.table import References, read_reference_file
+from clwm_data.references.table import References, read_reference_file, reference_of
 from clwm_data.store.reader import Store
 from clwm_data.suggestions import suggestion
 from clwm_data.yaml_values import shown
@@ -210,6 +210,8 @@ def task_table(
                 "references: expected two numbers for each task, the mean returns of random actions and of "
                 "the expert"
             ) from error
+        for task in references or ():
+            reference_of(references or {}, task)
     return TaskTable(splits, parameters, facts)
 
 

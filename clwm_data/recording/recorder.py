@@ -25,6 +25,7 @@ from clwm_data.families.base import Parameters, Split, with_lists
 from clwm_data.families.declared import DeclaredFamily
 from clwm_data.families.declared.reading import is_family_file, load_family
 from clwm_data.families.own_family import checked_parameters
+from clwm_data.functions import in_short
 from clwm_data.paths import dataset_name, target_path
 from clwm_data.recording.session import Session, SessionFolder
 from clwm_data.recording.taking_in import (
@@ -324,6 +325,8 @@ def _array(where: str, name: str, values: ArrayLike) -> NDArray[Any]:
         return np.asarray(values)
     except ValueError as error:  # rows of different lengths
         raise InvalidInputError(f"{where}: {name}: its rows differ in length") from error
+    except (RuntimeError, TypeError) as error:  # tensors of a graph, or of another device
+        raise InvalidInputError(f"{where}: {name}: {in_short(error)}") from error
 
 
 def _continuous(where: str, rows: NDArray[Any], following: ArrayLike | None) -> NDArray[Any]:

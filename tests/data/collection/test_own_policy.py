@@ -168,6 +168,44 @@ def test_nothing_is_asked_of_a_function_for_an_episode_that_is_over(policy: str,
     assert len(set(lengths.tolist())) > 1
 
 
+def numbered(number: Any) -> Any:
+    return lambda task, generator: lambda observation: number
+
+
+class Tensor:
+    """As those of torch that are a part of a graph."""
+
+    def __array__(self, *arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("use detach()\nfirst")
+
+
+graph = numbered(Tensor())
+nine, one_and_a_half, nothing_at_all = numbered(9), numbered(1.5), numbered(None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("nine", "gives 9 as an action, expected a whole number from 0 to 1, or 2 numbers"),
+        ("one_and_a_half", "gives 1.5 as an action"),
+        ("nothing_at_all", "gives nan as an action"),
+        ("graph", "gives no numbers as an action: RuntimeError: use detach.. first"),
+    ],
+)
+def test_what_is_no_discrete_action_is_named(policy: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "cart.yaml").write_text(
+        f"{{name: cart, family: {{name: carts, env: CartPole-v1, horizon: 9, apply: '{HERE}:nothing_to_do', "
+        "tasks: [{parameters: {length: 1}}]}, "
+        f"behaviours: [{{policy: '{HERE}:{policy}', episodes: 2}}]}}"
+    )
+    with pytest.raises(ClwmError, match=f"policy {HERE}:{policy}: task 0: {words}"):
+        collect(tmp_path / "cart.yaml", tmp_path / "cart.zarr")
+
+
+def nothing_to_do(env: Any, length: float) -> None:
+    pass
+
+
 def test_noise_is_added_to_a_function_per_episode(tmp_path: Path) -> None:
     plain = collect(manifest("remembering"), tmp_path / "plain.zarr")
     noisy = collect(manifest("remembering", noise=0.5), tmp_path / "noisy.zarr")

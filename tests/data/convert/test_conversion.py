@@ -198,6 +198,10 @@ def test_actions_of_a_box_that_may_be_discrete_are_told(tmp_path: Path) -> None:
         ({"parameters": {0: {"mass": "heavy"}}}, "parameters: task 0: parameter 'mass' is 'heavy'"),
         ({"action_bounds": "4"}, "action_bounds: '4' is neither"),
         ({"action_bounds": True}, "action_bounds: True is neither"),
+        (
+            {"references": {0: (1.0, 1.0)}},
+            "the references of task 0: random and expert return are 1.0 and 1.0",
+        ),
         ({"references": {0: (1.0,)}}, "references: expected two numbers for each task"),
         ({"horizon": 0}, "horizon: 0 is not a number of steps"),
         ({"horizon": 4}, "episode 0: has 5 steps, --horizon ends after 4"),

@@ -16,6 +16,7 @@ from clwm_data import Recorder, open_store, recover_recording
 from clwm_data.errors import ConflictError, InvalidInputError, NotFoundError
 from clwm_data.recording.session import sessions_folder
 from clwm_data.store.validate import validate
+from tests.data.collection.test_own_policy import Tensor
 from tests.data.recording.test_recorder import Counter, check_counter_episodes, run_counter
 
 
@@ -53,6 +54,7 @@ BAD = {
     "goes on": (log(terminated=[0, 1, 0]), "step 1: is terminated, but the episode goes on"),
     "out of bounds": (log(action=np.full((3, 1), 1.5)), "step 0: action entry 0 is 1.5, outside"),
     "empty": (log(0), "has no steps"),
+    "a tensor of a graph": (log(action=Tensor()), r"action: RuntimeError: use detach\(\) first"),
     "ragged": (log(action=[[0.0], [0.0, 1.0], [0.0]]), "action: its rows differ in length"),
     "discontinuity": (
         log(
