@@ -96,6 +96,17 @@ def check_file_place(path: Path) -> None:
         raise InvalidInputError(f"{path}: nothing can be written in {nearest}: choose another place")
 
 
+def check_page_place(path: Path) -> None:
+    """Check that a page can be written at a path, where it replaces an older one and no file of another kind.
+
+    Raises:
+        InvalidInputError: the name does not end in .html, or as :func:`check_file_place`.
+    """
+    check_file_place(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InvalidInputError(f"{path}: is not the name of a page: let it end in .html")
+
+
 def fitting_name(name: str, digest: str) -> str:
     """A folder's name that file systems can hold: the name itself, or its beginning and that of a digest,
     which tells it from other names with the same beginning."""

@@ -19,7 +19,7 @@ from clwm_data.pages.charts import LegendEntry, legend_html
 from clwm_data.pages.html import document, header, section, split_label, table, warning
 from clwm_data.pages.numbers import column, number, plural
 from clwm_data.pages.task_axis import parameter_title
-from clwm_data.paths import check_file_place
+from clwm_data.paths import check_page_place
 from clwm_data.report.charts import coverage_chart, returns_chart, split_legend, trajectories_chart
 from clwm_data.report.films import films
 from clwm_data.report.sample import Sample, gather
@@ -48,12 +48,12 @@ def write_report(
 
     Raises:
         NotFoundError: no such store.
-        InvalidInputError: a store without tasks, or no file can be written at ``out``.
+        InvalidInputError: a store without tasks, or no page can be written at ``out``.
         DamagedDataError: a damaged store.
         UnavailableError: writing ``out`` fails.
     """
     store, out = open_store(source), Path(out)
-    check_file_place(out)
+    check_page_place(out)
     if not store.tasks:
         raise InvalidInputError(f"{source}: there are no tasks to report on yet: collect some first")
     page = _page(store, gather(store, on_progress), pictures)

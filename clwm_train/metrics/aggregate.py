@@ -217,7 +217,12 @@ def performance_profile(
 
 def _checked(scores: Scores) -> tuple[Floats, NDArray[np.int64]]:
     """The scores [runs, tasks], and the group of each task; of its own unless they are :class:`Grouped`."""
-    array = np.asarray(scores.scores if isinstance(scores, Grouped) else scores, np.float64)
+    try:
+        array = np.asarray(scores.scores if isinstance(scores, Grouped) else scores, np.float64)
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(
+            "scores: expected runs x tasks of numbers, the same tasks for every run"
+        ) from error
     if array.ndim != 2 or array.size == 0:
         raise InvalidInputError(
             f"scores have shape {array.shape}: expected runs x tasks, at least one of each"
@@ -231,6 +236,8 @@ def _checked(scores: Scores) -> tuple[Floats, NDArray[np.int64]]:
     groups = np.asarray(scores.groups if isinstance(scores, Grouped) else range(tasks), np.int64)
     if groups.shape != (tasks,):
         raise InvalidInputError(f"there are groups of {groups.size} tasks for scores of {tasks}")
+    if groups.min() < 0:
+        raise InvalidInputError(f"groups are numbered from 0, not {groups.min()}")
     return array, groups
 
 

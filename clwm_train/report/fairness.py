@@ -43,7 +43,10 @@ BUDGETS: dict[str, tuple[Callable[[Run, int], float | None], Callable[[float], s
         lambda run, step: run.config.transitions_per_update,
         lambda value: f"{value:,.0f}",
     ),
-    "minutes of the processor per seed": (processor_seconds, lambda value: number(value / 60.0, 1)),
+    "minutes of the processor per seed": (
+        processor_seconds,
+        lambda value: number(value / 60.0, 1 if value >= 60.0 else 3),
+    ),
 }
 
 

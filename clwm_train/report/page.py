@@ -9,6 +9,7 @@ from pathlib import Path
 from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.mistaken import has_lost_its_mark
 from clwm_data.pages.html import document, header, section, table, warning
+from clwm_data.paths import check_page_place
 from clwm_data.references.table import References
 from clwm_data.store.atomic import replacing
 from clwm_data.suggestions import suggestion
@@ -87,11 +88,12 @@ def write_run_report(
         the files written, the page first.
 
     Raises:
-        InvalidInputError: there are no runs, or they are not comparable.
+        InvalidInputError: there are no runs, they are not comparable, or no page can be written at ``out``.
         UnavailableError: ``out`` cannot be written.
     """
     if not runs:
         raise InvalidInputError("there are no runs to report on: name at least one")
+    check_page_place(out)
     methods = list(dict.fromkeys(run.label for run in runs))
     chosen = choose_evaluations(runs) if chosen is None else chosen
     analysed = choose_analyses(runs)

@@ -25,6 +25,7 @@ class WandB:
         self._wandb = require("wandb", "wandb", "tracking with wandb")
         self._repeated = set(tracked.repeated) if tracked.resumed else set()
         self._runs: dict[int, Any] = {}
+        self._update = dict.fromkeys(tracked.ids, tracked.step)  # of a table, which W&B would put at 0
         try:
             for seed, identity in tracked.ids.items():
                 self._runs[seed] = run = self._begin(tracked, seed, identity)
@@ -61,6 +62,7 @@ class WandB:
         if row["seed"] in self._runs:
             values = {name: value for name, value in row.items() if name not in ("step", "seed")}
             self._runs[row["seed"]].log({**values, AXIS: row["step"]})
+            self._update[row["seed"]] = row["step"]
 
     def table(
         self, seed: int, name: str, header: Sequence[str], rows: Sequence[Sequence[str | float]]
@@ -68,7 +70,7 @@ class WandB:
         """A table, and its numbers in the summary of the run."""
         run = self._runs[seed]
         table = self._wandb.Table(columns=list(header), data=[list(map(str, row)) for row in rows])
-        run.log({name: table})
+        run.log({name: table, AXIS: self._update[seed]})
         for *words, value in rows:
             if isinstance(value, float):
                 run.summary["/".join([name, *map(str, words)])] = value

@@ -160,6 +160,12 @@ def test_no_film_is_made_for_a_place_where_nothing_can_be_written(
         write_report(collected, tmp_path / "file" / "x.html")
     with pytest.raises(InvalidInputError, match="is a folder: name a file in it"):
         write_report(collected, tmp_path)
+    (tmp_path / "study.yaml").write_text("precious")
+    with pytest.raises(
+        InvalidInputError, match=r"study\.yaml: is not the name of a page: let it end in \.html"
+    ):
+        write_report(collected, tmp_path / "study.yaml")
+    assert (tmp_path / "study.yaml").read_text() == "precious"
     monkeypatch.undo()
     monkeypatch.setattr("pathlib.Path.write_text", _refuse)
     with pytest.raises(UnavailableError, match=r"x\.html: cannot be written: No space left"):

@@ -222,6 +222,9 @@ def test_mistakes() -> None:
         ([], "expected runs x tasks"),
         ([1.0], "expected runs x tasks"),
         ([[1.0, np.nan]], "score of run 0 on task 1 is nan"),
+        ([[1.0, 2.0], [3.0]], "the same tasks for every run"),
+        ([["good"]], "runs x tasks of numbers"),
+        (Grouped([[1.0, 2.0]], [0, -1]), "numbered from 0, not -1"),
     ):
         with pytest.raises(ClwmError, match=message):
             aggregate(scores)

@@ -95,6 +95,8 @@ def test_a_tenth_is_no_difference(tmp_path: Path) -> None:
     assert notes == [
         "minutes of the processor per seed differ by more than 10 %: 10.0 (spc) to 11.1 (b), on point-robot"
     ]
+    quick = [evaluated(tmp_path, "d", minutes=0.004), evaluated(tmp_path, "e", minutes=0.02)]
+    assert "%: 0.004 (d) to 0.020 (e)" in unequal(quick)[0], "not 0.0 to 0.0"
     # Where it was not logged, nothing can be said.
     assert unequal([spc, evaluated(tmp_path, "c")]) == []
 

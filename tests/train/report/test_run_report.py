@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from clwm_cli.main import main
 
-from clwm_data.errors import ClwmError
+from clwm_data.errors import ClwmError, InvalidInputError
 from clwm_data.families import get_family
 from clwm_train.analysis.results import read_analyses
 from clwm_train.evaluation.results import read_evaluations, save_evaluation
@@ -300,6 +300,16 @@ def test_evaluations_are_chosen_by_their_settings(
     code, err = call("--evaluation", "nois=0.3")
     assert code == 1
     assert "unknown key nois: did you mean noise?" in err
+
+
+def test_a_page_replaces_no_file_of_another_kind(tmp_path: Path) -> None:
+    """``--out study.yaml`` replaced the experiment, ``--out RUN/run.yaml`` the record of the run."""
+    run = invent_run(tmp_path, "cheetah-vel", "spc", 0.9)
+    before = (run.path / "run.yaml").read_bytes()
+    with pytest.raises(InvalidInputError, match=r"is not the name of a page: let it end in \.html"):
+        write_run_report([run], run.path / "run.yaml")
+    assert (run.path / "run.yaml").read_bytes() == before
+    assert not (run.path / "run_files").exists()
 
 
 def test_the_probe_stands_in_the_table_of_results(tmp_path: Path) -> None:

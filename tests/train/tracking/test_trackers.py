@@ -206,7 +206,8 @@ def test_wandb_and_trackio_hold_the_run_offline(
                     )
         curves = [{k: v for k, v in row.items() if k[0] != "_"} for row in history if not TABLES & set(row)]
         assert curves == [{**row, "update": line["step"]} for row, line in zip(told, rows, strict=True)]
-        assert [name for row in history for name in row if name in TABLES] == [*("final", "final", "results")]
+        tables = [(name, row.get("update")) for row in history for name in row if name in TABLES]
+        assert tables == [("final", 8), ("final", 10), ("results", 10)], "each at its update"
 
         with sqlite3.connect(tmp_path / "trackio" / "clwm.db") as base:
             name = f"run, seed {seed} ({ids['trackio'][seed]})"
