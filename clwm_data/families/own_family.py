@@ -14,13 +14,15 @@ import numpy as np
 from clwm_data.errors import ClwmError, InvalidInputError, UnavailableError
 from clwm_data.families.base import NAME, Split, Task, TaskFamily
 from clwm_data.functions import FOREIGN_ERRORS, in_short
+from clwm_data.ranges import whole
 from clwm_data.yaml_values import shown
 
 if TYPE_CHECKING:
     from clwm_data.families.simulation.simulator import Simulator
 
 #: What a family has to have.
-REQUIRED = ("name", "benchmark", "summary", "observation_size", "action_size", "horizon")
+SIZES = ("observation_size", "action_size", "horizon")
+REQUIRED = ("name", "benchmark", "summary", *SIZES)
 #: Key of a family's own attributes that says that its simulator was tried. (A set would need a hash.)
 TRIED = "_simulator_was_tried"
 
@@ -38,14 +40,20 @@ def check_name(name: object, owner: str) -> None:
 
 
 def check_attributes(family: TaskFamily) -> None:
-    """Check that a family has all attributes that it must have.
+    """Check that a family has all attributes that it must have; what is computed is not, as it may be slow.
 
     Raises:
-        InvalidInputError: one is missing.
+        InvalidInputError: one is missing, or a size is no whole number.
     """
     for name in REQUIRED:
         if inspect.getattr_static(family, name, None) is None:
             raise InvalidInputError(f"family {family.name}: {type(family).__name__} has no {name}: set it")
+    for name in SIZES:
+        value = inspect.getattr_static(family, name)
+        if not hasattr(value, "__get__") and (whole(value) or 0) < 1:
+            raise InvalidInputError(
+                f"family {family.name}: {name} is {shown(value)}, expected a whole number from 1 on"
+            )
 
 
 def check_tasks(family: str, tasks: Sequence[Task]) -> None:

@@ -70,6 +70,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a name with a blank": ({"name": "still here"}, "its name is 'still here': give a family a name"),
     "no name": ({"name": None}, "its name is None: give a family a name"),
     "no horizon": ({"horizon": None}, "family still-here: Own has no horizon: set it"),
+    "a horizon of 0": ({"horizon": 0}, "horizon is 0, expected a whole number from 1 on"),
+    "half": ({"horizon": 10 / 4}, "horizon is 2.5, expected a whole number from 1 on"),
+    "a width that is a float": ({"observation_size": 4 / 2}, "observation_size is 2.0, expected a whole"),
     "width": ({"observation_size": 3}, "shape [2, 2], expected numbers of shape [2, 3] for 2 lanes"),
     "one reward": ({"kind": step_giving(StepResult(np.zeros(()), NO))}, "reward gives an array of float64"),
     "a float": ({"kind": step_giving(StepResult(0.0, NO))}, "step(): reward gives a float"),  # type: ignore[arg-type]
