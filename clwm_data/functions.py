@@ -31,6 +31,10 @@ def find_function(reference: str, where: str) -> Callable[..., Any]:
         UnavailableError: the module cannot be imported.
     """
     module_name, _, name = reference.partition(":")
+    if not (module_name and name):
+        raise NotFoundError(
+            f"{where}: {reference!r} names no function of a module: write package.module:function"
+        )
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:

@@ -115,6 +115,9 @@ def test_a_bad_function_leaves_nothing(name: str, collected: Path, tmp_path: Pat
 
 
 def test_names_and_places(collected: Path, store_path: Path, tmp_path: Path) -> None:
+    for text in ("rewards", "rewards.upright", "rewards:", ":upright", ""):
+        with pytest.raises(NotFoundError, match=f"'{text}' names no function of a module: write package.mod"):
+            relabel(store_path, tmp_path / "new.zarr", text)
     with pytest.raises(NotFoundError, match="no module nowhere"):
         relabel(collected, tmp_path / "new.zarr", "nowhere:f")
     with pytest.raises(NotFoundError, match="numpy has no function nothing"):
