@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clwm_data.errors import InvalidInputError
 from clwm_data.extras import require
 from clwm_data.opening import open_store
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 #: Those of ``clwm_train.analysis``, which takes time to import.
 PART_NAMES = ("probe", "disentanglement", "open-loop", "off-policy")
+#: What a part takes.
+TAKES = {
+    "probe": "takes parameters that vary between the tasks",
+    "disentanglement": "takes tasks that combine several factors",
+    "open-loop": "takes a world model",
+    "off-policy": "takes stored tasks",
+}
 
 
 @click.command()
@@ -84,6 +92,9 @@ def analyse(
             warn=lambda message: click.echo(f"clwm: {message}", err=True),
             on_progress=on_progress,
         )
+    if not any(part for seed in analysis.seeds for _, part in seed):
+        told = "; ".join(f"{part}: {TAKES[part]}" for part in parts)
+        raise InvalidInputError(f"{run}: nothing can be measured of what was asked for ({told})")
     if as_json:
         echo_json(analysis.model_dump(mode="json", exclude_none=True))
     else:

@@ -243,15 +243,17 @@ def _curves(
 ) -> None:
     """Evaluate over context sizes; keep, print and draw the curves of a run that the user named ``text``."""
     from clwm_data.store.atomic import write_json
-    from clwm_train.evaluation.curve import METRICS, context_curves
+    from clwm_train.evaluation.curve import METRICS, context_curves, curve_file
     from clwm_train.report.curve_figure import curve_figure
+
+    done: list[Evaluation] = []
 
     def evaluate_at(protocols: Sequence[Protocol], size: int) -> list[Results]:
         changed = settings.model_copy(update={"protocols": tuple(protocols), "context_size": size})
-        evaluation = evaluate_with(changed)
+        done.append(evaluate_with(changed))
         if own:
-            keep(run, evaluation)
-        return evaluation.plain_results()
+            keep(run, done[-1])
+        return done[-1].plain_results()
 
     curves = context_curves(evaluate_at, settings.protocols, sizes)
     if as_json:
@@ -270,10 +272,16 @@ def _curves(
     name = "context-curve"
     if not own:  # the curves of a downloaded run lie in the current folder, beside those of others
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', text).strip('-.')}-{name}"
-    folder = run.path if own else Path()
-    document, picture = folder / f"{name}.json", folder / f"{name}.svg"
+    made_with = {
+        "checkpoint": done[0].checkpoint,
+        "store_sha256": done[0].store_sha256,
+        "context_sizes": list(sizes),
+        **settings.model_dump(mode="json", exclude={"context_size"}),
+    }
+    document = curve_file(run.path if own else Path(), name, made_with)
+    picture = document.with_suffix(".svg")
     try:
-        write_json(document, {"seeds": list(run.record.seeds), "curves": curves})
+        write_json(document, {"seeds": list(run.record.seeds), "made_with": made_with, "curves": curves})
         curve_figure(curves, picture, title=f"{run.record.method} on {run.record.store_name}")
     except OSError as error:
         click.echo(f"clwm: {document}: the curves are not kept: {error.strerror or error}", err=True)

@@ -223,6 +223,8 @@ def _show_results(folder: Path, work: Sequence[Job], analysis: AnalysisSettings 
 
     evaluations = finished(work, lambda note: click.echo(f"clwm: {note}", err=True))
     scores = gather_scores(evaluations, settings=analysis)
+    names = {job.run.name for job in work}
+    others = sorted({path.parent.name for path in folder.glob(f"*/{MARKS['run'][0]}")} - names)
     if not scores:
         return
     write_csv(folder / RESULTS, CSV_HEADER, results_csv(scores))
@@ -231,6 +233,9 @@ def _show_results(folder: Path, work: Sequence[Job], analysis: AnalysisSettings 
     echo_table(HEADER, [row for row in rows if row[HEADER.index("split")] != "train"])
     for note in unequal(evaluations):
         click.echo(f"clwm: {note}", err=True)
+    if others:
+        more = f"{', '.join(others[:3])}{', ...' * (len(others) > 3)}"
+        click.echo(f"clwm: not in the table: runs of {folder} that the file does not name ({more})", err=True)
     click.echo(
         f"\n{folder / RESULTS}; `clwm report {quote(str(folder))} --out {quote(f'{folder}.html')}` draws it"
     )

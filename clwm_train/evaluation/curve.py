@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from clwm_data.bounded import read_bounded
+from clwm_data.errors import ClwmError
 from clwm_data.families import SPLITS
+from clwm_data.store.digest import json_sha256
+from clwm_data.store.root import parse_json
 from clwm_train.config import Protocol
 from clwm_train.evaluation.protocols import Results
 
@@ -48,6 +53,26 @@ def context_curves(
             }
         curves.append(curve)
     return curves
+
+
+def curve_file(folder: Path, name: str, made_with: Mapping[str, Any]) -> Path:
+    """Where curves are kept: ``NAME.json``, or a name of their own where that has curves made otherwise.
+
+    Args:
+        folder: the folder.
+        name: usual name of the file.
+        made_with: what the curves depend on, in their file under that key.
+    """
+    file = folder / f"{name}.json"
+    if not file.is_file():
+        return file
+    try:
+        before = parse_json(read_bounded(file), str(file))
+    except ClwmError:
+        before = None
+    if isinstance(before, dict) and before.get("made_with") == made_with:
+        return file
+    return folder / f"{name}-{json_sha256(made_with)[:8]}.json"
 
 
 def _joined(parts: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, list[float]]]:

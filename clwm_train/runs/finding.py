@@ -66,6 +66,8 @@ def locate_run(text: str | Path, folder: Path | None = None) -> Path | HubRefere
         return real_path(named)
     if path.exists():
         return path
+    if named is not None and any(named.glob(f"*/{RECORD}")):
+        return real_path(named)  # an experiment's folder, which is told there
     if looks_like_reference(text) and not is_meant_as_path(text):
         return parse_reference(text, "model")
     names = sorted(entry.parent.name for entry in (folder or path.parent).glob(f"*/{RECORD}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ class TensorBoard:
         rows = tracked.rows or ()
         purge = max((row["step"] for row in rows if not evaluates(row)), default=0) + 1
         folder = tracked.folder / TENSORBOARD
+        if not os.access(folder if folder.exists() else tracked.folder, os.W_OK):
+            raise PermissionError(f"{folder}: cannot be written")  # its thread would end in a traceback
         self._writers: dict[int, Any] = {
             seed: SummaryWriter(
                 str(folder / f"seed-{seed}"), purge_step=None if tracked.rows is None else purge

@@ -98,6 +98,27 @@ def test_curves_over_the_context(call: Call, run_path: Path) -> None:
     }
     code, out, _ = call("eval", run_path, *options, "--json")
     assert json.loads(out) == curve
+    assert len([*run_path.glob("context-curve*.json")]) == 1
+    code, out, _ = call("eval", run_path, *options, "--noise", "0.3")
+    assert len([*run_path.glob("context-curve*.svg")]) == 2, "others of the same run stay"
+    assert json.loads((run_path / "context-curve.json").read_text()) == document
+    (other,) = run_path.glob("context-curve-*.json")
+    assert str(other) in out
+    assert json.loads(other.read_text())["made_with"]["noise"] == 0.3
+
+
+def test_an_analysis_of_nothing_is_told(call: Call, run_path: Path) -> None:
+    code, out, err = call("analyse", run_path, "--metrics", "disentanglement")
+    assert (code, out) == (1, "")
+    assert "nothing can be measured of what was asked for (disentanglement: takes tasks that combine" in err
+    assert not (run_path / "analyses").exists()
+
+
+def test_the_name_of_an_experiment_is_no_run(call: Call, run_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_path, tmp_path / "runs/study/one")
+    code, _, err = call("eval", "study")
+    assert code == 1
+    assert "runs/study: is not a run, but holds some: name one, such as" in err
 
 
 def test_a_run_is_found_by_its_name(call: Call, run_path: Path, tmp_path: Path) -> None:

@@ -126,6 +126,9 @@ def test_stores_that_results_would_take_for_one_are_refused(folder: Path, call: 
     )
     assert call("sweep", "tiny.yaml")[0] == 0
     assert "\nother,focal," in (folder / "runs/tiny/results.csv").read_text()
+    write(folder, {**SHORT, "stores": ["other.zarr"], "methods": {"focal": None}, "analysis": None})
+    err = call("sweep", "tiny.yaml")[2]
+    assert "not in the table: runs of runs/tiny that the file does not name (six-focal-s0-1)" in err
 
 
 def test_a_run_that_has_lost_its_record_is_told_and_left_as_it_is(folder: Path, call: Call) -> None:

@@ -20,6 +20,7 @@ from clwm_train.tracking.base import Tracked
 from tests.cli.conftest import SMALL_OPTIONS
 from tests.conftest import Clwm
 from tests.train.helpers import SMALL
+from tests.train.invented_runs import invent_run
 
 TABLES = {"final", "results"}
 SHORT = (*SMALL, "log_every=2", "checkpoint_every=4", "evaluation.every=4", "evaluation.episodes=1")
@@ -138,6 +139,20 @@ def test_a_failing_tracker_gives_a_line_and_the_run_is_the_same(
     for name in ("agent.safetensors", "learner.safetensors"):
         parts = [one.checkpoints / "step-000000008" / name for one in (run, plain)]
         assert parts[0].read_bytes() == parts[1].read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard's thread told it by one."""
+    run = invent_run(tmp_path, "point-robot", "spc", 0.9, seeds=[0])
+    monkeypatch.setattr("os.access", lambda *arguments: False)
+    warned: list[str] = []
+    opening.open_trackers(run, ["tensorboard"], warned.append)
+    (line,) = warned
+    assert "tensorboard cannot be opened: PermissionError: " in line
+    assert line.count("cannot be written") == 1
+    assert not (run.path / "tensorboard").exists()
 
 
 def test_names_of_trackers(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
