@@ -104,12 +104,12 @@ def build_declaration(document: YamlDocument) -> FamilyDeclaration:
     """
     tasks = document.data.get("tasks")
     kind: type[FamilyDeclaration] = _WithList
-    if isinstance(tasks, dict):
-        if not {"grid", "sample"} & set(tasks):
-            raise InvalidInputError(
-                f"{document.where(('tasks',))}: tasks: list the tasks, or give the key grid or sample"
-            )
+    if isinstance(tasks, dict) and {"grid", "sample"} & set(tasks):
         kind = _WithGrid if "grid" in tasks else _WithSample
+    elif tasks is not None and not isinstance(tasks, list):
+        raise InvalidInputError(
+            f"{document.where(('tasks',))}: tasks: list the tasks, or give the key grid or sample"
+        )
     declaration = build_model(kind, document)
     if is_family(declaration.name):
         raise InvalidInputError(

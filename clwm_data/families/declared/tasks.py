@@ -95,6 +95,13 @@ class Range(StrictModel):
     ood: list[Interval] = Field(default_factory=list)
     log: bool = False
 
+    @field_validator("ood", mode="before")
+    @classmethod
+    def _are_ranges(cls, ood: object) -> object:
+        if isinstance(ood, list) and ood and all(isinstance(end, int | float) for end in ood):
+            raise ValueError(f"expected a list of ranges: write [{ood}]")
+        return ood
+
     @model_validator(mode="after")
     def _is_ordered(self) -> Range:
         for low, high in (self.range, *self.ood):

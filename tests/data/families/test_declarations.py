@@ -98,6 +98,16 @@ def test_a_manifest_declares_a_family_or_names_its_file(tmp_path: Path) -> None:
             " [{parameters: {friction: 1}}, {parameters: {friction: [1, 2]}}]",
             "m.yaml:6: tasks: task 1: friction is a list (2 items), in task 0 1.0: give it a number in all",
         ),
+        (
+            YAML[YAML.index("\n    grid:") : YAML.index("\nbehaviours")],
+            " 5",
+            "m.yaml:6: tasks: list the tasks, or",
+        ),
+        (
+            YAML[YAML.index("\n    grid:") : YAML.index("\nbehaviours")],
+            "\n    sample: {train: 2}\n    parameters: {friction: {range: [1, 2], ood: [3, 4]}}",
+            "m.yaml:8: tasks.parameters.friction.ood: expected a list of ranges: write [[3, 4]]",
+        ),
         ("policy: random", "policy: scripted", "family sliders has no behaviour 'scripted'; it has: random"),
     ],
 )
