@@ -180,8 +180,8 @@ def clip_of_episode(
     env.reset(seed=episode.seed)
     if episode.initial_state is None:
         raise UnavailableError(
-            f"{family.name} task {task} {label}: cannot be re-simulated: it was converted from a format "
-            "without simulator states"
+            f"{family.name} task {task} {label}: cannot be re-simulated: it was recorded or converted "
+            "without seeds and simulator states"
         )
     expected, stored = env.get_state().shape, episode.initial_state.shape
     if expected != stored:

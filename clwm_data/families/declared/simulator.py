@@ -169,6 +169,8 @@ class EnvironmentSimulator(Simulator):
             return render_model(inner.model, inner.data, 0 if inner.model.ncam else CAMERA)
         try:
             picture = self._envs[lane].render()
+        except NotImplementedError:  # as Gymnasium's own class has it
+            picture = None
         except FOREIGN_ERRORS as error:
             raise self._failed(lane, "render", error) from error
         if not isinstance(picture, np.ndarray):

@@ -96,6 +96,12 @@ def test_what_is_no_success_is_told(success: Any) -> None:
         simulator.step(np.zeros((1, 1)), np.ones(1, np.bool_))
 
 
+def test_an_environment_without_render_is_one_without_pictures() -> None:
+    simulator = EnvironmentSimulator("mine", "arms:make", [7], [lambda: Answering(lambda: None)], None)
+    with pytest.raises(NotImplementedError, match="^arms:make renders no picture"):
+        simulator.render(0)
+
+
 class Bare(gymnasium.Env[Any, Any]):
     """Lacks what ``__init__`` should have set."""
 
