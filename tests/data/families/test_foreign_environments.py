@@ -98,7 +98,7 @@ def test_what_is_no_success_is_told(success: Any) -> None:
 
 def test_an_environment_without_render_is_one_without_pictures() -> None:
     simulator = EnvironmentSimulator("mine", "arms:make", [7], [lambda: Answering(lambda: None)], None)
-    with pytest.raises(NotImplementedError, match="^arms:make renders no picture"):
+    with pytest.raises(NotImplementedError, match=r"^arms:make renders no picture"):
         simulator.render(0)
 
 
