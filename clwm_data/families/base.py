@@ -112,6 +112,9 @@ class TaskFamily(ABC):
     deterministic: bool = True
     has_states: bool = True
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'name', 'without a name')}>"
+
     @abstractmethod
     def list_tasks(self) -> Iterable[Task]:
         """All tasks in order of their index."""

@@ -21,6 +21,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from clwm_data.pages.numbers import plural
+from clwm_data.pages.shapes import shapes
+
 T = TypeVar("T")
 
 
@@ -58,6 +61,11 @@ class Episode:
     def stored_action(self) -> NDArray[np.float32] | NDArray[np.int64]:
         """[n] int64 numbers of discrete actions; else [n, act] float32."""
         return stored_action(self.action, self.discrete)
+
+    def __repr__(self) -> str:
+        ended = " and terminated" if self.terminated.any() else ""
+        total = f"return {episode_return(self.reward):.4g}{ended}"
+        return f"<Episode: {plural(len(self.reward), 'step')}, {total}; {shapes(self)}>"
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,10 @@ class TaskArrays:
         """Number of transitions N."""
         return len(self.reward)
 
+    def __repr__(self) -> str:
+        episodes, transitions = plural(self.episodes, "episode"), plural(self.transitions, "transition")
+        return f"<TaskArrays: {episodes}, {transitions}; {shapes(self)}>"
+
     def observation_row(self) -> NDArray[np.int64]:
         """[N] row of the observation before each transition; the one after it is the next row."""
         episode = np.repeat(np.arange(self.episodes), self.episode_length)
@@ -138,6 +150,12 @@ class TaskArrays:
             dense_reward=None if self.dense_reward is None else self.dense_reward[rows],
             discrete=self.discrete,
         )
+
+    def __len__(self) -> int:
+        return self.episodes
+
+    def __getitem__(self, index: int) -> Episode:
+        return self.episode(index)
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(index) for index in range(self.episodes))

@@ -10,6 +10,7 @@ import numpy as np
 
 from clwm_data.errors import InvalidInputError, NotFoundError
 from clwm_data.extras import require
+from clwm_data.pages.numbers import plural
 from clwm_data.ranges import whole
 from clwm_data.store.arrays import TaskArrays, stored_action
 
@@ -52,6 +53,11 @@ class TorchDataset:
                 f"{store.path}: no episode has {horizon} steps, the longest has {longest}: choose a shorter "
                 "horizon"
             )
+
+    def __repr__(self) -> str:
+        items = "transitions" if self.horizon is None else f"windows of {plural(self.horizon, 'step')}"
+        of = f"{plural(len(self._tasks), 'task')} of {self._store.path}"
+        return f"<TorchDataset: {len(self):,} {items}; {of}>"
 
     def __len__(self) -> int:
         return int(self._ends[-1])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clwm_data.errors import InvalidInputError
 from clwm_data.families.stored import NO_TASK
+from clwm_data.pages.numbers import plural
 from clwm_data.store.arrays import Episode, TaskArrays
 from clwm_train.acting.belief import zero_prior
 from clwm_train.model.agent import Agent
@@ -114,6 +115,10 @@ class AdaptedPolicy:
         prior = zero_prior(agent)
         self._prior, self._total = prior, torch.zeros_like(prior.z)
         self.seen = 0
+
+    def __repr__(self) -> str:
+        knows = "is told its task" if self._known is not None else f"{plural(self.seen, 'transition')} seen"
+        return f"<AdaptedPolicy: {knows}; z [{self.z.size}]>"
 
     @property
     def z(self) -> Floats:

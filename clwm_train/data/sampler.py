@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clwm_data.errors import InvalidInputError
+from clwm_data.pages.shapes import shapes
 from clwm_train.config import BatchConfig
 from clwm_train.data.task_data import TaskData, gather
 from clwm_train.kernels.streams import Purpose, RandomStreams, Streams
@@ -41,6 +42,9 @@ class TaskBatch:
     reward: Tensor
     terminated: Tensor
     mask: Tensor
+
+    def __repr__(self) -> str:
+        return f"<TaskBatch: {shapes(self)}>"
 
 
 class TaskBatchSampler:

@@ -19,6 +19,8 @@ from torch import Tensor
 from clwm_data.errors import DamagedDataError, InvalidInputError
 from clwm_data.families import SPLITS, Split
 from clwm_data.opening import open_store
+from clwm_data.pages.numbers import plural
+from clwm_data.pages.shapes import shapes
 from clwm_data.store import Store
 from clwm_data.store.arrays import TaskArrays
 from clwm_train.config import DataConfig
@@ -78,6 +80,9 @@ class TaskData:
     first_episode: Tensor
     lengths: tuple[int, int]
     normaliser: Normaliser
+
+    def __repr__(self) -> str:
+        return f"<TaskData: {plural(len(self.tasks), 'task')}; {shapes(self)}>"
 
     @property
     def device(self) -> torch.device:
