@@ -119,8 +119,9 @@ def profiles_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure
 
 
 def improvement_figure(parts: dict[Part, Pooled], methods: Sequence[str]) -> Figure | None:
-    """Probability that the first method beats each of the others; ``None`` if there are no others."""
-    first, others = methods[0], methods[1:]
+    """Probability that the first method of these scores beats each of the others; ``None`` if there are no
+    others."""
+    first, *others = present(methods, parts.values())
     shown = present(others, [pooled for pooled in parts.values() if first in pooled])
     if not shown:
         return None
@@ -216,15 +217,14 @@ def returns_figures(
     parts = comparison.parts
     if not parts:
         return []
-    listed = ", ".join(comparison.datasets)
+    listed = f"Datasets: {', '.join(comparison.datasets)}."
+    scored = {score.method for score in scores if (score.protocol, score.split) in parts}
+    if lacking := sorted(scored - {*present(methods, parts.values())}):
+        listed += f" Left out, since no seed of theirs is on all of these: {', '.join(lacking)}."
     figures = [
         formulations_figure(parts, methods, formulation),
         aggregates_figure(parts, methods),
         profiles_figure(parts, methods),
         improvement_figure(parts, methods),
     ]
-    return [
-        replace(figure, caption=f"{figure.caption} Datasets: {listed}.")
-        for figure in figures
-        if figure is not None
-    ]
+    return [replace(figure, caption=f"{figure.caption} {listed}") for figure in figures if figure is not None]

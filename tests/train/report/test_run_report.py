@@ -120,6 +120,19 @@ def test_methods_are_compared_on_common_datasets_and_seeds(runs: Path) -> None:
     assert list(pooled.groups) == [0] * 10 + [1] * 10  # the agents of each dataset are drawn whole
 
 
+def test_a_method_without_a_common_seed_is_told(tmp_path: Path) -> None:
+    """As the oldest one it took the probabilities of improvement with it, without a word."""
+    for family, seed in (("point-robot", 5), ("cheetah-vel", 0)):
+        invent_run(tmp_path, family, "a", 0.5, seeds=[seed])
+        for label in ("b", "c"):
+            invent_run(tmp_path, family, label, 0.9, seeds=[0, 1], created="2026-02-01T00:00:00Z")
+    page, *_ = write_run_report(find_runs([tmp_path]), tmp_path / "x.html")
+    told = "Left out, since no seed of theirs is on all of these: a."
+    assert page.read_text().count(told) == 3
+    with (tmp_path / "x_files/improvement.csv").open() as stream:
+        assert {(row["method"], row["over"]) for row in csv.DictReader(stream)} == {("b", "c")}
+
+
 @pytest.fixture(scope="module")
 def written(runs: Path) -> list[Path]:
     """The report of all runs."""
