@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
@@ -11,10 +13,14 @@ from clwm_data.errors import ClwmError, InvalidInputError, NotFoundError, Unavai
 from clwm_data.families.base import TaskFamily
 from clwm_data.families.builtin import BUILTIN
 from clwm_data.families.own_family import check_attributes, check_name
-from clwm_data.functions import FOREIGN_ERRORS, in_short
+from clwm_data.functions import FOREIGN_ERRORS, in_short, is_code
 from clwm_data.suggestions import suggestion
 
 ENTRY_POINT_GROUP = "clwm.families"
+CLASSES = (
+    "a class of your own goes by the name that it registers, once the entry point clwm.families of its "
+    "package names its module"
+)
 
 Factory = Callable[[], TaskFamily]
 FamilyClass = TypeVar("FamilyClass", bound=type[TaskFamily])
@@ -36,13 +42,16 @@ _listeners: list[Callable[[str], None]] = []
 def register(name: str, factory: Factory) -> None:
     """Register a family under a name; it is built when it is first used.
 
-    A class that is defined again, as by a cell of a notebook that is run twice, takes the place of the first.
+    A class that is defined again, as by a cell of a notebook that is run twice, takes the place of the first;
+    one of a script that is also imported, as by the name of a policy in it, is the one that is there.
 
     Raises:
         InvalidInputError: the name is taken, or cannot be that of a family.
     """
     check_name(name, getattr(factory, "__qualname__", "a family"))
     if name in _factories and not _is_again(_factories[name], factory):
+        if (place := _place(factory)) is not None and place == _place(_factories[name]):
+            return
         raise InvalidInputError(f"family {name} is registered twice: choose another name")
     _factories[name] = factory
     _families.pop(name, None)
@@ -54,6 +63,14 @@ def _is_again(before: Factory, after: Factory) -> bool:
     """Whether a class was defined by the same statement as one before."""
     places = {(each.__module__, each.__qualname__) for each in (before, after) if isinstance(each, type)}
     return isinstance(before, type) and isinstance(after, type) and len(places) == 1
+
+
+def _place(factory: Factory) -> tuple[str, str] | None:
+    """File and name of a class, whatever its module is called; ``None`` of anything else."""
+    if not isinstance(factory, type):
+        return None
+    file = getattr(sys.modules.get(factory.__module__), "__file__", None)
+    return None if file is None else (os.path.realpath(file), factory.__qualname__)
 
 
 def on_registration(listener: Callable[[str], None]) -> None:
@@ -113,7 +130,8 @@ def get_family(name: str) -> TaskFamily:
     if name in _families:
         return _families[name]
     if not is_family(name):
-        hint = suggestion(name, _factories, "`clwm families` lists them", most=3)
+        other = CLASSES if is_code(name) else "`clwm families` lists them"
+        hint = suggestion(name, _factories, other, most=3)
         raise NotFoundError(f"no task family is called {name!r}: {'; '.join((hint, *broken_plugins()))}")
     try:
         family = _factories[name]()

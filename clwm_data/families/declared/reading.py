@@ -13,7 +13,8 @@ from clwm_data.families.base import TaskFamily
 from clwm_data.families.declared.declaration import FamilyDeclaration
 from clwm_data.families.declared.family import DeclaredFamily, declared_family
 from clwm_data.families.declared.tasks import GridTasks, ListedTask, SampledTasks
-from clwm_data.families.registry import get_family, is_family
+from clwm_data.families.registry import CLASSES, get_family, is_family
+from clwm_data.functions import is_code
 from clwm_data.paths import expand_home
 from clwm_data.strict import YamlDocument, build_model, read_yaml
 from clwm_data.yaml_values import shown
@@ -136,6 +137,8 @@ def with_declared_family(document: YamlDocument) -> YamlDocument:
         declaration = build_declaration(below(document, "family"))
     elif isinstance(family, str) and is_family_file(family):
         declaration = read_declaration(Path(document.source).parent / expand_home(family))
+    elif isinstance(family, str) and is_code(family):
+        raise InvalidInputError(f"{document.where(('family',))}: family: {shown(family)}: {CLASSES}")
     else:
         return document
     data = {**document.data, "family": declaration.name, "declared_family": declaration}

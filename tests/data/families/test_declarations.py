@@ -108,6 +108,11 @@ def test_a_manifest_declares_a_family_or_names_its_file(tmp_path: Path) -> None:
             "\n    sample: {train: 2}\n    parameters: {friction: {range: [1, 2], ood: [3, 4]}}",
             "m.yaml:8: tasks.parameters.friction.ood: expected a list of ranges: write [[3, 4]]",
         ),
+        (
+            YAML[YAML.index("\n  name: sliders") : YAML.index("\nbehaviours")],
+            " my_families:Dial",
+            "m.yaml:2: family: 'my_families:Dial': a class of your own goes by the name that it registers",
+        ),
         ("policy: random", "policy: scripted", "family sliders has no behaviour 'scripted'; it has: random"),
     ],
 )

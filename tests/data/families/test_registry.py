@@ -31,6 +31,11 @@ def test_an_unknown_name_is_answered_with_similar_ones() -> None:
         get_family("xyz")
 
 
+def test_a_class_goes_by_its_name() -> None:
+    with pytest.raises(ClwmError, match=r"no task family is called 'my_families:Dial': a class of your own"):
+        get_family("my_families:Dial")
+
+
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="point-robot is registered twice"):
         register("point-robot", lambda: get_family("point-robot"))
@@ -102,6 +107,30 @@ def test_the_command_knows_it(package: Path) -> None:
     out = run(package, "from clwm_cli.main import main; main(['families', 'dial'])")
     assert "dial" in out
     assert "angle" in out
+
+
+def test_a_script_may_hold_its_family_and_its_policy(tmp_path: Path) -> None:
+    """The name of the policy has the script imported once more; a worker's copy of it has a third name."""
+    family, *_ = blocks("python")
+    (tmp_path / "script.py").write_text(
+        f"""{family}
+def still(task, generator):
+    return lambda observation: 0 * observation[:1]
+
+
+if __name__ == "__main__":
+    from clwm_data import Manifest, collect
+
+    for workers in (1, 2):
+        behaviours = [{{"policy": "script:still", "episodes": 1}}]
+        recipe = Manifest(name="x", family="dial", tasks=[0, 1], behaviours=behaviours)
+        print(len(collect(recipe, f"{{workers}}.zarr", workers=workers)))
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout.split() == ["2", "2"], done.stderr
 
 
 @pytest.mark.parametrize(
