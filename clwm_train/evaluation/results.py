@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, Self
@@ -178,6 +179,8 @@ class Evaluation(StrictModel):
 def save_evaluation(run: Run | str | Path, evaluation: Evaluation) -> Path:
     """Store an evaluation in the folder of a run, in place of one of the same checkpoint, settings and data.
 
+    One of the same returns that has normalised ones, too, by references that were named then, stays.
+
     Args:
         run: the run, or the path of its folder.
         evaluation: the evaluation.
@@ -194,9 +197,24 @@ def save_evaluation(run: Run | str | Path, evaluation: Evaluation) -> Path:
         raise InvalidInputError(f"the evaluation is not one of {run.path}: {_seeds(evaluation, run)}")
     file = run.path / EVALUATIONS / evaluation.name
     file.parent.mkdir(exist_ok=True)
+    with suppress(ClwmError, OSError):  # there is none, or a damaged one
+        if _not_normalised(_read(file, run)) == evaluation:
+            return file
     with replacing(file) as temporary:
         temporary.write_text(evaluation_text(evaluation), encoding="utf-8", newline="\n")
     return file
+
+
+def _not_normalised(evaluation: Evaluation) -> Evaluation:
+    without = {"normalised_mean": None, "task_normalised": None}
+    results = [
+        {
+            protocol: {split: result.model_copy(update=without) for split, result in splits.items()}
+            for protocol, splits in protocols.items()
+        }
+        for protocols in evaluation.results
+    ]
+    return evaluation.model_copy(update={"results": results})
 
 
 def evaluation_text(evaluation: Evaluation) -> str:

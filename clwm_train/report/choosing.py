@@ -60,9 +60,9 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
     runs = list(runs)
     kept = {run.path: _matching(run, required or {}) for run in runs}
     evaluated = [run for run in runs if kept[run.path]]
+    listed = ", ".join(f"{name} {shown(value)}" for name, value in (required or {}).items())
     if not evaluated:
         if required:
-            listed = ", ".join(f"{name} {value}" for name, value in required.items())
             raise NotFoundError(f"no run was evaluated with {listed}: `clwm eval` does it")
         return Chosen(None, (), tuple(_shortened(runs)))
     settings, environments = _common_settings(evaluated, kept)
@@ -87,7 +87,7 @@ def choose_evaluations(runs: Iterable[Run], required: Mapping[str, Any] | None =
         places = [f"{name} in {env or 'those of its family'}" for name, env in environments.items()]
         notes.append(f"environments: {', '.join(places)}")
     if missing := [run.path.name for run in runs if not kept[run.path]]:
-        notes.append(f"not evaluated: {', '.join(missing)}")
+        notes.append(f"not evaluated{f' with {listed}' if listed else ''}: {', '.join(missing)}")
     notes += unequal(chosen)
     notes += missing_bounds(chosen)
     notes += _shortened(runs)

@@ -16,7 +16,7 @@ from clwm_data.paths import fitting_name
 from clwm_data.store.digest import json_sha256
 from clwm_data.strict import NAME, Mistake, StrictModel, Text, build_model, read_yaml
 from clwm_data.suggestions import suggestion
-from clwm_train.runs.run import MOST_SEEDS
+from clwm_train.runs.run import MOST_SEEDS, Seed
 from clwm_train.settings import (
     DEFAULT_ANALYSIS,
     DEFAULT_EVALUATION,
@@ -24,7 +24,6 @@ from clwm_train.settings import (
     AnalysisSettings,
     EvaluationSettings,
     Execution,
-    Seed,
 )
 from clwm_train.sweep.budget import Budget
 from clwm_train.sweep.job import Job

@@ -14,6 +14,7 @@ from clwm_data.errors import InvalidInputError, NotFoundError, UnavailableError
 from clwm_data.families.provided import ProvidedFamily
 from clwm_data.store import Store
 from clwm_train.evaluation.footage import film_run
+from clwm_train.evaluation.results import read_evaluations, save_evaluation
 from clwm_train.evaluation.run import evaluate_run
 from clwm_train.runs.run import Run
 from clwm_train.settings import EvaluationSettings, Execution
@@ -45,6 +46,14 @@ def test_every_task_is_acted_in_as_long_as_the_data(trained: tuple[Run, Store]) 
     assert spread == evaluation
     scaled = evaluate_run(run, store, SETTINGS, env=make, references={9: (0.0, 9.0), 12: (0.0, 30.0)})
     assert scaled.plain_results()[0]["few-shot"]["id"]["task_normalised"] == {"9": 1.0, "12": 0.5}
+    save_evaluation(run, evaluation)
+    save_evaluation(run, scaled)
+    save_evaluation(run, evaluation)  # evaluated again, without the references
+    assert read_evaluations(run) == [scaled]
+    file = save_evaluation(run, scaled)
+    file.write_text("damaged")
+    save_evaluation(run, evaluation)
+    assert read_evaluations(run) == [evaluation]
 
 
 def test_environments_may_stop_by_themselves_and_have_discrete_actions(trained: tuple[Run, Store]) -> None:

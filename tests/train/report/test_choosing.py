@@ -67,6 +67,16 @@ def test_the_reader_is_told_of_a_run_that_has_learned_on(tmp_path: Path) -> None
     assert note == f"{run.path.name}: shown at update 40,000, and trained to update 50,000"
 
 
+def test_a_run_without_what_is_asked_for_is_told_so(tmp_path: Path) -> None:
+    noisy = [DEFAULT_EVALUATION, EvaluationSettings(noise=0.3)]
+    runs = [
+        invent_run(tmp_path, "cheetah-vel", "spc", 0.9, settings=noisy),
+        invent_run(tmp_path, "cheetah-vel", "bc", 0.5, method="bc"),
+    ]
+    notes = choose_evaluations(runs, {"noise": 0.3}).notes
+    assert f"not evaluated with noise 0.3: {runs[1].path.name}" in notes, "it was evaluated otherwise"
+
+
 @pytest.mark.parametrize("evaluated", [True, False])
 def test_the_reader_is_told_of_metrics_that_end_before_the_training_did(
     tmp_path: Path, evaluated: bool

@@ -23,6 +23,7 @@ EXPERIMENTS = {
     "the same seed": (f"{HEAD}seeds: [1, 2, 1]\n", "e.yaml:5: seeds: names 1 twice"),
     "a method's seed": (f"{HEAD}    seeds: [0, 0]\n", "e.yaml:5: methods.spc.seeds: names 0 twice"),
     "a method's store": (f"{HEAD}    stores: [b]\n", "e.yaml:5: methods.spc.stores: b is not one of"),
+    "a seed of 64 bits": (f"{HEAD}seeds: [{2**63}]\n", "e.yaml:5: seeds[0]: input should be less than"),
     "steps": (f"{HEAD}steps: 4\n", "e.yaml:5: steps: there is no such key: write budget"),
     "seeds of a shell": (f"{HEAD}seeds: 0-4\n", "e.yaml:5: seeds: expected a list, found '0-4': write every"),
     "a list of methods": (HEAD.replace("\n  spc:", " [spc, bc]"), "(2 items): each is a key: write spc:"),
