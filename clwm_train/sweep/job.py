@@ -299,7 +299,7 @@ def finished(jobs: Iterable[Job], warn: Callable[[str], object]) -> list[tuple[R
     Args:
         jobs: the jobs.
         warn: called with a message about each run that is damaged, or not the one that the experiment now
-            asks for; it is left out.
+            asks for, on its data; it is left out.
     """
     done = []
     for job in jobs:
@@ -319,9 +319,14 @@ def _shown(job: Job, run: Run) -> tuple[Run, Evaluation] | None:
     """The evaluation that results are of; ``None`` if there is none yet.
 
     Raises:
-        ConflictError: the experiment now asks for another run of that name.
+        ConflictError: the experiment now asks for another run of that name, or the store has other data.
     """
-    if known_family(run) is not None:  # its store may be on another machine
+    store = None
+    with suppress(ClwmError):  # it may be on another machine
+        store = open_store(job.store)
+    if store is not None:
+        check_same_data(run, store)
+    if known_family(run) is not None:
         timing = read_timing(job.timing) if job.minutes is not None else None
         steps = job.minutes and (run.config.steps if timing is None else timing.updates(job.minutes))
         config = _configuration(job, run)

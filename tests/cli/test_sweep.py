@@ -346,6 +346,10 @@ def test_other_data_under_the_same_name_are_refused(folder: Path, call: Call) ->
     assert code == 1
     assert "began with other data than" in out
     assert (folder / "runs/tiny/results.csv").read_bytes() == before
+    write(folder, {**SHORT, "analysis": None, "methods": {"focal": None, "bc": None}})
+    _, _, err = call()
+    assert "left out of the table: runs/tiny/six-focal-s0-1: began with other data" in err
+    assert {row["method"] for row in results_of(folder / "runs/tiny")} == {"bc"}, "no mixture of data"
 
 
 @pytest.mark.parametrize(
