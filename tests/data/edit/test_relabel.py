@@ -142,7 +142,7 @@ def test_the_command(clwm: Clwm, store_path: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(arrays.reward, -np.abs(arrays.action[:, 0]))
     for arguments, words in (
         (("--reward", "rewards:far"), "rewards has no function far"),
-        (("--reward", "rewards"), "has no function"),
+        (("--reward", "rewards"), "names no function of a module"),
         (("--reward", ":f"), "cannot be imported"),
     ):
         failed = clwm("relabel", store_path, "far.zarr", *arguments)

@@ -113,6 +113,6 @@ def test_values_are_the_critics_in_the_rewards_scale(method: str) -> None:
             if method == "tdmpc2":
                 values.append(np.mean([float(decoded(output)) for output in outputs]))  # two-hot
             else:
-                values.append(min(float(output[0]) for output in outputs))
+                values.append(min(float(output[0].detach()) for output in outputs))
         expected = np.mean(values) / float(agent.normaliser.reward_scale)
         assert seen[seed].value == pytest.approx(expected, rel=1e-3, abs=1e-4)
