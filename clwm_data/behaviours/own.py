@@ -75,7 +75,7 @@ class OwnBehaviour(NormalNoise):
                 f"{self._where}: gives no numbers as an action: {in_short(error)}"
             ) from error
         if self._discrete and array.shape == shape[:-1]:
-            array = self._one_hot(array, shape[-1])
+            array = self._one_hot(array, shape[-1], running)
         if array.shape != shape:
             raise InvalidInputError(
                 f"{self._where}: gives actions of shape {list(array.shape)}, expected {list(shape)}"
@@ -84,14 +84,15 @@ class OwnBehaviour(NormalNoise):
             raise InvalidInputError(f"{self._where}: gives an action that is not finite")
         return np.clip(np.nan_to_num(array), -1.0, 1.0)
 
-    def _one_hot(self, numbers: Floats, count: int) -> Floats:
-        wrong = numbers[~np.isin(numbers, range(count))]
+    def _one_hot(self, numbers: Floats, count: int, running: Any) -> Floats:
+        known = np.isin(numbers, range(count))
+        wrong = numbers[running][~known[running]]
         if wrong.size:
             raise InvalidInputError(
                 f"{self._where}: gives {wrong[0]:g} as an action, expected a whole number from 0 to "
                 f"{count - 1}, or {count} numbers"
             )
-        return np.eye(count)[numbers.astype(np.int64)]
+        return np.eye(count)[np.where(known, numbers, 0.0).astype(np.int64)]
 
 
 class EpisodeBehaviour(OwnBehaviour):

@@ -108,8 +108,8 @@ def collect(
 
 @contextmanager
 def _nothing_unbegun(store: Path) -> Iterator[None]:
-    """A block that collects: one that fails before its first segment leaves no store, to which a mended
-    manifest or another simulator could not be added."""
+    """A block that collects. Where it fails before its first segment, it leaves no store, since neither a
+    mended manifest nor another simulator could continue that."""
     try:
         yield
     except BaseException:

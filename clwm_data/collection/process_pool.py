@@ -32,8 +32,8 @@ def process_pool(manifest: Manifest, store: Path, workers: int) -> Iterator[Pool
             )
         except BrokenProcessPool as error:
             raise UnavailableError(
-                "a collection worker died: run the same again, it resumes, with fewer workers if memory "
-                'ran out (a script that starts workers needs `if __name__ == "__main__":`)'
+                "a collection worker died: the same again resumes it; use fewer workers if memory ran out "
+                '(a script that starts workers needs `if __name__ == "__main__":`)'
             ) from error
         finally:
             executor.shutdown(wait=True, cancel_futures=True)

@@ -97,10 +97,9 @@ def from_minari(
     """Make a store of Minari datasets.
 
     Datasets that :func:`to_minari` wrote give the store that they came from, if no option is given. For
-    others, observations are
-    flattened as by :func:`gymnasium.spaces.flatten` and converted to float32, actions are scaled from the
-    bounds of their space to [-1, 1], and the datasets below ``source`` are the tasks ``tasks`` of ``family``,
-    in the natural order of their folders.
+    others, observations are flattened as by :func:`gymnasium.spaces.flatten` and converted to float32,
+    actions are scaled from the bounds of their space to [-1, 1], and the datasets below ``source`` are the
+    tasks ``tasks`` of ``family``, in the natural order of their folders.
 
     Args:
         source: folder of one Minari dataset, or of several; links are followed.

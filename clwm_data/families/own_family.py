@@ -20,8 +20,9 @@ from clwm_data.yaml_values import shown
 if TYPE_CHECKING:
     from clwm_data.families.simulation.simulator import Simulator
 
-#: What a family has to have.
+#: Attributes that are whole numbers.
 SIZES = ("observation_size", "action_size", "horizon")
+#: What a family has to have.
 REQUIRED = ("name", "benchmark", "summary", *SIZES)
 #: Key of a family's own attributes that says that its simulator was tried. (A set would need a hash.)
 TRIED = "_simulator_was_tried"

@@ -17,6 +17,7 @@ from clwm_data.functions import FOREIGN_ERRORS, in_short, is_code
 from clwm_data.suggestions import suggestion
 
 ENTRY_POINT_GROUP = "clwm.families"
+#: What to do where a class is named in the place of a family.
 CLASSES = (
     "a class of your own goes by the name that it registers, once the entry point clwm.families of its "
     "package names its module"

@@ -20,9 +20,7 @@ import torch
 import yaml
 from clwm_cli.main import main
 
-from clwm_data import compiler
 from clwm_data.collection.collector import collect
-from clwm_data.errors import UnavailableError
 from clwm_train.evaluation.results import read_evaluations
 from clwm_train.runs.metrics_log import THROUGHPUT
 from clwm_train.runs.run import open_run
@@ -383,19 +381,4 @@ def test_mistakes_are_one_line(folder: Path, call: Call, change: dict[str, Any],
     code, out, err = call("--status")
     assert message in (err if code else out), (out, err)
     assert len((err if code else out.splitlines()[0]).strip().splitlines()) == 1
-    assert not (folder / "runs").exists()
-
-
-def test_without_a_compiler_compile_leaves_no_run_behind(
-    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The compiler is really gone in the test of ``clwm train``."""
-
-    def check(_: object) -> None:
-        raise UnavailableError("nothing can be compiled here")
-
-    monkeypatch.setattr(compiler, "check_compiler", check)
-    code, _, err = call("--out", "runs", "--compile")
-    assert code == 1
-    assert err == "clwm: error: nothing can be compiled here\n"
     assert not (folder / "runs").exists()

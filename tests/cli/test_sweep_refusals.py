@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from clwm_data import compiler
 from clwm_data.collection.collector import collect
-from clwm_data.errors import NotFoundError
+from clwm_data.errors import NotFoundError, UnavailableError
 from clwm_train.report.page import find_runs
 from clwm_train.sweep.engine import ENGINES, Outcome
 from clwm_train.sweep.job import Job
@@ -144,3 +145,18 @@ def test_a_run_that_has_lost_its_record_is_told_and_left_as_it_is(folder: Path, 
     assert sorted(run.rglob("*")) == before
     with pytest.raises(NotFoundError, match=r"has lost its run\.yaml"):
         find_runs([folder / "runs/tiny"])
+
+
+def test_without_a_compiler_compile_leaves_no_run_behind(
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler is really gone in the test of ``clwm train``."""
+
+    def check(_: object) -> None:
+        raise UnavailableError("nothing can be compiled here")
+
+    monkeypatch.setattr(compiler, "check_compiler", check)
+    code, _, err = call("sweep", "tiny.yaml", "--out", "runs", "--compile")
+    assert code == 1
+    assert err == "clwm: error: nothing can be compiled here\n"
+    assert not (folder / "runs").exists()

@@ -168,6 +168,27 @@ def test_nothing_is_asked_of_a_function_for_an_episode_that_is_over(policy: str,
     assert len(set(lengths.tolist())) > 1
 
 
+def numbered_too_often(task: Any) -> Any:
+    """The same of discrete actions: numbers of actions, and none after an episode's end."""
+    act = asked_too_often(task)
+
+    def number(observation: Any, noise: Any) -> Any:
+        proposed = act(observation, noise)[:, 0]
+        return np.where(np.isnan(proposed), np.nan, proposed > 0)
+
+    return number
+
+
+def test_nothing_is_asked_of_discrete_actions_either(tmp_path: Path) -> None:
+    (tmp_path / "cart.yaml").write_text(
+        f"{{name: cart, family: {{name: carts, env: CartPole-v1, horizon: 60, apply: '{HERE}:nothing_to_do', "
+        "tasks: [{parameters: {length: 1}}]}, "
+        f"behaviours: [{{policy: '{HERE}:numbered_too_often', episodes: 35}}]}}"
+    )
+    lengths = collect(tmp_path / "cart.yaml", tmp_path / "cart.zarr")[0].load().episode_length
+    assert len(set(lengths.tolist())) > 1
+
+
 def numbered(number: Any) -> Any:
     return lambda task, generator: lambda observation: number
 
